@@ -1,0 +1,123 @@
+"""Every path of a workspace, once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One catalog's folder: params, pins, outputs and caches. `root` is absolute."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> "Workspace":
+        """The workspace of the current folder; stages run in its root, as DVC starts them."""
+        return cls(Path.cwd())
+
+    # What a person or a flow writes.
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def dvc_yaml(self) -> Path:
+        return self.root / "dvc.yaml"
+
+    @property
+    def dvc_lock(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def pins(self) -> Path:
+        return self.root / "pins"
+
+    def source_pin(self, dataset: str) -> Path:
+        return self.pins / "sources" / f"{dataset}.json"
+
+    @property
+    def start_pin(self) -> Path:
+        return self.pins / "start.json"
+
+    @property
+    def champion_pin(self) -> Path:
+        return self.pins / "champion.json"
+
+    # What stages write, and DVC tracks.
+
+    def catalog(self, dataset: str) -> Path:
+        return self.root / "data" / "catalog" / dataset
+
+    def images(self, dataset: str) -> Path:
+        return self.root / "data" / "images" / dataset
+
+    def captions(self, dataset: str) -> Path:
+        return self.root / "data" / "captions" / f"{dataset}.parquet"
+
+    @property
+    def finetune(self) -> Path:
+        return self.root / "models" / "finetune"
+
+    @property
+    def selected(self) -> Path:
+        return self.root / "models" / "selected"
+
+    def evaluation(self, dataset: str) -> Path:
+        return self.root / "reports" / "evaluation" / f"{dataset}.parquet"
+
+    def evaluation_metrics(self, dataset: str) -> Path:
+        return self.root / "reports" / "evaluation" / f"{dataset}.json"
+
+    @property
+    def selection(self) -> Path:
+        return self.root / "reports" / "selection.json"
+
+    @property
+    def embeddings(self) -> Path:
+        return self.root / "data" / "embeddings"
+
+    # What effects write beside them.
+
+    @property
+    def report(self) -> Path:
+        return self.root / "reports" / "report.html"
+
+    @property
+    def published(self) -> Path:
+        return self.root / "published"
+
+    # What makes work incremental; may be deleted at any time.
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def feature_cache(self) -> Path:
+        return self.cache / "features"
+
+    @property
+    def training_cache(self) -> Path:
+        return self.cache / "training"
+
+    @property
+    def model_cache(self) -> Path:
+        return self.cache / "models"
+
+    # Locks and the last word of each stage.
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".fclip"
+
+    @property
+    def run_lock(self) -> Path:
+        return self.state / "run.lock"
+
+    @property
+    def stage_lock(self) -> Path:
+        return self.state / "stage.lock"
+
+    def stage_status(self, stage: str) -> Path:
+        return self.state / "status" / f"{stage}.json"

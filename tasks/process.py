@@ -1,0 +1,115 @@
+"""What every stage process does around its step: one at a time, pinned inputs, and a last word for the flow."""
+
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from fclip.errors import UserError
+from fclip.files import sha256_file, sha256_json, write_json
+from tasks.params import read_params
+from tasks.paths import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+class Preempted(Exception):
+    """The process was told to stop and left what a rerun goes on from."""
+
+
+def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
+    """Run `main` as the DVC stage `name` (`ingest@studio`) and leave the process with its exit code.
+
+    Holds the workspace's stage lock; refuses to end well when the stage's params or dependencies changed while it
+    ran (DVC hashes them only afterwards); writes why it ended to `.fclip/status/<stage>.json`, since `dvc repro`
+    swallows exit codes. A UserError is one line without a traceback, unless FCLIP_DEBUG is set.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminate)
+    workspace = Workspace.here()
+    try:
+        require_own_code(workspace.root)
+        with lock(workspace.stage_lock, f"another stage is running in {workspace.root}: wait for it to end"):
+            before = _inputs(workspace, name)
+            main(workspace)
+            if changed := sorted(key for key, digest in _inputs(workspace, name).items() if before.get(key) != digest):
+                raise UserError(f"{', '.join(changed)} changed while {name} ran: run it again")
+        ended, message = "done", ""
+    except UserError as error:
+        ended, message = "refused", str(error)
+    except Preempted as error:
+        ended, message = "preempted", str(error) or "told to stop; run it again to go on"
+    except MemoryError:
+        ended, message = "out of memory", "out of memory: lower the section's batch_size in params.yaml"
+    except Exception as error:
+        ended, message = "failed", f"{type(error).__name__}: {error}"
+        logger.exception("%s failed", name)
+    write_json(workspace.stage_status(name), {"stage": name, "ended": ended, "message": message})
+    if ended != "done":
+        if os.environ.get("FCLIP_DEBUG") and ended == "refused":
+            logger.exception("%s", name)
+        logger.error("%s: %s: %s", name, ended, message)
+        sys.exit(1)
+
+
+def require_own_code(root: Path) -> None:
+    """Refuse to run a workspace with code imported from another checkout."""
+    home = Path(__file__).resolve().parent.parent
+    if home != root.resolve():
+        raise UserError(f"this is the code of {home}, not of the workspace {root}: run `python -m …` in {root}")
+
+
+@contextmanager
+def lock(path: Path, refusal: str) -> Iterator[None]:
+    """Hold an exclusive `flock` on `path`, or raise UserError(refusal) at once when another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(refusal) from None
+        yield
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Preempted("told to stop (SIGTERM)")
+
+
+def _inputs(workspace: Workspace, name: str) -> dict[str, str]:
+    """Digests of what dvc.yaml says the stage reads: its files by path, its params by key."""
+    deps, keys = _declaration(workspace, name)
+    digests = {}
+    for dep in deps:
+        path = workspace.root / dep
+        files = sorted(path.rglob("*.py")) if path.is_dir() and not dep.startswith(("data", "models")) else [path]
+        for file in files:
+            # Outputs of other stages are whole folders that only DVC replaces, under its own lock.
+            if file.is_file():
+                digests[file.relative_to(workspace.root).as_posix()] = sha256_file(file)
+    params = read_params(workspace.params)
+    for key in keys:
+        value: Any = params
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        digests[f"params {key}"] = sha256_json(value)
+    return digests
+
+
+def _declaration(workspace: Workspace, name: str) -> tuple[list[str], list[str]]:
+    stage, _, dataset = name.partition("@")
+    declared = yaml.safe_load(workspace.dvc_yaml.read_text(encoding="utf-8"))["stages"][stage]
+    body = declared.get("do", declared)
+
+    def names(field: str) -> list[str]:
+        return [str(entry).replace("${key}", dataset) for entry in body.get(field, [])]
+
+    return names("deps"), names("params")
