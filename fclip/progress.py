@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None, unit: 
     A rich bar when standard error is a terminal and rich is installed; otherwise log lines, one every 15 s
     and one at the end.
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         try:

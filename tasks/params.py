@@ -32,7 +32,9 @@ def load_section(workspace: Workspace, name: str, kind: type[T]) -> T:
     value: Any = read_params(workspace.params)
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise UserError(f"params.yaml has no section `{name}` ({workspace.params}): add it, or see params.yaml's own")
+            raise UserError(
+                f"params.yaml has no section `{name}` ({workspace.params}): see params.yaml in the repository"
+            )
         value = value[part]
     return parse(name, value, kind)
 
