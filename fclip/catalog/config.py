@@ -1,0 +1,179 @@
+"""What is ingested: the sources, how their products are split, and the role of each split."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag
+
+from fclip.config import config
+
+SPLITS = ("train", "val", "test")
+ROLES = ("train", "select", "report", "audit")
+
+
+@config
+class SampleSource:
+    """The catalog that the project draws itself."""
+
+    kind: Literal["sample"]
+    domain: Literal["studio", "street"]
+    num_products: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.num_products < 1:
+            raise ValueError(f"num_products must be at least 1, not {self.num_products}")
+
+
+@config
+class TableSource:
+    """A table of one's own (CSV, TSV, JSON Lines or Parquet) beside a folder of images.
+
+    `texts` and `attributes` map names of ours to columns of the table. A cell of the `image` column names a file in
+    `image_folder`, without `image_suffix` if that is given, or several, primary first: as a list, or separated by
+    `image_separator`.
+    """
+
+    kind: Literal["table"]
+    path: str
+    image_folder: str
+    product_id: str
+    image: str
+    texts: dict[str, str]
+    attributes: dict[str, str]
+    parent_id: str | None = None
+    image_suffix: str = ""
+    image_separator: str | None = None
+
+
+@config
+class HubSource:
+    """A folder of Parquet files as hub datasets ship them: images inside, as bytes or as a struct with `bytes`."""
+
+    kind: Literal["hub"]
+    path: str
+    product_id: str
+    image: str
+    texts: dict[str, str]
+    attributes: dict[str, str]
+    parent_id: str | None = None
+
+
+@config
+class ClothingSource:
+    """clothing-dataset: `images.csv` and `images/`; rows with a label in `not_classes` are refused."""
+
+    kind: Literal["clothing"]
+    path: str
+    not_classes: list[str]
+
+
+@config
+class FmnistSource:
+    """Fashion-MNIST, its four gzipped idx files: a fixed sample of `num_select` (null: all) of the 60,000; the 10,000."""
+
+    kind: Literal["fmnist"]
+    path: str
+    num_select: int | None
+
+    def __post_init__(self) -> None:
+        if self.num_select is not None and not 1 <= self.num_select <= 60_000:
+            raise ValueError(f"num_select must be from 1 to 60000, not {self.num_select}")
+
+
+KINDS = ("sample", "table", "hub", "clothing", "fmnist")
+FIXED_SPLITS = {"fmnist": ("val", "test")}  # kinds of source that come split
+
+
+def _kind(source: Any) -> str | None:
+    return source.get("kind") if isinstance(source, Mapping) else getattr(source, "kind", None)
+
+
+AnySource = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource
+Source = Annotated[
+    Annotated[SampleSource, Tag("sample")]
+    | Annotated[TableSource, Tag("table")]
+    | Annotated[HubSource, Tag("hub")]
+    | Annotated[ClothingSource, Tag("clothing")]
+    | Annotated[FmnistSource, Tag("fmnist")],
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_source_kind",
+        custom_error_message=f"`kind` must be one of {', '.join(KINDS)}",
+    ),
+]
+
+
+@config
+class DatasetConfig:
+    """One dataset: where it comes from, the fraction of its groups in each split, what each split may be used for.
+
+    `split` is empty for a source that comes split. A split without a role is kept and used for nothing.
+    """
+
+    source: Source
+    split: dict[str, float]
+    roles: dict[str, str]
+
+    def __post_init__(self) -> None:
+        fixed = FIXED_SPLITS.get(self.source.kind)
+        if fixed and self.split:
+            raise ValueError(f"split must be {{}}: {self.source.kind} comes split into {', '.join(fixed)}")
+        if not fixed:
+            _check_fractions(self.split)
+        splits = fixed or tuple(self.split)
+        for split, role in self.roles.items():
+            if split not in splits:
+                raise ValueError(f"roles must name splits of this dataset ({', '.join(splits)}), not `{split}`")
+            if role not in ROLES:
+                raise ValueError(f"roles must be among {', '.join(ROLES)}, not `{role}` (of `{split}`)")
+            if role == "train" and split != "train":
+                raise ValueError(f"roles must give `train` to the split train alone, not to `{split}`")
+
+
+def _check_fractions(split: dict[str, float]) -> None:
+    for name, fraction in split.items():
+        if name not in SPLITS:
+            raise ValueError(f"split must have keys among {', '.join(SPLITS)}, not `{name}`")
+        if not 0 < fraction <= 1:
+            raise ValueError(f"split must have fractions above 0 and at most 1, not {fraction} (of `{name}`)")
+    if not math.isclose(sum(split.values()), 1, abs_tol=1e-6):
+        parts = ", ".join(f"{name} {fraction}" for name, fraction in split.items()) or "nothing"
+        raise ValueError(f"split must have fractions that sum to 1, not {sum(split.values()):.6g} ({parts})")
+
+
+@config
+class ImageConfig:
+    """How images are stored: the shorter side at most, pixels; JPEG quality of those that are encoded anew."""
+
+    stored_side: int
+    max_pixels: int
+    jpeg_quality: int
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.stored_side <= 4096:
+            raise ValueError(f"stored_side must be from 16 to 4096 pixels, not {self.stored_side}")
+        if self.max_pixels < self.stored_side**2:
+            raise ValueError(f"max_pixels must be at least stored_side squared, not {self.max_pixels}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(f"jpeg_quality must be from 1 to 100, not {self.jpeg_quality}")
+
+
+@config
+class IngestConfig:
+    """The section `ingest` of params.yaml. `limit`: rows a dataset at most, spread over it; null: all."""
+
+    limit: int | None
+    image: ImageConfig
+    datasets: dict[str, DatasetConfig]
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be null or at least 1, not {self.limit}")
+        if not self.datasets:
+            raise ValueError("datasets must name at least one dataset")
+        for name in self.datasets:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+                raise ValueError(f"datasets must have names of a-z, 0-9, - and _ (they name files), not `{name}`")

@@ -1,0 +1,180 @@
+"""Image packs: immutable Parquet files of encoded images, read by digest.
+
+Millions of small files make version control crawl; a few hundred packs do not. A pack is named by what it holds and
+never changes. Its rows are sorted by digest and uncompressed (the images already are), in row groups small enough that
+reading one image costs little more than its bytes.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fclip.errors import UserError
+from fclip.files import atomic_path, sha256_json
+
+MAX_PACK_BYTES = 64 * 2**20
+ROW_GROUP_BYTES = 128 * 2**10
+SCHEMA = pa.schema(
+    [
+        pa.field("image_sha256", pa.string(), nullable=False),
+        pa.field("bytes", pa.binary(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An encoded image as it is stored: `sha256` is the hex digest of `content`, sizes are in pixels."""
+
+    sha256: str
+    content: bytes
+    width: int
+    height: int
+
+
+class PackWriter:
+    """Write images into packs of at most `max_bytes` of image bytes in `folder`; identical images once.
+
+    A context manager: the last pack is written when it is left without an error. Which packs come of it depends on
+    nothing but the images and their order.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_PACK_BYTES) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._seen: set[str] = set()
+        self._pending: list[StoredImage] = []
+        self._pending_bytes = 0
+        self.packs: list[Path] = []
+
+    def __enter__(self) -> "PackWriter":
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None and self._pending:
+            self._write()
+
+    def add(self, image: StoredImage) -> None:
+        """Take one image; a pack is written when the next image would make it too large."""
+        if image.sha256 in self._seen:
+            return
+        if self._pending and self._pending_bytes + len(image.content) > self._max_bytes:
+            self._write()
+        self._seen.add(image.sha256)
+        self._pending.append(image)
+        self._pending_bytes += len(image.content)
+
+    def _write(self) -> None:
+        images = sorted(self._pending, key=lambda image: image.sha256)
+        name = sha256_json([image.sha256 for image in images])
+        table = pa.Table.from_arrays(
+            [
+                pa.array([image.sha256 for image in images], pa.string()),
+                pa.array([image.content for image in images], pa.binary()),
+                pa.array([image.width for image in images], pa.int32()),
+                pa.array([image.height for image in images], pa.int32()),
+            ],
+            schema=SCHEMA,
+        )
+        path = self._folder / f"pack-{name}.parquet"
+        rows = max(1, ROW_GROUP_BYTES * len(images) // max(1, self._pending_bytes))
+        with atomic_path(path) as temporary:
+            pq.write_table(
+                table, temporary, row_group_size=rows, compression="none", use_dictionary=False, write_statistics=False
+            )
+        self.packs.append(path)
+        self._pending, self._pending_bytes = [], 0
+
+
+def write_packs(folder: Path, images: Iterable[StoredImage], *, max_bytes: int = MAX_PACK_BYTES) -> list[Path]:
+    """Write `images` into packs in `folder` and return the packs, in the order written."""
+    with PackWriter(folder, max_bytes=max_bytes) as writer:
+        for image in images:
+            writer.add(image)
+    return writer.packs
+
+
+class ImagePacks:
+    """Encoded images by digest, from the packs of one or several folders.
+
+    Opening reads the digests alone; images are read when asked for. Safe to share between threads.
+
+    Raises:
+        UserError: a folder holds no packs (not pulled, or not ingested), or a pack is damaged.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = tuple(folders)
+        self._lock = threading.Lock()
+        self._files: dict[int, pq.ParquetFile] = {}
+        self._paths: list[Path] = []
+        self._where: dict[str, tuple[int, int, int]] = {}  # digest -> pack, row group, row in it
+        for folder in self._folders:
+            paths = sorted(folder.glob("pack-*.parquet"))
+            if not paths:
+                raise UserError(f"{folder} holds no image packs: run `dvc pull`, or ingest the dataset again")
+            for path in paths:
+                self._index(path)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._where
+
+    def read(self, digest: str) -> bytes:
+        """The encoded image with this digest."""
+        return self.read_many([digest])[0]
+
+    def read_many(self, digests: Sequence[str]) -> list[bytes]:
+        """The encoded images with these digests, in their order; each row group is read once.
+
+        Raises:
+            UserError: a digest is in no pack.
+        """
+        wanted: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        for position, digest in enumerate(digests):
+            if digest not in self._where:
+                folders = ", ".join(str(folder) for folder in self._folders)
+                raise UserError(f"image {digest} is in no pack of {folders}: run `dvc pull`, or ingest again")
+            pack, group, row = self._where[digest]
+            wanted[pack, group].append((position, row))
+        images: list[bytes] = [b""] * len(digests)
+        for (pack, group), places in sorted(wanted.items()):
+            column = self._read_group(pack, group)
+            for position, row in places:
+                images[position] = column[row].as_py()
+        return images
+
+    def _index(self, path: Path) -> None:
+        pack = len(self._paths)
+        self._paths.append(path)
+        file = self._open(pack)
+        digests = iter(file.read(columns=["image_sha256"]).column(0).to_pylist())
+        for group in range(file.num_row_groups):
+            for row in range(file.metadata.row_group(group).num_rows):
+                self._where.setdefault(next(digests), (pack, group, row))
+
+    def _read_group(self, pack: int, group: int) -> pa.ChunkedArray:
+        with self._lock:
+            return self._open(pack).read_row_group(group, columns=["bytes"], use_threads=False).column(0)
+
+    def _open(self, pack: int) -> pq.ParquetFile:
+        if pack not in self._files:
+            path = self._paths[pack]
+            try:
+                self._files[pack] = pq.ParquetFile(path, memory_map=True)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise UserError(f"{path} is damaged ({error}): delete it and run `dvc pull`, or ingest again") from None
+        return self._files[pack]
