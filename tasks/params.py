@@ -33,7 +33,7 @@ def load_section(workspace: Workspace, name: str, kind: type[T]) -> T:
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
             raise UserError(
-                f"params.yaml has no section `{name}` ({workspace.params}): see params.yaml in the repository"
+                f"{workspace.params} has no section `{name}`: add it, as in the repository's"
             )
         value = value[part]
     return parse(name, value, kind)
@@ -63,7 +63,7 @@ def read_params(path: Path) -> dict[str, Any]:
 
 def _fault(section: str, fault: Any) -> str:
     # Pydantic puts the tag of a union's member into the location; a person looks for keys of the file.
-    key = ".".join(str(part) for part in (section, *fault["loc"]))
+    key = ".".join(str(part) for part in (section, *fault["loc"]) if part != "")
     match fault["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
             return f"{key}: unknown key; remove it or mend its spelling"

@@ -56,6 +56,10 @@ class Workspace:
         return self.root / "data" / "captions" / f"{dataset}.parquet"
 
     @property
+    def training(self) -> Path:
+        return self.root / "data" / "training"
+
+    @property
     def finetune(self) -> Path:
         return self.root / "models" / "finetune"
 
@@ -86,6 +90,10 @@ class Workspace:
     @property
     def published(self) -> Path:
         return self.root / "published"
+
+    @property
+    def published_pointer(self) -> Path:
+        return self.published / "current.json"
 
     # What makes work incremental; may be deleted at any time.
 

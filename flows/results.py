@@ -1,0 +1,89 @@
+"""The evaluation before and after, as rows that the terminal, the Prefect artifact and people read."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from fclip.files import read_json
+from tasks.paths import Workspace
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric of one split: the start's value and the selected model's, each with its interval."""
+
+    dataset: str
+    role: str
+    metric: str
+    num_items: int
+    primary: bool
+    before: float
+    before_interval: tuple[float, float]
+    after: float
+    after_interval: tuple[float, float]
+
+
+# Beside the primary metric of each dataset; the rest is in the report.
+SHOWN = ("classification.acc1", "classification.weighted_f1", "text_to_image.recall_at_10", "image_to_text.recall_at_10")
+
+
+def read_results(workspace: Workspace, datasets: list[str], *, before: str, after: str) -> list[Result]:
+    """The shown metrics of every dataset and role, those that select first; `before` and `after` name candidates."""
+    results = []
+    for dataset in datasets:
+        table = pd.read_parquet(workspace.evaluation(dataset))
+        table["key"] = table["protocol"] + "." + table["metric"]
+        table = table[table["primary"] | table["key"].isin(SHOWN)]
+        for (role, key), rows in table.groupby(["role", "key"], sort=False):
+            by_candidate = rows.set_index("candidate")
+            old, new = by_candidate.loc[before], by_candidate.loc[after]
+            results.append(
+                Result(
+                    dataset,
+                    str(role),
+                    str(key),
+                    int(new["num_items"]),
+                    bool(new["primary"]),
+                    float(old["value"]),
+                    (float(old["low"]), float(old["high"])),
+                    float(new["value"]),
+                    (float(new["low"]), float(new["high"])),
+                )
+            )
+    return results
+
+
+def selected_candidate(workspace: Workspace) -> str:
+    """The name of the candidate that selection chose."""
+    return str(read_json(workspace.selection)["winner"])
+
+
+def as_markdown(results: list[Result], *, after: str) -> str:
+    """The results as a Markdown table."""
+    lines = [f"| dataset | role | metric | items | start | {after} | change |", "| --- | --- | --- | --: | --: | --: | --: |"]
+    lines += [
+        f"| {r.dataset} | {r.role} | {'**' + r.metric + '**' if r.primary else r.metric} | {r.num_items} "
+        f"| {_value(r.before, r.before_interval)} | {_value(r.after, r.after_interval)} | {r.after - r.before:+.3f} |"
+        for r in results
+    ]
+    return "\n".join(lines)
+
+
+def as_records(results: list[Result], *, after: str) -> list[dict[str, object]]:
+    """The results as rows for a Prefect table artifact."""
+    return [
+        {
+            "dataset": r.dataset,
+            "role": r.role,
+            "metric": r.metric,
+            "items": r.num_items,
+            "start": round(r.before, 4),
+            after: round(r.after, 4),
+            "change": round(r.after - r.before, 4),
+        }
+        for r in results
+    ]
+
+
+def _value(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"

@@ -1,0 +1,164 @@
+"""The flow `retrain`: resolve -> stages up to select -> register -> promote -> embed -> publish -> commit.
+
+Stages run by DVC (flows/stage.py); what touches the outside world is a task here. The flow holds the workspace's
+run lock, so that two never overlap, whoever started them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.tasks import Task
+
+from fclip.errors import UserError
+from flows.params import Params, load_params
+from flows.pipeline import read_pipeline
+from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
+from flows.stage import run_stage
+from tasks.commit import Closing, close, pending, require_clean
+from tasks.paths import Workspace
+from tasks.process import lock, require_own_code
+from tasks.promote import Promotion, promote
+from tasks.publish import Publication, publish
+from tasks.register import NotRegistered, Receipt, register, tag_commit
+from tasks.report import write_report
+from tasks.resolve import Resolution, resolve
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What a run did."""
+
+    resolution: Resolution
+    ran: dict[str, float]  # stage -> seconds; empty when nothing was stale
+    results: list[Result]
+    selected: str
+    registration: Receipt | NotRegistered
+    promotion: Promotion | None
+    publication: Publication
+    report: Path
+    closing: Closing
+
+
+def _run_name() -> str:
+    workspace = Workspace(Path(flow_run.parameters.get("workspace", ".")).resolve())
+    return f"{workspace.root.name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+def _not_the_users(task: Task[..., Any], run: object, state: Any) -> bool:
+    error = state.data.exception if hasattr(state.data, "exception") else state.data
+    return not isinstance(error, UserError)
+
+
+def effect(function: Callable[P, R], *, retries: int = 0) -> Task[P, R]:
+    """A Prefect task of a step that touches the outside world: never cached, tried again where `retries` says."""
+    return task(
+        function,
+        name=function.__name__,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=10,
+        retry_condition_fn=_not_the_users,
+    )
+
+
+# A second try helps against a source or a registry that is away for a moment; each of these can be repeated.
+resolve_task = effect(resolve, retries=2)
+register_task = effect(register, retries=2)
+promote_task = effect(promote, retries=2)
+publish_task = effect(publish)
+report_task = effect(write_report)
+close_task = effect(close, retries=2)
+tag_commit_task = effect(tag_commit, retries=2)
+
+
+@flow(name="retrain", flow_run_name=_run_name, persist_result=False)
+def retrain(workspace: str = ".", commit: bool = False) -> Retraining:
+    """Retrain on the workspace's catalog and put the new model to use if it is proven better.
+
+    Args:
+        workspace: the folder with params.yaml; its own code must be what runs.
+        commit: end with the closing commit (deployments do; on a laptop the run says what it would commit).
+    """
+    space = Workspace(Path(workspace).resolve())
+    require_own_code(space.root)
+    with lock(space.run_lock, f"another run holds {space.root}: wait for it to end"):
+        params = load_params(space)
+        if commit:
+            require_clean(space)
+        return _retrain(space, params, commit)
+
+
+def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
+    logger = get_run_logger()
+    resolution = resolve_task(space)
+    logger.info("resolve: %s", f"new pins {', '.join(resolution.changed)}" if resolution.changed else "nothing changed")
+
+    ran = _run_stale(space, up_to="select")
+    selected = selected_candidate(space)
+    results = read_results(space, list(params.evaluate.datasets), before="start", after=selected)
+
+    registration = register_task(space)
+    promotion = None
+    if isinstance(registration, Receipt):
+        promotion = promote_task(space, registration)
+        logger.info("promote: %s", promotion.reason)
+    else:
+        logger.warning("register: nothing is registered: %s", registration.reason)
+
+    ran |= _run_stale(space, up_to="embed")
+    publication = publish_task(space)
+    report = report_task(space, registration, promotion)
+    if not ran:
+        logger.info("nothing changed: no stage was recomputed")
+
+    _leave_artifacts(params, results, selected, registration, promotion)
+    closing = _close(space, registration, commit)
+    return Retraining(resolution, ran, results, selected, registration, promotion, publication, report, closing)
+
+
+def _run_stale(space: Workspace, *, up_to: str) -> dict[str, float]:
+    pipeline = read_pipeline(space)
+    return {name: run_stage(space, name) for name in pipeline.to_run(wanted=pipeline.up_to(up_to))}
+
+
+def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool) -> Closing:
+    if not commit:
+        return Closing(None, pending(space), dvc_pushed=False, git_pushed=False)
+    what = f"version {registration.version}" if isinstance(registration, Receipt) else "no new version"
+    closing = close_task(space, message=f"Retrain: {what}")
+    if isinstance(registration, Receipt) and closing.commit:
+        tag_commit_task(space, registration, closing.commit)
+    return closing
+
+
+def _leave_artifacts(
+    params: Params,
+    results: list[Result],
+    selected: str,
+    registration: Receipt | NotRegistered,
+    promotion: Promotion | None,
+) -> None:
+    if isinstance(registration, Receipt):
+        said = f"Version {registration.version} of `{params.base.registered_model}`. {promotion.reason if promotion else ''}"
+    else:
+        said = f"Nothing registered: {registration.reason}"
+    key = "".join(character if character.isalnum() else "-" for character in params.base.workspace.lower())
+    create_markdown_artifact(
+        key=f"retrain-{key}",
+        markdown=f"# {params.base.workspace}\n\n{said}\n\n{as_markdown(results, after=selected)}\n",
+        description="What the last retraining did",
+    )
+    create_table_artifact(
+        key=f"results-{key}", table=as_records(results, after=selected), description="Evaluation, start and selected"
+    )

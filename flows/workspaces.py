@@ -1,0 +1,107 @@
+"""Workspaces: one catalog each, as git worktrees that share one DVC cache."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from fclip.errors import UserError
+from fclip.files import write_json
+from tasks.params import parse, read_params
+from tasks.paths import Workspace
+
+
+@dataclass(frozen=True)
+class Created:
+    """A new workspace and the branch it is on."""
+
+    workspace: Workspace
+    branch: str
+    registered_model: str
+
+
+def find_workspace(folder: Path) -> Workspace:
+    """The workspace that `folder` lies in: the nearest folder upwards with params.yaml and dvc.yaml."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / "params.yaml").is_file() and (candidate / "dvc.yaml").is_file():
+            return Workspace(candidate)
+    raise UserError(f"{folder} is not in a workspace (a folder with params.yaml and dvc.yaml): cd to one")
+
+
+def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
+    """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml and empty pins.
+
+    The DVC cache is `home`'s, so that what one workspace computed another restores. Ends with a commit on the new
+    branch, so that runs which commit find a clean tree.
+    """
+    from flows.params import load_params
+
+    if path.exists():
+        raise UserError(f"{path} already exists: name a folder that does not, or remove it")
+    if not params.is_file():
+        presets = ", ".join(sorted(f"params/{preset.name}" for preset in (home.root / "params").glob("*.yaml")))
+        raise UserError(f"{params} does not exist: presets are {presets}")
+    _refuse_taken_model(home, params)
+    branch = f"workspace/{path.name}"
+    _git(home.root, "worktree", "add", "--quiet", "-b", branch, str(path))
+    workspace = Workspace(path.resolve())
+    try:
+        shutil.copyfile(params, workspace.params)
+        loaded = load_params(workspace)
+        _reset_pins(workspace, list(loaded.ingest.datasets))
+        workspace.dvc_lock.unlink(missing_ok=True)
+        _share_cache(home, workspace)
+        _git(workspace.root, "add", "--", "params.yaml", "pins")
+        _git(workspace.root, "rm", "--quiet", "--cached", "--ignore-unmatch", "--", "dvc.lock")
+        _git(workspace.root, "commit", "--quiet", "--message", f"Workspace {path.name}: params and empty pins")
+    except BaseException:
+        _git(home.root, "worktree", "remove", "--force", str(path))
+        _git(home.root, "branch", "-D", branch)
+        raise
+    return Created(workspace, branch, loaded.base.registered_model)
+
+
+def list_workspaces(home: Workspace) -> list[Workspace]:
+    """Every workspace of this repository, the present one's siblings and main checkout included."""
+    lines = _git(home.root, "worktree", "list", "--porcelain").splitlines()
+    paths = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
+    return [Workspace(path) for path in paths if (path / "params.yaml").is_file()]
+
+
+def _refuse_taken_model(home: Workspace, params: Path) -> None:
+    """Two workspaces that register under one name would each judge the other's champion on their own catalog."""
+    name = read_params(params).get("base", {}).get("registered_model")
+    parse("base.registered_model", name, str)
+    for other in list_workspaces(home):
+        if read_params(other.params).get("base", {}).get("registered_model") == name:
+            raise UserError(
+                f"{params}: base.registered_model `{name}` is that of the workspace {other.root}: give each its own"
+            )
+
+
+def _reset_pins(workspace: Workspace, datasets: list[str]) -> None:
+    for pin in workspace.pins.rglob("*.json"):
+        pin.unlink()
+    for path in (workspace.start_pin, workspace.champion_pin, *map(workspace.source_pin, datasets)):
+        write_json(path, {})
+
+
+def _share_cache(home: Workspace, workspace: Workspace) -> None:
+    cache = _dvc(home, "cache", "dir").strip()
+    _dvc(workspace, "cache", "dir", "--local", str((home.root / cache).resolve()))
+
+
+def _dvc(workspace: Workspace, *arguments: str) -> str:
+    return _run(workspace.root, sys.executable, "-m", "dvc", *arguments)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return _run(folder, "git", *arguments)
+
+
+def _run(folder: Path, *command: str) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if result.returncode != 0:
+        raise UserError(f"`{' '.join(command)}` failed in {folder}: {(result.stderr or result.stdout).strip()}")
+    return result.stdout
