@@ -1,0 +1,1 @@
+"""Models: what a start is, and how one is stored and loaded."""

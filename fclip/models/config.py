@@ -1,0 +1,52 @@
+"""Where the start weights come from: one config a kind of start."""
+
+from typing import Literal, TypeAlias
+
+from fclip.config import config
+
+HUB_PREFIX = "hf-hub:"
+
+
+@config
+class TowersStart:
+    """An image and a text tower from two pip packages, joined offline (`fclip.models.towers`)."""
+
+    kind: Literal["towers"]
+    image_size: int
+    context_length: int
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.image_size <= 1024 or self.image_size % 32:
+            raise ValueError("image_size must be a multiple of 32 from 32 to 1024")
+        if not 8 <= self.context_length <= 512:
+            raise ValueError("context_length must be from 8 to 512")
+
+
+@config
+class OpenClipStart:
+    """A model that open_clip knows: a built-in name with the tag of its weights, or `hf-hub:organisation/name`."""
+
+    kind: Literal["open_clip"]
+    model: str
+    pretrained: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("model must name a model of open_clip, or `hf-hub:organisation/name`")
+        if self.model.startswith(HUB_PREFIX) == (self.pretrained is not None):
+            raise ValueError("pretrained must be given for a built-in model, and only for one")
+
+
+@config
+class LocalStart:
+    """A folder in open_clip's local-directory form; `path` may be relative to the workspace."""
+
+    kind: Literal["local"]
+    path: str
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path must name a folder")
+
+
+StartConfig: TypeAlias = TowersStart | OpenClipStart | LocalStart

