@@ -24,7 +24,12 @@ class Result:
 
 
 # Beside the primary metric of each dataset; the rest is in the report.
-SHOWN = ("classification.acc1", "classification.weighted_f1", "text_to_image.recall_at_10", "image_to_text.recall_at_10")
+SHOWN = (
+    "classification.acc1",
+    "classification.weighted_f1",
+    "text_to_image.recall_at_10",
+    "image_to_text.recall_at_10",
+)
 
 
 def read_results(workspace: Workspace, datasets: list[str], *, before: str, after: str) -> list[Result]:
@@ -60,7 +65,10 @@ def selected_candidate(workspace: Workspace) -> str:
 
 def as_markdown(results: list[Result], *, after: str) -> str:
     """The results as a Markdown table."""
-    lines = [f"| dataset | role | metric | items | start | {after} | change |", "| --- | --- | --- | --: | --: | --: | --: |"]
+    lines = [
+        f"| dataset | role | metric | items | start | {after} | change |",
+        "| --- | --- | --- | --: | --: | --: | --: |",
+    ]
     lines += [
         f"| {r.dataset} | {r.role} | {'**' + r.metric + '**' if r.primary else r.metric} | {r.num_items} "
         f"| {_value(r.before, r.before_interval)} | {_value(r.after, r.after_interval)} | {r.after - r.before:+.3f} |"

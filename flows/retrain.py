@@ -26,7 +26,7 @@ from tasks.paths import Workspace
 from tasks.process import lock, require_own_code
 from tasks.promote import Promotion, promote
 from tasks.publish import Publication, publish
-from tasks.register import NotRegistered, Receipt, register, tag_commit
+from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
 
@@ -79,7 +79,6 @@ promote_task = effect(promote, retries=2)
 publish_task = effect(publish)
 report_task = effect(write_report)
 close_task = effect(close, retries=2)
-tag_commit_task = effect(tag_commit, retries=2)
 
 
 @flow(name="retrain", flow_run_name=_run_name, persist_result=False)
@@ -104,7 +103,7 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     resolution = resolve_task(space)
     logger.info("resolve: %s", f"new pins {', '.join(resolution.changed)}" if resolution.changed else "nothing changed")
 
-    ran = _run_stale(space, up_to="select")
+    ran = run_stale(space, up_to="select")
     selected = selected_candidate(space)
     results = read_results(space, list(params.evaluate.datasets), before="start", after=selected)
 
@@ -116,7 +115,7 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     else:
         logger.warning("register: nothing is registered: %s", registration.reason)
 
-    ran |= _run_stale(space, up_to="embed")
+    ran |= run_stale(space, up_to="embed")
     publication = publish_task(space)
     report = report_task(space, registration, promotion)
     if not ran:
@@ -127,7 +126,8 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     return Retraining(resolution, ran, results, selected, registration, promotion, publication, report, closing)
 
 
-def _run_stale(space: Workspace, *, up_to: str) -> dict[str, float]:
+def run_stale(space: Workspace, *, up_to: str) -> dict[str, float]:
+    """Run the stale stages up to and with `up_to`, in order; returns the seconds each took."""
     pipeline = read_pipeline(space)
     return {name: run_stage(space, name) for name in pipeline.to_run(wanted=pipeline.up_to(up_to))}
 
@@ -136,10 +136,8 @@ def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool
     if not commit:
         return Closing(None, pending(space), dvc_pushed=False, git_pushed=False)
     what = f"version {registration.version}" if isinstance(registration, Receipt) else "no new version"
-    closing = close_task(space, message=f"Retrain: {what}")
-    if isinstance(registration, Receipt) and closing.commit:
-        tag_commit_task(space, registration, closing.commit)
-    return closing
+    version = registration.version if isinstance(registration, Receipt) else None
+    return close_task(space, message=f"Retrain: {what}", version=version)
 
 
 def _leave_artifacts(

@@ -1,14 +1,14 @@
 """Workspaces: one catalog each, as git worktrees that share one DVC cache."""
 
-import shutil
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from fclip.errors import UserError
-from fclip.files import write_json
-from tasks.params import parse, read_params
+from fclip.files import atomic_write, write_json
+from tasks.params import read_params
 from tasks.paths import Workspace
 
 
@@ -30,7 +30,7 @@ def find_workspace(folder: Path) -> Workspace:
 
 
 def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
-    """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml and empty pins.
+    """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml, a registered model of its own and empty pins.
 
     The DVC cache is `home`'s, so that what one workspace computed another restores. Ends with a commit on the new
     branch, so that runs which commit find a clean tree.
@@ -42,12 +42,12 @@ def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
     if not params.is_file():
         presets = ", ".join(sorted(f"params/{preset.name}" for preset in (home.root / "params").glob("*.yaml")))
         raise UserError(f"{params} does not exist: presets are {presets}")
-    _refuse_taken_model(home, params)
+    text = _own_params(home, params, path.name)
     branch = f"workspace/{path.name}"
     _git(home.root, "worktree", "add", "--quiet", "-b", branch, str(path))
     workspace = Workspace(path.resolve())
     try:
-        shutil.copyfile(params, workspace.params)
+        atomic_write(workspace.params, text)
         loaded = load_params(workspace)
         _reset_pins(workspace, list(loaded.ingest.datasets))
         workspace.dvc_lock.unlink(missing_ok=True)
@@ -69,15 +69,18 @@ def list_workspaces(home: Workspace) -> list[Workspace]:
     return [Workspace(path) for path in paths if (path / "params.yaml").is_file()]
 
 
-def _refuse_taken_model(home: Workspace, params: Path) -> None:
-    """Two workspaces that register under one name would each judge the other's champion on their own catalog."""
-    name = read_params(params).get("base", {}).get("registered_model")
-    parse("base.registered_model", name, str)
+def _own_params(home: Workspace, preset: Path, name: str) -> str:
+    """The preset's text under the workspace's own name: two that registered as one would judge each other's champion."""
+    model = f"fclip-{name}"
     for other in list_workspaces(home):
-        if read_params(other.params).get("base", {}).get("registered_model") == name:
-            raise UserError(
-                f"{params}: base.registered_model `{name}` is that of the workspace {other.root}: give each its own"
-            )
+        if read_params(other.params).get("base", {}).get("registered_model") == model:
+            raise UserError(f"the workspace {other.root} registers as `{model}`: name this one's folder otherwise")
+    text = preset.read_text(encoding="utf-8")
+    for key, value in (("workspace", name), ("registered_model", model)):
+        text, count = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {value}", text, count=1)
+        if count == 0 or read_params(preset).get("base", {}).get(key) is None:
+            raise UserError(f"{preset} has no `base.{key}`: see params.yaml")
+    return text
 
 
 def _reset_pins(workspace: Workspace, datasets: list[str]) -> None:

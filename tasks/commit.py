@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from fclip.errors import UserError
+from tasks.params import Base, load_section
 from tasks.paths import Workspace
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ def require_clean(workspace: Workspace) -> None:
         )
 
 
-def close(workspace: Workspace, *, message: str) -> Closing:
-    """Push the data, commit dvc.lock and pins/ (nothing else, whatever else is staged), push the commit.
+def close(workspace: Workspace, *, message: str, version: int | None) -> Closing:
+    """Push the data, commit dvc.lock and pins/ (nothing else, whatever else is staged), tag, push the commit.
 
+    `version` (None: the run registered nothing) is tagged in the registry with the commit that reproduces it.
     With nothing to commit, `commit` is the present HEAD: the same inputs gave the same outputs.
     """
     dvc_pushed = has_remote(workspace)
@@ -49,10 +51,16 @@ def close(workspace: Workspace, *, message: str) -> Closing:
     if changed:
         _run(workspace, "git", "add", "--", *_existing(workspace))
         _run(workspace, "git", "commit", "--quiet", "--message", message, "--", *_existing(workspace))
+    commit = head(workspace)
+    if version is not None:
+        from fclip.registry import store, tags  # mlflow takes seconds to import
+
+        base = load_section(workspace, "base", Base)
+        store.set_version_tag(base.registered_model, version, tags.CLOSING_COMMIT, commit)
     git_pushed = _has_upstream(workspace)
     if git_pushed:
         _run(workspace, "git", "push", "--quiet")
-    return Closing(head(workspace), changed, dvc_pushed, git_pushed)
+    return Closing(commit, changed, dvc_pushed, git_pushed)
 
 
 def pending(workspace: Workspace) -> tuple[str, ...]:

@@ -26,7 +26,9 @@ def main(workspace: Workspace) -> None:
     datasets = read_params(workspace.params)["ingest"]["datasets"]
     names = sorted(name for name, dataset in datasets.items() if "train" in dataset["roles"].values())
     if not names:
-        raise UserError("params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role")
+        raise UserError(
+            "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
+        )
     table = pa.concat_tables([_products(workspace, name) for name in names])
     with atomic_path(workspace.training / "products.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")

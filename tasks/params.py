@@ -32,9 +32,7 @@ def load_section(workspace: Workspace, name: str, kind: type[T]) -> T:
     value: Any = read_params(workspace.params)
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise UserError(
-                f"{workspace.params} has no section `{name}`: add it, as in the repository's"
-            )
+            raise UserError(f"{workspace.params} has no section `{name}`: add it, as in the repository's")
         value = value[part]
     return parse(name, value, kind)
 

@@ -48,7 +48,9 @@ def resolve(workspace: Workspace) -> Resolution:
     for path in changed:
         write_json(path, pins[path])
         logger.info("pinned %s", path.relative_to(workspace.root))
-    return Resolution(_names(workspace, changed), _names(workspace, tuple(path for path in pins if path not in changed)))
+    return Resolution(
+        _names(workspace, changed), _names(workspace, tuple(path for path in pins if path not in changed))
+    )
 
 
 def read_pin(path: Path) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def champion_pin(workspace: Workspace) -> dict[str, Any]:
             f"registry at {store.tracking_uri()} has no champion of {base.registered_model}: set MLFLOW_TRACKING_URI "
             "to the registry it came from, or start anew with `echo '{}' > pins/champion.json`"
         )
-    return champion.pin() if champion else {}
+    return champion.pin if champion else {}
 
 
 def _names(workspace: Workspace, paths: tuple[Path, ...]) -> tuple[str, ...]:

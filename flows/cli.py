@@ -1,0 +1,297 @@
+"""The command `fclip`: run the loop, look at it, search with it. `python -m flows.cli` is the same command.
+
+Every command works on the workspace of the current folder, with that workspace's own code.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fclip.errors import UserError
+from flows.workspaces import find_workspace
+from tasks.paths import Workspace
+
+if TYPE_CHECKING:
+    from flows.retrain import Retraining
+
+# The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="""Retrain CLIP on a product catalog, and prove that each new model is better before anyone uses it.
+
+    A first run: `fclip retrain`, then `fclip status` and `fclip search "red summer dress"`.
+
+    Your own catalog: `fclip workspace new ../mine --params params/table.yaml`, edit `../mine/params.yaml`,
+    and run the same commands in `../mine`.
+    """,
+)
+workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces: one catalog each, with one DVC cache.")
+cache_app = typer.Typer(no_args_is_help=True, help="What makes work incremental; may be deleted at any time.")
+app.add_typer(workspace_app, name="workspace")
+app.add_typer(cache_app, name="cache")
+
+console = Console(soft_wrap=False)
+errors = Console(stderr=True, highlight=False)
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "fclip,tasks",
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if debug:
+        os.environ["FCLIP_DEBUG"] = "1"
+
+
+@app.command()
+def retrain(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Push 200 rows a dataset through every stage, elsewhere; then estimate.")
+    ] = False,
+    commit: Annotated[
+        bool, typer.Option("--commit/--no-commit", help="End with the closing commit (deployments do).")
+    ] = False,
+) -> None:
+    """Run the whole loop: resolve, ingest, caption, finetune, evaluate, select, register, promote, embed, publish."""
+    workspace = _workspace()
+    if dry_run:
+        from flows.dry_run import dry_run as run
+
+        run(workspace, console)
+        return
+    from flows.prefect_logs import without_tracebacks
+    from flows.retrain import retrain as flow
+    from flows.stage import StageError
+
+    without_tracebacks()
+    try:
+        _show_retraining(workspace, flow(str(workspace.root), commit=commit))
+    except StageError as error:
+        raise UserError(str(error)) from error
+
+
+@app.command()
+def stage(
+    name: Annotated[str, typer.Argument(help="As in dvc.yaml: ingest@studio, finetune, evaluate, select …")],
+) -> None:
+    """Run one DVC stage and the stale ones before it (`dvc repro NAME`); effects such as promotion never happen here."""
+    import subprocess
+
+    from flows.pipeline import read_pipeline
+    from flows.stage import stage_environment
+    from tasks.process import lock
+
+    workspace = _workspace()
+    known = read_pipeline(workspace).stages
+    targets = [stage for stage in known if name in (stage, stage.partition("@")[0])]
+    if not targets:
+        raise typer.BadParameter(f"no stage `{name}`: there are {', '.join(known)}", param_hint="NAME")
+    with lock(workspace.run_lock, f"another run holds {workspace.root}: wait for it to end"):
+        command = [sys.executable, "-m", "dvc", "repro", *targets]
+        code = subprocess.run(command, cwd=workspace.root, env=stage_environment()).returncode
+    raise typer.Exit(1 if code else 0)
+
+
+@app.command()
+def pin() -> None:
+    """Look at sources, start and champion, and write what was seen to pins/ (what `dvc repro` needs before it)."""
+    from tasks.process import lock
+    from tasks.resolve import resolve
+
+    workspace = _workspace()
+    with lock(workspace.run_lock, f"another run holds {workspace.root}: wait for it to end"):
+        resolution = resolve(workspace)
+    for path in resolution.changed:
+        console.print(f"pinned     {path}")
+    for path in resolution.unchanged:
+        console.print(f"unchanged  {path}")
+
+
+@app.command()
+def status() -> None:
+    """What is stale, who is champion, what search reads."""
+    from flows.status import read_status
+
+    workspace = _workspace()
+    for label, said in read_status(workspace):
+        console.print(f"[bold]{label:<11}[/bold] {said}", highlight=False)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What a customer would type.")],
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many products.")] = 10,
+    model: Annotated[
+        str | None, typer.Option(help="A registry version or alias; refused unless it made the published embeddings.")
+    ] = None,
+) -> None:
+    """Search the published embeddings: exact cosine similarity of the query to every product's image."""
+    from flows.search import search as run
+
+    table = Table("", "product", "dataset", "score", "title", box=None)
+    for rank, hit in enumerate(run(_workspace(), query, k=k, model=model), start=1):
+        table.add_row(str(rank), hit.product_id, hit.dataset, f"{hit.score:.3f}", hit.title)
+    console.print(table)
+
+
+@app.command()
+def models() -> None:
+    """The registered versions: aliases, digests, scores."""
+    from fclip.registry import store, tags
+    from tasks.params import Base, load_section
+
+    base = load_section(_workspace(), "base", Base)
+    versions = store.versions(base.registered_model)
+    if not versions:
+        console.print(f"{base.registered_model} has no version yet in {store.tracking_uri()}: run `fclip retrain`")
+        return
+    table = Table(
+        "version", "alias", "created", "model_sha256", "commit", "note", title=base.registered_model, box=None
+    )
+    for version in versions:
+        table.add_row(
+            str(version.version),
+            ", ".join(version.aliases),
+            f"{version.created_at:%Y-%m-%d %H:%M}",
+            version.model_sha256[:12],
+            version.tags.get(tags.CLOSING_COMMIT, "")[:12],
+            "rolled back" if version.rolled_back else "",
+        )
+    console.print(table)
+
+
+@app.command()
+def promote(
+    force: Annotated[bool, typer.Option("--force", help="Even when the gate refuses, or after a rollback.")] = False,
+) -> None:
+    """Put the selected model to use, through the gate; then embed and publish by it."""
+    _switch("promote", force=force)
+
+
+@app.command()
+def rollback() -> None:
+    """Put the champion before this one back to use; then embed and publish by it."""
+    _switch("rollback")
+
+
+@workspace_app.command("new")
+def workspace_new(
+    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet, beside this one.")],
+    params: Annotated[Path, typer.Option(help="A preset of params/, or a params.yaml of your own.")],
+) -> None:
+    """Make a workspace: a git worktree with its own branch, params, pins, outputs and registered model."""
+    from flows.workspaces import new_workspace
+
+    created = new_workspace(_workspace(), path.resolve(), params.resolve())
+    console.print(
+        f"workspace {created.workspace.root} on branch {created.branch}, registers as {created.registered_model}"
+    )
+    console.print(
+        f"next: edit {created.workspace.params}, then `make retrain WORKSPACE={path}` or `fclip retrain` there"
+    )
+
+
+@workspace_app.command("list")
+def workspace_list() -> None:
+    """The workspaces of this repository."""
+    from flows.workspaces import list_workspaces
+
+    for workspace in list_workspaces(_workspace()):
+        console.print(str(workspace.root), highlight=False)
+
+
+@cache_app.command("show")
+def cache_show() -> None:
+    """How much each part of cache/ holds."""
+    from flows.cache import measure
+
+    for part, num_files, num_bytes in measure(_workspace()):
+        console.print(f"{part:<12}{num_files:>8} files {num_bytes / 2**20:>10.1f} MiB")
+
+
+@cache_app.command("prune")
+def cache_prune() -> None:
+    """Delete cache/; what is needed again is computed again. (The DVC cache is pruned by `dvc gc --projects`.)"""
+    from flows.cache import prune
+    from tasks.process import lock
+
+    workspace = _workspace()
+    with lock(workspace.run_lock, f"a run holds {workspace.root}: wait for it to end"):
+        console.print(f"freed {prune(workspace) / 2**20:.1f} MiB")
+
+
+def main() -> None:
+    """Entry point: one line an error, exit 1 (2 for wrong usage); a traceback only with --debug."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        _in_workspace_of_own_code()
+        app()
+    except UserError as error:
+        if os.environ.get("FCLIP_DEBUG"):
+            raise
+        errors.print(f"[red]error:[/red] {str(error).replace('[', '\\\\[')}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)
+
+
+def _in_workspace_of_own_code() -> None:
+    """Go to the root of the workspace; when this code is another checkout's, run that workspace's own instead."""
+    try:
+        workspace = find_workspace(Path.cwd())
+    except UserError:
+        return  # for --help; commands ask again and say so
+    home = Path(__file__).resolve().parent.parent
+    if workspace.root.resolve() != home:
+        if not (workspace.root / "flows" / "cli.py").is_file():
+            raise UserError(
+                f"{workspace.root} has params.yaml but not fclip's code: make it with `fclip workspace new`"
+            )
+        os.chdir(workspace.root)
+        os.environ["PYTHONPATH"] = str(workspace.root)
+        os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *sys.argv[1:]])
+
+
+def _workspace() -> Workspace:
+    return find_workspace(Path.cwd())
+
+
+def _switch(what: str, *, force: bool = False) -> None:
+    from flows.prefect_logs import without_tracebacks
+    from flows.switch import switch
+
+    without_tracebacks()
+    switched = switch(str(_workspace().root), what, force)
+    console.print(switched.said)
+
+
+def _show_retraining(workspace: Workspace, done: "Retraining") -> None:
+    from flows.summary import print_summary
+
+    print_summary(console, workspace, done)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""`fclip retrain --dry-run`: a few rows through every stage, elsewhere, then what the whole would take.
+
+The rows go through a copy of the workspace in a temporary folder: nothing of the workspace is touched, nothing is
+registered or published.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from fclip.catalog.sources.registry import describe
+from fclip.errors import UserError
+from fclip.files import read_json
+from flows.params import load_params
+from flows.pipeline import read_pipeline
+from flows.stage import stage_environment
+from tasks.paths import Workspace
+
+ROWS = 200
+BATCH_SIZE = 32  # a split of 200 rows must still make a few batches
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One stage on the few rows: seconds and peak MiB, of which the process costs that much with no row at all."""
+
+    stage: str
+    seconds: float
+    base_seconds: float
+    peak_mib: float
+    base_mib: float
+    rows_ratio: float
+
+    @property
+    def whole_seconds(self) -> float:
+        """What grows with the rows, grown; the rest as it is."""
+        return self.base_seconds + max(0.0, self.seconds - self.base_seconds) * self.rows_ratio
+
+    @property
+    def whole_mib(self) -> float:
+        """An upper estimate: not all that a stage holds grows with the rows."""
+        return self.base_mib + max(0.0, self.peak_mib - self.base_mib) * self.rows_ratio
+
+
+def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
+    """Run every stage on 200 rows a dataset and print the estimate for the whole."""
+    params = load_params(workspace)
+    num_rows = {
+        name: describe(source.source, workspace.root)["num_rows"] for name, source in params.ingest.datasets.items()
+    }
+    trained = [name for name, dataset in params.ingest.datasets.items() if "train" in dataset.roles.values()]
+    with _copy(workspace) as copy:
+        _command(copy, [sys.executable, "-m", "flows.cli", "pin"])
+        base_seconds, base_mib = _measure(copy, [sys.executable, "-c", "import dvc.repo, tasks.evaluate"])
+        measured = []
+        for stage in read_pipeline(copy).stages:
+            console.print(f"{stage} on at most {ROWS} rows a dataset …", highlight=False)
+            seconds, mib = _measure(copy, [sys.executable, "-m", "dvc", "repro", "--single-item", stage])
+            datasets = [stage.partition("@")[2]] if "@" in stage else trained
+            whole = sum(num_rows[name] for name in datasets)
+            few = sum(min(ROWS, num_rows[name]) for name in datasets)
+            measured.append(Measured(stage, seconds, base_seconds, mib, base_mib, whole / few))
+    _print(console, measured, num_rows)
+    return measured
+
+
+@contextmanager
+def _copy(workspace: Workspace) -> Iterator[Workspace]:
+    """The workspace's code and params in a temporary repository, with few rows and its sources where they are."""
+    with tempfile.TemporaryDirectory(prefix="fclip-dry-run-") as folder:
+        root = Path(folder).resolve()
+        for name in ("fclip", "tasks", "flows", "pins", "dvc.yaml", ".dvcignore"):
+            source = workspace.root / name
+            if source.is_dir():
+                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copyfile(source, root / name)
+        values = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
+        (root / "params.yaml").write_text(yaml.safe_dump(_few_rows(values, workspace.root), sort_keys=False))
+        for pin in (root / "pins").rglob("*.json"):
+            pin.write_text("{}\n")
+        if workspace.model_cache.is_dir():
+            (root / "cache").mkdir()
+            (root / "cache" / "models").symlink_to(workspace.model_cache)
+        _command(Workspace(root), [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"])
+        yield Workspace(root)
+
+
+def _few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    datasets = {
+        name: {**dataset, "source": {key: _absolute(value, root) for key, value in dataset["source"].items()}}
+        for name, dataset in values["ingest"]["datasets"].items()
+    }
+    batch_size = min(BATCH_SIZE, values["finetune"]["batch_size"])
+    base = {**values["base"], "registered_model": f"{values['base']['registered_model']}-dry-run"}
+    return {
+        **values,
+        "base": base,
+        "ingest": {**values["ingest"], "limit": ROWS, "datasets": datasets},
+        "finetune": {**values["finetune"], "batch_size": batch_size},
+    }
+
+
+def _absolute(value: Any, root: Path) -> Any:
+    return str((root / value).resolve()) if isinstance(value, str) and (root / value).exists() else value
+
+
+def _command(workspace: Workspace, command: list[str]) -> None:
+    environment = stage_environment() | {"PYTHONPATH": str(workspace.root)}
+    result = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise UserError(f"dry run: {(result.stderr or result.stdout).strip()}")
+
+
+def _measure(workspace: Workspace, command: list[str]) -> tuple[float, float]:
+    """Seconds and peak resident MiB (of the largest process) of a command."""
+    environment = stage_environment() | {"PYTHONPATH": str(workspace.root)}
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=workspace.root, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            stage = command[-1]
+            last = workspace.stage_status(stage)
+            said = read_json(last)["message"] if last.exists() else output.read().strip()
+            raise UserError(f"dry run: {stage}: {said}")
+    return time.monotonic() - began, usage.ru_maxrss / 1024
+
+
+def _print(console: Console, measured: list[Measured], num_rows: dict[str, int]) -> None:
+    table = Table(
+        "stage", title=f"{ROWS} rows a dataset, and an estimate for the whole", box=None, title_justify="left"
+    )
+    for heading in ("seconds here", "MiB here", "whole: minutes", "whole: MiB at most"):
+        table.add_column(heading, justify="right")
+    for stage in measured:
+        table.add_row(
+            stage.stage,
+            f"{stage.seconds:.1f}",
+            f"{stage.peak_mib:.0f}",
+            f"{stage.whole_seconds / 60:.1f}",
+            f"{stage.whole_mib:.0f}",
+        )
+    minutes = sum(stage.whole_seconds for stage in measured) / 60
+    table.add_row("all", "", "", f"{minutes:.1f}", f"{max(stage.whole_mib for stage in measured):.0f}", style="bold")
+    console.print(table)
+    rows = ", ".join(f"{name} {number:,}" for name, number in num_rows.items())
+    console.print(
+        f"rows: {rows}. Time grows with the rows here; splits' `max_items` make evaluation cheaper than this."
+    )

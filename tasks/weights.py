@@ -1,0 +1,31 @@
+"""Find a model's folder by its digest, wherever its weights lie; never by an alias."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fclip.errors import UserError
+from fclip.files import sha256_tree
+from tasks.paths import Workspace
+
+
+def find_model(workspace: Workspace, model_sha256: str, pin: Mapping[str, Any]) -> Path:
+    """The open_clip folder with these weights: models/selected, else cache/models, else the pinned registry version.
+
+    Args:
+        pin: a registry version (`registered_model`, `version`, `model_sha256`), or `{}` where none is known.
+
+    Raises:
+        UserError: the weights are nowhere, or the registry's are not those of the digest.
+    """
+    cached = workspace.model_cache / model_sha256
+    for folder in (workspace.selected, cached):
+        if folder.is_dir() and sha256_tree(folder) == model_sha256:
+            return folder
+    if pin.get("model_sha256") != model_sha256:
+        raise UserError(
+            f"the model {model_sha256[:12]} is neither selected, nor cached, nor pinned: run `dvc pull`, or `fclip retrain`"
+        )
+    from fclip.registry import store  # mlflow takes seconds to import, and most runs need no registry
+
+    return store.download_model(pin, cached)
