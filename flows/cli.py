@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fclip.errors import UserError
 from flows.workspaces import find_workspace
@@ -93,7 +94,7 @@ def retrain(
 def stage(
     name: Annotated[str, typer.Argument(help="As in dvc.yaml: ingest@studio, finetune, evaluate, select …")],
 ) -> None:
-    """Run one DVC stage and the stale ones before it (`dvc repro NAME`); effects such as promotion never happen here."""
+    """Run one DVC stage and the stale ones before it (`dvc repro NAME`); it registers and promotes nothing."""
     import subprocess
 
     from flows.pipeline import read_pipeline
@@ -250,7 +251,7 @@ def main() -> None:
     except UserError as error:
         if os.environ.get("FCLIP_DEBUG"):
             raise
-        errors.print(f"[red]error:[/red] {str(error).replace('[', '\\\\[')}")
+        errors.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         errors.print("stopped")

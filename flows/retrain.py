@@ -148,7 +148,8 @@ def _leave_artifacts(
     promotion: Promotion | None,
 ) -> None:
     if isinstance(registration, Receipt):
-        said = f"Version {registration.version} of `{params.base.registered_model}`. {promotion.reason if promotion else ''}"
+        said = f"Version {registration.version} of `{params.base.registered_model}`."
+        said += f" {promotion.reason}" if promotion else ""
     else:
         said = f"Nothing registered: {registration.reason}"
     key = "".join(character if character.isalnum() else "-" for character in params.base.workspace.lower())

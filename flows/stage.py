@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,8 @@ def stop_group(group: int, grace_seconds: float) -> None:
 
 
 def _group_alive(group: int) -> bool:
-    try:
-        os.waitpid(-group, os.WNOHANG)
-    except ChildProcessError:
-        pass
+    with suppress(ChildProcessError):
+        os.waitpid(-group, os.WNOHANG)  # a child that has ended stays in the group until it is waited for
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

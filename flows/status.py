@@ -48,4 +48,5 @@ def _published(workspace: Workspace) -> str:
     pointer = read_json(workspace.published_pointer)
     manifest = read_json(workspace.published / pointer["embeddings"] / "manifest.json")
     when = datetime.fromtimestamp(workspace.published_pointer.stat().st_mtime, UTC)
-    return f"{manifest['num_products']} products embedded by {pointer['model_sha256'][:12]}, published {when:%Y-%m-%d %H:%M} UTC"
+    what = f"{manifest['num_products']} products embedded by {pointer['model_sha256'][:12]}"
+    return f"{what}, published {when:%Y-%m-%d %H:%M} UTC"

@@ -30,9 +30,9 @@ def find_workspace(folder: Path) -> Workspace:
 
 
 def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
-    """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml, a registered model of its own and empty pins.
+    """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml and empty pins.
 
-    The DVC cache is `home`'s, so that what one workspace computed another restores. Ends with a commit on the new
+    It registers as `fclip-<folder>`. The DVC cache is `home`'s, so that what one workspace computed another restores. Ends with a commit on the new
     branch, so that runs which commit find a clean tree.
     """
     from flows.params import load_params
@@ -70,7 +70,7 @@ def list_workspaces(home: Workspace) -> list[Workspace]:
 
 
 def _own_params(home: Workspace, preset: Path, name: str) -> str:
-    """The preset's text under the workspace's own name: two that registered as one would judge each other's champion."""
+    """The preset's text under the workspace's own names, since a registered model's champion is of one catalog."""
     model = f"fclip-{name}"
     for other in list_workspaces(home):
         if read_params(other.params).get("base", {}).get("registered_model") == model:

@@ -24,7 +24,8 @@ def find_model(workspace: Workspace, model_sha256: str, pin: Mapping[str, Any]) 
             return folder
     if pin.get("model_sha256") != model_sha256:
         raise UserError(
-            f"the model {model_sha256[:12]} is neither selected, nor cached, nor pinned: run `dvc pull`, or `fclip retrain`"
+            f"the model {model_sha256[:12]} is neither selected, nor cached, nor pinned: "
+            "run `dvc pull`, or `fclip retrain`"
         )
     from fclip.registry import store  # mlflow takes seconds to import, and most runs need no registry
 
