@@ -1,0 +1,48 @@
+"""The drawn catalog: products one after another, each from its own seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fclip.sample.garments import tailor
+from fclip.sample.products import make_product
+from fclip.sample.scenes import SCENES, Domain
+from fclip.sample.wording import write_texts
+
+TWICE = 0.12  # how many of the products are photographed twice
+
+
+@dataclass(frozen=True)
+class SampleProduct:
+    """One product of the drawn catalog; `images` are JPEG files, the primary one first."""
+
+    product_id: str
+    attributes: dict[str, str]
+    texts: dict[str, str]
+    images: tuple[bytes, ...]
+
+
+def draw_products(domain: Domain, *, num_products: int, seed: int, side: int = 224) -> Iterator[SampleProduct]:
+    """The first `num_products` products of a domain, their photographs `side` pixels square.
+
+    Product i depends only on (domain, seed, i), so a larger number extends a smaller one. Raises ValueError for an
+    unknown domain, at once rather than at the first product.
+    """
+    if domain not in SCENES:
+        raise ValueError(f"domain must be one of {', '.join(SCENES)}, not {domain!r}")
+    return (_draw_product(domain, index, seed, side) for index in range(num_products))
+
+
+def _draw_product(domain: Domain, index: int, seed: int, side: int) -> SampleProduct:
+    product = make_product(domain, index, seed)
+    garment = tailor(product)
+    rng = random.Random(f"photographs/{domain}/{seed}/{index}")
+    images = []
+    for _ in range(2 if rng.random() < TWICE else 1):
+        shot = random.Random(rng.getrandbits(64))
+        images.append(SCENES[domain](product, garment, shot, np.random.Generator(np.random.PCG64(shot.getrandbits(64))), side))
+    return SampleProduct(product.product_id, product.attributes, write_texts(product, rng), tuple(images))

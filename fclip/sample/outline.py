@@ -1,0 +1,161 @@
+"""What a drawn garment is made of: parts with smooth outlines, in a frame of its own.
+
+The garment frame has x to the right and y down, about [-1, 1] in both; `fitted` centres a garment there. Everything is
+vector until `fclip.sample.garments` draws it, so pose, bend and scale cost nothing and lose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A filled outline, or a line where `width` (in frame units) is given.
+
+    `paint` is "fabric" (the product's own colour and pattern) or a name in the product's palette; `tone` multiplies it.
+    `points` are control points of a closed (filled) or open (line) curve; two equal neighbours make a corner.
+    """
+
+    points: tuple[Point, ...]
+    paint: str = "fabric"
+    tone: float = 1.0
+    width: float | None = None
+    smooth: bool = True
+    edge: bool = True
+
+
+@dataclass(frozen=True)
+class Garment:
+    """Parts from back to front; `body` is what is seen of somebody who wears it, drawn behind where it is worn."""
+
+    parts: tuple[Part, ...]
+    body: tuple[Part, ...] = ()
+    neck: Point | None = None  # where a hanger holds it; None: it does not hang
+    chest: tuple[float, float, float] | None = None  # x, y and size of a print
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How one product is cut: its variants and a source of small differences."""
+
+    sleeve: str
+    length: str
+    gender: str
+    rng: random.Random
+
+    def vary(self, low: float, high: float) -> float:
+        """A number between `low` and `high`."""
+        return self.rng.uniform(low, high)
+
+    def one_of(self, options: Sequence[str]) -> str:
+        """One of the options; repeat an option to make it likelier."""
+        return options[self.rng.randrange(len(options))]
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.rng.random() < probability
+
+
+def fill(*points: Point, paint: str = "fabric", tone: float = 1.0, smooth: bool = True, edge: bool = True) -> Part:
+    """A filled part."""
+    return Part(points, paint, tone, None, smooth, edge)
+
+
+def line(*points: Point, paint: str = "fabric", tone: float = 0.62, width: float = 0.012, smooth: bool = True) -> Part:
+    """A line, by default a seam in the fabric."""
+    return Part(points, paint, tone, width, smooth, False)
+
+
+def disc(x: float, y: float, radius: float, *, paint: str = "fabric", tone: float = 1.0, aspect: float = 1.0) -> Part:
+    """A filled circle, or an ellipse `aspect` times as wide as high."""
+    angles = [math.tau * k / 8 for k in range(8)]
+    return fill(*((x + radius * aspect * math.cos(a), y + radius * math.sin(a)) for a in angles), paint=paint, tone=tone)
+
+
+def mirrored(points: Iterable[Point]) -> tuple[Point, ...]:
+    """The same points on the other side, in the same order."""
+    return tuple((-x, y) for x, y in points)
+
+
+def symmetric(right: Sequence[Point]) -> tuple[Point, ...]:
+    """A closed outline from its right half, given from top to bottom."""
+    return (*right, *mirrored(reversed(right)))
+
+
+def both_sides(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Each part and its mirror image."""
+    return tuple(side for part in parts for side in (part, replace(part, points=mirrored(part.points))))
+
+
+def corners(*points: Point) -> tuple[Point, ...]:
+    """Points doubled, so that a smooth outline has corners there."""
+    return tuple(point for point in points for _ in range(2))
+
+
+def between(a: Point, b: Point, position: float) -> Point:
+    """The point at `position` (0: a, 1: b) on the line through a and b."""
+    return (a[0] + (b[0] - a[0]) * position, a[1] + (b[1] - a[1]) * position)
+
+
+def rib(a: Point, b: Point, c: Point, d: Point, *, num_lines: int, tone: float = 0.8) -> tuple[Part, ...]:
+    """Knitted ribs over the quadrilateral a-b-c-d: lines from the side a-b to the side d-c."""
+    positions = [(k + 0.5) / num_lines for k in range(num_lines)]
+    return tuple(line(between(a, b, p), between(d, c, p), tone=tone, width=0.014, smooth=False) for p in positions)
+
+
+def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0, shade: float = 1.0) -> tuple[Part, ...]:
+    """The parts scaled, then shifted, their tone multiplied by `shade`."""
+    return tuple(
+        replace(
+            part,
+            points=tuple((x * scale + dx, y * scale + dy) for x, y in part.points),
+            tone=part.tone * shade,
+            width=None if part.width is None else part.width * scale,
+        )
+        for part in parts
+    )
+
+
+@lru_cache(maxsize=8)
+def _spline_weights(steps: int) -> np.ndarray:
+    t = np.arange(steps, dtype=np.float64)[:, None] / steps
+    return np.concatenate(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3], axis=1
+    ) / 2
+
+
+def curve(part: Part, steps: int = 6) -> np.ndarray:
+    """The part's outline as float64 [n, 2]: a uniform Catmull-Rom spline through its points, or the points themselves."""
+    points = np.asarray(part.points, dtype=np.float64)
+    if not part.smooth or len(points) < 3:
+        return points
+    if part.width is None:
+        padded = np.concatenate([points[-1:], points, points[:2]])
+    else:
+        padded = np.concatenate([points[:1], points, points[-1:]])
+    windows = np.stack([padded[k : len(padded) - 3 + k] for k in range(4)], axis=1)  # [segments, 4, 2]
+    spline = np.einsum("sk,nkd->nsd", _spline_weights(steps), windows).reshape(-1, 2)
+    return spline if part.width is None else np.concatenate([spline, points[-1:]])
+
+
+def fitted(garment: Garment) -> Garment:
+    """The garment centred, its longer side spanning [-1, 1]; the body follows."""
+    points = np.concatenate([np.asarray(part.points) for part in garment.parts])
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = 2.0 / float((high - low).max())
+    dx, dy = (-(low + high) / 2 * scale).tolist()
+    return Garment(
+        parts=moved(garment.parts, dx, dy, scale=scale),
+        body=moved(garment.body, dx, dy, scale=scale),
+        neck=garment.neck and (garment.neck[0] * scale + dx, garment.neck[1] * scale + dy),
+        chest=garment.chest and (garment.chest[0] * scale + dx, garment.chest[1] * scale + dy, garment.chest[2] * scale),
+    )
