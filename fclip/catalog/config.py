@@ -72,7 +72,7 @@ class ClothingSource:
 
 @config
 class FmnistSource:
-    """Fashion-MNIST, its four gzipped idx files: a fixed sample of `num_select` (null: all) of the 60,000; the 10,000."""
+    """Fashion-MNIST's four gzipped idx files: a fixed sample of `num_select` of the 60,000 (null: all); the 10,000."""
 
     kind: Literal["fmnist"]
     path: str

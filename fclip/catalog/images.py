@@ -1,0 +1,109 @@
+"""One image: checked by decoding it whole, and stored small and plain."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fclip.catalog.config import ImageConfig
+from fclip.catalog.rows import Refusal
+from fclip.files import sha256_bytes
+from fclip.images.packs import StoredImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+MAX_FILE_BYTES = 256 * 2**20
+ORIENTATION = 0x0112
+
+
+def load_image(image: bytes | Path, config: ImageConfig) -> StoredImage | Refusal:
+    """Read an image where it is a file, and normalise it."""
+    if isinstance(image, Path):
+        try:
+            if (size := image.stat().st_size) > MAX_FILE_BYTES:
+                return Refusal("decode", "image too large", f"{image.name}: {size} bytes, {MAX_FILE_BYTES} at most")
+            content = image.read_bytes()
+        except OSError as error:
+            return Refusal("read", "image file unreadable", f"{image.name}: {error.strerror}")
+    else:
+        content = image
+    return normalise_image(content, config)
+
+
+def normalise_image(content: bytes, config: ImageConfig) -> StoredImage | Refusal:
+    """What is stored of an encoded image, or why it is refused.
+
+    A grey or RGB JPEG or PNG that is upright, opaque and no larger than `stored_side` is kept byte for byte. Any
+    other becomes a JPEG: turned upright by its EXIF orientation, transparency laid on white, CMYK and palettes to
+    RGB, 16 bits to 8, the shorter side brought down to `stored_side` (never up).
+    """
+    if not content:
+        return Refusal("decode", "unreadable image", "no bytes")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > config.max_pixels:
+                return Refusal("decode", "image too large", f"{width}x{height}, {config.max_pixels} pixels at most")
+            # A phone's MPO is a JPEG with previews behind it, not a film.
+            if image.format != "MPO" and getattr(image, "is_animated", False):
+                return Refusal(
+                    "decode", "animated image", f"{image.format} of {getattr(image, 'n_frames', '?')} frames"
+                )
+            if _is_fine(image, config):
+                image.load()
+                return StoredImage(sha256_bytes(content), content, width, height)
+            return _encode(_plain(_shrunk(image, config)), config)
+    except Image.DecompressionBombError as error:
+        return Refusal("decode", "image too large", str(error))
+    except Exception as error:  # Pillow's plugins raise whatever broken bytes lead them to
+        message = f"{type(error).__name__}: {error}"
+        truncated = "truncat" in message.lower() or "end of file" in message.lower()
+        return Refusal("decode", "truncated image" if truncated else "unreadable image", message)
+
+
+def _is_fine(image: Image.Image, config: ImageConfig) -> bool:
+    return (
+        image.format in ("JPEG", "PNG")
+        and image.mode in ("RGB", "L")
+        and "transparency" not in image.info
+        and min(image.size) <= config.stored_side
+        and image.getexif().get(ORIENTATION, 1) in (0, 1)
+    )
+
+
+def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
+    """The image with its shorter side `stored_side` at most; large JPEGs are decoded at a fraction of their size."""
+    if image.mode.startswith("I;16") or image.mode in ("1", "P", "PA"):
+        image = _plain(image)  # modes that cannot be interpolated
+    width, height = image.size
+    scale = config.stored_side / min(width, height)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image.draft(None, (2 * size[0], 2 * size[1]))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image upright, opaque, 8 bits a channel, grey or RGB."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.max(initial=0) > 255:  # 16 bits, which Pillow opens as `I` or `I;16` by the format
+            values = values // 257
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("pixels are floating-point numbers")
+    if image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def _encode(image: Image.Image, config: ImageConfig) -> StoredImage:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=config.jpeg_quality, comment=b"")
+    content = buffer.getvalue()
+    return StoredImage(sha256_bytes(content), content, *image.size)

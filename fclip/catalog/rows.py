@@ -1,0 +1,42 @@
+"""What comes out of a source: rows as they are, and rows that could not be read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a row is refused: `reason` is one of few, and counted; `detail` says what was found in this row."""
+
+    stage: str  # read | validate | decode
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One row of a source as it is, nothing yet checked.
+
+    `source_row` counts from 0. An image is its bytes, the file that holds it, or why there is none. `split` is given
+    only by sources that come split. `raw` is what a person looks at when the row is refused, without image bytes.
+    """
+
+    source_row: int
+    product_id: str | None
+    attributes: Mapping[str, str]
+    texts: Mapping[str, str]
+    images: tuple[bytes | Path | Refusal, ...]
+    parent_id: str | None = None
+    split: str | None = None
+    raw: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row refused, and why: what quarantine keeps."""
+
+    source_row: int
+    product_id: str | None
+    refusal: Refusal
+    raw: Mapping[str, object] = field(default_factory=dict)

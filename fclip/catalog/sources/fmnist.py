@@ -1,0 +1,106 @@
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): the four gzipped idx files, as published."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fclip.catalog.config import FmnistSource
+from fclip.catalog.rows import RefusedRow, SourceRow
+from fclip.catalog.sources.files import describe_file, require_file
+from fclip.catalog.sources.spread import spread_rows
+from fclip.errors import UserError
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+PARTS = (("train", "train", "val"), ("t10k", "test", "test"))  # name in files, in product ids, our split
+SAMPLE_SEED = 0
+
+
+def describe(source: FmnistSource, root: Path) -> dict[str, object]:
+    """The four files with their digests, and the rows that `num_select` leaves."""
+    folder = root / source.path
+    files = [require_file(folder / name) for part, _, _ in PARTS for name in _names(part)]
+    num_train, num_test = (len(_read_idx(folder / _names(part)[1], 1)) for part, _, _ in PARTS)
+    return {
+        "kind": source.kind,
+        "files": [describe_file(file) for file in files],
+        "num_rows": len(_sample(source, num_train)) + num_test,
+    }
+
+
+def read(source: FmnistSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """The sampled training pictures (split `val`), then the test pictures (split `test`), as grey PNG.
+
+    A row's number is its place among the 70,000. A larger `num_select` keeps those of a smaller one.
+    """
+    folder = root / source.path
+    parts = [(_read_idx(folder / _names(part)[0], 3), _read_idx(folder / _names(part)[1], 1)) for part, _, _ in PARTS]
+    rows: list[tuple[int, int]] = []  # part, place in it
+    for index, (pictures, labels) in enumerate(parts):
+        if len(pictures) != len(labels) or labels.max(initial=0) >= len(CLASSES):
+            raise UserError(f"{folder}: {_names(PARTS[index][0])} do not belong together: fetch them again")
+        places = _sample(source, len(labels)) if index == 0 else range(len(labels))
+        rows.extend((index, int(place)) for place in places)
+    chosen = spread_rows(len(rows), limit)
+    for row, (index, place) in enumerate(rows):
+        if chosen is not None and row not in chosen:
+            continue
+        pictures, labels = parts[index]
+        _, name, split = PARTS[index]
+        label = CLASSES[labels[place]]
+        yield SourceRow(
+            source_row=place + index * len(parts[0][1]),
+            product_id=f"{name}-{place:05d}",
+            attributes={"label": label},
+            texts={},
+            images=(_png(pictures[place]),),
+            split=split,
+            raw={"part": name, "place": place, "label": label},
+        )
+
+
+def _names(part: str) -> tuple[str, str]:
+    return f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"
+
+
+def _sample(source: FmnistSource, num_rows: int) -> list[int]:
+    if source.num_select is None:
+        return list(range(num_rows))
+    return sorted(np.random.default_rng(SAMPLE_SEED).permutation(num_rows)[: source.num_select].tolist())
+
+
+def _read_idx(path: Path, num_dimensions: int) -> npt.NDArray[np.uint8]:
+    """The unsigned bytes of an idx file (format: yann.lecun.com/exdb/mnist), shaped."""
+    try:
+        content = gzip.decompress(require_file(path).read_bytes())
+        magic = int.from_bytes(content[:4], "big")
+        shape = tuple(int(size) for size in np.frombuffer(content, ">i4", num_dimensions, 4))
+        if magic != 0x800 + num_dimensions or min(shape) < 0:
+            raise ValueError("no idx file of unsigned bytes")
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
+    except (ValueError, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is damaged ({error}): fetch it again") from error
+
+
+def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,56 @@
+"""Parquet files as hub datasets ship them, images inside."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fclip.catalog.config import HubSource
+from fclip.catalog.rows import RefusedRow, SourceRow
+from fclip.catalog.sources.cells import cell_text, named_cells
+from fclip.catalog.sources.columns import mapped_columns
+from fclip.catalog.sources.files import describe_file
+from fclip.catalog.sources.parquet import column_values, count_rows, parquet_files, read_batches
+from fclip.catalog.sources.spread import spread_rows
+from fclip.errors import UserError
+
+
+def describe(source: HubSource, root: Path) -> dict[str, object]:
+    """The Parquet files, with their content digests, and their rows."""
+    files = parquet_files(root / source.path)
+    return {"kind": source.kind, "files": [describe_file(file) for file in files], "num_rows": count_rows(files)}
+
+
+def read(source: HubSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """The rows of all files, by name, or a spread sample of `limit` of them."""
+    files = parquet_files(root / source.path)
+    chosen = None if limit is None else spread_rows(count_rows(files), limit)
+    columns = mapped_columns(source)
+    table_columns = [column for column in columns if column != source.image]
+    for rows, batch in read_batches(files, columns, chosen):
+        cells = [column_values(batch.column(column)) for column in table_columns]
+        images = _image_bytes(source, batch.column(source.image))
+        for row, image, *values in zip(rows, images, *cells, strict=True):
+            record = dict(zip(table_columns, values, strict=True))
+            yield SourceRow(
+                source_row=row,
+                product_id=cell_text(record.get(source.product_id)),
+                parent_id=cell_text(record.get(source.parent_id)) if source.parent_id else None,
+                attributes=named_cells(record, source.attributes),
+                texts=named_cells(record, source.texts),
+                images=() if image is None else (image,),
+                raw=record,
+            )
+
+
+def _image_bytes(source: HubSource, column: pa.Array) -> list[bytes | None]:
+    kind = column.type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        column = pc.struct_field(column, "bytes")
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        raise UserError(
+            f"column `{source.image}` of {source.path} holds {kind}, not images: "
+            "it must be bytes, or a struct with a field `bytes`; mend `image` in params.yaml"
+        )
+    return list(column.to_pylist())

@@ -1,0 +1,44 @@
+"""JSON Lines, record by record."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fclip.catalog.rows import Refusal
+from fclip.catalog.sources.columns import require_columns
+from fclip.catalog.sources.files import require_file
+
+
+def read_json_lines(path: Path, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
+    """The records of a JSON Lines file, or why one cannot be read; blank lines are no records.
+
+    Bytes that are no UTF-8 become lone surrogates, which validation refuses.
+
+    Raises:
+        UserError: no file, or a column of `columns` is in no record.
+    """
+    present: dict[str, None] = {}
+    num_records = 0
+    for record in _records(require_file(path)):
+        if isinstance(record, dict):
+            present.update(dict.fromkeys(record))
+        num_records += 1
+    if num_records:
+        require_columns(path, columns, list(present))
+    yield from _records(path)
+
+
+def _records(path: Path) -> Iterator[dict[str, object] | Refusal]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield Refusal("read", "not JSON", f"line {number}: {error}: {line.strip()!r:.500}")
+                continue
+            if isinstance(record, dict):
+                yield record
+            else:
+                yield Refusal("read", "not JSON", f"line {number}: not an object: {line.strip()!r:.500}")

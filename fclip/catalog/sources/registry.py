@@ -1,0 +1,37 @@
+"""The kinds of source, and how each is described and read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fclip.catalog.config import AnySource
+from fclip.catalog.rows import RefusedRow, SourceRow
+from fclip.catalog.sources import clothing, fmnist, hub, sample, table
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one kind of source is read.
+
+    `describe(source, root)` says what the source is now, cheaply: digests and `num_rows`; it is what a pin holds.
+    `read(source, root, limit)` yields its rows lazily, in a fixed order. Both raise UserError for what is not there.
+    Paths in a source are relative to `root`.
+    """
+
+    describe: Callable[[Any, Path], dict[str, object]]
+    read: Callable[[Any, Path, int | None], Iterator[SourceRow | RefusedRow]]
+
+
+READERS = {
+    "sample": Reader(sample.describe, sample.read),
+    "table": Reader(table.describe, table.read),
+    "hub": Reader(hub.describe, hub.read),
+    "clothing": Reader(clothing.describe, clothing.read),
+    "fmnist": Reader(fmnist.describe, fmnist.read),
+}
+
+
+def reader(source: AnySource) -> Reader:
+    """The reader for this source's kind."""
+    return READERS[source.kind]

@@ -1,0 +1,41 @@
+"""Ingest one dataset: any source -> data/catalog/<dataset>, data/images/<dataset>.
+
+python -m tasks.ingest DATASET
+"""
+
+import sys
+
+from fclip.catalog.build import build_catalog
+from fclip.catalog.config import IngestConfig
+from fclip.catalog.summary import IngestSummary
+from fclip.errors import UserError
+from fclip.files import read_json
+from tasks.params import load_section
+from tasks.paths import Workspace
+from tasks.process import run_stage
+
+
+def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
+    """Ingest `dataset` as the workspace's params say; raises UserError for what a user can mend."""
+    config = load_section(workspace, "ingest", IngestConfig)
+    if dataset not in config.datasets:
+        raise UserError(
+            f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: {', '.join(config.datasets)}"
+        )
+    pin_path = workspace.source_pin(dataset)
+    return build_catalog(
+        config.datasets[dataset],
+        config.image,
+        dataset=dataset,
+        root=workspace.root,
+        pin=read_json(pin_path) if pin_path.is_file() else {},
+        catalog_dir=workspace.catalog(dataset),
+        images_dir=workspace.images(dataset),
+        limit=config.limit,
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tasks.ingest DATASET")
+    run_stage(f"ingest@{sys.argv[1]}", lambda workspace: ingest(workspace, sys.argv[1]))
