@@ -47,6 +47,11 @@ class TableSource:
     image_suffix: str = ""
     image_separator: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_names(self.texts, self.attributes)
+        if self.image_separator == "":
+            raise ValueError("image_separator must be null or at least one character")
+
 
 @config
 class HubSource:
@@ -59,6 +64,9 @@ class HubSource:
     texts: dict[str, str]
     attributes: dict[str, str]
     parent_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_names(self.texts, self.attributes)
 
 
 @config
@@ -131,6 +139,14 @@ class DatasetConfig:
                 raise ValueError(f"roles must be among {', '.join(ROLES)}, not `{role}` (of `{split}`)")
             if role == "train" and split != "train":
                 raise ValueError(f"roles must give `train` to the split train alone, not to `{split}`")
+
+
+def _check_names(texts: dict[str, str], attributes: dict[str, str]) -> None:
+    for name in [*texts, *attributes]:
+        if not name.isidentifier():
+            raise ValueError(f"texts and attributes must have names that templates can hold, not `{name}`")
+        if name in texts and name in attributes:
+            raise ValueError(f"texts and attributes must not share a name: `{name}` is in both")
 
 
 def _check_fractions(split: dict[str, float]) -> None:

@@ -35,3 +35,8 @@ READERS = {
 def reader(source: AnySource) -> Reader:
     """The reader for this source's kind."""
     return READERS[source.kind]
+
+
+def describe(source: AnySource, root: Path) -> dict[str, object]:
+    """What a pin holds beside its dataset: what the source is now. Raises UserError when it is not there."""
+    return reader(source).describe(source, root)

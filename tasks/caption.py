@@ -1,0 +1,55 @@
+"""Caption one dataset: data/catalog/<dataset> -> data/captions/<dataset>.parquet.
+
+python -m tasks.caption DATASET
+"""
+
+import sys
+
+import pyarrow as pa
+
+from fclip.captions.build import build_captions, write_captions
+from fclip.captions.config import CaptionConfig
+from fclip.captions.tokens import token_counter
+from fclip.catalog.tables import read_products
+from fclip.errors import UserError
+from fclip.files import read_json
+from fclip.models.config import StartConfig
+from fclip.models.starts import fetch_start
+from fclip.models.store import load_tokenizer
+from tasks.params import load_section
+from tasks.paths import Workspace
+from tasks.process import run_stage
+
+
+def caption(workspace: Workspace, dataset: str) -> pa.Table:
+    """Caption `dataset` as the workspace's params say; tokens are counted by the pinned start's tokenizer.
+
+    Raises:
+        UserError: the dataset is unknown or not ingested, or the start is not pinned.
+    """
+    config = load_section(workspace, "caption", CaptionConfig)
+    if dataset not in config.datasets:
+        known = ", ".join(config.datasets)
+        raise UserError(f"no dataset `{dataset}` in caption.datasets of {workspace.params}: it has {known}")
+    products = read_products(workspace.catalog(dataset))
+    start = fetch_start(
+        read_json(workspace.start_pin) if workspace.start_pin.is_file() else {},
+        load_section(workspace, "finetune.start", StartConfig),  # type: ignore[arg-type]
+        root=workspace.root,
+        cache_dir=workspace.model_cache,
+    )
+    tokenizer = load_tokenizer(start)
+    captions = build_captions(
+        products,
+        config.datasets[dataset],
+        count_tokens=token_counter(tokenizer),
+        context_length=tokenizer.context_length,  # type: ignore[attr-defined]
+    )
+    write_captions(workspace.captions(dataset), captions)
+    return captions
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tasks.caption DATASET")
+    run_stage(f"caption@{sys.argv[1]}", lambda workspace: caption(workspace, sys.argv[1]))
