@@ -10,21 +10,46 @@ from PIL import Image, ImageDraw
 
 from fclip.sample.products import RGB
 
-WALLS: tuple[RGB, ...] = ((206, 198, 184), (168, 180, 188), (190, 150, 120), (120, 138, 120), (222, 214, 206), (92, 96, 108), (176, 132, 128), (150, 160, 200))
+WALLS: tuple[RGB, ...] = (
+    (206, 198, 184),
+    (168, 180, 188),
+    (190, 150, 120),
+    (120, 138, 120),
+    (222, 214, 206),
+    (92, 96, 108),
+    (176, 132, 128),
+    (150, 160, 200),
+)
 WOODS: tuple[RGB, ...] = ((158, 116, 78), (120, 84, 56), (190, 156, 114), (96, 72, 58), (176, 168, 158))
-CLOTHS: tuple[RGB, ...] = ((178, 52, 56), (52, 84, 148), (60, 118, 84), (220, 186, 92), (58, 56, 64), (214, 214, 216), (146, 96, 150), (204, 130, 92), (92, 146, 158))
+CLOTHS: tuple[RGB, ...] = (
+    (178, 52, 56),
+    (52, 84, 148),
+    (60, 118, 84),
+    (220, 186, 92),
+    (58, 56, 64),
+    (214, 214, 216),
+    (146, 96, 150),
+    (204, 130, 92),
+    (92, 146, 158),
+)
 
 
 def _shifted(rng: random.Random, colour: RGB, by: int = 24) -> RGB:
-    step = rng.randint(-by, by)
-    r, g, b = (min(255, max(0, c + step + rng.randint(-by // 3, by // 3))) for c in colour)
-    return (r, g, b)
+    step, red, blue = by * (2 * rng.random() - 1), 0.3 * by * (2 * rng.random() - 1), 0.3 * by * (2 * rng.random() - 1)
+    return (
+        min(255, max(0, int(colour[0] + step + red))),
+        min(255, max(0, int(colour[1] + step))),
+        min(255, max(0, int(colour[2] + step + blue))),
+    )
 
 
 def person(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, feet: float, height: float) -> None:
     """A standing silhouette with clothes, skin and hair of its own."""
     skin = _shifted(rng, rng.choice(((222, 178, 150), (160, 112, 82), (104, 72, 54))))
-    upper, lower = _shifted(rng, rng.choice(CLOTHS)), _shifted(rng, rng.choice(((48, 52, 70), (92, 84, 76), (34, 34, 38), (120, 130, 150))))
+    upper, lower = (
+        _shifted(rng, rng.choice(CLOTHS)),
+        _shifted(rng, rng.choice(((48, 52, 70), (92, 84, 76), (34, 34, 38), (120, 130, 150)))),
+    )
     w, top = height * 0.13, feet - height
     draw.rectangle((x - w * 0.8, top + height * 0.5, x - w * 0.05, feet), fill=lower)
     draw.rectangle((x + w * 0.05, top + height * 0.5, x + w * 0.8, feet), fill=lower)
@@ -32,7 +57,9 @@ def person(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, feet: float,
     draw.line((x - w, top + height * 0.22, x - w * 1.5, top + height * 0.52), fill=upper, width=max(1, int(w * 0.5)))
     draw.line((x + w, top + height * 0.22, x + w * 1.5, top + height * 0.52), fill=upper, width=max(1, int(w * 0.5)))
     draw.ellipse((x - w * 0.55, top - 0.01 * height, x + w * 0.55, top + height * 0.15), fill=skin)
-    draw.chord((x - w * 0.6, top - 0.02 * height, x + w * 0.6, top + height * 0.12), 180, 360, fill=_shifted(rng, (66, 48, 38)))
+    draw.chord(
+        (x - w * 0.6, top - 0.02 * height, x + w * 0.6, top + height * 0.12), 180, 360, fill=_shifted(rng, (66, 48, 38))
+    )
 
 
 def _planks(draw: ImageDraw.ImageDraw, rng: random.Random, side: int, top: float = 0.0) -> None:
@@ -41,7 +68,11 @@ def _planks(draw: ImageDraw.ImageDraw, rng: random.Random, side: int, top: float
         x = -rng.uniform(0, side * 0.5)
         while x < side:
             long = side * rng.uniform(0.4, 0.9)
-            draw.rectangle((x, y, x + long, y + size), fill=_shifted(rng, wood, 14), outline=_shifted(rng, (wood[0] - 45, wood[1] - 40, wood[2] - 35), 5))
+            draw.rectangle(
+                (x, y, x + long, y + size),
+                fill=_shifted(rng, wood, 14),
+                outline=_shifted(rng, (wood[0] - 45, wood[1] - 40, wood[2] - 35), 5),
+            )
             x += long
         y += size
 
@@ -60,8 +91,18 @@ def _room(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
     _planks(draw, rng, side, horizon)
     draw.rectangle((0, horizon - side * 0.025, side, horizon), fill=_shifted(rng, (214, 210, 202)))
     for _ in range(rng.randint(1, 3)):  # pictures, doors, windows
-        x, y, w, h = rng.uniform(-0.1, 0.9) * side, rng.uniform(0, 0.35) * side, rng.uniform(0.1, 0.4) * side, rng.uniform(0.12, 0.5) * side
-        draw.rectangle((x, y, x + w, min(y + h, horizon)), fill=_shifted(rng, rng.choice(CLOTHS + WALLS)), outline=_shifted(rng, (70, 56, 46)), width=max(1, side // 60))
+        x, y, w, h = (
+            rng.uniform(-0.1, 0.9) * side,
+            rng.uniform(0, 0.35) * side,
+            rng.uniform(0.1, 0.4) * side,
+            rng.uniform(0.12, 0.5) * side,
+        )
+        draw.rectangle(
+            (x, y, x + w, min(y + h, horizon)),
+            fill=_shifted(rng, rng.choice(CLOTHS + WALLS)),
+            outline=_shifted(rng, (70, 56, 46)),
+            width=max(1, side // 60),
+        )
     for _ in range(rng.randint(1, 3)):  # sofas, tables, shelves
         x, w, h = rng.uniform(-0.2, 0.9) * side, rng.uniform(0.2, 0.6) * side, rng.uniform(0.12, 0.5) * side
         low, colour = horizon + rng.uniform(0.02, 0.16) * side, _shifted(rng, rng.choice(CLOTHS + WOODS))
@@ -81,7 +122,10 @@ def _street(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
         glass, step = _shifted(rng, (76, 92, 112)), side * 0.11
         for k in range(int(w / step)):
             for j in range(int((horizon - top) / step)):
-                draw.rectangle((x + (k + 0.25) * step, top + (j + 0.25) * step, x + (k + 0.75) * step, top + (j + 0.8) * step), fill=glass)
+                draw.rectangle(
+                    (x + (k + 0.25) * step, top + (j + 0.25) * step, x + (k + 0.75) * step, top + (j + 0.8) * step),
+                    fill=glass,
+                )
         x += w
     draw.rectangle((0, horizon, side, side), fill=_shifted(rng, (128, 126, 124)))
     for k in range(5):
@@ -95,7 +139,11 @@ def _rail(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
     top, x = side * rng.uniform(0.02, 0.2), -rng.uniform(0, 0.1) * side
     while x < side:
         w, low, colour = rng.uniform(0.05, 0.14) * side, side * rng.uniform(0.6, 1.0), _shifted(rng, rng.choice(CLOTHS))
-        draw.polygon((x, top + w, x + w * 0.5, top + w * 0.3, x + w, top + w, x + w * 1.1, low, x - w * 0.1, low), fill=colour, outline=_shifted(rng, (56, 52, 54)))
+        draw.polygon(
+            (x, top + w, x + w * 0.5, top + w * 0.3, x + w, top + w, x + w * 1.1, low, x - w * 0.1, low),
+            fill=colour,
+            outline=_shifted(rng, (56, 52, 54)),
+        )
         x += w
     draw.line((0, top, side, top), fill=(96, 96, 100), width=max(1, side // 50))
 
@@ -112,7 +160,11 @@ def _bed(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
             draw.rectangle((0, k * period, side, k * period + period * 0.25), fill=_shifted(rng, stripe))
     for _ in range(rng.randrange(3)):
         x, y, size = rng.uniform(0, side), rng.choice((0.0, 1.0)) * side, rng.uniform(0.2, 0.4) * side
-        draw.rounded_rectangle((x - size, y - size * 0.6, x + size, y + size * 0.6), radius=size * 0.3, fill=_shifted(rng, rng.choice(CLOTHS + WALLS)))
+        draw.rounded_rectangle(
+            (x - size, y - size * 0.6, x + size, y + size * 0.6),
+            radius=size * 0.3,
+            fill=_shifted(rng, rng.choice(CLOTHS + WALLS)),
+        )
 
 
 def _bricks(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
@@ -135,14 +187,25 @@ def _meadow(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
         draw.ellipse((x - size, y - size * 0.5, x + size, y + size * 0.5), fill=_shifted(rng, ground, 34))
 
 
-BACKDROPS: tuple[Callable[[ImageDraw.ImageDraw, random.Random, int], None], ...] = (_room, _room, _street, _street, _floor, _rail, _bed, _bricks, _meadow)
+BACKDROPS: tuple[Callable[[ImageDraw.ImageDraw, random.Random, int], None], ...] = (
+    _room,
+    _room,
+    _street,
+    _street,
+    _floor,
+    _rail,
+    _bed,
+    _bricks,
+    _meadow,
+)
 
 
 def draw_backdrop(rng: random.Random, generator: np.random.Generator, side: int) -> np.ndarray:
-    """A background float32 [side, side, 3] in 0..255, sharp or out of focus, unevenly lit."""
+    """A background float32 [3, side, side] in 0..255, more or less sharp, unevenly lit."""
     coarse = side // rng.choice((1, 2, 2, 3))
     image = Image.new("RGB", (coarse, coarse))
     rng.choice(BACKDROPS)(ImageDraw.Draw(image), rng, coarse)
-    pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
-    patches = 1 + 0.1 * generator.standard_normal((6, 6)).astype(np.float32)
-    return pixels * np.asarray(Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC))[..., None]
+    patches = Image.fromarray(np.clip(128 + 13 * generator.standard_normal((6, 6)), 0, 255).astype(np.uint8))
+    light = np.asarray(patches.resize((side, side), Image.Resampling.BICUBIC)) * np.float32(1 / 128)
+    sharp = image if coarse == side else image.resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(sharp).transpose(2, 0, 1) * light

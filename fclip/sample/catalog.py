@@ -34,15 +34,18 @@ def draw_products(domain: Domain, *, num_products: int, seed: int, side: int = 2
     """
     if domain not in SCENES:
         raise ValueError(f"domain must be one of {', '.join(SCENES)}, not {domain!r}")
-    return (_draw_product(domain, index, seed, side) for index in range(num_products))
+    return (draw_product(domain, index, seed=seed, side=side) for index in range(num_products))
 
 
-def _draw_product(domain: Domain, index: int, seed: int, side: int) -> SampleProduct:
+def draw_product(domain: Domain, index: int, *, seed: int, side: int = 224) -> SampleProduct:
+    """Product number `index` of a domain, drawn by itself."""
     product = make_product(domain, index, seed)
     garment = tailor(product)
     rng = random.Random(f"photographs/{domain}/{seed}/{index}")
     images = []
     for _ in range(2 if rng.random() < TWICE else 1):
         shot = random.Random(rng.getrandbits(64))
-        images.append(SCENES[domain](product, garment, shot, np.random.Generator(np.random.PCG64(shot.getrandbits(64))), side))
+        images.append(
+            SCENES[domain](product, garment, shot, np.random.Generator(np.random.PCG64(shot.getrandbits(64))), side)
+        )
     return SampleProduct(product.product_id, product.attributes, write_texts(product, rng), tuple(images))

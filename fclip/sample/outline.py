@@ -78,7 +78,9 @@ def line(*points: Point, paint: str = "fabric", tone: float = 0.62, width: float
 def disc(x: float, y: float, radius: float, *, paint: str = "fabric", tone: float = 1.0, aspect: float = 1.0) -> Part:
     """A filled circle, or an ellipse `aspect` times as wide as high."""
     angles = [math.tau * k / 8 for k in range(8)]
-    return fill(*((x + radius * aspect * math.cos(a), y + radius * math.sin(a)) for a in angles), paint=paint, tone=tone)
+    return fill(
+        *((x + radius * aspect * math.cos(a), y + radius * math.sin(a)) for a in angles), paint=paint, tone=tone
+    )
 
 
 def mirrored(points: Iterable[Point]) -> tuple[Point, ...]:
@@ -125,37 +127,56 @@ def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0, sh
     )
 
 
-@lru_cache(maxsize=8)
+STEPS = 6  # straight pieces for each piece of a spline
+
+
+@lru_cache(maxsize=1)
 def _spline_weights(steps: int) -> np.ndarray:
     t = np.arange(steps, dtype=np.float64)[:, None] / steps
-    return np.concatenate(
-        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3], axis=1
-    ) / 2
+    return (
+        np.concatenate([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3], axis=1)
+        / 2
+    )
 
 
-def curve(part: Part, steps: int = 6) -> np.ndarray:
-    """The part's outline as float64 [n, 2]: a uniform Catmull-Rom spline through its points, or the points themselves."""
-    points = np.asarray(part.points, dtype=np.float64)
-    if not part.smooth or len(points) < 3:
-        return points
-    if part.width is None:
-        padded = np.concatenate([points[-1:], points, points[:2]])
-    else:
-        padded = np.concatenate([points[:1], points, points[-1:]])
-    windows = np.stack([padded[k : len(padded) - 3 + k] for k in range(4)], axis=1)  # [segments, 4, 2]
-    spline = np.einsum("sk,nkd->nsd", _spline_weights(steps), windows).reshape(-1, 2)
-    return spline if part.width is None else np.concatenate([spline, points[-1:]])
+def curves(parts: Sequence[Part]) -> list[np.ndarray]:
+    """The outline of each part as float64 [n, 2]: a uniform Catmull-Rom spline through its points, or the points."""
+    points = np.array([point for part in parts for point in part.points], dtype=np.float64)
+    rows: list[tuple[int, int, int, int]] = []  # the four points about each piece of each spline
+    sizes, offset = [], 0
+    for part in parts:
+        count, before = len(part.points), len(rows)
+        if part.smooth and count > 2:
+            closed = part.width is None
+            for k in range(count if closed else count - 1):
+                four = (k - 1, k, k + 1, k + 2)
+                at = [j % count if closed else min(max(j, 0), count - 1) for j in four]
+                if part.points[at[1]] != part.points[at[2]]:  # between the two points of a corner there is nothing
+                    rows.append((offset + at[0], offset + at[1], offset + at[2], offset + at[3]))
+        sizes.append(len(rows) - before)
+        offset += count
+    pieces = np.einsum("sk,nkd->nsd", _spline_weights(STEPS), points[np.array(rows, dtype=np.intp).reshape(-1, 4)])
+    outlines, row, offset = [], 0, 0
+    for part, size in zip(parts, sizes, strict=True):
+        own = points[offset : offset + len(part.points)]
+        spline = pieces[row : row + size].reshape(-1, 2)
+        if part.width is not None and size:
+            spline = np.concatenate([spline, own[-1:]])
+        outlines.append(spline if size else own)
+        row, offset = row + size, offset + len(part.points)
+    return outlines
 
 
 def fitted(garment: Garment) -> Garment:
     """The garment centred, its longer side spanning [-1, 1]; the body follows."""
-    points = np.concatenate([np.asarray(part.points) for part in garment.parts])
-    low, high = points.min(axis=0), points.max(axis=0)
-    scale = 2.0 / float((high - low).max())
-    dx, dy = (-(low + high) / 2 * scale).tolist()
+    xs = [x for part in garment.parts for x, _ in part.points]
+    ys = [y for part in garment.parts for _, y in part.points]
+    scale = 2.0 / max(max(xs) - min(xs), max(ys) - min(ys))
+    dx, dy = -(min(xs) + max(xs)) / 2 * scale, -(min(ys) + max(ys)) / 2 * scale
     return Garment(
         parts=moved(garment.parts, dx, dy, scale=scale),
         body=moved(garment.body, dx, dy, scale=scale),
         neck=garment.neck and (garment.neck[0] * scale + dx, garment.neck[1] * scale + dy),
-        chest=garment.chest and (garment.chest[0] * scale + dx, garment.chest[1] * scale + dy, garment.chest[2] * scale),
+        chest=garment.chest
+        and (garment.chest[0] * scale + dx, garment.chest[1] * scale + dy, garment.chest[2] * scale),
     )

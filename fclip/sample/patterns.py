@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -26,7 +26,9 @@ def _striped(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
     share = rng.uniform(0.25, 0.5)
     for k in range(int(side / period) + 1):
         low, high = k * period, (k + share) * period
-        draw.rectangle((low, 0, high, side) if upright else (0, low, side, high), fill=128 if k % 3 or share > 0.4 else 255)
+        draw.rectangle(
+            (low, 0, high, side) if upright else (0, low, side, high), fill=128 if k % 3 or share > 0.4 else 255
+        )
 
 
 def _checked(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
@@ -65,8 +67,16 @@ def _floral(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
                 draw.ellipse((px - size * 0.72, py - size * 0.72, px + size * 0.72, py + size * 0.72), fill=128)
             draw.ellipse((x - size * 0.5, y - size * 0.5, x + size * 0.5, y + size * 0.5), fill=255)
             a = turn + 0.6
-            draw.line((x + math.cos(a) * size, y + math.sin(a) * size, x + math.cos(a) * size * 2.6, y + math.sin(a) * size * 2.6), fill=200,
-                      width=max(1, int(size * 0.25)))
+            draw.line(
+                (
+                    x + math.cos(a) * size,
+                    y + math.sin(a) * size,
+                    x + math.cos(a) * size * 2.6,
+                    y + math.sin(a) * size * 2.6,
+                ),
+                fill=200,
+                width=max(1, int(size * 0.25)),
+            )
 
 
 def _colour_block(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
@@ -86,7 +96,11 @@ def _camouflage(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> Non
 
 
 PATTERNS: dict[str, Callable[[ImageDraw.ImageDraw, random.Random, int], None]] = {
-    "striped": _striped, "checked": _checked, "polka dot": _dotted, "floral": _floral, "colour-block": _colour_block,
+    "striped": _striped,
+    "checked": _checked,
+    "polka dot": _dotted,
+    "floral": _floral,
+    "colour-block": _colour_block,
     "camouflage": _camouflage,
 }
 
@@ -102,12 +116,20 @@ def pattern_sheet(pattern: str, variant: int) -> Image.Image:
 
 # A weave: size of its grain across and along in sheet pixels, contrast, and how much of it is a regular rib.
 WEAVES: dict[str, tuple[float, float, float, float]] = {
-    "knit": (2, 3, 12, 26), "wool": (2, 2, 26, 0), "fleece": (5, 5, 14, 0), "denim": (1.3, 4, 26, 6), "leather": (9, 9, 16, 0),
-    "suede": (2.5, 2.5, 16, 0), "straw": (2, 2, 14, 34), "flannel": (2, 2, 18, 0), "canvas": (1.4, 1.4, 16, 0), "linen": (1.4, 5, 20, 0),
+    "knit": (2, 3, 12, 26),
+    "wool": (2, 2, 26, 0),
+    "fleece": (5, 5, 14, 0),
+    "denim": (1.3, 4, 26, 6),
+    "leather": (9, 9, 16, 0),
+    "suede": (2.5, 2.5, 16, 0),
+    "straw": (2, 2, 14, 34),
+    "flannel": (2, 2, 18, 0),
+    "canvas": (1.4, 1.4, 16, 0),
+    "linen": (1.4, 5, 20, 0),
 }
 
 
-@lru_cache(maxsize=len(WEAVES))
+@cache
 def weave_sheet(material: str) -> Image.Image | None:
     """The weave of a material as an "L" image around 128; None for a smooth one."""
     if material not in WEAVES:
@@ -117,36 +139,68 @@ def weave_sheet(material: str) -> Image.Image | None:
     grain = generator.standard_normal((int(SIDE / along), int(SIDE / across))).astype(np.float32)
     field = np.asarray(Image.fromarray(grain).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
     columns = np.sin(np.arange(SIDE) * (math.tau / 7.0))[None, :] * ribbed
-    return Image.fromarray(np.clip(128 + field * contrast + columns, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.5))
+    return Image.fromarray(np.clip(128 + field * contrast + columns, 0, 255).astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(0.5)
+    )
 
 
 def _mountains(x: float, y: float, s: float) -> tuple[Part, ...]:
     return (
         fill(*corners((x - s, y + s * 0.6), (x - s * 0.3, y - s * 0.5), (x + s * 0.4, y + s * 0.6)), paint="accent"),
-        fill(*corners((x - s * 0.2, y + s * 0.6), (x + s * 0.4, y - s * 0.2), (x + s, y + s * 0.6)), paint="accent", tone=0.7),
+        fill(
+            *corners((x - s * 0.2, y + s * 0.6), (x + s * 0.4, y - s * 0.2), (x + s, y + s * 0.6)),
+            paint="accent",
+            tone=0.7,
+        ),
         disc(x + s * 0.5, y - s * 0.5, s * 0.2, paint="second"),
     )
 
 
 def _star(x: float, y: float, s: float) -> tuple[Part, ...]:
-    tips = [(x + s * (0.9 if k % 2 == 0 else 0.38) * math.sin(k * math.tau / 10), y - s * (0.9 if k % 2 == 0 else 0.38) * math.cos(k * math.tau / 10))
-            for k in range(10)]
+    tips = [
+        (
+            x + s * (0.9 if k % 2 == 0 else 0.38) * math.sin(k * math.tau / 10),
+            y - s * (0.9 if k % 2 == 0 else 0.38) * math.cos(k * math.tau / 10),
+        )
+        for k in range(10)
+    ]
     return (Part(tuple(tips), "accent", smooth=False),)
 
 
 def _letters(x: float, y: float, s: float) -> tuple[Part, ...]:
-    strokes = [line((x - s * 0.9 + k * s * 0.45, y + s * 0.25), (x - s * 0.75 + k * s * 0.45, y - s * 0.25), (x - s * 0.6 + k * s * 0.45, y + s * 0.25),
-                    paint="accent", width=s * 0.14, smooth=k % 2 == 0) for k in range(4)]
+    strokes = [
+        line(
+            (x - s * 0.9 + k * s * 0.45, y + s * 0.25),
+            (x - s * 0.75 + k * s * 0.45, y - s * 0.25),
+            (x - s * 0.6 + k * s * 0.45, y + s * 0.25),
+            paint="accent",
+            width=s * 0.14,
+            smooth=k % 2 == 0,
+        )
+        for k in range(4)
+    ]
     return (*strokes, line((x - s * 0.9, y + s * 0.45), (x + s, y + s * 0.45), paint="second", width=s * 0.1))
 
 
 def _rings(x: float, y: float, s: float) -> tuple[Part, ...]:
-    return (disc(x, y, s * 0.85, paint="accent"), disc(x, y, s * 0.6, paint="second"), disc(x, y, s * 0.3, paint="accent", tone=0.8))
+    return (
+        disc(x, y, s * 0.85, paint="accent"),
+        disc(x, y, s * 0.6, paint="second"),
+        disc(x, y, s * 0.3, paint="accent", tone=0.8),
+    )
 
 
 def _box(x: float, y: float, s: float) -> tuple[Part, ...]:
-    frame = fill(*corners((x - s, y - s * 0.6), (x + s, y - s * 0.6), (x + s, y + s * 0.6), (x - s, y + s * 0.6)), paint="accent")
-    return (frame, *(line((x - s * 0.7, y + s * k), (x + s * (0.7 - abs(k)), y + s * k), paint="second", width=s * 0.13) for k in (-0.3, 0.0, 0.3)))
+    frame = fill(
+        *corners((x - s, y - s * 0.6), (x + s, y - s * 0.6), (x + s, y + s * 0.6), (x - s, y + s * 0.6)), paint="accent"
+    )
+    return (
+        frame,
+        *(
+            line((x - s * 0.7, y + s * k), (x + s * (0.7 - abs(k)), y + s * k), paint="second", width=s * 0.13)
+            for k in (-0.3, 0.0, 0.3)
+        ),
+    )
 
 
 PRINTS: tuple[Callable[[float, float, float], tuple[Part, ...]], ...] = (_mountains, _star, _letters, _rings, _box)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from fclip.sample.outline import (Cut, Garment, Part, Point, between, both_sides, corners, disc, fill, line, mirrored, rib, symmetric)
+from fclip.sample.outline import (
+    Cut,
+    Garment,
+    Part,
+    Point,
+    between,
+    both_sides,
+    corners,
+    disc,
+    fill,
+    line,
+    mirrored,
+    rib,
+    symmetric,
+)
+from fclip.sample.tailoring import CLOSURES, COLLARS, TRIMS, Frame
 
 SLEEVES = {"sleeveless": 0.0, "short": 0.34, "three-quarter": 0.72, "long": 1.08}
 HEMS = {"cropped": -0.14, "regular": 0.0, "long": 0.2, "mini": 0.0, "knee": 0.22, "midi": 0.42, "maxi": 0.7}
@@ -34,66 +48,95 @@ class Block:
 
 BLOCKS: dict[str, Block] = {
     "t-shirt": Block(sleeve_width=0.15, necks=("crew", "crew", "vee"), trims=("none", "none", "pocket")),
-    "tank top": Block(neck=0.25, shoulder=0.35, chest=0.4, waist=0.39, hem=0.41, necks=("scoop", "scoop", "vee")),
+    "tank top": Block(neck=0.22, shoulder=0.31, chest=0.4, waist=0.39, hem=0.41, necks=("scoop", "scoop", "vee")),
     "shirt": Block(
-        bottom=0.7, collars=("shirt",), closures=("buttons",), trims=("pocket", "none", "two pockets"),
+        bottom=0.7,
+        collars=("shirt",),
+        closures=("buttons",),
+        trims=("pocket", "none", "two pockets"),
         hems=("round", "round", "plain"),
     ),
     "blouse": Block(
-        shoulder=0.42, chest=0.41, waist=0.38, hem=0.46, bottom=0.55, sleeve_width=0.14, flare=0.07,
-        necks=("vee", "scoop", "crew"), collars=("none", "none", "shirt", "bow"), closures=("none", "none", "buttons"),
+        shoulder=0.42,
+        chest=0.41,
+        waist=0.38,
+        hem=0.46,
+        bottom=0.55,
+        sleeve_width=0.14,
+        flare=0.07,
+        necks=("vee", "scoop", "crew"),
+        collars=("none", "none", "shirt", "bow"),
+        closures=("none", "none", "buttons"),
         hems=("round", "plain"),
     ),
     "sweater": Block(
-        shoulder=0.5, chest=0.49, waist=0.47, hem=0.45, sleeve_width=0.13,
-        necks=("crew", "crew", "vee", "turtle"), trims=("none", "none", "cables"), hems=("rib",),
+        shoulder=0.5,
+        chest=0.49,
+        waist=0.47,
+        hem=0.45,
+        sleeve_width=0.13,
+        necks=("crew", "crew", "vee", "turtle"),
+        trims=("none", "none", "cables"),
+        hems=("rib",),
     ),
     "hoodie": Block(
-        neck=0.22, shoulder=0.51, chest=0.5, waist=0.49, hem=0.46, sleeve_width=0.14, necks=("crew",),
-        collars=("hood",), closures=("none", "none", "zip"), trims=("kangaroo", "kangaroo", "none"), hems=("rib",),
+        neck=0.22,
+        shoulder=0.51,
+        chest=0.5,
+        waist=0.49,
+        hem=0.46,
+        sleeve_width=0.14,
+        necks=("crew",),
+        collars=("hood",),
+        closures=("none", "none", "zip"),
+        trims=("kangaroo", "kangaroo", "none"),
+        hems=("rib",),
     ),
     "jacket": Block(
-        shoulder=0.52, chest=0.51, waist=0.49, hem=0.48, bottom=0.6, sleeve_width=0.135, necks=("vee", "crew"),
-        collars=("stand", "shirt", "lapel", "stand"), closures=("zip", "zip", "buttons"),
-        trims=("slant pockets", "two pockets", "slant pockets"), hems=("band", "plain", "rib"),
+        shoulder=0.52,
+        chest=0.51,
+        waist=0.49,
+        hem=0.48,
+        bottom=0.6,
+        sleeve_width=0.135,
+        necks=("vee", "crew"),
+        collars=("stand", "shirt", "lapel", "stand"),
+        closures=("zip", "zip", "buttons"),
+        trims=("slant pockets", "two pockets", "slant pockets"),
+        hems=("band", "plain", "rib"),
     ),
     "coat": Block(
-        shoulder=0.5, chest=0.49, waist=0.47, hem=0.57, bottom=1.02, sleeve_width=0.14, necks=("vee",),
-        collars=("lapel", "lapel", "stand"), closures=("buttons", "double", "zip"),
+        shoulder=0.5,
+        chest=0.49,
+        waist=0.47,
+        hem=0.57,
+        bottom=1.02,
+        sleeve_width=0.14,
+        necks=("vee",),
+        collars=("lapel", "lapel", "stand"),
+        closures=("buttons", "double", "zip"),
         trims=("slant pockets", "belt", "slant pockets"),
     ),
     "dress": Block(
-        neck=0.2, shoulder=0.38, chest=0.36, waist=0.28, hem=0.62, waist_y=-0.02, bottom=0.78, sleeve_width=0.12,
-        flare=0.02, necks=("scoop", "vee", "crew"), collars=("none", "none", "none", "shirt"),
-        closures=("none", "none", "none", "buttons"), trims=("waist", "belt", "tiers", "waist"), hems=("round",),
+        neck=0.2,
+        shoulder=0.38,
+        chest=0.36,
+        waist=0.28,
+        hem=0.62,
+        waist_y=-0.02,
+        bottom=0.78,
+        sleeve_width=0.12,
+        flare=0.02,
+        necks=("scoop", "vee", "crew"),
+        collars=("none", "none", "none", "shirt"),
+        closures=("none", "none", "none", "buttons"),
+        trims=("waist", "belt", "tiers", "waist"),
+        hems=("round",),
     ),
 }
 
 
-@dataclass(frozen=True)
-class Frame:
-    """The measures of one product: a block after its variants and small differences."""
-
-    neck: float
-    shoulder: float
-    chest: float
-    waist: float
-    hem: float
-    waist_y: float
-    bottom: float
-    depth: float  # how deep the neckline goes
-    top: float = -0.8
-    slope: float = 0.1
-    armpit: float = -0.36
-
-    def half_width(self, y: float) -> float:
-        """Half the width of the body at height y, about."""
-        if y < self.waist_y:
-            return self.chest + (self.waist - self.chest) * (y - self.armpit) / (self.waist_y - self.armpit)
-        return self.waist + (self.hem - self.waist) * (y - self.waist_y) / (self.bottom - self.waist_y)
-
-
-NECK_DEPTHS = {"crew": (0.1, 0.15), "vee": (0.24, 0.4), "scoop": (0.2, 0.32), "turtle": (0.04, 0.06)}
+NECK_DEPTHS = {"crew": (0.1, 0.15), "vee": (0.24, 0.4), "scoop": (0.22, 0.36), "turtle": (0.04, 0.06)}
 BODY = {"women": (0.96, 0.93), "men": (1.04, 1.03), "kids": (1.0, 1.04), "unisex": (1.0, 1.0)}  # shoulder, waist
 
 
@@ -112,14 +155,15 @@ def _frame(cut: Cut, block: Block, neck: str) -> Frame:
     )
 
 
-def _body(f: Frame, neck: str, hem: str) -> Part:
+def _body(f: Frame, neck: str, hem: str, sleeved: bool) -> Part:
     low = f.top + f.depth
     neckline: tuple[Point, ...] = (
         (*corners((0.0, low)), *corners((f.neck, f.top)))
         if neck == "vee"
         else ((0.0, low), (f.neck * 0.62, low - f.depth * 0.22), *corners((f.neck, f.top)))
     )
-    side = (*corners((f.shoulder, f.top + f.slope)), *corners((f.chest, f.armpit)), (f.waist, f.waist_y))
+    armhole = () if sleeved else ((min(f.shoulder, f.chest) - 0.035, f.armpit - 0.2),)
+    side = (*corners((f.shoulder, f.top + f.slope)), *armhole, *corners((f.chest, f.armpit)), (f.waist, f.waist_y))
     ends: tuple[Point, ...] = corners((f.hem, f.bottom))
     if hem == "round":
         ends = (*corners((f.hem, f.bottom - 0.06)), (f.hem * 0.5, f.bottom + 0.03))
@@ -135,153 +179,46 @@ def _sleeve(cut: Cut, f: Frame, block: Block, hem: str, angle: float) -> tuple[P
     middle = between(start, under, 0.45)
 
     def at(distance: float, aside: float) -> Point:
-        return (middle[0] + along[0] * distance + across[0] * aside, middle[1] + along[1] * distance + across[1] * aside)
+        return (
+            middle[0] + along[0] * distance + across[0] * aside,
+            middle[1] + along[1] * distance + across[1] * aside,
+        )
 
     width = block.sleeve_width * cut.vary(0.9, 1.1)
     wrist = (width if cut.sleeve == "short" else width * 0.66) + block.flare * cut.vary(0.4, 1.3)
     elbow, bow = (width + wrist) / 2, cut.vary(0.0, 0.05)
     outer, inner = at(length, wrist), at(length, -wrist)
     outline = fill(
-        *corners(start), at(length * 0.5, elbow + bow), *corners(outer, inner), at(length * 0.5, -elbow + bow * 0.5),
-        *corners(under), tone=0.95,
+        *corners((f.shoulder - 0.09, f.top + f.slope - 0.02)),
+        (f.shoulder + 0.015, f.top + f.slope + 0.02),
+        at(length * 0.5, elbow + bow),
+        *corners(outer, inner),
+        at(length * 0.5, -elbow + bow * 0.5),
+        *corners(under),
+        tone=0.95,
     )
     cuff = max(0.88 * length, length - 0.12)
     a, b = at(cuff, wrist), at(cuff, -wrist)
     ends: tuple[Part, ...] = (line(a, b, tone=0.6),)
     if hem in ("rib", "band") and cut.sleeve == "long":
         ends += rib(a, b, inner, outer, num_lines=6)
-    return (outline, *ends, line(at(length * 0.45, -elbow * 0.7), at(length * 0.5, elbow * 0.2), tone=0.82, width=0.016))
-
-
-def _shirt_collar(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    spread, drop = cut.vary(0.1, 0.2), cut.vary(0.12, 0.2)
-    leaf = fill(*corners((0.0, f.top + f.depth * 0.9), (f.neck * 0.98, f.top - 0.03), (f.neck + 0.05, f.top + 0.04),
-                         (spread, f.top + f.depth + drop)), tone=1.08)
-    stand = fill((-f.neck, f.top), (0, f.top - 0.08), (f.neck, f.top), (0, f.top + 0.02), tone=0.8)
-    return (stand, *both_sides([leaf]))
-
-
-def _lapel(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    low, wide = f.top + f.depth + cut.vary(0.12, 0.3), f.neck + cut.vary(0.08, 0.14)
-    leaf = fill(*corners((0.0, low), (f.neck * 0.95, f.top - 0.03), (wide, f.top + 0.1), (wide - 0.07, f.top + 0.22),
-                         (wide + 0.02, f.top + 0.25)), tone=1.1)
-    return (fill((-f.neck, f.top), (0, f.top - 0.07), (f.neck, f.top), (0, f.top + 0.03), tone=0.7), *both_sides([leaf]))
-
-
-def _stand(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    high = cut.vary(0.06, 0.14)
     return (
-        fill(*corners((-f.neck, f.top + 0.02), (-f.neck * 0.82, f.top - high)), (0, f.top - high + 0.04),
-             *corners((f.neck * 0.82, f.top - high), (f.neck, f.top + 0.02)), (0, f.top + f.depth), tone=1.05),
-        fill((-f.neck * 0.7, f.top - high + 0.02), (0, f.top - high), (f.neck * 0.7, f.top - high + 0.02),
-             (0, f.top - high + 0.08), tone=0.5),
+        outline,
+        *ends,
+        line(at(length * 0.45, -elbow * 0.7), at(length * 0.5, elbow * 0.2), tone=0.82, width=0.016),
     )
-
-
-def _hood(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    high, wide = cut.vary(0.22, 0.36), f.neck + cut.vary(0.06, 0.14)
-    outer = symmetric(((0, f.top - high), (wide * 0.8, f.top - high * 0.7), (wide, f.top), (0.05, f.top + f.depth + 0.07)))
-    inner = symmetric(((0, f.top - high * 0.62), (f.neck * 0.75, f.top - high * 0.4), (f.neck * 0.7, f.top),
-                       (0, f.top + f.depth)))
-    strings = both_sides([
-        line((0.07, f.top + f.depth + 0.02), (0.08, f.top + f.depth + 0.2), (0.06, f.top + f.depth + cut.vary(0.25, 0.4)),
-             paint="accent", tone=1.0, width=0.02),
-    ])
-    return (Part(outer, tone=1.02), Part(inner, tone=0.5), *strings)
-
-
-def _bow(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    y, drop = f.top + f.depth, cut.vary(0.3, 0.5)
-    return (
-        *both_sides([
-            fill((0, y), (0.14, y - 0.07), (0.16, y + 0.07), tone=1.1),
-            fill(*corners((0, y), (0.12, y + drop), (0.03, y + drop + 0.02)), tone=1.05),
-        ]),
-        disc(0, y, 0.035, tone=0.9),
-    )
-
-
-def _buttons(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    start, radius = f.top + f.depth + 0.06, cut.vary(0.014, 0.024)
-    count = round((f.bottom - start) / cut.vary(0.16, 0.24))
-    spots = [start + (f.bottom - start) * (k + 0.4) / count for k in range(count)]
-    edges = (line((0.045, f.top + f.depth), (0.045, f.bottom)), line((-0.045, f.top + f.depth), (-0.045, f.bottom), tone=0.75))
-    return (*edges, *(disc(0, y, radius, paint="button") for y in spots))
-
-
-def _double(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    start, radius = f.top + f.depth + 0.16, cut.vary(0.028, 0.036)
-    rows = [start + 0.2 * k for k in range(4)]
-    return (line((0.2, start - 0.1), (0.19, f.bottom)), *(disc(x, y, radius, paint="button") for x in (-0.12, 0.12) for y in rows))
-
-
-def _zip(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    top = f.top + f.depth
-    return (
-        line((0, top), (0, f.bottom), tone=0.5, width=0.06),
-        line((0, top), (0, f.bottom), paint="metal", width=0.02),
-        fill(*corners((-0.02, top + 0.03), (0.02, top + 0.03), (0.015, top + 0.12), (-0.015, top + 0.12)), paint="metal"),
-    )
-
-
-def _pocket(x: float, y: float, size: float = 0.1) -> tuple[Part, ...]:
-    return (
-        fill(*corners((x - size, y), (x + size, y), (x + size, y + size * 1.7)), (x, y + size * 2.2),
-             *corners((x - size, y + size * 1.7)), tone=0.97),
-        line((x - size, y + size * 0.45), (x + size, y + size * 0.45), tone=0.72),
-    )
-
-
-def _waist_line(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    folds = [line((f.waist * k * 0.5, f.waist_y + 0.05), (f.hem * k * 0.55, f.bottom - 0.06), tone=0.8, width=0.02)
-             for k in (-1.5, -0.7, 0.1, 0.8, 1.5)]
-    return (line((-f.waist, f.waist_y), (0, f.waist_y + 0.02), (f.waist, f.waist_y), width=0.02), *folds)
-
-
-def _belt(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    y, high, w = f.waist_y, cut.vary(0.03, 0.05), f.half_width(f.waist_y) + 0.01
-    strap = fill(*corners((-w, y - high), (w, y - high), (w, y + high), (-w, y + high)), paint="belt")
-    return (strap, fill(*corners((-0.06, y - high), (0.06, y - high), (0.06, y + high), (-0.06, y + high)), paint="metal"))
-
-
-def _tiers(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    heights = [f.waist_y + (f.bottom - f.waist_y) * k / 3 for k in range(3)]
-    return tuple(line((-f.half_width(y), y), (0, y + 0.03), (f.half_width(y), y), tone=0.6, width=0.022) for y in heights)
-
-
-def _cables(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    ys = [f.top + f.depth + 0.12 + 0.08 * k for k in range(12)]
-    waves = [line(*((x + 0.03 * (-1) ** k, y) for k, y in enumerate(ys) if y < f.bottom - 0.14), tone=0.72, width=0.025)
-             for x in (-0.2, 0.0, 0.2)]
-    return tuple(waves)
-
-
-def _kangaroo(cut: Cut, f: Frame) -> tuple[Part, ...]:
-    top, low, wide = f.bottom - 0.42, f.bottom - 0.12, cut.vary(0.24, 0.3)
-    return (fill(*corners((wide * 0.62, top), (wide, top + 0.16), (wide, low), (-wide, low), (-wide, top + 0.16),
-                          (-wide * 0.62, top)), tone=0.95),)
-
-
-Feature = Callable[[Cut, Frame], tuple[Part, ...]]
-NOTHING: Feature = lambda cut, f: ()  # noqa: E731
-
-COLLARS: dict[str, Feature] = {
-    "none": NOTHING, "shirt": _shirt_collar, "lapel": _lapel, "stand": _stand, "hood": _hood, "bow": _bow,
-}
-CLOSURES: dict[str, Feature] = {"none": NOTHING, "buttons": _buttons, "double": _double, "zip": _zip}
-TRIMS: dict[str, Feature] = {
-    "none": NOTHING, "waist": _waist_line, "belt": _belt, "tiers": _tiers, "cables": _cables, "kangaroo": _kangaroo,
-    "pocket": lambda cut, f: _pocket(0.24, -0.34),
-    "two pockets": lambda cut, f: (*_pocket(0.24, -0.34), *_pocket(-0.24, -0.34)),
-    "slant pockets": lambda cut, f: both_sides([line((0.2, 0.14), (0.3, 0.36), tone=0.5, width=0.03)]),
-}
 
 
 def _neckband(f: Frame, neck: str) -> tuple[Part, ...]:
     if neck == "turtle":
         top = f.top - 0.14
-        roll = fill(*corners((-f.neck, f.top + 0.03), (-f.neck * 0.9, top)), (0, top - 0.02),
-                    *corners((f.neck * 0.9, top), (f.neck, f.top + 0.03)), (0, f.top + 0.09), tone=1.05)
+        roll = fill(
+            *corners((-f.neck, f.top + 0.03), (-f.neck * 0.9, top)),
+            (0, top - 0.02),
+            *corners((f.neck * 0.9, top), (f.neck, f.top + 0.03)),
+            (0, f.top + 0.09),
+            tone=1.05,
+        )
         return (roll, line((-f.neck * 0.93, f.top - 0.05), (0, f.top - 0.03), (f.neck * 0.93, f.top - 0.05), tone=0.75))
     low = f.top + f.depth
     rim = [(f.neck, f.top), (f.neck * 0.62, low - f.depth * 0.22), (0.0, low)]
@@ -292,10 +229,15 @@ def _neckband(f: Frame, neck: str) -> tuple[Part, ...]:
 
 def _hem(f: Frame, hem: str) -> tuple[Part, ...]:
     if hem not in ("rib", "band"):
-        return (line((-f.hem * 0.97, f.bottom - 0.05), (0, f.bottom - 0.04), (f.hem * 0.97, f.bottom - 0.05), tone=0.8),)
+        return (
+            line((-f.hem * 0.97, f.bottom - 0.05), (0, f.bottom - 0.04), (f.hem * 0.97, f.bottom - 0.05), tone=0.8),
+        )
     top, wide = f.bottom - 0.1, f.half_width(f.bottom - 0.1)
     edge = line((-wide, top), (wide, top), tone=0.6, width=0.016)
-    return (edge, *(rib((-wide, top), (wide, top), (f.hem, f.bottom), (-f.hem, f.bottom), num_lines=22) if hem == "rib" else ()))
+    return (
+        edge,
+        *(rib((-wide, top), (wide, top), (f.hem, f.bottom), (-f.hem, f.bottom), num_lines=22) if hem == "rib" else ()),
+    )
 
 
 def _body_behind(f: Frame, angle: float) -> tuple[Part, ...]:
@@ -319,12 +261,19 @@ def top(article_type: str, cut: Cut) -> Garment:
     angle = math.radians(cut.vary(30, 62) if cut.sleeve == "short" else cut.vary(56, 76))
     sleeve = _sleeve(cut, frame, block, hem, angle)
     low = frame.top + frame.depth
-    inside = fill(*corners((-frame.neck, frame.top)), (0, frame.top - 0.05), *corners((frame.neck, frame.top)),
-                  (frame.neck * 0.6, low), (0, low + 0.02), (-frame.neck * 0.6, low), tone=0.5)
+    inside = fill(
+        *corners((-frame.neck, frame.top)),
+        (0, frame.top - 0.05),
+        *corners((frame.neck, frame.top)),
+        (frame.neck * 0.6, low),
+        (0, low + 0.02),
+        (-frame.neck * 0.6, low),
+        tone=0.5,
+    )
     parts = (
         inside,
         *both_sides(sleeve),
-        _body(frame, neck, hem),
+        _body(frame, neck, hem, bool(sleeve)),
         *_hem(frame, hem),
         *(_neckband(frame, neck) if collar == "none" else ()),
         *TRIMS[cut.one_of(block.trims)](cut, frame),

@@ -1,4 +1,4 @@
-"""What the shop writes about a product: a title, highlights and a description, with the habits and slips of such texts."""
+"""What the shop writes about a product: title, highlights and description, with the slips of such texts."""
 
 from __future__ import annotations
 
@@ -6,29 +6,82 @@ import random
 
 from fclip.sample.products import ARTICLE_TYPES, Product
 
-GENDERS = {"women": ("Women", "Women's", "Ladies"), "men": ("Men", "Men's"), "unisex": ("Unisex", ""), "kids": ("Kids", "Children's")}
+GENDERS = {
+    "women": ("Women", "Women's", "Ladies"),
+    "men": ("Men", "Men's"),
+    "unisex": ("Unisex", ""),
+    "kids": ("Kids", "Children's"),
+}
 PATTERNS = {
-    "plain": ("", "", "Plain", "Solid"), "striped": ("Striped", "Stripe"), "checked": ("Checked", "Check", "Plaid"), "polka dot": ("Polka Dot", "Dotted"),
-    "floral": ("Floral", "Flower Print"), "graphic": ("Graphic", "Printed"), "colour-block": ("Colour-Block", "Two-Tone"),
+    "plain": ("", "", "Plain", "Solid"),
+    "striped": ("Striped", "Stripe"),
+    "checked": ("Checked", "Check", "Plaid"),
+    "polka dot": ("Polka Dot", "Dotted"),
+    "floral": ("Floral", "Flower Print"),
+    "graphic": ("Graphic", "Printed"),
+    "colour-block": ("Colour-Block", "Two-Tone"),
     "camouflage": ("Camouflage", "Camo"),
 }
 SLEEVES = {"sleeveless": "Sleeveless", "short": "Short Sleeve", "three-quarter": "3/4 Sleeve", "long": "Long Sleeve"}
-LENGTHS = {"cropped": "Cropped", "mini": "Mini", "knee": "Knee-Length", "midi": "Midi", "maxi": "Maxi", "ankle": "Ankle", "mid": "Mid-Calf",
-           "long": "Long", "short": "Short"}
+LENGTHS = {
+    "cropped": "Cropped",
+    "mini": "Mini",
+    "knee": "Knee-Length",
+    "midi": "Midi",
+    "maxi": "Maxi",
+    "ankle": "Ankle",
+    "mid": "Mid-Calf",
+    "long": "Long",
+    "short": "Short",
+}
 TITLES = (
-    "{brand} {gender} {shade} {pattern} {length} {sleeve} {article}", "{brand} {gender} {shade} {pattern} {sleeve} {article}",
-    "{gender} {shade} {pattern} {article} {sleeve} - {brand}", "{brand} {length} {pattern} {article} in {shade}", "{shade} {pattern} {length} {article}",
+    "{brand} {gender} {shade} {pattern} {length} {sleeve} {article}",
+    "{brand} {gender} {shade} {pattern} {sleeve} {article}",
+    "{gender} {shade} {pattern} {article} {sleeve} - {brand}",
+    "{brand} {length} {pattern} {article} in {shade}",
+    "{shade} {pattern} {length} {article}",
     "{brand} {material} {article} {gender} {shade} {pattern}",
 )
-HIGHLIGHTS = ("{article}", "{shade}", "{pattern} pattern", "{sleeve}", "{length} length", "{material}", "for {season}", "{gender}", "{brand}")
-CARE = ("machine washable", "easy care", "regular fit", "relaxed fit", "new in", "made to last", "soft touch", "gift idea")
+HIGHLIGHTS = (
+    "{article}",
+    "{shade}",
+    "{pattern} pattern",
+    "{sleeve}",
+    "{length} length",
+    "{material}",
+    "for {season}",
+    "{gender}",
+    "{brand}",
+)
+CARE = (
+    "machine washable",
+    "easy care",
+    "regular fit",
+    "relaxed fit",
+    "new in",
+    "made to last",
+    "soft touch",
+    "gift idea",
+)
 OPENINGS = (
-    "A {mood} {shade} {article} by {brand}.", "This {pattern} {article} in {shade} comes from {brand}.", "{brand}'s {mood} {article}, made of {material}.",
-    "The {mood} {shade} {article} you will wear all {season}.", "A {pattern} {article} for {gender} in {shade}.", "Our {mood} {synonym} in {shade} {material}.",
+    "A {mood} {shade} {article} by {brand}.",
+    "This {pattern} {article} in {shade} comes from {brand}.",
+    "{brand}'s {mood} {article}, made of {material}.",
+    "The {mood} {shade} {article} you will wear all {season}.",
+    "A {pattern} {article} for {gender} in {shade}.",
+    "Our {mood} {synonym} in {shade} {material}.",
 )
 CLOSINGS = (
-    "", "", "Made of {material} with {sleeve} details.", "Wear it with jeans or on its own.", "Cut to a {length} length.", "Ideal for {season}.",
-    "Order your usual size.", "The {pattern} look goes with everything.", "Model is 178 cm tall and wears size M.", "Machine wash at 30 degrees.",
+    "",
+    "",
+    "Made of {material} with {sleeve} details.",
+    "Wear it with jeans or on its own.",
+    "Cut to a {length} length.",
+    "Ideal for {season}.",
+    "Order your usual size.",
+    "The {pattern} look goes with everything.",
+    "Model is 178 cm tall and wears size M.",
+    "Machine wash at 30 degrees.",
 )
 MOODS = ("classic", "comfortable", "timeless", "light", "modern", "favourite", "smart", "casual")
 NO_BRAND, SYNONYM, PLAIN_COLOUR, LOWER_CASE = 0.15, 0.12, 0.35, 0.08  # how often a title does so
@@ -39,7 +92,7 @@ def _tidy(text: str) -> str:
 
 
 def write_texts(product: Product, rng: random.Random) -> dict[str, str]:
-    """The texts of a product: `title`, `highlights` (comma separated) and `description`; all in all they name type and colour."""
+    """`title`, `highlights` (comma separated) and `description` of a product; the highlights name type and colour."""
     attributes = product.attributes
     article = attributes["article_type"]
     synonyms = ARTICLE_TYPES[article].synonyms or (article,)
@@ -59,13 +112,26 @@ def write_texts(product: Product, rng: random.Random) -> dict[str, str]:
         **({"brand": ""} if rng.random() < NO_BRAND else {}),
         **({"article": rng.choice(synonyms)} if rng.random() < SYNONYM else {}),
     }
-    title = _tidy(rng.choice(TITLES).format(**{k: v if k == "brand" else v.title() for k, v in (words | changes).items()}))
-    phrases = [article, attributes["colour"], *rng.sample(HIGHLIGHTS, rng.randint(2, 5)), *rng.sample(CARE, rng.randint(0, 2))]
+    title = _tidy(
+        rng.choice(TITLES).format(**{k: v if k == "brand" else v.title() for k, v in (words | changes).items()})
+    )
+    phrases = [
+        article,
+        attributes["colour"],
+        *rng.sample(HIGHLIGHTS, rng.randint(2, 5)),
+        *rng.sample(CARE, rng.randint(0, 2)),
+    ]
     lowered = {k: v if k == "brand" else v.lower() for k, v in words.items()} | {
-        "mood": rng.choice(MOODS), "season": season, "synonym": rng.choice(synonyms), "gender": attributes["gender"],
+        "mood": rng.choice(MOODS),
+        "season": season,
+        "synonym": rng.choice(synonyms),
+        "gender": attributes["gender"],
     }
     filled = [_tidy(phrase.format(**lowered)) for phrase in phrases if _complete(phrase, lowered)]
-    sentences = [rng.choice([s for s in OPENINGS if _complete(s, lowered)]), rng.choice([s for s in CLOSINGS if _complete(s, lowered)])]
+    sentences = [
+        rng.choice([s for s in OPENINGS if _complete(s, lowered)]),
+        rng.choice([s for s in CLOSINGS if _complete(s, lowered)]),
+    ]
     return {
         "title": title.lower() if rng.random() < LOWER_CASE else title,
         "highlights": ", ".join(dict.fromkeys(filled)),
