@@ -81,12 +81,12 @@ class Pose:
         a, b, c, d = self.matrix
         return np.stack([a * wave_x + b * wave_y + self.shift[0], c * wave_x + d * wave_y + self.shift[1]], axis=1)
 
-    def sheet_coefficients(self) -> tuple[float, ...]:
-        """What `Image.transform` needs to lay a pattern sheet over the picture."""
+    def sheet_coefficients(self, left: int = 0, top: int = 0) -> tuple[float, ...]:
+        """What `Image.transform` needs to lay a pattern sheet over the picture from (left, top) on."""
         a, b, c, d = self.matrix
         det, unit = a * d - b * c, SIDE / (2 * REACH)
         inverse = (d / det * unit, -b / det * unit, -c / det * unit, a / det * unit)
-        x, y = self.shift
+        x, y = self.shift[0] - left, self.shift[1] - top
         return (
             inverse[0],
             inverse[1],
@@ -97,12 +97,21 @@ class Pose:
         )
 
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+
 @dataclass(frozen=True)
 class Sprite:
-    """A drawn garment: premultiplied colour float32 [3, side, side] in 0..255, alpha float32 [side, side] in 0..1."""
+    """A drawn garment within its box of the picture: [height, width] of the box.
 
+    `colour` is premultiplied float32 [3, height, width] in 0..255, `alpha` float32 [height, width] in 0..1, `cover`
+    the alpha as an "L" image of a quarter of the size.
+    """
+
+    box: Box
     colour: np.ndarray
     alpha: np.ndarray
+    cover: Image.Image
 
 
 def tailor(product: Product) -> Garment:
@@ -139,20 +148,22 @@ def palette_of(product: Product) -> dict[str, RGB]:
 
 def _draw_parts(
     parts: tuple[Part, ...], pose: Pose, palette: dict[str, RGB], side: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fabric as float32 [2, side, side] (tone around 1, cover), the rest as [4, side, side] (RGB in 0..255, cover).
+) -> tuple[Box, np.ndarray, np.ndarray]:
+    """The box that the parts take up, fabric (tone around 1, cover) and the rest (RGB in 0..255, cover) within it.
 
-    Both premultiplied: the mean over 2 x 2 pixels of ink on nothing. The modes are chosen for their number of bands;
-    those with an alpha would be divided by it again.
+    Both float32 [2 or 4, height, width], premultiplied: the mean over 2 x 2 pixels of ink on nothing. The modes are
+    chosen for their number of bands; those with an alpha would be divided by it again.
     """
-    fabric, trim = Image.new("RGB", (2 * side, 2 * side)), Image.new("CMYK", (2 * side, 2 * side))
+    outlines = curves(parts)
+    points = pose(np.concatenate(outlines))
+    box = _box_of(points, side)
+    size = (2 * (box[2] - box[0]), 2 * (box[3] - box[1]))
+    posed = np.split(2 * (points - box[:2]), np.cumsum([len(outline) for outline in outlines])[:-1])
+    fabric, trim = Image.new("RGB", size), Image.new("CMYK", size)
     on_fabric, on_trim = ImageDraw.Draw(fabric), ImageDraw.Draw(trim)
     unit = 2 * math.sqrt(abs(pose.matrix[0] * pose.matrix[3] - pose.matrix[1] * pose.matrix[2]))
-    outlines = curves(parts)
-    ends = np.cumsum([len(outline) for outline in outlines])
-    posed = np.split(2 * pose(np.concatenate(outlines)), ends[:-1])
-    for part, points in zip(parts, posed, strict=True):
-        flat = points.ravel().tolist()
+    for part, outline in zip(parts, posed, strict=True):
+        flat = outline.ravel().tolist()
         is_fabric = part.paint == "fabric"
         draw = on_fabric if is_fabric else on_trim
         base = (128, 128, 128) if is_fabric else palette[part.paint]
@@ -174,7 +185,15 @@ def _draw_parts(
         draw.polygon(flat, fill=ink(part.tone))
         if part.edge:
             draw.line(flat + flat[:2], fill=ink(part.tone * 0.66), width=max(1, round(0.012 * unit)))
-    return _planes(fabric.reduce(2), (1 / 128, 1 / 255)), _planes(trim.reduce(2), (1, 1, 1, 1 / 255))
+    return box, _planes(fabric.reduce(2), (1 / 128, 1 / 255)), _planes(trim.reduce(2), (1, 1, 1, 1 / 255))
+
+
+def _box_of(points: np.ndarray, side: int) -> Box:
+    """The box about the points, with room for the width of lines, on a grid of 4 pixels, within the picture."""
+    low, high = points.min(axis=0) // 4 * 4 - 4, points.max(axis=0) // 4 * 4 + 8
+    left, top = (int(min(max(v, 0), side - 4)) for v in low)
+    right, bottom = int(min(max(high[0], left + 4), side)), int(min(max(high[1], top + 4), side))
+    return left, top, right, bottom
 
 
 def _planes(image: Image.Image, factors: tuple[float, ...]) -> np.ndarray:
@@ -185,32 +204,33 @@ def _planes(image: Image.Image, factors: tuple[float, ...]) -> np.ndarray:
     return planes
 
 
-def _dye(product: Product, pose: Pose, side: int) -> np.ndarray:
-    """The fabric's colour, float32 [3, side, side], or [3, 1, 1] where it is the same everywhere."""
+def _laid_over(sheet: Image.Image, pose: Pose, box: Box, resample: Image.Resampling) -> Image.Image:
+    size = (box[2] - box[0], box[3] - box[1])
+    return sheet.transform(size, Image.Transform.AFFINE, pose.sheet_coefficients(*box[:2]), resample)
+
+
+def _dye(product: Product, pose: Pose, box: Box) -> np.ndarray:
+    """The fabric's colour, float32 [3, height, width] of the box, or [3, 1, 1] where it is the same everywhere."""
     base = product.rgb
     if product.attributes["pattern"] not in PATTERNS:
         return np.array(base, dtype=np.float32)[:, None, None]
     sheet = pattern_sheet(product.attributes["pattern"], product.shape_seed % NUM_VARIANTS)
-    levels = sheet.transform((side, side), Image.Transform.AFFINE, pose.sheet_coefficients(), Image.Resampling.BILINEAR)
+    levels = _laid_over(sheet, pose, box, Image.Resampling.BILINEAR)
     stops = zip(base, product.accent, palette_of(product)["second"], strict=True)
     ramps = [np.interp(np.arange(256), (0, 128, 255), values).astype(np.uint8).tolist() for values in stops]
     return np.stack([np.asarray(levels.point(ramp)) for ramp in ramps]).astype(np.float32)
 
 
-def _light(alpha: np.ndarray, generator: np.random.Generator, wrinkles: float, side: int) -> np.ndarray:
-    """Brightness float32 [side, side] around 1: rounded edges, light from the upper left, folds."""
-    cover = Image.fromarray((alpha * 255).astype(np.uint8)).reduce(4)
+def _light(cover: Image.Image, size: tuple[int, int], generator: np.random.Generator, wrinkles: float) -> np.ndarray:
+    """Brightness float32 [height, width] around 1: rounded edges, light from the upper left, folds."""
     round_off = np.asarray(cover.filter(ImageFilter.BoxBlur(2)), dtype=np.float32) / 255
     slope = np.zeros_like(round_off)
     slope[1:-1, 1:-1] = round_off[2:, 2:] - round_off[:-2, :-2]
-    folds = np.asarray(
-        Image.fromarray(generator.standard_normal((7, 14)).astype(np.float32)).resize(
-            cover.size, Image.Resampling.BICUBIC
-        )
-    )
+    waves = Image.fromarray(generator.standard_normal((7, 14)).astype(np.float32))
+    folds = np.asarray(waves.resize(cover.size, Image.Resampling.BICUBIC))
     light = 0.74 + 0.29 * round_off + 0.28 * slope + wrinkles * folds
     coarse = Image.fromarray(np.clip(light * 128, 0, 255).astype(np.uint8))
-    return np.asarray(coarse.resize((side, side), Image.Resampling.BILINEAR)) * np.float32(1 / 128)
+    return np.asarray(coarse.resize(size, Image.Resampling.BILINEAR)) * np.float32(1 / 128)
 
 
 def draw_garment(
@@ -224,21 +244,21 @@ def draw_garment(
     wrinkles: float = 0.04,
     behind: tuple[Part, ...] = (),
 ) -> Sprite:
-    """A picture of the product's garment without its surroundings.
+    """The product's garment in a picture `side` pixels square, without its surroundings.
 
     `behind` (a hanger, say) is drawn first, then the body if `worn`. `generator` places the folds.
     """
     parts = (*behind, *(garment.body if worn else ()), *garment.parts)
-    (tone, cover), trim = _draw_parts(parts, pose, palette_of(product), side)
+    box, (tone, cover), trim = _draw_parts(parts, pose, palette_of(product), side)
     visible = 1 - trim[3]
     alpha = trim[3] + cover * visible
+    small = Image.fromarray((alpha * 255).astype(np.uint8)).reduce(4)
     weave = weave_sheet(product.material)
     if weave is not None:
-        grain = weave.transform(
-            (side, side), Image.Transform.AFFINE, pose.sheet_coefficients(), Image.Resampling.NEAREST
-        )
-        tone = tone * (np.float32(0.7) + np.asarray(grain) * np.float32(0.3 / 128))
-    colour = _dye(product, pose, side) * (tone * visible)
+        grain = _laid_over(weave, pose, box, Image.Resampling.NEAREST)
+        tone *= np.float32(0.7) + np.asarray(grain) * np.float32(0.3 / 128)
+    tone *= visible
+    colour = _dye(product, pose, box) * tone
     colour += trim[:3]
-    colour *= _light(alpha, generator, wrinkles, side)
-    return Sprite(np.minimum(colour, 255, out=colour), alpha)
+    colour *= _light(small, (box[2] - box[0], box[3] - box[1]), generator, wrinkles)
+    return Sprite(box, np.minimum(colour, 255, out=colour), alpha, small)

@@ -24,15 +24,16 @@ WORN, HUNG, OBSTRUCTED, BLURRED, NOISY = 0.4, 0.45, 0.35, 0.4, 0.5
 def _over(
     sprite: Sprite, background: np.ndarray, *, shadow: float, offset: tuple[int, int], softness: float
 ) -> np.ndarray:
-    """The sprite on its background [3, side or 1, side or 1] with its cast shadow, float32 [3, side, side]."""
-    side = sprite.alpha.shape[0]
-    cover = Image.fromarray((sprite.alpha * 255).astype(np.uint8)).reduce(4)
-    cast = Image.new("L", cover.size)
-    cast.paste(cover, (round(offset[0] / 4), round(offset[1] / 4)))
+    """The sprite with its cast shadow on its background, float32 [3, side, side] as that."""
+    side = background.shape[1]
+    left, top, right, bottom = sprite.box
+    cast = Image.new("L", (side // 4, side // 4))
+    cast.paste(sprite.cover, (round((left + offset[0]) / 4), round((top + offset[1]) / 4)))
     soft = cast.filter(ImageFilter.BoxBlur(softness / 4)).resize((side, side), Image.Resampling.BILINEAR)
-    dark = 1 - np.asarray(soft) * np.float32(shadow / 255)
-    picture: np.ndarray = background * (dark * (1 - sprite.alpha))
-    picture += sprite.colour
+    picture: np.ndarray = background * (1 - np.asarray(soft) * np.float32(shadow / 255))
+    window = picture[:, top:bottom, left:right]
+    window *= 1 - sprite.alpha
+    window += sprite.colour
     return picture
 
 
@@ -62,7 +63,7 @@ def studio(product: Product, garment: Garment, rng: random.Random, generator: np
         phase=rng.uniform(0, 6),
     )
     sprite = draw_garment(product, garment, pose, generator=generator, side=side, wrinkles=rng.uniform(0.02, 0.05))
-    background = np.full((3, 1, 1), rng.choice((255, 255, 255, 250, 245)), dtype=np.float32)
+    background = np.full((3, side, side), rng.choice((255, 255, 255, 250, 245)), dtype=np.float32)
     picture = _over(
         sprite,
         background,
