@@ -1,0 +1,1 @@
+"""Stored, normalised embeddings of a catalog, and search in them."""

@@ -1,0 +1,1 @@
+"""The model registry: the only part of the project that knows MLflow."""

@@ -1,0 +1,55 @@
+"""Which code and which data a model came from."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from fclip.files import sha256_json
+
+UNKNOWN = "none"
+# What every run writes itself; anything else that differs from the commit makes it dirty.
+OWN_FILES = (":(exclude)dvc.lock", ":(exclude)pins")
+DOWNSTREAM_STAGES = frozenset({"embed"})  # read the champion, so they change after registration
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """git_commit: full hash, `none` outside git. git_dirty: files other than dvc.lock and pins/ differ from it.
+
+    dvc_lock_sha256: of the stages that lead to the model, `none` without a dvc.lock.
+    """
+
+    git_commit: str
+    git_dirty: bool
+    dvc_lock_sha256: str
+
+
+def lineage(root: Path) -> Lineage:
+    """The lineage of what lies in the workspace `root` now."""
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", ".", *OWN_FILES)
+    return Lineage(
+        git_commit=commit or UNKNOWN,
+        git_dirty=bool(changes),
+        dvc_lock_sha256=upstream_lock_sha256(root / "dvc.lock"),
+    )
+
+
+def upstream_lock_sha256(dvc_lock: Path) -> str:
+    """Digest of dvc.lock without the stages after registration; `none` where there is no such file."""
+    if not dvc_lock.is_file():
+        return UNKNOWN
+    stages = (yaml.safe_load(dvc_lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+    upstream = {name: entry for name, entry in stages.items() if name.partition("@")[0] not in DOWNSTREAM_STAGES}
+    return sha256_json(upstream)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints, or nothing where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,187 @@
+"""Register a model: one run with its lineage, one version of its weights."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fclip
+from fclip.errors import UserError
+from fclip.files import sha256_tree
+from fclip.registry import tags
+from fclip.registry.backend import connect, experiment_id, registry_lock
+from fclip.registry.store import MODEL_FOLDER, with_alias, with_weights
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# What loading a version needs beside the project's own code, which the version brings along.
+REQUIREMENTS = (
+    "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "pyarrow", "safetensors", "timm", "torch", "torchvision",
+    "transformers",
+)  # fmt: skip
+PARAMS_A_BATCH = 100
+METRICS_A_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve, or a single number at step 0."""
+
+    key: str
+    value: float
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that the run read: its name, its catalog's digest, its roles, and where it came from."""
+
+    name: str
+    sha256: str
+    roles: str
+    source: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run says about a model.
+
+    params: flat, by dotted key. points: metrics and curves. headline: the primary metrics.
+    tags: `fclip.…`, put on run and version. artifacts: files by the folder that they go to.
+    """
+
+    params: Mapping[str, str]
+    points: tuple[Point, ...]
+    headline: Mapping[str, float]
+    tags: Mapping[str, str]
+    datasets: tuple[Dataset, ...] = ()
+    artifacts: tuple[tuple[Path, str], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A version that holds the weights `model_sha256`; `created` is False where it was there before."""
+
+    registered_model: str
+    version: int
+    model_sha256: str
+    created: bool
+
+
+def register_version(name: str, model_dir: Path, record: RunRecord, *, run_name: str) -> Receipt:
+    """Register the open_clip folder `model_dir` as a version of `name` and give it the alias `challenger`.
+
+    Weights that a version holds already make no new one: that version becomes the challenger, unless it is the
+    champion. The alias is moved last.
+    """
+    client = connect()
+    digest = sha256_tree(model_dir)
+    with registry_lock(name):
+        present = with_weights(client, name, digest)
+        if present:
+            chosen = next((entry for entry in present if entry.is_champion), present[0])
+            number = chosen.version
+        else:
+            number = _create_version(client, name, model_dir, digest, record, run_name)
+        champion = with_alias(client, name, tags.CHAMPION)
+        if champion is None or champion.version != number:
+            client.set_registered_model_alias(name, tags.CHALLENGER, str(number))
+        return Receipt(registered_model=name, version=number, model_sha256=digest, created=not present)
+
+
+def _create_version(
+    client: "MlflowClient", name: str, model_dir: Path, digest: str, record: RunRecord, run_name: str
+) -> int:
+    import mlflow
+
+    labels = {**record.tags, tags.MODEL_SHA256: digest, tags.HEADLINE: json.dumps(dict(record.headline))}
+    run = client.create_run(experiment_id(client, name), run_name=run_name, tags=labels)
+    run_id = run.info.run_id
+    with mlflow.start_run(run_id=run_id):  # ends it as failed when anything below raises
+        _log_numbers(client, run_id, record)
+        for path, folder in record.artifacts:
+            if path.is_file():
+                client.log_artifact(run_id, str(path), folder or None)
+        model_id = _log_model(name, model_dir, digest)
+        logged = client.get_logged_model(model_id)
+        if str(logged.status.value) != "READY":
+            raise UserError(
+                f"MLflow did not store the model {model_id} whole (status {logged.status.value}): look at the space "
+                "left where its artifacts go, and register again"
+            )
+        created = mlflow.register_model(f"models:/{model_id}", name, tags=labels)
+        if str(created.status) != "READY":
+            raise UserError(f"version {created.version} of {name} is {created.status}, not READY: register again")
+        return int(created.version)
+
+
+def _log_numbers(client: "MlflowClient", run_id: str, record: RunRecord) -> None:
+    from mlflow.entities import Dataset as Input
+    from mlflow.entities import DatasetInput, InputTag, Metric, Param
+
+    params = [Param(key, value) for key, value in sorted(record.params.items())]
+    for first in range(0, len(params), PARAMS_A_BATCH):
+        client.log_batch(run_id, params=params[first : first + PARAMS_A_BATCH])
+    now = client.get_run(run_id).info.start_time
+    points = [Metric(point.key, point.value, now, point.step) for point in record.points]
+    for first in range(0, len(points), METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=points[first : first + METRICS_A_BATCH])
+    client.log_inputs(
+        run_id,
+        [
+            # MLflow keeps 36 characters of a digest; the whole one is a tag of the run.
+            DatasetInput(
+                Input(dataset.name, dataset.sha256[:36], "fclip", json.dumps({"source": dataset.source})),
+                [InputTag("mlflow.data.context", dataset.roles)],
+            )
+            for dataset in record.datasets
+        ],
+    )
+
+
+def _log_model(name: str, model_dir: Path, digest: str) -> str:
+    import mlflow
+
+    with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
+        # MLflow names the artifact's folder after the source's; this gives it the one that download_model reads.
+        named = Path(temporary) / MODEL_FOLDER
+        shutil.copytree(model_dir, named, copy_function=_link)
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={MODEL_FOLDER: str(named)},
+            code_paths=[str(Path(fclip.__path__[0]))],
+            pip_requirements=requirements(),
+            model_config={"device": "cpu"},  # what load_model(..., model_config=...) may override
+            metadata={tags.MODEL_SHA256: digest},
+        )
+    return str(info.model_id)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+
+
+def requirements() -> list[str]:
+    """The packages that a version needs, each at the version that is installed now (without a local build's mark)."""
+    return [f"{package}=={installed_version(package).partition('+')[0]}" for package in REQUIREMENTS]
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters by dotted key; what is no string is written as JSON."""
+    flat: dict[str, str] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping) and entry:
+            flat |= flatten(entry, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False)
+    return flat

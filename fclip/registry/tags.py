@@ -1,0 +1,18 @@
+"""The names of aliases and version tags, once."""
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+MODEL_SHA256 = "fclip.model_sha256"
+GIT_COMMIT = "fclip.git_commit"
+GIT_DIRTY = "fclip.git_dirty"
+CLOSING_COMMIT = "fclip.closing_commit"  # what `git checkout` and `dvc pull` reproduce the version from
+DVC_LOCK_SHA256 = "fclip.dvc_lock_sha256"
+WORKSPACE = "fclip.workspace"
+START_SHA256 = "fclip.start_sha256"
+CANDIDATE = "fclip.candidate"
+HEADLINE = "fclip.headline"  # JSON: "<dataset>.<split>.<protocol>.<metric>" -> value, the primary metrics
+PROMOTED_AT = "fclip.promoted_at"  # ISO time, UTC
+SUCCEEDS = "fclip.succeeds"  # the version that was champion before
+ROLLED_BACK = "fclip.rolled_back"
+DATASET_SHA256 = "fclip.dataset."  # + the dataset's name

@@ -1,0 +1,1 @@
+"""One page that says what a run did to the model, and why."""

@@ -1,0 +1,1 @@
+"""Which candidate of a fine-tuning to keep."""

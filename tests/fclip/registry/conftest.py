@@ -1,0 +1,84 @@
+"""A registry of its own for each test, and models small enough to register in no time."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from open_clip import CLIP
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
+from fclip.models.store import Preprocess, write_config, write_weights
+from fclip.registry.backend import connect
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new SQLite store, made once: the migrations take seconds."""
+    home = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FCLIP_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect()
+    return home / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def registry_home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The embedded registry of this test alone; the current folder is elsewhere."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    monkeypatch.setenv("FCLIP_HOME", str(home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    return home
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[[int], Path]:
+    """make_clip(seed) -> the folder of a tiny CLIP with weights drawn by that seed."""
+
+    def make(seed: int) -> Path:
+        folder = tmp_path / f"clip-{seed}"
+        if not folder.exists():
+            folder.mkdir()
+            torch.manual_seed(seed)
+            model = CLIP(
+                embed_dim=CONFIG["embed_dim"],
+                vision_cfg=CLIPVisionCfg(**CONFIG["vision_cfg"]),
+                text_cfg=CLIPTextCfg(**CONFIG["text_cfg"]),
+            )
+            write_weights(model, folder)
+            write_config(
+                CONFIG,
+                Preprocess(size=32, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD),
+                folder,
+            )
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_weights(tmp_path: Path) -> Callable[[str], Path]:
+    """make_weights(name) -> a folder that stands for a model where nothing loads it."""
+
+    def make(name: str) -> Path:
+        folder = tmp_path / f"weights-{name}"
+        folder.mkdir(exist_ok=True)
+        (folder / "open_clip_model.safetensors").write_bytes(name.encode())
+        (folder / "open_clip_config.json").write_text("{}")
+        return folder
+
+    return make
