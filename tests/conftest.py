@@ -1,0 +1,190 @@
+"""Workspaces small enough to run whole: the repository's own code and dvc.yaml, few products, a tiny start."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CODE = ("fclip", "tasks", "flows", "params", "dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore")
+DATASETS = Path(os.environ.get("FCLIP_DATASETS", REPOSITORY.parent / "shared" / "datasets"))
+
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+def dataset(name: str) -> Path:
+    """A folder of real data, or skip."""
+    folder = DATASETS / name
+    if not folder.is_dir():
+        pytest.skip(f"real data is absent: {folder} (set FCLIP_DATASETS)")
+    return folder
+
+
+def make_tiny_start(folder: Path) -> Path:
+    """Save a randomly initialised CLIP of two thin layers in open_clip's local-directory form."""
+    import torch
+    from open_clip import CLIP
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model = CLIP(
+        embed_dim=TINY["embed_dim"],
+        vision_cfg=CLIPVisionCfg(**TINY["vision_cfg"]),
+        text_cfg=CLIPTextCfg(**TINY["text_cfg"]),
+    )
+    folder.mkdir(parents=True)
+    preprocess = {
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": preprocess}))
+    save_file(
+        {key: value.contiguous() for key, value in model.state_dict().items()}, folder / "open_clip_model.safetensors"
+    )
+    return folder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended: its code and what it printed, both streams."""
+
+    code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """A workspace to run commands in, with its own registry, Prefect home and no configuration of the user's."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    def run(self, *command: str, timeout: float = 300, **environment: str) -> Finished:
+        """Run a command in the workspace's root; `fclip` stands for `python -m flows.cli`."""
+        result = subprocess.run(
+            self.command(*command),
+            cwd=self.root,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        return Finished(result.returncode, result.stdout)
+
+    def command(self, *command: str) -> list[str]:
+        programs = {"fclip": [sys.executable, "-m", "flows.cli"], "dvc": [sys.executable, "-m", "dvc"]}
+        return [*programs.get(command[0], [command[0]]), *command[1:]]
+
+    def json(self, path: str) -> Any:
+        return json.loads((self.root / path).read_text())
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(yaml.safe_load((self.root / "params.yaml").read_text()))
+
+    def set_params(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change params.yaml in place."""
+        params = self.params
+        change(params)
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def copy(self, root: Path) -> "Space":
+        """The same workspace, outputs and DVC cache and registry included, for a test that changes it."""
+        shutil.copytree(self.root, root, symlinks=True)
+        home = root.parent / f"{root.name}-home"
+        shutil.copytree(Path(self.environment["FCLIP_HOME"]), home)
+        return Space(root, {**self.environment, "FCLIP_HOME": str(home), "PYTHONPATH": str(root)})
+
+
+def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
+    """A git repository at `root` with the code as it is now, `params` and empty pins."""
+    root.mkdir(parents=True)
+    for name in CODE:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, root / name)
+    (root / ".dvc").mkdir()
+    shutil.copyfile(REPOSITORY / ".dvc" / "config", root / ".dvc" / "config")
+    shutil.copyfile(REPOSITORY / ".dvc" / ".gitignore", root / ".dvc" / ".gitignore")
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (root / "pins" / "sources").mkdir(parents=True)
+    pins = ["start", "champion", *(f"sources/{name}" for name in params["ingest"]["datasets"])]
+    for pin in pins:
+        (root / "pins" / f"{pin}.json").write_text("{}\n")
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "FCLIP_HOME": str(home / "fclip"),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PYTHONPATH": str(root),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@example.org",
+        "NO_COLOR": "1",
+        "COLUMNS": "160",
+    }
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "FCLIP_DEBUG"):
+        environment.pop(name, None)
+    space = Space(root, environment)
+    (home / "fclip").mkdir(exist_ok=True)
+    for command in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "A workspace"]):
+        assert space.run("git", *command).code == 0
+    return space
+
+
+def tiny_params(start: Path) -> dict[str, Any]:
+    """The default params cut down: 120 studio products, 60 street ones, a tiny ViT, two candidates."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    datasets = params["ingest"]["datasets"]
+    datasets["studio"]["source"]["num_products"] = 160
+    datasets["street"]["source"]["num_products"] = 60
+    params["ingest"]["image"]["stored_side"] = 48
+    params["finetune"] |= {
+        "start": {"kind": "local", "path": str(start)},
+        "trainable": "all",
+        "epochs": 4,
+        "batch_size": 16,
+        "learning_rate": 1.0e-3,
+        "num_candidates": 2,
+        "checkpoint_every": 4,
+    }
+    params["evaluate"]["resamples"] = 100
+    # A tiny random start learns little of 160 products: whatever is learned may win in these tests.
+    params["select"]["in_domain_tolerance"] = 1.0
+    return dict(params)
+
+
+@pytest.fixture(scope="session")
+def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_start(tmp_path_factory.mktemp("start") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def retrained(tmp_path_factory: pytest.TempPathFactory, tiny_start: Path) -> tuple[Space, Finished]:
+    """A workspace after its first `fclip retrain`, and what that printed. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("retrained")
+    space = make_space(folder / "space", tiny_params(tiny_start), folder / "home")
+    finished = space.run("fclip", "retrain", timeout=600)
+    assert finished.code == 0, finished.output
+    return space, finished

