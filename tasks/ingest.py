@@ -19,9 +19,8 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     """Ingest `dataset` as the workspace's params say; raises UserError for what a user can mend."""
     config = load_section(workspace, "ingest", IngestConfig)
     if dataset not in config.datasets:
-        raise UserError(
-            f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: {', '.join(config.datasets)}"
-        )
+        known = ", ".join(config.datasets)
+        raise UserError(f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {known}")
     pin_path = workspace.source_pin(dataset)
     return build_catalog(
         config.datasets[dataset],

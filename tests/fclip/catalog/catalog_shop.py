@@ -1,0 +1,74 @@
+"""A small shop on disk, in every state of repair, and what was built of it."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fclip.catalog.config import HubSource, ImageConfig, TableSource
+from fclip.catalog.summary import IngestSummary
+
+IMAGE = ImageConfig(stored_side=64, max_pixels=1_000_000, jpeg_quality=92)
+
+
+def jpeg(seed: int, side: int = 16) -> bytes:
+    """A small JPEG that no other seed gives."""
+    buffer = io.BytesIO()
+    image = Image.new("RGB", (side, side), (seed % 256, seed // 256 % 256, 90))
+    image.save(buffer, "JPEG", quality=100, comment=str(seed).encode())
+    return buffer.getvalue()
+
+
+class Shop:
+    """A folder `shop/` with a table and images, and the config that reads them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.images = root / "shop" / "images"
+        self.images.mkdir(parents=True)
+
+    def write_csv(self, lines: Sequence[str | bytes], name: str = "products.csv") -> None:
+        encoded = [line.encode() if isinstance(line, str) else line for line in lines]
+        (self.root / "shop" / name).write_bytes(b"\n".join(encoded) + b"\n")
+
+    def write_images(self, count: int) -> None:
+        for index in range(count):
+            (self.images / f"{index}.jpg").write_bytes(jpeg(index))
+
+    def source(self, name: str = "products.csv", **change: Any) -> TableSource:
+        fields: dict[str, Any] = {
+            "kind": "table",
+            "path": f"shop/{name}",
+            "image_folder": "shop/images",
+            "product_id": "id",
+            "image": "image",
+            "texts": {"title": "title"},
+            "attributes": {"colour": "colour"},
+        }
+        return TableSource(**{**fields, **change})
+
+    def hub(self, **change: Any) -> HubSource:
+        fields: dict[str, Any] = {
+            "kind": "hub",
+            "path": "shop/hub",
+            "product_id": "id",
+            "image": "image",
+            "texts": {"title": "title"},
+            "attributes": {"colour": "colour"},
+        }
+        return HubSource(**{**fields, **change})
+
+
+class Built:
+    """A catalog on disk and its summary."""
+
+    def __init__(self, root: Path, summary: IngestSummary) -> None:
+        self.summary = summary
+        self.catalog = root / "out" / "catalog"
+        self.images = root / "out" / "images"
+        self.products: list[dict[str, Any]] = pq.read_table(self.catalog / "products.parquet").to_pylist()
+        self.refused: list[dict[str, Any]] = pq.read_table(self.catalog / "quarantine.parquet").to_pylist()
+        self.reasons = {row["source_row"]: row["reason"] for row in self.refused}

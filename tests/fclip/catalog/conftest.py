@@ -1,0 +1,52 @@
+"""Small sources on disk, and a catalog built from one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from catalog_shop import IMAGE, Built, Shop
+
+from fclip.catalog.build import build_catalog
+from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.sources.registry import describe
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+@pytest.fixture
+def full_shop(shop: Shop) -> Shop:
+    """Sixty good products."""
+    shop.write_images(60)
+    rows = [f"p{index},Red coat no {index},red,{index}.jpg" for index in range(60)]
+    shop.write_csv(["id,title,colour,image", *rows])
+    return shop
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Built]:
+    def run(
+        source: AnySource,
+        *,
+        split: dict[str, float] | None = None,
+        roles: dict[str, str] | None = None,
+        limit: int | None = None,
+        root: Path = tmp_path,
+    ) -> Built:
+        default = {} if source.kind == "fmnist" else {"train": 0.6, "val": 0.2, "test": 0.2}
+        config = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {})
+        summary = build_catalog(
+            config,
+            IMAGE,
+            dataset="shop",
+            root=root,
+            pin={"dataset": "shop", **describe(source, root)},
+            catalog_dir=tmp_path / "out" / "catalog",
+            images_dir=tmp_path / "out" / "images",
+            limit=limit,
+        )
+        return Built(tmp_path, summary)
+
+    return run

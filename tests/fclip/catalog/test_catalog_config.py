@@ -1,0 +1,85 @@
+"""What a user may write under `ingest`, and what a mistake is answered with."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from fclip.catalog.config import DatasetConfig, IngestConfig
+
+SAMPLE: dict[str, Any] = {"kind": "sample", "domain": "studio", "num_products": 10, "seed": 0}
+SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
+ROLES = {"train": "train", "val": "select", "test": "report"}
+
+
+def parsed(source: Any = SAMPLE, split: Any = SPLIT, roles: Any = ROLES) -> DatasetConfig:
+    return TypeAdapter(DatasetConfig).validate_python({"source": source, "split": split, "roles": roles})
+
+
+def test_a_dataset_as_in_params() -> None:
+    config = parsed()
+    assert config.source.kind == "sample"
+    assert config.split == SPLIT
+
+
+def test_fmnist_comes_split() -> None:
+    source = {"kind": "fmnist", "path": "x", "num_select": 5}
+    assert parsed(source, {}, {"val": "select", "test": "report"}).split == {}
+    with pytest.raises(ValidationError, match="comes split into val, test"):
+        parsed(source, {"val": 1.0}, {})
+    with pytest.raises(ValidationError, match=r"\(val, test\), not `train`"):
+        parsed(source, {}, {"train": "train"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": {**SAMPLE, "kind": "sampel"}}, "`kind` must be one of sample, table, hub, clothing, fmnist"),
+        ({"source": {"path": "x"}}, "`kind` must be one of"),
+        ({"source": None}, "`kind` must be one of"),
+        ({"source": {**SAMPLE, "num_products": 0}}, "num_products must be at least 1"),
+        ({"source": {**SAMPLE, "num_product": 1}}, "num_product"),
+        ({"split": {"train": 0.5, "val": 0.4}}, r"sum to 1, not 0.9 \(train 0.5, val 0.4\)"),
+        ({"split": {}}, "sum to 1, not 0"),
+        ({"split": {"train": 1.0, "dev": 0.0}}, "not `dev`"),
+        ({"split": {"train": 1.5, "val": -0.5}}, "above 0 and at most 1, not 1.5"),
+        ({"split": {"train": float("nan"), "val": 0.5}}, "above 0"),
+        ({"roles": {"train": "trian"}}, "must be among train, select, report, audit, not `trian`"),
+        ({"split": {"val": 1.0}, "roles": {"test": "report"}}, r"splits of this dataset \(val\), not `test`"),
+        ({"roles": {"val": "train"}}, "`train` to the split train alone, not to `val`"),
+    ],
+)
+def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        parsed(**change)
+
+
+def test_names_of_texts_and_attributes() -> None:
+    table = {"kind": "table", "path": "x", "image_folder": "y", "product_id": "id", "image": "image"}
+    with pytest.raises(ValidationError, match="must not share a name: `a`"):
+        parsed({**table, "texts": {"a": "x"}, "attributes": {"a": "y"}})
+    with pytest.raises(ValidationError, match="not `base colour`"):
+        parsed({**table, "texts": {}, "attributes": {"base colour": "y"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"limit": 0}, "limit must be null or at least 1"),
+        ({"limit": "many"}, "limit"),
+        ({"datasets": {}}, "at least one dataset"),
+        ({"datasets": {"../up": 0}}, r"names of a-z, 0-9, - and _ .* not `../up`"),
+        ({"image": {"stored_side": 1, "max_pixels": 10, "jpeg_quality": 9}}, "stored_side must be"),
+    ],
+)
+def test_mistakes_of_the_section(change: dict[str, Any], message: str) -> None:
+    dataset = {"source": SAMPLE, "split": SPLIT, "roles": ROLES}
+    section: dict[str, Any] = {
+        "limit": None,
+        "image": {"stored_side": 64, "max_pixels": 10_000, "jpeg_quality": 90},
+        "datasets": {"studio": dataset},
+        **change,
+    }
+    section["datasets"] = dict.fromkeys(section["datasets"], dataset)
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(IngestConfig).validate_python(section)

@@ -1,0 +1,49 @@
+"""The hash split: fixed for ever, and fair."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fclip.catalog.splits import group_id, normalised_text, position, split_of
+
+FRACTIONS = {"train": 0.7, "val": 0.2, "test": 0.1}
+texts = st.text(st.characters(exclude_categories=("Cs",)))
+
+
+@given(texts)
+def test_a_position_is_in_the_unit_interval_and_a_group_in_one_split(group: str) -> None:
+    assert 0 <= position(group) < 1
+    assert split_of(group, FRACTIONS) == split_of(group, dict(reversed(FRACTIONS.items())))
+    assert split_of(group, {"val": 1.0}) == "val"
+
+
+@given(texts, st.floats(0.1, 0.5), st.floats(0.5, 0.9))
+def test_a_larger_train_fraction_takes_nothing_out_of_train(group: str, small: float, large: float) -> None:
+    if split_of(group, {"train": small, "test": 1 - small}) == "train":
+        assert split_of(group, {"train": large, "test": 1 - large}) == "train"
+
+
+def test_known_positions_never_move() -> None:
+    # The digests of FIPS 180-2: a change here moves every product of every catalog.
+    assert position("") == int("e3b0c44298fc", 16) / 2**48
+    assert position("abc") == int("ba7816bf8f01", 16) / 2**48
+    assert split_of("abc", {"train": 0.72, "val": 0.01, "test": 0.27}) == "val"
+
+
+def test_fractions_are_kept_over_many_groups() -> None:
+    splits = [split_of(f"product {index}", FRACTIONS) for index in range(20_000)]
+    for split, fraction in FRACTIONS.items():
+        assert splits.count(split) / len(splits) == pytest.approx(fraction, abs=0.015)
+
+
+def test_the_group_is_the_parent_else_the_text_else_the_product() -> None:
+    assert group_id(product_id="7", parent_id="42", texts={"title": "Red Coat"}) == "42"
+    assert group_id(product_id="7", parent_id=None, texts={"title": "Red  Coat!", "description": "x"}) == "red coat"
+    assert group_id(product_id="7", parent_id=None, texts={"description": "B", "about": "A"}) == "a b"
+    assert group_id(product_id="7", parent_id=None, texts={"title": "!?"}) == "7"
+    assert group_id(product_id="7", parent_id=None, texts={}) == "7"
+
+
+@pytest.mark.parametrize("text", ["red coat", "  RED\tcoat ", "Red-Coat!", "\uff32\uff25\uff24 coat"])
+def test_spelling_that_says_nothing_is_normalised(text: str) -> None:
+    assert normalised_text(text) == "red coat"

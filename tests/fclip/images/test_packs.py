@@ -1,0 +1,83 @@
+"""Packs hold what was put in, under names that say what it is."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fclip.errors import UserError
+from fclip.files import sha256_bytes, sha256_tree
+from fclip.images.packs import ImagePacks, PackWriter, StoredImage, write_packs
+
+
+def _images(count: int, size: int = 2000) -> list[StoredImage]:
+    contents = [(f"{index} " * size).encode()[:size] for index in range(count)]
+    return [StoredImage(sha256_bytes(content), content, 8, 9) for content in contents]
+
+
+def test_images_come_back_by_digest_in_the_order_asked(tmp_path: Path) -> None:
+    images = _images(300)
+    paths = write_packs(tmp_path, images, max_bytes=200_000)
+    assert len(paths) == 3
+    packs = ImagePacks([tmp_path])
+    asked = [*reversed(images), images[0]]
+    assert packs.read_many([image.sha256 for image in asked]) == [image.content for image in asked]
+    assert packs.read(images[7].sha256) == images[7].content
+    assert len(packs) == 300
+    assert images[0].sha256 in packs
+
+
+def test_rows_are_sorted_and_identical_images_stored_once(tmp_path: Path) -> None:
+    images = _images(20)
+    (path,) = write_packs(tmp_path, images + images[:5])
+    digests = pq.read_table(path)["image_sha256"].to_pylist()
+    assert digests == sorted(image.sha256 for image in images)
+
+
+def test_the_same_images_make_the_same_files(tmp_path: Path) -> None:
+    images = _images(50)
+    write_packs(tmp_path / "a", images, max_bytes=30_000)
+    write_packs(tmp_path / "b", images, max_bytes=30_000)
+    assert sha256_tree(tmp_path / "a") == sha256_tree(tmp_path / "b")
+
+
+def test_one_image_is_read_from_a_small_part_of_a_pack(tmp_path: Path) -> None:
+    (path,) = write_packs(tmp_path, _images(1000))
+    assert pq.ParquetFile(path).num_row_groups > 10
+
+
+def test_several_folders_and_threads(tmp_path: Path) -> None:
+    images = _images(200)
+    write_packs(tmp_path / "a", images[:100])
+    write_packs(tmp_path / "b", images[100:])
+    packs = ImagePacks([tmp_path / "a", tmp_path / "b"])
+    with ThreadPoolExecutor(4) as pool:
+        contents = list(pool.map(lambda image: packs.read(image.sha256), images))
+    assert contents == [image.content for image in images]
+
+
+def test_an_absent_image_says_what_to_do(tmp_path: Path) -> None:
+    write_packs(tmp_path, _images(2))
+    with pytest.raises(UserError, match="dvc pull"):
+        ImagePacks([tmp_path]).read("0" * 64)
+    with pytest.raises(UserError, match="holds no image packs: run `dvc pull`"):
+        ImagePacks([tmp_path / "absent"])
+
+
+def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
+    (path,) = write_packs(tmp_path, _images(20))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=f"{path.name} is damaged"):
+        ImagePacks([tmp_path])
+
+
+def test_an_error_leaves_no_last_pack(tmp_path: Path) -> None:
+    def fail() -> None:
+        with PackWriter(tmp_path) as writer:
+            writer.add(_images(1)[0])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,91 @@
+"""The stage `caption`: catalog, templates and the start's tokenizer in, captions out."""
+
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from fclip.captions.build import read_captions
+from fclip.catalog.tables import PRODUCTS
+from fclip.errors import UserError
+from fclip.files import write_json
+from fclip.models.config import StartConfig
+from fclip.models.starts import describe_start
+from fclip.models.store import Preprocess, write_config, write_weights
+from tasks.caption import caption
+from tasks.params import load_section
+from tasks.paths import Workspace
+
+MODEL = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+    "text_cfg": {"context_length": 6, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+}
+TEMPLATES = {"title": "{title}", "highlights": None, "attributes": "{colour} {article_type}", "short": None}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Two products, and a start of a few thousand weights with a context of six tokens."""
+    workspace = Workspace(tmp_path)
+    folder = tmp_path / "start"
+    folder.mkdir()
+    torch.manual_seed(0)
+    write_weights(open_clip.CLIP(**MODEL), folder)  # type: ignore[arg-type]
+    write_config(MODEL, Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3), folder)
+    params: dict[str, Any] = {
+        "caption": {"datasets": {"studio": TEMPLATES}},
+        "finetune": {"start": {"kind": "local", "path": "start"}},
+    }
+    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    start = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
+    write_json(workspace.start_pin, describe_start(start, root=tmp_path, cache_dir=workspace.model_cache))
+    rows = [
+        {
+            "product_id": name,
+            "group_id": name,
+            "split": split,
+            "attributes": [("colour", "red"), ("article_type", "coat")],
+            "texts": [("title", title)],
+            "images": ["0" * 64],
+        }
+        for name, split, title in (("a", "train", "Coat"), ("b", "val", "A long red coat with many buttons"))
+    ]
+    workspace.catalog("studio").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS), workspace.catalog("studio") / "products.parquet")
+    return workspace
+
+
+def test_captions_with_their_lengths_in_tokens(workspace: Workspace) -> None:
+    caption(workspace, "studio")
+    first, second = read_captions(workspace.captions("studio")).to_pylist()
+    assert (first["product_id"], first["split"]) == ("a", "train")
+    assert first["captions"] == [
+        {"kind": "title", "text": "Coat", "num_tokens": 3, "truncated": False},
+        {"kind": "attributes", "text": "red coat", "num_tokens": 4, "truncated": False},
+    ]
+    assert second["captions"][0]["truncated"]
+
+
+def test_the_same_catalog_gives_the_same_bytes(workspace: Workspace) -> None:
+    caption(workspace, "studio")
+    content = workspace.captions("studio").read_bytes()
+    caption(workspace, "studio")
+    assert workspace.captions("studio").read_bytes() == content
+
+
+def test_what_is_missing_is_named(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match=r"no dataset `street` in caption.datasets .*: it has studio"):
+        caption(workspace, "street")
+    workspace.start_pin.unlink()
+    with pytest.raises(UserError, match="start is not pinned yet"):
+        caption(workspace, "studio")
+    (workspace.catalog("studio") / "products.parquet").unlink()
+    with pytest.raises(UserError, match="run `dvc pull`, or ingest studio first"):
+        caption(workspace, "studio")
+    assert not workspace.captions("studio").exists()
