@@ -3,7 +3,7 @@
 python -m tasks.caption DATASET
 """
 
-import sys
+import argparse
 
 import pyarrow as pa
 
@@ -50,6 +50,7 @@ def caption(workspace: Workspace, dataset: str) -> pa.Table:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tasks.caption DATASET")
-    run_stage(f"caption@{sys.argv[1]}", lambda workspace: caption(workspace, sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m tasks.caption", description=__doc__)
+    parser.add_argument("dataset", help="a name in caption.datasets of params.yaml")
+    dataset = parser.parse_args().dataset
+    run_stage(f"caption@{dataset}", lambda workspace: caption(workspace, dataset))

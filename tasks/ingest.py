@@ -3,7 +3,7 @@
 python -m tasks.ingest DATASET
 """
 
-import sys
+import argparse
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
@@ -35,6 +35,7 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tasks.ingest DATASET")
-    run_stage(f"ingest@{sys.argv[1]}", lambda workspace: ingest(workspace, sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m tasks.ingest", description=__doc__)
+    parser.add_argument("dataset", help="a name in ingest.datasets of params.yaml")
+    dataset = parser.parse_args().dataset
+    run_stage(f"ingest@{dataset}", lambda workspace: ingest(workspace, dataset))
