@@ -1,0 +1,40 @@
+"""A registered version from its number: closing commit, remote, clone, pull."""
+
+import json
+from pathlib import Path
+
+from tests.conftest import Finished, Space
+
+
+def test_a_clone_at_the_closing_commit_restores_the_version(retrained: tuple[Space, Finished], tmp_path: Path) -> None:
+    space = retrained[0].copy(tmp_path / "space")
+    assert space.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "remote")).code == 0
+    assert space.run("git", "commit", "-qam", "Params and a remote").code == 0 or True
+    finished = space.run("fclip", "retrain", "--commit")
+    assert finished.code == 0, finished.output
+    changed = space.run("git", "show", "--name-only", "--format=%s", "HEAD").output.split()
+    assert "dvc.lock" in changed
+    assert not [name for name in changed if name.startswith(("fclip/", "params"))]
+    commit = space.run("git", "rev-parse", "HEAD").output.strip()
+    assert commit[:12] in space.run("fclip", "models").output
+
+    clone = tmp_path / "clone"
+    assert space.run("git", "clone", "--quiet", str(space.root), str(clone)).code == 0
+    other = Space(clone, {**space.environment, "PYTHONPATH": str(clone)})
+    assert other.run("git", "checkout", "--quiet", commit).code == 0
+    pulled = other.run("dvc", "pull")
+    assert pulled.code == 0, pulled.output
+    reproduced = other.run("dvc", "repro", "select")
+    assert reproduced.code == 0, reproduced.output
+    assert "Running stage" not in reproduced.output
+    code = "from pathlib import Path; from fclip.files import sha256_tree; print(sha256_tree(Path('models/selected')))"
+    digest = other.run("python", "-c", code).output.strip()
+    assert digest == json.loads((clone / "pins" / "champion.json").read_text())["model_sha256"]
+
+
+def test_a_run_that_commits_refuses_other_changes(retrained: tuple[Space, Finished], tmp_path: Path) -> None:
+    space = retrained[0].copy(tmp_path / "space")
+    space.set_params(lambda params: params["base"].update(seed=5))
+    finished = space.run("fclip", "retrain", "--commit")
+    assert finished.code == 1
+    assert "uncommitted changes in params.yaml" in finished.output

@@ -1,0 +1,179 @@
+"""The whole loop, as a person runs it, on a catalog small enough for a test."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.conftest import Finished, Space, make_space, tiny_params
+
+RetrainedSpace = tuple[Space, Finished]
+
+
+def digests(space: Space) -> dict[str, list[str]]:
+    """stage -> digests of its outs, by dvc.lock."""
+    stages = yaml.safe_load((space.root / "dvc.lock").read_text())["stages"]
+    return {name: [out["md5"] for out in stage["outs"]] for name, stage in stages.items()}
+
+
+def in_use(space: Space) -> tuple[object, ...]:
+    """All that consumers read: the pin, the published pointer, the registry's versions."""
+    versions = space.run("fclip", "models").output
+    pin = (space.root / "pins" / "champion.json").read_text()
+    return pin, (space.root / "published" / "current.json").read_text(), versions
+
+
+def test_the_first_run_says_what_it_did_and_leaves_it_in_use(retrained: RetrainedSpace) -> None:
+    space, finished = retrained
+    for word in ("resolve", "ingest@studio", "evaluate@street", "register", "promote", "publish", "report", "MLflow"):
+        assert word in finished.output
+    assert "Traceback" not in finished.output
+    champion = space.json("pins/champion.json")
+    selection = space.json("reports/selection.json")
+    pointer = space.json("published/current.json")
+    assert champion["version"] == 1
+    assert selection["winner"] != "start"
+    winner = next(c for c in selection["candidates"] if c["name"] == selection["winner"])
+    assert champion["model_sha256"] == winner["model_sha256"] == pointer["model_sha256"]
+    images = pd.read_parquet(space.root / "data" / "embeddings" / "images.parquet")
+    assert set(images["model_sha256"]) == {champion["model_sha256"]}
+    assert (space.root / "reports" / "report.html").stat().st_size > 10_000
+    assert {"select", "report"} <= set(pd.read_parquet(space.root / "reports/evaluation/street.parquet")["role"])
+
+
+def test_a_second_run_recomputes_nothing_and_says_so(retrained: RetrainedSpace, tmp_path: Path) -> None:
+    space = retrained[0].copy(tmp_path / "again")
+    before = digests(space), in_use(space)
+    finished = space.run("fclip", "retrain")
+    assert finished.code == 0, finished.output
+    assert "no stage was recomputed" in finished.output
+    assert "Running stage" not in finished.output
+    assert (digests(space), in_use(space)) == before
+    reproduced = space.run("dvc", "repro")
+    assert reproduced.code == 0
+    assert "Running stage" not in reproduced.output
+
+
+def test_dvc_alone_gives_the_same_outputs(retrained: RetrainedSpace, tiny_start: Path, tmp_path: Path) -> None:
+    """From nothing, with a cache of its own: the same bytes up to `select`, and nothing in the registry."""
+    space = make_space(tmp_path / "laptop", tiny_params(tiny_start), tmp_path / "home")
+    assert space.run("fclip", "pin").code == 0
+    finished = space.run("dvc", "repro", "select", timeout=600)
+    assert finished.code == 0, finished.output
+    flow, laptop = digests(retrained[0]), digests(space)
+    assert laptop == {name: flow[name] for name in laptop}
+    assert space.json("pins/champion.json") == {}
+    assert "no version yet" in space.run("fclip", "models").output
+
+
+def test_status_search_models_and_cache(retrained: RetrainedSpace) -> None:
+    space = retrained[0]
+    status = space.run("fclip", "status")
+    assert status.code == 0
+    assert "every stage is as its params" in status.output
+    assert "version 1" in status.output
+    found = space.run("fclip", "search", "red summer dress", "-k", "3")
+    assert found.code == 0, found.output
+    assert found.output.count("studio") == 3
+    assert "champion" in space.run("fclip", "models").output
+    assert "features" in space.run("fclip", "cache", "show").output
+
+
+def test_search_by_another_model_is_refused(retrained: RetrainedSpace, tmp_path: Path) -> None:
+    space = retrained[0].copy(tmp_path / "other")
+    refused = space.run("fclip", "search", "shoes", "--model", "99")
+    assert refused.code == 1
+    assert "no version or alias `99`" in refused.output
+
+
+def test_a_ruinous_learning_rate_leaves_all_in_use_as_it_was(retrained: RetrainedSpace, tmp_path: Path) -> None:
+    space = retrained[0].copy(tmp_path / "ruin")
+    before = in_use(space)
+    space.set_params(lambda params: params["finetune"].update(learning_rate=1.0e6, clip_grad_norm=1.0e9))
+    finished = space.run("fclip", "retrain", timeout=600)
+    assert "Traceback" not in finished.output
+    assert finished.code == 1 or "nothing" in finished.output
+    assert in_use(space) == before
+
+
+def test_another_run_is_refused_while_one_holds_the_workspace(retrained: RetrainedSpace, tmp_path: Path) -> None:
+    import fcntl
+
+    space = retrained[0].copy(tmp_path / "held")
+    with (space.root / ".fclip" / "run.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        finished = space.run("fclip", "pin")
+    assert finished.code == 1
+    assert "another run holds" in finished.output
+
+
+def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(
+    retrained: RetrainedSpace, tmp_path: Path
+) -> None:
+    space = retrained[0].copy(tmp_path / "stopped")
+    space.set_params(lambda params: params["finetune"].update(epochs=400, learning_rate=1.0e-4))
+    process = subprocess.Popen(
+        space.command("fclip", "retrain"),
+        cwd=space.root,
+        env=dict(space.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "step" in line and "loss" in line:
+            break
+    time.sleep(3)  # past a checkpoint
+    os.kill(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=90)
+    assert process.returncode != 0, rest
+    trainers = subprocess.run(["pgrep", "-f", "tasks.finetune"], capture_output=True, text=True).stdout.split()
+    assert not [pid for pid in trainers if Path(f"/proc/{pid}/cwd").resolve() == space.root]
+    assert list((space.root / "cache" / "training").rglob("*")), "there is no checkpoint to go on from"
+    assert space.json(".fclip/status/finetune.json")["ended"] == "preempted"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p["finetune"].update(learning_rat=1), "finetune.learning_rat: unknown key"),
+        (lambda p: p["finetune"].update(epochs="two"), "finetune.epochs"),
+        (lambda p: p.pop("select"), "select: is missing"),
+        (lambda p: p["ingest"]["datasets"]["studio"]["source"].update(kind="magic"), "kind"),
+        (lambda p: p["evaluate"]["datasets"].update(moon=p["evaluate"]["datasets"]["street"]), "moon"),
+        (lambda p: p["finetune"]["start"].update(path="no/such/model"), "no/such/model"),
+        (lambda p: p["ingest"]["datasets"]["studio"]["split"].update(train=0.9), "sum to 1"),
+    ],
+)
+def test_a_fault_in_params_is_one_message_that_names_the_key(
+    retrained: RetrainedSpace, tmp_path: Path, change: object, said: str
+) -> None:
+    space = retrained[0].copy(tmp_path / "faulty")
+    space.set_params(change)  # type: ignore[arg-type]
+    finished = space.run("fclip", "retrain")
+    assert finished.code == 1
+    assert said in finished.output
+    assert "Traceback" not in finished.output
+
+
+def test_wrong_usage_exits_with_2(retrained: RetrainedSpace) -> None:
+    space = retrained[0]
+    unknown = space.run("fclip", "stage", "polish")
+    assert unknown.code == 2
+    assert "finetune" in unknown.output
+    assert space.run("fclip", "search").code == 2
+
+
+def test_outside_a_workspace_the_command_says_so(tmp_path: Path, retrained: RetrainedSpace) -> None:
+    space = retrained[0]
+    elsewhere = Space(tmp_path, space.environment)
+    finished = elsewhere.run("fclip", "status")
+    assert finished.code == 1
+    assert "not in a workspace" in finished.output
