@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 BATCH_SIZE = 64
+DECODED_AT_ONCE = 1024
 
 
 class ClipEmbedder(mlflow.pyfunc.PythonModel):
@@ -29,9 +30,10 @@ class ClipEmbedder(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the weights; `device` may be set by `load_model(..., model_config={"device": "cuda"})`."""
+        from fclip.features.encode import resolve_device
         from fclip.models.store import load
 
-        self.device = (context.model_config or {}).get("device", "cpu")
+        self.device = resolve_device((context.model_config or {}).get("device", "cpu"))
         self.clip = load(Path(context.artifacts["open_clip"]), device=self.device)
 
     _skip_type_hint_validation = True  # else MLflow warns at every load that `predict` has none
@@ -39,23 +41,33 @@ class ClipEmbedder(mlflow.pyfunc.PythonModel):
     # No type hints: MLflow would make a schema of them, and no schema says "bytes or a path, or else a text".
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Embed `model_input`; raises ValueError naming the row that holds neither or both, or no image."""
-        from fclip.features import encode_images, encode_texts
+        from fclip.features.encode import encode_images, encode_texts, unit
 
         rows = _rows(model_input)
-        images = {i: _image_bytes(row["image"], i) for i, row in enumerate(rows) if "image" in row}
-        texts = {i: str(row["text"]) for i, row in enumerate(rows) if "text" in row}
         for i, row in enumerate(rows):
             if len(row) != 1:
                 raise ValueError(f"row {i} must hold either an image or a text, not {'both' if row else 'neither'}")
-        parts: dict[int, np.ndarray] = {}
-        for items, encode in ((images, encode_images), (texts, encode_texts)):
-            if items:
-                encoded = encode(self.clip, list(items.values()), batch_size=BATCH_SIZE, device=self.device)
-                parts |= dict(zip(items, encoded, strict=True))
+        images = [i for i, row in enumerate(rows) if "image" in row]
+        texts = [i for i, row in enumerate(rows) if "text" in row]
+        parts = []
+        for first in range(0, len(images), DECODED_AT_ONCE):
+            pixels = np.stack([self._pixels(rows[i]["image"], i) for i in images[first : first + DECODED_AT_ONCE]])
+            parts.append(encode_images(self.clip, pixels, batch_size=BATCH_SIZE, device=self.device))
+        if texts:
+            wanted = [str(rows[i]["text"]) for i in texts]
+            parts.append(encode_texts(self.clip, wanted, batch_size=BATCH_SIZE, device=self.device))
         if not parts:
-            return np.zeros((0, 0), np.float32)
-        features = np.stack([parts[i] for i in range(len(rows))]).astype(np.float32)
-        return features / np.linalg.norm(features, axis=1, keepdims=True)
+            return np.empty((0, 0), np.float32)
+        in_order = np.argsort([*images, *texts])
+        return unit(np.concatenate(parts)[in_order])
+
+    def _pixels(self, image: Any, row: int) -> np.ndarray:
+        from fclip.images.pixels import decode
+
+        try:
+            return decode(_image_bytes(image), self.clip.preprocess)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"row {row}: {error}") from error
 
 
 def _rows(model_input: Any) -> list[dict[str, Any]]:
@@ -77,15 +89,12 @@ def _absent(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def _image_bytes(value: Any, row: int) -> bytes:
+def _image_bytes(value: Any) -> bytes:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, str) and value.startswith("data:"):
         return base64.b64decode(value.partition(",")[2])
-    path = Path(value)
-    if not path.is_file():
-        raise ValueError(f"row {row}: {path} is no file")
-    return path.read_bytes()
+    return Path(value).read_bytes()
 
 
 mlflow.models.set_model(ClipEmbedder())
