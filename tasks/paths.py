@@ -73,6 +73,9 @@ class Workspace:
     def evaluation_metrics(self, dataset: str) -> Path:
         return self.root / "reports" / "evaluation" / f"{dataset}.json"
 
+    def evaluation_plot(self, dataset: str) -> Path:
+        return self.root / "reports" / "evaluation" / f"{dataset}.csv"
+
     @property
     def selection(self) -> Path:
         return self.root / "reports" / "selection.json"

@@ -1,0 +1,66 @@
+"""Stage `evaluate@<dataset>`: the start and every candidate on one dataset.
+
+    python -m tasks.evaluate DATASET
+
+Reads models/finetune, the dataset's catalog, captions and packs; writes
+reports/evaluation/<dataset>.{parquet,json,csv}.
+"""
+
+import sys
+
+import pyarrow.parquet as pq
+
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.run import DatasetFiles, RunOptions, evaluate_models
+from fclip.evaluation.table import long_table, metrics_json, plot_csv
+from fclip.files import atomic_path, atomic_write, read_json, write_json
+from tasks.params import Base, load_section
+from tasks.paths import Workspace
+from tasks.process import run_stage
+
+
+def evaluate(workspace: Workspace, dataset: str) -> None:
+    """Evaluate all candidates of models/finetune on `dataset` and write its table, metrics and plot."""
+    candidates = read_json(workspace.finetune / "candidates.json")
+    folders = {entry["name"]: workspace.finetune / "candidates" / entry["name"] for entry in candidates}
+    steps = {entry["name"]: int(entry["step"]) for entry in candidates}
+    evaluation = evaluate_models(
+        folders,
+        dataset_files(workspace, dataset),
+        load_section(workspace, f"evaluate.datasets.{dataset}", DatasetEvaluation),
+        cache=workspace.feature_cache,
+        options=run_options(workspace),
+    )
+    with atomic_path(workspace.evaluation(dataset)) as temporary:
+        pq.write_table(long_table(evaluation, steps), temporary)
+    write_json(workspace.evaluation_metrics(dataset), metrics_json(evaluation))
+    atomic_write(workspace.evaluation_plot(dataset), plot_csv(evaluation, steps))
+
+
+def dataset_files(workspace: Workspace, dataset: str) -> DatasetFiles:
+    """Where a dataset lies in the workspace, and its roles."""
+    roles = load_section(workspace, f"ingest.datasets.{dataset}.roles", dict[str, str])
+    return DatasetFiles(
+        dataset,
+        workspace.catalog(dataset) / "products.parquet",
+        workspace.captions(dataset),
+        workspace.images(dataset),
+        roles,
+    )
+
+
+def run_options(workspace: Workspace) -> RunOptions:
+    """How params say that evaluation runs."""
+    return RunOptions(
+        device=load_section(workspace, "evaluate.device", str),
+        batch_size=load_section(workspace, "evaluate.batch_size", int),
+        resamples=load_section(workspace, "evaluate.resamples", int),
+        confidence=load_section(workspace, "evaluate.confidence", float),
+        seed=load_section(workspace, "base", Base).seed,
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m tasks.evaluate DATASET")
+    run_stage(f"evaluate@{sys.argv[1]}", lambda workspace: evaluate(workspace, sys.argv[1]))
