@@ -5,8 +5,7 @@ for a few rows round otherwise than those for many, and equal inputs must give e
 some of them in the cache.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from fclip.images.pixels import normalise
 from fclip.models.store import Clip
 
-CPU_BATCH = 64  # larger batches only fall out of the processor's caches
+CPU_IMAGES = 32  # in a batch; more only fall out of the processor's caches
 LEAST_ROWS = 16
 
 FloatArray = NDArray[np.float32]
@@ -28,46 +27,46 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int, device: torch.device) -> FloatArray:
+def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128) -> FloatArray:
     """Image features of decoded pixels.
 
     Args:
-        clip: the model, already on `device`.
+        clip: the model, on the device that it is to run on.
         pixels: uint8 [n, height, width, 3], as `fclip.images.pixels.decode` gives them for this model.
+        batch_size: images at a time at most; a CPU takes fewer where that is faster.
 
     Returns:
         float32 [n, d], not normalised.
     """
-
-    def encode(batch: NDArray[np.uint8]) -> torch.Tensor:
-        return clip.model.encode_image(normalise(torch.from_numpy(batch).to(device), clip.preprocess))
-
-    rows = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
+    rows = min(batch_size, CPU_IMAGES) if clip.device.type == "cpu" else batch_size
+    parts = [np.empty((0, 0), np.float32)] if not len(pixels) else []
     with torch.inference_mode():
-        return _in_batches(encode, pixels, rows)
+        for begin in range(0, len(pixels), rows):
+            batch = pixels[begin : begin + rows]
+            missing = max(0, LEAST_ROWS - len(batch))
+            filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+            tensor = normalise(torch.from_numpy(np.ascontiguousarray(filled)).to(clip.device), clip.preprocess)
+            parts.append(_to_numpy(clip.model.encode_image(tensor))[: len(batch)])  # type: ignore[operator]
+    return np.concatenate(parts)
 
 
-def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int, device: torch.device) -> FloatArray:
+def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128) -> FloatArray:
     """Text features, float32 [n, d], not normalised; texts longer than the model's context are cut by its tokenizer.
 
-    Texts of a length go together, padded no further than the longest of a batch where the tower masks its padding.
+    Texts of about one length go together, padded no further than the longest of a batch where the tower allows it.
     """
-    if not texts:
-        return np.empty((0, 0), np.float32)
-    tokens = clip.tokenizer(list(texts), context_length=clip.context_length).numpy()
-    pad = _masked_pad(clip.model)
-    order = np.arange(len(texts))
-    if pad is not None:
-        order = np.argsort((tokens != pad).sum(axis=1), kind="stable")
-
-    def encode(batch: NDArray[np.int64]) -> torch.Tensor:
-        return clip.model.encode_text(torch.from_numpy(_without_padding(batch, pad)).to(device))
-
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    parts = [np.empty((0, 0), np.float32)] if not texts else []
     with torch.inference_mode():
-        features = _in_batches(encode, tokens[order], batch_size)
-    unsorted = np.empty_like(features)
-    unsorted[order] = features
-    return unsorted
+        for begin in range(0, len(texts), batch_size):
+            batch = [texts[index] for index in order[begin : begin + batch_size]]
+            filled = batch + batch[-1:] * max(0, LEAST_ROWS - len(batch))
+            tokens = clip.tokenize(filled).to(clip.device)
+            parts.append(_to_numpy(clip.model.encode_text(tokens))[: len(batch)])  # type: ignore[operator]
+    by_length = np.concatenate(parts)
+    features = np.empty_like(by_length)
+    features[order] = by_length
+    return features
 
 
 def unit(features: FloatArray) -> FloatArray:
@@ -76,25 +75,5 @@ def unit(features: FloatArray) -> FloatArray:
     return (features / np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
-def _in_batches(encode: Callable[[NDArray[Any]], torch.Tensor], rows: NDArray[Any], size: int) -> FloatArray:
-    parts = []
-    for begin in range(0, len(rows), size):
-        batch = rows[begin : begin + size]
-        missing = max(0, LEAST_ROWS - len(batch))
-        filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        parts.append(encode(np.ascontiguousarray(filled)).float().cpu().numpy()[: len(batch)])
-    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
-
-
-def _masked_pad(model: torch.nn.Module) -> int | None:
-    """The padding token of a text tower that masks it (transformers ones do), else None."""
-    pad = getattr(getattr(getattr(model, "text", None), "config", None), "pad_token_id", None)
-    return pad if isinstance(pad, int) else None
-
-
-def _without_padding(tokens: NDArray[np.int64], pad: int | None) -> NDArray[np.int64]:
-    """`tokens` [n, length] without the last columns that hold nothing but padding."""
-    if pad is None:
-        return tokens
-    used = np.flatnonzero((tokens != pad).any(axis=0))
-    return np.ascontiguousarray(tokens[:, : used[-1] + 1]) if len(used) else tokens[:, :1]
+def _to_numpy(features: torch.Tensor) -> FloatArray:
+    return features.float().cpu().numpy()

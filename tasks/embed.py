@@ -1,0 +1,88 @@
+"""Stage `embed`: image and text embeddings of every product of the datasets that train, all splits.
+
+    python -m tasks.embed
+
+By the pinned champion, or while there is none by the selected model. What evaluation has encoded is not encoded
+again. Writes data/embeddings.
+"""
+
+import logging
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fclip.embeddings.config import EmbedConfig
+from fclip.embeddings.store import Rows, write_embeddings
+from fclip.errors import UserError
+from fclip.features.encode import unit
+from fclip.features.extract import extract_features
+from fclip.files import atomic_dir, read_json, sha256_json, sha256_tree
+from fclip.images.packs import ImagePacks
+from fclip.models.store import read_config
+from tasks.params import load_section
+from tasks.paths import Workspace
+from tasks.process import run_stage
+from tasks.weights import find_model
+
+logger = logging.getLogger(__name__)
+
+
+def main(workspace: Workspace) -> None:
+    """Embed the products of data/training/products.parquet."""
+    config = load_section(workspace, "embed", EmbedConfig)
+    pin = read_json(workspace.champion_pin)
+    digest = pin["model_sha256"] if pin else sha256_tree(workspace.selected)
+    folder = find_model(workspace, digest, pin)
+    products = pq.read_table(workspace.training / "products.parquet").to_pylist()
+    images = [(row["dataset"], row["product_id"], sha256) for row in products for sha256 in row["images"]]
+    texts = [
+        (row["dataset"], row["product_id"], *caption) for row in products if (caption := _caption(row, config.text))
+    ]
+    features = extract_features(
+        {"champion" if pin else "selected": folder},
+        packs=ImagePacks([workspace.images(name) for name in sorted({dataset for dataset, _, _ in images})]),
+        digests=[sha256 for _, _, sha256 in images],
+        texts=[text for *_, text in texts],
+        cache=workspace.feature_cache,
+        device=config.device,
+        batch_size=config.batch_size,
+    )
+    (found,) = features.values()
+    if not texts:
+        raise UserError("no product of the datasets that train has a caption: see caption.datasets in params.yaml")
+    with atomic_dir(workspace.embeddings) as temporary:
+        write_embeddings(
+            temporary,
+            model_sha256=digest,
+            images=Rows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(found.images)),
+            texts=Rows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(found.texts)),
+            manifest={
+                "num_products": len(products),
+                "num_images": len(images),
+                "num_texts": len(texts),
+                "dim": found.images.shape[1],
+                "config_sha256": sha256_json(read_config(folder)),
+                "text": config.text,
+            },
+        )
+    logger.info(
+        "%d products by %s: %d images and texts encoded, %d from the cache",
+        len(products),
+        digest[:12],
+        found.num_encoded,
+        found.num_cached,
+    )
+
+
+def _caption(product: dict[str, Any], kind: str) -> tuple[str, str] | None:
+    """(kind, text) of a product's caption of `kind`, else of its first; None where it has none."""
+    captions = sorted(product["captions"], key=lambda caption: bool(caption["kind"] != kind))
+    return (captions[0]["kind"], captions[0]["text"]) if captions else None
+
+
+def _columns(rows: list[tuple[str, ...]], names: tuple[str, ...]) -> dict[str, list[str]]:
+    return {name: [row[number] for row in rows] for number, name in enumerate(names)}
+
+
+if __name__ == "__main__":
+    run_stage("embed", main)
