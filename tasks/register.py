@@ -1,0 +1,147 @@
+"""Effect `register`: the selected model becomes a version in the registry, with all that it came from.
+
+Where the start won selection, nothing is registered: there is nothing new to register.
+"""
+
+import csv
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fclip.catalog.config import IngestConfig
+from fclip.errors import UserError
+from fclip.files import read_json, sha256_tree
+from fclip.registry import tags
+from fclip.registry.lineage import lineage
+from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
+from tasks.params import Base, load_section, read_params
+from tasks.paths import Workspace
+
+__all__ = ["NotRegistered", "Receipt", "register"]
+logger = logging.getLogger(__name__)
+
+START = "start"
+CURVES = {"train_loss": "train/loss"}  # other columns are named `train/<column>`
+
+
+@dataclass(frozen=True)
+class NotRegistered:
+    """Nothing was registered, and why, in a sentence."""
+
+    reason: str
+
+
+def register(workspace: Workspace) -> Receipt | NotRegistered:
+    """Register `models/selected` and make it the challenger; the same weights again make no second version.
+
+    Raises:
+        UserError: the selection is missing, or `models/selected` does not hold what it chose.
+    """
+    base = load_section(workspace, "base", Base)
+    selection = read_selection(workspace)
+    winner = selection["winner"]
+    if not selection["won"]:
+        return NotRegistered(f"the start won: {selection['reason']}")
+    chosen = next(entry for entry in selection["candidates"] if entry["name"] == winner)
+    found = sha256_tree(workspace.selected)
+    if found != chosen["model_sha256"]:
+        raise UserError(
+            f"{workspace.selected} holds weights {found[:12]}, but {winner} with {chosen['model_sha256'][:12]} was "
+            "selected: run `dvc repro select`"
+        )
+    ingest = load_section(workspace, "ingest", IngestConfig)
+    record = _record(workspace, base, ingest, selection)
+    receipt = register_version(
+        base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner} {found[:8]}"
+    )
+    how = "registered as" if receipt.created else "already is"
+    logger.info("register: %s %s version %d of %s", winner, how, receipt.version, receipt.registered_model)
+    return receipt
+
+
+def read_selection(workspace: Workspace) -> dict[str, Any]:
+    """reports/selection.json; raises UserError when there is none."""
+    if not workspace.selection.is_file() or not workspace.selected.is_dir():
+        raise UserError(f"nothing is selected in {workspace.root}: run `dvc repro select` or `fclip retrain`")
+    return dict(read_json(workspace.selection))
+
+
+def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: dict[str, Any]) -> RunRecord:
+    origin = lineage(workspace.root)
+    datasets = tuple(
+        Dataset(
+            name=name,
+            sha256=sha256_tree(workspace.catalog(name)),
+            roles=", ".join(f"{split}: {role}" for split, role in sorted(dataset.roles.items())),
+            source=dataset.source.kind,
+        )
+        for name, dataset in sorted(ingest.datasets.items())
+    )
+    scores, headline = _scores(workspace, list(ingest.datasets), selection["winner"])
+    start = read_json(workspace.start_pin).get("model_sha256", "") if workspace.start_pin.exists() else ""
+    return RunRecord(
+        params=flatten(read_params(workspace.params)),
+        points=(*_training(workspace), *scores),
+        headline=headline,
+        tags={
+            tags.WORKSPACE: base.workspace,
+            tags.CANDIDATE: selection["winner"],
+            tags.START_SHA256: start,
+            tags.GIT_COMMIT: origin.git_commit,
+            tags.GIT_DIRTY: str(origin.git_dirty).lower(),
+            tags.DVC_LOCK_SHA256: origin.dvc_lock_sha256,
+            **{f"{tags.DATASET_SHA256}{dataset.name}": dataset.sha256 for dataset in datasets},
+        },
+        datasets=datasets,
+        artifacts=_artifacts(workspace, list(ingest.datasets)),
+    )
+
+
+def _training(workspace: Workspace) -> list[Point]:
+    """The curves of the fine-tuning: every column of history.csv, and the validation loss of every candidate."""
+    points = []
+    for row in _rows(workspace.finetune / "history.csv"):
+        for column, value in row.items():
+            if column != "step" and value:
+                points.append(Point(CURVES.get(column, f"train/{column}"), float(value), int(row["step"])))
+    points += [
+        Point("validation/loss", float(row["val_loss"]), int(row["step"]))
+        for row in _rows(workspace.finetune / "validation.csv")
+    ]
+    return points
+
+
+def _scores(workspace: Workspace, datasets: list[str], winner: str) -> tuple[list[Point], dict[str, float]]:
+    """Every metric of the winner and the start; the winner's primary ones are the headline."""
+    points, headline = [], {}
+    for name in datasets:
+        for row in pq.read_table(workspace.evaluation(name)).to_pylist():
+            if row["candidate"] not in (winner, START) or row["value"] is None:
+                continue
+            whose = "selected" if row["candidate"] == winner else START
+            metric = f"{row['protocol']}.{row['metric']}"
+            points.append(Point(f"{whose}/{name}/{row['split']}/{metric}", row["value"]))
+            if row["primary"] and whose == "selected":
+                headline[f"{name}.{row['split']}.{metric}"] = row["value"]
+    return points, headline
+
+
+def _artifacts(workspace: Workspace, datasets: list[str]) -> tuple[tuple[Path, str], ...]:
+    return (
+        *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
+        *((path, "pins") for path in (workspace.start_pin, workspace.champion_pin)),
+        *((workspace.source_pin(name), "pins/sources") for name in datasets),
+        *((workspace.evaluation(name), "evaluation") for name in datasets),
+        *((workspace.finetune / name, "training") for name in ("history.csv", "validation.csv")),
+        *((workspace.catalog(name) / "ingest.json", f"ingest/{name}") for name in datasets),
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

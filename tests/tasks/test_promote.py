@@ -1,0 +1,161 @@
+"""The gate at work on a registry: who is champion, what the pin says, what is refused. Scores are made up."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fclip.errors import UserError
+from fclip.files import read_json
+from fclip.registry.backend import connect
+from fclip.registry.log import Receipt, RunRecord, register_version
+from fclip.registry.store import champion, versions
+from fclip.selection.gate import Comparison
+from tasks.paths import Workspace
+from tasks.promote import promote
+from tasks.rollback import rollback
+
+NAME = "fclip-test"
+PARAMS = "base: {workspace: test, registered_model: fclip-test, seed: 0}\n"
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FCLIP_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect()
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    monkeypatch.setenv("FCLIP_HOME", str(home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    space = Workspace(tmp_path / "space")
+    space.root.mkdir()
+    space.params.write_text(PARAMS)
+    return space
+
+
+def select(workspace: Workspace, name: str) -> Receipt:
+    """Put weights named `name` where the selected model lies, and register them."""
+    shutil.rmtree(workspace.selected, ignore_errors=True)
+    workspace.selected.mkdir(parents=True)
+    (workspace.selected / "open_clip_model.safetensors").write_bytes(name.encode())
+    record = RunRecord(params={}, points=(), headline={}, tags={})
+    return register_version(NAME, workspace.selected, record, run_name=name)
+
+
+def scores(low: float, high: float):
+    """A comparison that finds this interval on one dataset, and checks what it was given."""
+
+    def compare(workspace: Workspace, champion_dir: Path, challenger_dir: Path) -> tuple[Comparison, ...]:
+        assert challenger_dir == workspace.selected
+        assert (champion_dir / "open_clip_model.safetensors").is_file()
+        middle = (low + high) / 2
+        return (Comparison("street", "val", "classification.acc1", False, 0.5, 0.5 + middle, middle, low, high, 99),)
+
+    return compare
+
+
+def never(*_: object) -> tuple[Comparison, ...]:
+    raise AssertionError("nothing is to be compared")
+
+
+BETTER, WORSE, SAME = scores(0.01, 0.05), scores(-0.05, -0.01), scores(-0.02, 0.02)
+
+
+def test_the_first_becomes_champion_and_the_pin_follows(workspace: Workspace) -> None:
+    receipt = select(workspace, "a")
+    promotion = promote(workspace, receipt, compare=never)
+    assert (promotion.moved, promotion.version, promotion.previous, promotion.comparisons) == (True, 1, None, ())
+    assert read_json(workspace.champion_pin) == {
+        "registered_model": NAME,
+        "version": 1,
+        "model_sha256": receipt.model_sha256,
+    }
+    again = promote(workspace, receipt, compare=never)
+    assert not again.moved
+    assert "already" in again.reason
+
+
+def test_the_better_one_takes_over_and_no_other_does(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    challenger = select(workspace, "b")
+    pin = workspace.champion_pin.read_bytes()
+
+    for compare in (WORSE, SAME):
+        refused = promote(workspace, challenger, compare=compare)
+        assert not refused.moved
+        assert refused.comparisons
+        assert "stays challenger" in refused.reason
+        assert champion(NAME).version == 1
+        assert workspace.champion_pin.read_bytes() == pin
+
+    moved = promote(workspace, challenger, compare=BETTER)
+    assert (moved.moved, moved.previous, moved.version) == (True, 1, 2)
+    assert champion(NAME).succeeds == 1
+    assert read_json(workspace.champion_pin)["version"] == 2
+
+
+def test_force_overrules_the_gate_and_says_so(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    forced = promote(workspace, select(workspace, "b"), force=True, compare=WORSE)
+    assert forced.moved
+    assert "forced, although" in forced.reason
+
+
+def test_a_receipt_of_other_weights_is_refused(workspace: Workspace) -> None:
+    old = select(workspace, "a")
+    select(workspace, "b")
+    with pytest.raises(UserError, match="the receipt is of weights"):
+        promote(workspace, old, compare=never)
+    shutil.rmtree(workspace.selected)
+    with pytest.raises(UserError, match="holds none"):
+        promote(workspace, old, compare=never)
+    with pytest.raises(UserError, match="the registry has no version 9"):
+        promote(workspace, replace(select(workspace, "b"), version=9), compare=never)
+    assert champion(NAME) is None
+    assert not workspace.champion_pin.exists()
+
+
+def test_what_was_rolled_back_does_not_return_by_itself(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    promote(workspace, select(workspace, "b"), compare=BETTER)
+
+    back = rollback(workspace)
+
+    assert (back.version, back.left) == (1, 2)
+    assert read_json(workspace.champion_pin)["version"] == 1
+    refused = promote(workspace, select(workspace, "b"), compare=never)
+    assert not refused.moved
+    assert "rolled back" in refused.reason
+    assert champion(NAME).version == 1
+
+    forced = promote(workspace, select(workspace, "b"), force=True, compare=BETTER)
+    assert forced.moved
+    assert champion(NAME).version == 2
+    assert not any(entry.rolled_back for entry in versions(NAME))
+
+
+def test_a_rollback_with_nothing_before_leaves_all_as_it_was(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    pin = workspace.champion_pin.read_bytes()
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        rollback(workspace)
+    assert champion(NAME).version == 1
+    assert workspace.champion_pin.read_bytes() == pin
+
+
+def test_the_pin_is_mended_when_a_crash_left_it_behind(workspace: Workspace) -> None:
+    receipt = select(workspace, "a")
+    promote(workspace, receipt)
+    workspace.champion_pin.write_text("{}\n")
+    promote(workspace, receipt, compare=never)
+    assert read_json(workspace.champion_pin)["version"] == 1
