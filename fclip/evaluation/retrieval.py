@@ -58,7 +58,8 @@ def _ranks(queries: FloatArray, items: FloatArray, query_of: Ints, item_of: Ints
         similarity: NDArray[np.float32] = queries[query] @ items.T
         similarity[:, ~usable] = -np.inf
         own = similarity[np.arange(len(item)), item][:, None]
-        ahead = (similarity > own) | ((similarity == own) & (columns < item[:, None]))
+        earlier = np.asarray(columns[None] < item[:, None])
+        ahead: NDArray[np.bool_] = np.greater(similarity, own) | (np.equal(similarity, own) & earlier)
         fine = np.isfinite(own[:, 0])
         ranks[begin : begin + rows][fine] = 1.0 + ahead[fine].sum(axis=1)
     return ranks

@@ -126,7 +126,7 @@ def _open(store: FeatureCache, folder: Path, digest: str, device: torch.device) 
 def _load(folder: Path, device: torch.device) -> Clip:
     clip = load(folder, device=device)
     if device.type == "cpu":
-        clip.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        clip.model.to(memory_format=torch.channels_last)
     return clip
 
 
