@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -279,12 +279,12 @@ def _workspace() -> Workspace:
     return find_workspace(Path.cwd())
 
 
-def _switch(what: str, *, force: bool = False) -> None:
+def _switch(what: Literal["promote", "rollback"], *, force: bool = False) -> None:
     from flows.prefect_logs import without_tracebacks
     from flows.switch import switch
 
     without_tracebacks()
-    switched = switch(str(_workspace().root), what, force)
+    switched = switch(workspace=str(_workspace().root), what=what, force=force)
     console.print(switched.said)
 
 

@@ -57,8 +57,9 @@ class Measured:
 def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
     """Run every stage on 200 rows a dataset and print the estimate for the whole."""
     params = load_params(workspace)
-    num_rows = {
-        name: describe(source.source, workspace.root)["num_rows"] for name, source in params.ingest.datasets.items()
+    num_rows: dict[str, int] = {
+        name: int(str(describe(source.source, workspace.root)["num_rows"]))
+        for name, source in params.ingest.datasets.items()
     }
     trained = [name for name, dataset in params.ingest.datasets.items() if "train" in dataset.roles.values()]
     with _copy(workspace) as copy:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
+import pyarrow.parquet as pq
 
 from fclip.files import read_json
 from tasks.paths import Workspace
@@ -36,23 +36,23 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
     """The shown metrics of every dataset and role, those that select first; `before` and `after` name candidates."""
     results = []
     for dataset in datasets:
-        table = pd.read_parquet(workspace.evaluation(dataset))
-        table["key"] = table["protocol"] + "." + table["metric"]
-        table = table[table["primary"] | table["key"].isin(SHOWN)]
-        for (role, key), rows in table.groupby(["role", "key"], sort=False):
-            by_candidate = rows.set_index("candidate")
-            old, new = by_candidate.loc[before], by_candidate.loc[after]
+        rows = pq.read_table(workspace.evaluation(dataset)).to_pylist()
+        found = {(row["role"], f"{row['protocol']}.{row['metric']}", row["candidate"]): row for row in rows}
+        for (role, metric, candidate), old in found.items():
+            if candidate != before or not (old["primary"] or metric in SHOWN):
+                continue
+            new = found[role, metric, after]
             results.append(
                 Result(
-                    dataset,
-                    str(role),
-                    str(key),
-                    int(new["num_items"]),
-                    bool(new["primary"]),
-                    float(old["value"]),
-                    (float(old["low"]), float(old["high"])),
-                    float(new["value"]),
-                    (float(new["low"]), float(new["high"])),
+                    dataset=dataset,
+                    role=role,
+                    metric=metric,
+                    num_items=new["num_items"],
+                    primary=new["primary"],
+                    before=old["value"],
+                    before_interval=(old["low"], old["high"]),
+                    after=new["value"],
+                    after_interval=(new["low"], new["high"]),
                 )
             )
     return results

@@ -62,14 +62,13 @@ def _not_the_users(task: Task[..., Any], run: object, state: Any) -> bool:
 def effect(function: Callable[P, R], *, retries: int = 0) -> Task[P, R]:
     """A Prefect task of a step that touches the outside world: never cached, tried again where `retries` says."""
     return task(
-        function,
         name=function.__name__,
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=retries,
         retry_delay_seconds=10,
         retry_condition_fn=_not_the_users,
-    )
+    )(function)
 
 
 # A second try helps against a source or a registry that is away for a moment; each of these can be repeated.

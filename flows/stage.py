@@ -62,7 +62,7 @@ def stage_task(name: str, options: StageOptions) -> Task[..., float]:
     return _repro.with_options(
         name=name,
         retries=options.retries,
-        retry_delay_seconds=[5.0 * 2**attempt for attempt in range(options.retries)] or None,
+        retry_delay_seconds=[5.0 * 2**attempt for attempt in range(options.retries)] or 0,
     )
 
 

@@ -32,8 +32,8 @@ def find_workspace(folder: Path) -> Workspace:
 def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
     """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml and empty pins.
 
-    It registers as `fclip-<folder>`. The DVC cache is `home`'s, so that what one workspace computed another restores. Ends with a commit on the new
-    branch, so that runs which commit find a clean tree.
+    It registers as `fclip-<folder>`. The DVC cache is `home`'s, so that what one workspace computed another restores.
+    Ends with a commit on the new branch, so that runs which commit find a clean tree.
     """
     from flows.params import load_params
 

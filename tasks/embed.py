@@ -7,6 +7,7 @@ again. Writes data/embeddings.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -80,7 +81,7 @@ def _caption(product: dict[str, Any], kind: str) -> tuple[str, str] | None:
     return (captions[0]["kind"], captions[0]["text"]) if captions else None
 
 
-def _columns(rows: list[tuple[str, ...]], names: tuple[str, ...]) -> dict[str, list[str]]:
+def _columns(rows: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> dict[str, list[str]]:
     return {name: [row[number] for row in rows] for number, name in enumerate(names)}
 
 

@@ -68,7 +68,7 @@ def describe_config(config: StartConfig) -> dict[str, Any]:
     """What of a pin follows from the config alone."""
     match config:
         case TowersStart():
-            name = {"image_size": config.image_size, "context_length": config.context_length}
+            name: dict[str, Any] = {"image_size": config.image_size, "context_length": config.context_length}
         case OpenClipStart():
             name = {"model": config.model, "pretrained": config.pretrained}
         case LocalStart():
@@ -156,7 +156,8 @@ def _write(model: torch.nn.Module, model_cfg: dict[str, Any], tokenizer: store.T
     """Write a model so that it needs nothing outside `out_dir`: what it takes from transformers goes beside it."""
     text_cfg = dict(model_cfg["text_cfg"])
     if text_cfg.get("hf_model_name"):
-        model.text.config.save_pretrained(out_dir)  # type: ignore[union-attr]
+        text_tower: Any = model.text
+        text_tower.config.save_pretrained(out_dir)
         text_cfg["hf_model_name"] = store.HERE
     if isinstance(tokenizer, HFTokenizer):
         tokenizer.save_pretrained(out_dir)

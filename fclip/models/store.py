@@ -168,7 +168,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def preprocess_of(model: torch.nn.Module) -> Preprocess:
     """The preprocessing that open_clip attached to `model`; raises UserError for an input that is not square."""
-    stored = model.visual.preprocess_cfg  # type: ignore[union-attr]
+    visual: Any = model.visual
+    stored = visual.preprocess_cfg
     size = stored["size"]
     height, width = (size, size) if isinstance(size, int) else tuple(size)
     if height != width:

@@ -19,7 +19,7 @@ BATCH_SIZE = 64
 DECODED_AT_ONCE = 1024
 
 
-class ClipEmbedder(mlflow.pyfunc.PythonModel):
+class ClipEmbedder(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """Embeds rows, each with an image or a text.
 
     Input: a DataFrame, a list of dicts or a dict of lists with the columns `image` (the bytes of an image file, a
@@ -52,10 +52,10 @@ class ClipEmbedder(mlflow.pyfunc.PythonModel):
         parts = []
         for first in range(0, len(images), DECODED_AT_ONCE):
             pixels = np.stack([self._pixels(rows[i]["image"], i) for i in images[first : first + DECODED_AT_ONCE]])
-            parts.append(encode_images(self.clip, pixels, batch_size=BATCH_SIZE, device=self.device))
+            parts.append(encode_images(self.clip, pixels, batch_size=BATCH_SIZE))
         if texts:
             wanted = [str(rows[i]["text"]) for i in texts]
-            parts.append(encode_texts(self.clip, wanted, batch_size=BATCH_SIZE, device=self.device))
+            parts.append(encode_texts(self.clip, wanted, batch_size=BATCH_SIZE))
         if not parts:
             return np.empty((0, 0), np.float32)
         in_order = np.argsort([*images, *texts])
