@@ -37,7 +37,7 @@ def resolve(workspace: Workspace) -> Resolution:
             does not have.
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
-    start = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
+    start: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
     pins: dict[Path, dict[str, Any]] = {
         workspace.source_pin(name): {"dataset": name, **describe(dataset.source, workspace.root)}
         for name, dataset in ingest.datasets.items()

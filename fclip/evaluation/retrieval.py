@@ -50,7 +50,7 @@ def _ranks(queries: FloatArray, items: FloatArray, query_of: Ints, item_of: Ints
     """Rank from 1 of each relevant pair's item among all items; ties go to the earlier item; inf where not finite."""
     columns = np.arange(len(items))
     ranks = np.full(len(query_of), np.inf)
-    usable = np.isfinite(items).all(axis=1)
+    usable = np.asarray(np.isfinite(items).all(axis=1))
     items = np.where(usable[:, None], items, 0.0).astype(np.float32)
     rows = max(1, BLOCK_VALUES // len(items))
     for begin in range(0, len(query_of), rows):

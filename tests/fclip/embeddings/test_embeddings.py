@@ -1,0 +1,50 @@
+"""Embeddings on disk and exact search."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fclip.embeddings.search import search
+from fclip.embeddings.store import Embeddings, Rows, read_embeddings, write_embeddings
+from fclip.errors import UserError
+from fclip.features.encode import unit
+
+MODEL = "a" * 64
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Embeddings:
+    random = np.random.default_rng(0)
+    products = [f"p{number:03d}" for number in range(50)]
+    with_second = [*products, "p007"]
+    columns = {"dataset": ["shop"] * 51, "product_id": with_second, "image_sha256": [f"{n:064d}" for n in range(51)]}
+    texts = {"dataset": ["shop"] * 50, "product_id": products, "kind": ["title"] * 50, "text": products}
+    tmp_path.joinpath("set").mkdir()
+    write_embeddings(
+        tmp_path / "set",
+        model_sha256=MODEL,
+        images=Rows(columns, unit(random.normal(size=(51, 16)).astype("f4"))),
+        texts=Rows(texts, unit(random.normal(size=(50, 16)).astype("f4"))),
+        manifest={"num_products": 50},
+    )
+    return read_embeddings(tmp_path / "set")
+
+
+def test_search_is_the_brute_force_one_and_gives_each_product_once(stored: Embeddings) -> None:
+    query = np.random.default_rng(1).normal(size=16).astype("f4")
+    hits = search(stored, query, k=50, model_sha256=MODEL)
+    similarity = stored.images @ (query / np.linalg.norm(query))
+    best = {
+        product: max(s for s, p in zip(similarity, stored.product_ids, strict=True) if p == product)
+        for product in stored.product_ids
+    }
+    expected = sorted(best, key=lambda product: -best[product])
+    assert [hit.product_id for hit in hits] == expected
+    assert hits[0].score == pytest.approx(best[expected[0]])
+    assert stored.title("shop", "p003") == "p003"
+
+
+def test_another_models_query_is_refused_with_both_digests(stored: Embeddings) -> None:
+    with pytest.raises(UserError, match=r"b{12}.*a{12}"):
+        search(stored, np.ones(16, "f4"), k=1, model_sha256="b" * 64)

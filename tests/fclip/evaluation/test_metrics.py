@@ -1,0 +1,119 @@
+"""Metrics and intervals against naive references and scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from fclip.evaluation.bootstrap import difference, estimates
+from fclip.evaluation.classification import class_embeddings, classify, prompts
+from fclip.evaluation.config import ClassificationConfig, DatasetEvaluation
+from fclip.evaluation.metrics import ClassificationOutcome, all_items
+from fclip.evaluation.retrieval import retrieve
+from fclip.features.encode import unit
+
+
+def outcome(seed: int, num_items: int = 400, num_classes: int = 7) -> ClassificationOutcome:
+    random = np.random.default_rng(seed)
+    labels = random.integers(num_classes, size=num_items)
+    predictions = np.where(random.random(num_items) < 0.6, labels, random.integers(num_classes, size=num_items))
+    return ClassificationOutcome(labels, predictions, num_classes)
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(seed=st.integers(0, 10_000), num_items=st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_classification_metrics_are_scikit_learns(seed: int, num_items: int) -> None:
+    found = outcome(seed, num_items)
+    values = {name: float(value[0]) for name, value in found.metrics(all_items(found)).items()}
+    labels, predictions = found.labels, found.predictions
+    present = sorted(set(labels) | set(predictions))
+    assert values["acc1"] == pytest.approx(accuracy_score(labels, predictions))
+    assert values["mean_per_class_recall"] == pytest.approx(balanced_accuracy_score(labels, predictions))
+    macro = f1_score(labels, predictions, labels=present, average="macro", zero_division=0)
+    assert values["macro_f1"] == pytest.approx(macro)
+    weighted = f1_score(labels, predictions, average="weighted", zero_division=0)
+    assert values["weighted_f1"] == pytest.approx(weighted)
+
+
+def test_metrics_of_a_resample_are_those_of_its_items() -> None:
+    found = outcome(0)
+    samples = np.random.default_rng(1).integers(400, size=(5, 400))
+    resampled = found.metrics(samples)
+    for row, sample in enumerate(samples):
+        alone = ClassificationOutcome(found.labels[sample], found.predictions[sample], found.num_classes)
+        for metric, values in alone.metrics(all_items(alone)).items():
+            assert resampled[metric][row] == pytest.approx(values[0])
+
+
+def naive_retrieval(images: np.ndarray, texts: np.ndarray, text_of: list[int]) -> dict[str, float]:
+    similarity = unit(texts) @ unit(images).T
+    recalls, ranks = [], []
+    for text in range(len(texts)):
+        order = np.argsort(-similarity[text], kind="stable")
+        relevant = [image for image, own in enumerate(text_of) if own == text]
+        recalls.append(len(set(order[:5]) & set(relevant)) / len(relevant))
+        ranks.append(1 / (1 + min(int(np.flatnonzero(order == image)[0]) for image in relevant)))
+    return {"recall_at_5": float(np.mean(recalls)), "mrr": float(np.mean(ranks))}
+
+
+def test_retrieval_is_the_naive_one_with_several_relevant_and_ties() -> None:
+    random = np.random.default_rng(0)
+    images, texts = random.normal(size=(60, 8)).astype("f4"), random.normal(size=(25, 8)).astype("f4")
+    images[10:20] = images[0]  # ties
+    text_of = [*range(25), *random.integers(25, size=35)]
+    found = retrieve(images, texts, text_of)
+    values = found["text_to_image"].metrics(all_items(found["text_to_image"]))
+    for metric, value in naive_retrieval(images, texts, text_of).items():
+        assert values[metric][0] == pytest.approx(value)
+    back = found["image_to_text"].metrics(all_items(found["image_to_text"]))
+    order = np.argsort(-(unit(images) @ unit(texts).T), axis=1, kind="stable")
+    hits = [text_of[image] in order[image][:10] for image in range(60)]
+    assert back["recall_at_10"][0] == pytest.approx(np.mean(hits))
+
+
+def test_classification_takes_the_nearest_class_by_the_mean_of_its_prompts() -> None:
+    config = ClassificationConfig(label="type", templates=["a {}", "one {}"], wordings={"b": "bee"})
+    assert prompts(["a", "b"], config) == ["a a", "one a", "a bee", "one bee"]
+    embeddings = class_embeddings(np.array([[1, 0], [2, 0.1], [0, 1], [0.1, 3]], "f4"), 2)
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1)
+    found = classify(np.array([[5, 1], [0.1, 0.2], [np.nan, 1]], "f4"), embeddings, [0, 1, 1])
+    assert found.predictions.tolist() == [0, 1, -1]
+
+
+def test_features_that_are_not_finite_are_wrong_and_stop_nothing() -> None:
+    broken = np.full((4, 3), np.nan, "f4")
+    fine = np.eye(4, 3, dtype="f4")
+    assert classify(broken, fine, [0, 1, 2, 3]).metrics(np.arange(4)[None])["acc1"][0] == 0
+    found = retrieve(broken, fine, [0, 1, 2, 3])
+    assert found["text_to_image"].metrics(np.arange(4)[None])["mrr"][0] == 0
+
+
+def test_a_model_does_not_differ_from_itself_and_a_better_one_does() -> None:
+    first = outcome(0)
+    better = ClassificationOutcome(first.labels, first.labels, first.num_classes)
+    options = {"resamples": 200, "confidence": 0.95, "seed": 0}
+    same = difference("acc1", first, first, **options)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    gain = difference("acc1", first, better, **options)
+    assert gain.low > 0
+    assert difference("acc1", better, first, **options).high < 0
+
+
+def test_intervals_cover_and_are_seeded() -> None:
+    found = estimates(outcome(3), resamples=500, confidence=0.95, seed=7)["acc1"]
+    assert found == estimates(outcome(3), resamples=500, confidence=0.95, seed=7)["acc1"]
+    assert found.low < found.value < found.high
+    expected = np.sqrt(found.value * (1 - found.value) / 400)
+    assert found.standard_error == pytest.approx(expected, rel=0.15)
+
+
+def test_a_primary_metric_must_be_measured() -> None:
+    with pytest.raises(ValueError, match=r"primary must be one of classification\.acc1"):
+        DatasetEvaluation(
+            primary="text_to_image.mrr",
+            max_items=None,
+            classification=ClassificationConfig(label="x", templates=["{}"], wordings={}),
+            retrieval=None,
+        )

@@ -1,0 +1,103 @@
+"""Selection: what each rule chooses, who is eligible, and what is said."""
+
+import json
+
+import pytest
+
+from fclip.errors import UserError
+from fclip.selection.candidates import Candidate, Score
+from fclip.selection.config import SelectConfig
+from fclip.selection.select import as_json, select
+
+
+def candidate(
+    step: int, in_domain: float, outside: dict[str, float], *, loss: float | None = 1.0, broken: int = 0
+) -> Candidate:
+    return Candidate(
+        name="start" if step == 0 else f"step-{step:06d}",
+        step=step,
+        model_sha256=f"{step:064d}",
+        in_domain={"shop": Score(in_domain, 0.01)},
+        outside={name: Score(value, 0.02) for name, value in outside.items()},
+        val_loss=loss,
+        num_nonfinite=broken,
+    )
+
+
+def config(rule: str = "mean_normalised_gain", tolerance: float = 0.05) -> SelectConfig:
+    return SelectConfig(rule=rule, in_domain_tolerance=tolerance)
+
+
+# In domain each pass is better; outside the first is the best: the case of the FashionCLIP card.
+FORGETTING = [
+    candidate(0, 0.10, {"home": 0.37, "grey": 0.26}, loss=4.0),
+    candidate(100, 0.70, {"home": 0.46, "grey": 0.59}, loss=1.2),
+    candidate(200, 0.72, {"home": 0.41, "grey": 0.60}, loss=1.0),
+    candidate(300, 0.74, {"home": 0.39, "grey": 0.59}, loss=0.9),
+]
+
+
+def test_two_rules_choose_differently() -> None:
+    selection = select(FORGETTING, config())
+    assert selection.winner.step == 100
+    assert selection.choices["in_domain_loss"] == "step-000300"
+    assert selection.choices["mean_normalised_gain"] == "step-000100"
+    assert select(FORGETTING, config("in_domain_loss")).winner.step == 300
+
+
+def test_the_gain_is_the_formula() -> None:
+    selection = select(FORGETTING, config())
+    expected = ((0.46 - 0.37) / (0.46 - 0.37) + (0.59 - 0.26) / (0.60 - 0.26)) / 2
+    assert selection.scores[1] == pytest.approx(expected)
+
+
+def test_a_gain_within_the_noise_is_not_blown_up() -> None:
+    flat = [candidate(0, 0.5, {"home": 0.400}), candidate(100, 0.6, {"home": 0.401})]
+    assert select(flat, config(tolerance=1.0)).scores[1] == pytest.approx(0.001 / 0.02)
+
+
+def test_the_tolerance_keeps_out_what_is_weak_in_domain() -> None:
+    selection = select(FORGETTING, config(tolerance=0.03))
+    assert selection.eligible == (True, False, True, True)
+    assert selection.winner.step == 200
+
+
+def test_the_start_may_win() -> None:
+    worse = [candidate(0, 0.3, {"home": 0.5}), candidate(100, 0.31, {"home": 0.4})]
+    selection = select(worse, config())
+    assert not selection.won
+    assert selection.winner.name == "start"
+    assert "beats the start" in selection.reason
+
+
+def test_without_an_outside_dataset_it_says_so_loudly() -> None:
+    alone = [candidate(0, 0.3, {}), candidate(100, 0.6, {})]
+    selection = select(alone, config())
+    assert selection.winner.step == 100
+    assert "in domain only" in (selection.warning or "")
+
+
+def test_a_candidate_that_is_not_finite_is_never_chosen() -> None:
+    broken = [*FORGETTING[:2], candidate(400, 0.99, {"home": 0.9, "grey": 0.9}, loss=None, broken=3)]
+    for rule in ("mean_normalised_gain", "in_domain_metric", "last", "in_domain_loss"):
+        assert select(broken, config(rule)).winner.step != 400
+    with pytest.raises(UserError, match="start itself"):
+        select([candidate(0, 0.1, {}, broken=1)], config())
+
+
+def test_ties_go_to_the_earliest() -> None:
+    tied = [candidate(0, 0.3, {"home": 0.4}), *(candidate(step, 0.6, {"home": 0.5}) for step in (300, 100, 200))]
+    assert select(tied, config()).winner.step == 100
+
+
+def test_json_has_no_number_that_is_none() -> None:
+    broken = [*FORGETTING, candidate(400, 0.2, {"home": 0.1, "grey": 0.1}, loss=None)]
+    text = json.dumps(as_json(select(broken, config("in_domain_loss"))), allow_nan=False)
+    assert json.loads(text)["candidates"][-1]["score"] is None
+
+
+def test_no_start_is_a_clear_error() -> None:
+    with pytest.raises(UserError, match="no start"):
+        select(FORGETTING[1:], config())
+    with pytest.raises(ValueError, match="rule must be one of"):
+        config("best")
