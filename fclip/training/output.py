@@ -1,0 +1,82 @@
+"""What a run leaves: candidate models, and how it went. The same run gives the same bytes."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from fclip.errors import UserError
+from fclip.files import atomic_dir, atomic_write, write_json
+from fclip.models import store
+from fclip.training.checkpoint import Row
+
+START = "start"
+HISTORY = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale")
+CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
+    "candidates",
+    "candidates.json",
+    "history.csv",
+    "validation.csv",
+)
+
+
+def candidate_name(step: int) -> str:
+    """`start` for no update, else `step-000040`."""
+    return f"step-{step:06d}" if step else START
+
+
+def save_candidate(model: nn.Module, *, step: int, start: Path, out_dir: Path) -> None:
+    """Write `out_dir/candidates/<name>/`; the start itself is copied as it is, so that its digest stays."""
+    target = out_dir / CANDIDATES / candidate_name(step)
+    if target.is_dir():
+        return  # by the run before an interruption: whole, and the same
+    try:
+        with atomic_dir(target) as temporary:
+            if step:
+                store.save(model, config_from=start, out_dir=temporary)
+            else:
+                for file in sorted(start.rglob("*")):
+                    if file.is_file():
+                        copy = temporary / file.relative_to(start)
+                        copy.parent.mkdir(parents=True, exist_ok=True)
+                        copy.write_bytes(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{target} could not be written: {error}: make room there and run it again") from error
+
+
+def write_history(out_dir: Path, history: Sequence[Row], validation: Sequence[Row]) -> None:
+    """Write `history.csv` (a row a step) and `validation.csv` (a row a candidate)."""
+    atomic_write(out_dir / HISTORY_FILE, _csv(HISTORY, history))
+    rows: list[list[str | float]] = [[candidate_name(int(step)), step, loss] for step, loss in validation]
+    atomic_write(out_dir / VALIDATION_FILE, _csv(("candidate", "step", "val_loss"), rows))
+
+
+def write_candidates(out_dir: Path, steps: Sequence[int], *, steps_per_epoch: int) -> None:
+    """Write `candidates.json`: name, step, epoch (passes so far) and digest of each, in order. It is written last."""
+    write_json(
+        out_dir / CANDIDATES_LIST,
+        [
+            {
+                "name": candidate_name(step),
+                "step": step,
+                "epoch": epoch(step, steps_per_epoch),
+                "model_sha256": store.model_sha256(out_dir / CANDIDATES / candidate_name(step)),
+            }
+            for step in steps
+        ],
+    )
+
+
+def epoch(step: int, steps_per_epoch: int) -> float:
+    """Passes over the data after `step` updates."""
+    return round(step / steps_per_epoch, 4)
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([value if isinstance(value, str) else f"{value:.7g}" for value in row] for row in rows)
+    return text.getvalue()

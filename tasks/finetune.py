@@ -1,0 +1,94 @@
+"""Stage `finetune`: the pinned start -> candidates, by contrastive fine-tuning on the datasets that train.
+
+    python -m tasks.finetune
+
+Reads pins/start.json, data/training/products.parquet and the packs that it names images of; writes models/finetune.
+An interrupted run goes on from cache/training/<key>, the key being all that the result depends on.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+import fclip.images.pixels
+import fclip.models.store
+import fclip.training
+from fclip.errors import UserError
+from fclip.files import atomic_dir, read_json, sha256_file, sha256_json
+from fclip.models.device import resolve_device
+from fclip.models.starts import fetch_start
+from fclip.training.config import FinetuneConfig, to_json
+from fclip.training.job import run_job, write_job
+from fclip.training.stop import Interrupted, stop_on_signals
+from tasks.params import Base, load_section
+from tasks.paths import Workspace
+from tasks.process import Preempted, run_stage
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(workspace: Workspace) -> Path:
+    """Fine-tune as the workspace's params say and return the folder of candidates.
+
+    Raises:
+        UserError: the start is not pinned, the products are missing or too few, or the loss left the finite numbers.
+        Preempted: told to stop; a rerun goes on.
+    """
+    config = load_section(workspace, "finetune", FinetuneConfig)
+    seed = load_section(workspace, "base", Base).seed
+    products = workspace.training / "products.parquet"
+    if not products.is_file():
+        raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
+    try:
+        with stop_on_signals() as stop:
+            start = fetch_start(
+                read_json(workspace.start_pin) if workspace.start_pin.is_file() else {},
+                config.start,
+                root=workspace.root,
+                cache_dir=workspace.model_cache,
+            )
+            job = workspace.training_cache / _key(config, seed, start, products)
+            if job.exists():
+                logger.info("go on with %s", job.relative_to(workspace.root))
+            datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
+            images = {name: workspace.images(name) for name in datasets}
+            write_job(job, config=config, seed=seed, start=start, products=products, images=images)
+            out = run_job(job, stop=stop)
+    except Interrupted as error:
+        raise Preempted(str(error)) from error
+    with atomic_dir(workspace.finetune) as temporary:
+        shutil.copytree(out, temporary, dirs_exist_ok=True, copy_function=_link)
+    shutil.rmtree(job)
+    return workspace.finetune
+
+
+def _key(config: FinetuneConfig, seed: int, start: Path, products: Path) -> str:
+    """Digest of all that a run depends on: params, inputs, and the code, library and device that compute."""
+    package = Path(fclip.training.__file__).parent
+    modules = [*package.glob("*.py"), Path(fclip.images.pixels.__file__), Path(fclip.models.store.__file__)]
+    return sha256_json(
+        {
+            "config": to_json(config),
+            "seed": seed,
+            "start": start.name,  # its digest
+            "products": sha256_file(products),
+            "code": {module.name: sha256_file(module) for module in sorted(modules)},
+            "torch": torch.__version__,
+            "device": resolve_device(config.device).type,
+        }
+    )
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    run_stage("finetune", finetune)
