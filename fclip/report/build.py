@@ -1,0 +1,100 @@
+"""Put the report together: one HTML file that needs nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fclip.files import atomic_write
+from fclip.report.inputs import Candidate, ReportInputs, Result, Selection
+from fclip.report.plots import curves, in_domain_against_outside, scores_over_steps
+
+ROLE_ORDER = ("report", "select", "audit")
+RULE_NAMES = {
+    "mean_normalised_gain": "mean normalised gain outside",
+    "in_domain_loss": "lowest loss in domain",
+    "in_domain_metric": "highest metric in domain",
+    "last": "last checkpoint",
+}
+
+
+def write_report(inputs: ReportInputs, path: Path) -> Path:
+    """Render `inputs` to `path`: self-contained, no script, no address but its own. Returns `path`."""
+    atomic_write(path, render(inputs))
+    return path
+
+
+def render(inputs: ReportInputs) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["signed"] = _signed
+    environment.filters["metric"] = metric_name
+    environment.filters["rule"] = lambda rule: RULE_NAMES.get(rule, rule.replace("_", " "))
+    results = sorted(inputs.results, key=_order)
+    return environment.get_template("report.html.j2").render(
+        inputs=inputs,
+        headline=headline(inputs),
+        primary=[result for result in results if result.primary],
+        all_results=results,
+        rules=_rules(inputs.selection),
+        winner=inputs.selection.candidate(inputs.selection.winner),
+        start=inputs.selection.candidates[0],
+        plots={
+            "domain": in_domain_against_outside(inputs.selection),
+            "scores": scores_over_steps(inputs.selection),
+            "curves": curves(inputs.training, inputs.selection),
+        },
+        num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
+    )
+
+
+def headline(inputs: ReportInputs) -> str:
+    """What happened to which model, and what data that chose nothing says of it."""
+    gate = inputs.gate
+    if gate.version is None:
+        return "The start stays: no fine-tuned model was registered."
+    if gate.moved:
+        what = f"Version {gate.version} is the new champion"
+    elif gate.is_champion:
+        what = f"Version {gate.version} is champion already"
+    else:
+        what = f"Version {gate.version} stays a challenger: the gate did not open"
+    reported = sorted((r for r in inputs.results if r.primary and r.role == "report"), key=_order)
+    if not reported:
+        return f"{what}."
+    told = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
+    return f"{what}. From start to {inputs.selection.winner}, on data that chose nothing: {told}."
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for people: `classification.acc1` -> `accuracy`."""
+    protocol, _, name = metric.partition(".")
+    words = {"acc1": "accuracy", "mrr": "MRR", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+    plain = words.get(name, name.replace("recall_at_", "recall at ").replace("_", "-" if "per_class" in name else " "))
+    ways = {"text_to_image": "text to image ", "image_to_text": "image to text "}
+    return f"{ways.get(protocol, '')}{plain}"
+
+
+def _rules(selection: Selection) -> list[dict[str, Any]]:
+    """What each rule would have chosen, with that candidate's scores; the rule in use first."""
+    chosen: list[tuple[str, Candidate]] = [
+        (rule, selection.candidate(name)) for rule, name in selection.choices.items()
+    ]
+    rows = [{"rule": rule, "candidate": candidate, "used": rule == selection.rule} for rule, candidate in chosen]
+    return sorted(rows, key=lambda row: not row["used"])
+
+
+def _order(result: Result) -> tuple[int, bool, str, bool, str]:
+    """Reported data before data that selects, outside before in domain."""
+    role = ROLE_ORDER.index(result.role) if result.role in ROLE_ORDER else len(ROLE_ORDER)
+    return role, result.in_domain, result.dataset, not result.primary, result.metric
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

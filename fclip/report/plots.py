@@ -1,0 +1,172 @@
+"""The report's plots: SVG to put into the page, in the page's colours, whichever scheme it is in."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from fclip.report.inputs import Candidate, Selection, Training
+
+# Drawn in stand-ins that are replaced by the page's variables, so that a plot follows the colour scheme.
+COLOURS = {
+    "ink": "#010101",
+    "muted": "#020202",
+    "line": "#030303",
+    "paper": "#040404",
+    "shade": "#050505",
+    "s1": "#060606",
+    "s2": "#070707",
+    "s3": "#080808",
+    "s4": "#090909",
+}
+SERIES = ("s1", "s2", "s3", "s4")
+SIZE = (6.0, 4.1)  # inches, of 72 units
+
+
+def in_domain_against_outside(selection: Selection) -> str:
+    """Every candidate's in-domain score against its score on each outside dataset; "" without outside datasets."""
+    outside = selection.outside_datasets
+    if not outside:
+        return ""
+    winner = selection.candidate(selection.winner)
+    best = max(candidate.in_domain for candidate in selection.candidates)
+
+    def draw(axes: Axes) -> None:
+        for name, colour in zip(outside, _cycle(len(outside)), strict=True):
+            points = [c for c in selection.candidates if name in c.select_scores]
+            x = [c.in_domain for c in points]
+            y = [c.select_scores[name].value for c in points]
+            axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.55, zorder=2)
+            filled = [c.step > 0 for c in points]
+            axes.scatter(
+                [v for v, f in zip(x, filled, strict=True) if f],
+                [v for v, f in zip(y, filled, strict=True) if f],
+                s=26, color=colour, zorder=3, label=name,
+            )  # fmt: skip
+            axes.scatter(x[:1], y[:1], s=30, facecolor=COLOURS["paper"], edgecolor=colour, linewidth=1.5, zorder=4)
+            if name in winner.select_scores:
+                axes.scatter(
+                    [winner.in_domain], [winner.select_scores[name].value],
+                    s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5,
+                )  # fmt: skip
+        left, right = axes.get_xlim()
+        threshold = best - selection.tolerance
+        if threshold > left:
+            axes.axvspan(left, threshold, color=COLOURS["shade"], zorder=0, linewidth=0)
+            axes.set_xlim(left, right)
+        axes.axvline(winner.in_domain, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
+        _label_line(axes, winner.in_domain, winner.name)
+        axes.set_xlabel(f"in domain: {', '.join(selection.in_domain_datasets) or 'none'}")
+        axes.set_ylabel("outside")
+
+    return _svg("domain", draw, legend=True)
+
+
+def scores_over_steps(selection: Selection) -> str:
+    """The primary metric on every dataset that selects, with its interval, over the candidates."""
+    names = (*selection.in_domain_datasets, *selection.outside_datasets)
+
+    def draw(axes: Axes) -> None:
+        for name, colour in zip(names, _cycle(len(names)), strict=True):
+            points = [c for c in selection.candidates if name in c.select_scores]
+            steps = [c.step for c in points]
+            scores = [c.select_scores[name] for c in points]
+            band = ([s.low for s in scores], [s.high for s in scores])
+            axes.fill_between(steps, *band, color=colour, alpha=0.13, linewidth=0, zorder=1)
+            axes.plot(steps, [s.value for s in scores], color=colour, marker="o", markersize=4, linewidth=1.6,
+                      zorder=3, label=name)  # fmt: skip
+        _mark_step(axes, selection)
+        axes.set_xlabel("step")
+        axes.set_ylabel("primary metric")
+
+    return _svg("scores", draw, legend=True)
+
+
+def curves(training: Training, selection: Selection) -> str:
+    """Training loss at every step, and the loss on in-domain validation at every candidate; "" without either."""
+    if not training.loss and not training.validation:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        if training.loss:
+            axes.plot(*zip(*training.loss, strict=True), color=COLOURS["s3"], linewidth=0.9, alpha=0.5, zorder=2,
+                      label="training")  # fmt: skip
+        if training.validation:
+            axes.plot(*zip(*training.validation, strict=True), color=COLOURS["s1"], marker="o", markersize=4,
+                      linewidth=1.6, zorder=3, label="validation, in domain")  # fmt: skip
+        _mark_step(axes, selection)
+        axes.set_xlabel("step")
+        axes.set_ylabel("contrastive loss")
+
+    return _svg("curves", draw, legend=True)
+
+
+def _mark_step(axes: Axes, selection: Selection) -> None:
+    winner: Candidate = selection.candidate(selection.winner)
+    axes.axvline(winner.step, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
+    _label_line(axes, winner.step, winner.name)
+
+
+def _label_line(axes: Axes, x: float, name: str) -> None:
+    """The winner's name above the plot, where no point can be; pulled in at the edges."""
+    left, right = axes.get_xlim()
+    place = (x - left) / (right - left)
+    side = "left" if place < 0.15 else "right" if place > 0.85 else "center"
+    axes.annotate(
+        name, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 4), textcoords="offset points",
+        ha=side, va="bottom", color=COLOURS["ink"],
+    )  # fmt: skip
+
+
+def _cycle(count: int) -> Sequence[str]:
+    return [COLOURS[SERIES[i % len(SERIES)]] for i in range(count)]
+
+
+def _svg(name: str, draw: Callable[[Axes], None], *, legend: bool) -> str:
+    settings = {
+        "svg.fonttype": "none",  # text stays text: the page's font, and it can be selected
+        "svg.hashsalt": name,  # the same input gives the same bytes
+        "font.size": 11.5,
+        "axes.edgecolor": COLOURS["line"],
+        "axes.labelcolor": COLOURS["muted"],
+        "xtick.color": COLOURS["muted"],
+        "ytick.color": COLOURS["muted"],
+        "text.color": COLOURS["ink"],
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": COLOURS["line"],
+        "grid.linewidth": 0.6,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        draw(axes)
+        if legend:
+            figure.legend(loc="outside lower left", ncols=3, frameon=False, handlelength=1.2, columnspacing=1.4)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _fit_to_page(text.getvalue(), name)
+
+
+def _fit_to_page(svg: str, name: str) -> str:
+    """An element for an HTML page: scales with it, uses its colours, and shares no id with another plot."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    for variable, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg.strip()

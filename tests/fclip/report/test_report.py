@@ -1,0 +1,215 @@
+"""The page says what it was given, needs nothing else, and reads well at any width (that part by eye)."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from fclip.report.build import headline, metric_name, render, write_report
+from fclip.report.inputs import (
+    Candidate,
+    Estimate,
+    Gate,
+    Ingest,
+    ReportInputs,
+    Result,
+    Selection,
+    Training,
+)
+from fclip.selection.gate import Comparison
+
+STEPS = (0, 6, 12, 18, 24, 31)
+STUDIO = (0.312, 0.641, 0.733, 0.777, 0.801, 0.806)
+STREET = (0.254, 0.431, 0.503, 0.522, 0.497, 0.489)
+PHONE = (0.401, 0.455, 0.472, 0.468, 0.461, 0.440)
+LOSSES = (4.61, 3.02, 2.71, 2.55, 2.47, 2.45)
+
+
+def estimate(value: float, width: float = 0.05) -> Estimate:
+    return Estimate(value, max(0.0, value - width), min(1.0, value + width))
+
+
+def result(dataset: str, role: str, metric: str, before: float, after: float, *, primary: bool = False) -> Result:
+    split = {"report": "test", "select": "val"}[role]
+    in_domain = dataset == "studio"
+    return Result(dataset, split, role, in_domain, metric, 300, primary, estimate(before), estimate(after))
+
+
+def made_up() -> ReportInputs:
+    """A run in which two rules choose differently and the gate opens."""
+    candidates = tuple(
+        Candidate(
+            name="start" if step == 0 else f"step-{step:06d}",
+            step=step,
+            score=round((STREET[i] - STREET[0]) / (max(STREET) - STREET[0]), 3),
+            in_domain=STUDIO[i],
+            eligible=i == 0 or max(STUDIO) - 0.05 <= STUDIO[i],
+            val_loss=LOSSES[i],
+            select_scores={
+                "studio": estimate(STUDIO[i]),
+                "street": estimate(STREET[i]),
+                "phone": estimate(PHONE[i], 0.02),
+            },
+        )
+        for i, step in enumerate(STEPS)
+    )
+    selection = Selection(
+        rule="mean_normalised_gain",
+        tolerance=0.05,
+        winner="step-000018",
+        reason="highest mean normalised gain (0.971); outside: street 0.254 -> 0.522; in domain 0.312 -> 0.777",
+        warning=None,
+        choices={
+            "mean_normalised_gain": "step-000018",
+            "in_domain_loss": "step-000031",
+            "in_domain_metric": "step-000031",
+            "last": "step-000031",
+        },
+        candidates=candidates,
+        in_domain_datasets=("studio",),
+    )
+    accuracy, f1, recall = "classification.acc1", "classification.weighted_f1", "text_to_image.recall_at_10"
+    return ReportInputs(
+        workspace="sample",
+        made_at="2026-03-02 09:14 UTC",
+        results=(
+            result("studio", "report", accuracy, 0.309, 0.769, primary=True),
+            result("studio", "report", f1, 0.281, 0.755),
+            result("studio", "report", recall, 0.050, 0.310),
+            result("studio", "select", accuracy, 0.312, 0.777, primary=True),
+            result("street", "report", accuracy, 0.261, 0.509, primary=True),
+            result("street", "report", f1, 0.233, 0.488),
+            result("street", "select", accuracy, 0.254, 0.522, primary=True),
+            result("phone", "report", accuracy, 0.403, 0.381, primary=True),
+            result("phone", "select", accuracy, 0.401, 0.468, primary=True),
+        ),
+        selection=selection,
+        training=Training(
+            loss=tuple((step, 4.85 * 0.94**step + 1.6 + 0.12 * (step % 3)) for step in range(1, 32)),
+            validation=tuple(zip(STEPS, LOSSES, strict=True)),
+        ),
+        gate=Gate(
+            registered_model="fclip-sample",
+            version=3,
+            moved=True,
+            is_champion=True,
+            reason="version 3 is champion after version 2: significantly better on street val (classification.acc1 "
+            "+0.061, interval +0.018 to +0.104), and significantly worse on none of the other 2",
+            comparisons=(
+                Comparison("studio", "val", accuracy, True, 0.771, 0.777, 0.006, -0.021, 0.033, 300),
+                Comparison("street", "val", accuracy, False, 0.461, 0.522, 0.061, 0.018, 0.104, 350),
+                Comparison("phone", "val", accuracy, False, 0.470, 0.468, -0.002, -0.031, 0.027, 2000),
+            ),
+        ),
+        ingests=(
+            Ingest("studio", "sample", {"train": "train", "val": "select", "test": "report"}, 2600, 2588, 2901, 12,
+                   {"train": 1990, "val": 301, "test": 297}, {"image also in train": 9, "truncated image": 3}),
+            Ingest("street", "sample", {"val": "select", "test": "report"}, 700, 700, 780, 0,
+                   {"val": 344, "test": 356}, {}),
+            Ingest("phone", "clothing", {"val": "select", "test": "report"}, 5403, 4981, 4981, 422,
+                   {"val": 2510, "test": 2471}, {"label is left out": 421, "unreadable image": 1}),
+        ),
+        lineage=(
+            ("model", "9f2c1d" * 10 + "abcd"),
+            ("start", "57ab12" * 10 + "0000"),
+            ("dvc.lock up to select", "c0ffee" * 10 + "1234"),
+            ("git commit", "8d1f" * 10),
+            ("catalog studio", "aa11bb" * 10 + "5678"),
+            ("catalog street", "cc22dd" * 10 + "9abc"),
+        ),
+    )  # fmt: skip
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed out of turn."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value for name, value in attrs if name == "id" and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    path = write_report(made_up(), tmp_path / "reports" / "report.html")
+    page = path.read_text(encoding="utf-8")
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    assert len(parser.ids) == len(set(parser.ids))
+    without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]+"', "", page)
+    assert not re.search(r"https?://|<script|<link|<img|@import", without_namespaces)
+    assert page.count("<svg") == 3
+    assert not re.search(r"#(0[1-9])\1\1\b", page), "a stand-in colour is left"
+    assert page == render(made_up())
+
+
+def test_it_shows_results_gate_rules_and_refusals() -> None:
+    page = render(made_up())
+    for text in (
+        "0.509", "0.459–0.559", "+0.248", "−0.022", "step-000018", "lowest loss in domain", "+0.018 to +0.104",
+        "image also in train", "421", "9f2c1d", "text to image recall at 10", "the rule in use",
+    ):  # fmt: skip
+        assert text in page, text
+    assert page.index(">report<") < page.index(">select<")
+
+
+def test_the_headline_reads_report_data_only() -> None:
+    inputs = made_up()
+    said = headline(inputs)
+    assert said.startswith("Version 3 is the new champion.")
+    assert "street 0.261 to 0.509" in said
+    assert "0.254" not in said
+    gate = inputs.gate
+    assert "stays a challenger" in headline(replace(inputs, gate=replace(gate, moved=False, is_champion=False)))
+    assert "already" in headline(replace(inputs, gate=replace(gate, moved=False)))
+    none = replace(gate, version=None, moved=False, is_champion=False, comparisons=(), reason="the start won")
+    assert headline(replace(inputs, gate=none)).startswith("The start stays")
+    assert "none registered" in render(replace(inputs, gate=none))
+
+
+def test_names_are_text_and_never_markup() -> None:
+    inputs = made_up()
+    page = render(replace(inputs, workspace="<b>shop</b> & sons"))
+    assert "<b>shop" not in page
+    assert "&lt;b&gt;shop" in page
+
+
+def test_a_run_without_outside_data_or_curves_says_so() -> None:
+    inputs = made_up()
+    inside = tuple(replace(c, select_scores={"studio": c.select_scores["studio"]}) for c in inputs.selection.candidates)
+    selection = replace(inputs.selection, candidates=inside, warning="judged in domain only")
+    page = render(
+        replace(inputs, selection=selection, training=Training((), ()), ingests=inputs.ingests[1:2], results=())
+    )
+    assert "judged in domain only" in page
+    assert page.count("<svg") == 1
+    assert "No row was refused." in page
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("classification.acc1", "accuracy"),
+        ("classification.mean_per_class_recall", "mean-per-class-recall"),
+        ("classification.weighted_f1", "weighted F1"),
+        ("image_to_text.recall_at_5", "image to text recall at 5"),
+        ("text_to_image.mrr", "text to image MRR"),
+    ],
+)
+def test_metrics_have_names_for_people(metric: str, name: str) -> None:
+    assert metric_name(metric) == name
