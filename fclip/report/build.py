@@ -40,6 +40,7 @@ def render(inputs: ReportInputs) -> str:
     return environment.get_template("report.html.j2").render(
         inputs=inputs,
         headline=headline(inputs),
+        evidence=evidence(inputs),
         primary=[result for result in results if result.primary],
         all_results=results,
         rules=_rules(inputs.selection),
@@ -55,21 +56,24 @@ def render(inputs: ReportInputs) -> str:
 
 
 def headline(inputs: ReportInputs) -> str:
-    """What happened to which model, and what data that chose nothing says of it."""
+    """What became of the selected model, in one sentence."""
     gate = inputs.gate
     if gate.version is None:
         return "The start stays: no fine-tuned model was registered."
     if gate.moved:
-        what = f"Version {gate.version} is the new champion"
-    elif gate.is_champion:
-        what = f"Version {gate.version} is champion already"
-    else:
-        what = f"Version {gate.version} stays a challenger: the gate did not open"
+        return f"Version {gate.version} is the new champion."
+    if gate.is_champion:
+        return f"Version {gate.version} is champion already."
+    return f"Version {gate.version} stays a challenger: the gate did not open."
+
+
+def evidence(inputs: ReportInputs) -> str:
+    """What data that chose nothing says of the selected model, outside data first; "" without such data."""
     reported = sorted((r for r in inputs.results if r.primary and r.role == "report"), key=_order)
-    if not reported:
-        return f"{what}."
+    if not reported or inputs.gate.version is None:
+        return ""
     told = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
-    return f"{what}. From start to {inputs.selection.winner}, on data that chose nothing: {told}."
+    return f"From the start to {inputs.selection.winner}, on data that chose nothing: {told}."
 
 
 def metric_name(metric: str) -> str:

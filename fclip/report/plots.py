@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -36,7 +37,9 @@ def in_domain_against_outside(selection: Selection) -> str:
     best = max(candidate.in_domain for candidate in selection.candidates)
 
     def draw(axes: Axes) -> None:
-        for name, colour in zip(outside, _cycle(len(outside)), strict=True):
+        colours = _colours(selection)
+        for name in outside:
+            colour = colours[name]
             points = [c for c in selection.candidates if name in c.select_scores]
             x = [c.in_domain for c in points]
             y = [c.select_scores[name].value for c in points]
@@ -71,7 +74,9 @@ def scores_over_steps(selection: Selection) -> str:
     names = (*selection.in_domain_datasets, *selection.outside_datasets)
 
     def draw(axes: Axes) -> None:
-        for name, colour in zip(names, _cycle(len(names)), strict=True):
+        colours = _colours(selection)
+        for name in names:
+            colour = colours[name]
             points = [c for c in selection.candidates if name in c.select_scores]
             steps = [c.step for c in points]
             scores = [c.select_scores[name] for c in points]
@@ -93,7 +98,7 @@ def curves(training: Training, selection: Selection) -> str:
 
     def draw(axes: Axes) -> None:
         if training.loss:
-            axes.plot(*zip(*training.loss, strict=True), color=COLOURS["s3"], linewidth=0.9, alpha=0.5, zorder=2,
+            axes.plot(*zip(*training.loss, strict=True), color=COLOURS["muted"], linewidth=0.9, alpha=0.6, zorder=2,
                       label="training")  # fmt: skip
         if training.validation:
             axes.plot(*zip(*training.validation, strict=True), color=COLOURS["s1"], marker="o", markersize=4,
@@ -122,12 +127,14 @@ def _label_line(axes: Axes, x: float, name: str) -> None:
     )  # fmt: skip
 
 
-def _cycle(count: int) -> Sequence[str]:
-    return [COLOURS[SERIES[i % len(SERIES)]] for i in range(count)]
+def _colours(selection: Selection) -> dict[str, str]:
+    """dataset -> its colour, the same in every plot."""
+    names = (*selection.in_domain_datasets, *selection.outside_datasets)
+    return {name: COLOURS[SERIES[i % len(SERIES)]] for i, name in enumerate(names)}
 
 
 def _svg(name: str, draw: Callable[[Axes], None], *, legend: bool) -> str:
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",  # text stays text: the page's font, and it can be selected
         "svg.hashsalt": name,  # the same input gives the same bytes
         "font.size": 11.5,

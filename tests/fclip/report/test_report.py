@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fclip.report.build import headline, metric_name, render, write_report
+from fclip.report.build import evidence, headline, metric_name, render, write_report
 from fclip.report.inputs import (
     Candidate,
     Estimate,
@@ -168,10 +168,10 @@ def test_it_shows_results_gate_rules_and_refusals() -> None:
     assert page.index(">report<") < page.index(">select<")
 
 
-def test_the_headline_reads_report_data_only() -> None:
+def test_the_headline_says_what_became_of_it_by_report_data_only() -> None:
     inputs = made_up()
-    said = headline(inputs)
-    assert said.startswith("Version 3 is the new champion.")
+    assert headline(inputs) == "Version 3 is the new champion."
+    said = evidence(inputs)
     assert "street 0.261 to 0.509" in said
     assert "0.254" not in said
     gate = inputs.gate
@@ -179,6 +179,7 @@ def test_the_headline_reads_report_data_only() -> None:
     assert "already" in headline(replace(inputs, gate=replace(gate, moved=False)))
     none = replace(gate, version=None, moved=False, is_champion=False, comparisons=(), reason="the start won")
     assert headline(replace(inputs, gate=none)).startswith("The start stays")
+    assert evidence(replace(inputs, gate=none)) == ""
     assert "none registered" in render(replace(inputs, gate=none))
 
 
