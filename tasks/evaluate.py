@@ -3,7 +3,7 @@
     python -m tasks.evaluate DATASET
 
 Reads models/finetune, the dataset's catalog, captions and packs; writes
-reports/evaluation/<dataset>.{parquet,json,csv}.
+reports/evaluation/<dataset>.{parquet,json} and reports/plots/evaluation/<dataset>.csv.
 """
 
 import sys
@@ -11,7 +11,8 @@ import sys
 import pyarrow.parquet as pq
 
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import DatasetFiles, RunOptions, evaluate_models
+from fclip.evaluation.items import DatasetFiles
+from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.evaluation.table import long_table, metrics_json, plot_csv
 from fclip.files import atomic_path, atomic_write, read_json, write_json
 from tasks.params import Base, load_section

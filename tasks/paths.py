@@ -74,7 +74,7 @@ class Workspace:
         return self.root / "reports" / "evaluation" / f"{dataset}.json"
 
     def evaluation_plot(self, dataset: str) -> Path:
-        return self.root / "reports" / "evaluation" / f"{dataset}.csv"
+        return self.root / "reports" / "plots" / "evaluation" / f"{dataset}.csv"
 
     @property
     def selection(self) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from fclip.errors import UserError
 from fclip.files import atomic_dir, read_json, write_json
 from fclip.selection.candidates import Candidate, Score
 from fclip.selection.config import SelectConfig
@@ -45,15 +46,20 @@ def main(workspace: Workspace) -> None:
 
 
 def read_candidates(workspace: Workspace) -> list[Candidate]:
-    """Every candidate of models/finetune with its scores on the data that selects."""
+    """Every candidate of models/finetune with its scores on the data that selects.
+
+    Raises:
+        UserError: the evaluation of a dataset is missing, or is of other weights.
+    """
     datasets = read_params(workspace.params)["ingest"]["datasets"]
-    tables = {name: _select_rows(workspace, name) for name in datasets if workspace.evaluation(name).exists()}
+    selects = [name for name, dataset in datasets.items() if "select" in dataset["roles"].values()]
+    tables = {name: _select_rows(workspace, name) for name in selects}
     trains = {name for name, dataset in datasets.items() if "train" in dataset["roles"].values()}
     losses = _losses(workspace.finetune / "validation.csv")
     found = []
     for entry in read_json(workspace.finetune / "candidates.json"):
-        rows = {dataset: table[entry["name"]] for dataset, table in tables.items() if entry["name"] in table}
-        scores = {dataset: Score(row["value"], row["standard_error"]) for dataset, row in rows.items()}
+        rows = {name: table[entry["name"], entry["model_sha256"]] for name, table in tables.items()}
+        scores = {name: _score(splits) for name, splits in rows.items()}
         found.append(
             Candidate(
                 name=entry["name"],
@@ -62,16 +68,47 @@ def read_candidates(workspace: Workspace) -> list[Candidate]:
                 in_domain={name: score for name, score in scores.items() if name in trains},
                 outside={name: score for name, score in scores.items() if name not in trains},
                 val_loss=losses.get(entry["name"]),
-                num_nonfinite=sum(row["num_nonfinite"] for row in rows.values()),
+                num_nonfinite=sum(splits[0]["num_nonfinite"] for splits in rows.values()),
             )
         )
     return found
 
 
-def _select_rows(workspace: Workspace, dataset: str) -> dict[str, dict[str, Any]]:
-    """candidate -> its row of the primary metric on the dataset's `select` split."""
-    rows = pq.read_table(workspace.evaluation(dataset)).to_pylist()
-    return {row["candidate"]: row for row in rows if row["role"] == "select" and row["primary"]}
+class _Table(dict[tuple[str, str], list[dict[str, Any]]]):
+    """(candidate, model_sha256) -> its rows of the primary metric, one a split that selects."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def __missing__(self, key: tuple[str, str]) -> list[dict[str, Any]]:
+        raise UserError(
+            f"{self._path} does not hold the candidate {key[0]} with the weights {key[1][:12]} of models/finetune: "
+            f"run `dvc repro evaluate@{self._path.stem}`"
+        )
+
+
+def _select_rows(workspace: Workspace, dataset: str) -> _Table:
+    path = workspace.evaluation(dataset)
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `dvc repro evaluate@{dataset}`") from None
+    table = _Table(path)
+    for row in rows:
+        if row["role"] == "select" and row["primary"]:
+            table.setdefault((row["candidate"], row["model_sha256"]), []).append(row)
+    return table
+
+
+def _score(splits: list[dict[str, Any]]) -> Score:
+    """The score on all the splits of a dataset that select, as one: by their numbers of items."""
+    total = sum(row["num_items"] for row in splits)
+    shares = [row["num_items"] / total for row in splits]
+    return Score(
+        value=sum(share * row["value"] for share, row in zip(shares, splits, strict=True)),
+        standard_error=math.hypot(*(s * row["standard_error"] for s, row in zip(shares, splits, strict=True))),
+    )
 
 
 def _losses(path: Path) -> dict[str, float]:

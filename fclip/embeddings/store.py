@@ -40,8 +40,17 @@ class Embeddings:
 
 
 def write_embeddings(folder: Path, *, model_sha256: str, images: Rows, texts: Rows, manifest: dict[str, Any]) -> None:
-    """Write images.parquet, texts.parquet and manifest.json into `folder`, which exists."""
+    """Write images.parquet, texts.parquet and manifest.json into `folder`, which exists.
+
+    Raises:
+        UserError: an embedding is not finite.
+    """
     for name, rows in (("images", images), ("texts", texts)):
+        if broken := int((~np.isfinite(rows.embeddings)).any(axis=1).sum()):
+            raise UserError(
+                f"the model {model_sha256[:12]} gives {broken} of {len(rows.embeddings)} {name} embeddings that are "
+                "not finite: roll back to another version with `fclip rollback`"
+            )
         pq.write_table(_table(rows, model_sha256), folder / f"{name}.parquet", compression="none")
     write_json(folder / "manifest.json", {**manifest, "model_sha256": model_sha256})
 

@@ -11,7 +11,9 @@ from fclip.features.encode import FloatArray, unit
 
 def prompts(classes: Sequence[str], config: ClassificationConfig) -> list[str]:
     """Each class in each template, in its wording: classes × templates texts, those of a class together."""
-    return [template.format(config.wordings.get(name, name)) for name in classes for template in config.templates]
+    return [
+        template.replace("{}", config.wordings.get(name, name)) for name in classes for template in config.templates
+    ]
 
 
 def class_embeddings(prompt_features: FloatArray, num_classes: int) -> FloatArray:

@@ -8,7 +8,7 @@ RETRIEVAL_METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "mrr")
 
 @config
 class ClassificationConfig:
-    """Zero-shot classification of each product's primary image.
+    """Zero-shot classification of each product's primary image; products without the label are left out, counted.
 
     label: the attribute whose values, over all splits, are the classes.
     templates: prompts with `{}` for the class; their features are averaged.

@@ -3,20 +3,18 @@
 Images are decoded once for all models and encoded once per model (the feature cache); protocols share the features.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Estimate, difference, estimates
-from fclip.evaluation.classification import class_embeddings, classify, prompts
+from fclip.evaluation.classification import class_embeddings, classify
 from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.items import DatasetFiles, Items, read_items
 from fclip.evaluation.metrics import Outcome
 from fclip.evaluation.retrieval import retrieve
 from fclip.features.encode import FloatArray
@@ -25,17 +23,6 @@ from fclip.images.packs import ImagePacks
 
 logger = logging.getLogger(__name__)
 EVALUATED_ROLES = ("select", "report")
-
-
-@dataclass(frozen=True)
-class DatasetFiles:
-    """Where a dataset lies: `products.parquet`, its captions, its packs; and the role of each of its splits."""
-
-    name: str
-    products: Path
-    captions: Path
-    images: Path
-    roles: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -109,7 +96,7 @@ def evaluate_models(
     splits = {split: role for split, role in files.roles.items() if role in roles}
     if not splits:
         raise UserError(f"{files.name}: no split has the role {' or '.join(roles)}: give one in ingest.datasets")
-    items = _read_items(files, config, splits)
+    items = read_items(files, config, tuple(splits))
     encoded = extract_features(
         models,
         packs=ImagePacks([files.images]),
@@ -165,105 +152,14 @@ def _scored(
     ]
 
 
-@dataclass(frozen=True)
-class _Items:
-    """The items of a split: images to classify with their labels, images to retrieve with their texts."""
-
-    classes: tuple[str, ...]
-    classified: tuple[str, ...]
-    labels: tuple[int, ...]
-    retrieved: tuple[str, ...]
-    texts: tuple[str, ...]  # distinct
-    text_of: tuple[int, ...]
-
-    prompts: tuple[str, ...]
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        return self.classified + self.retrieved
-
-    @property
-    def all_texts(self) -> tuple[str, ...]:
-        return self.prompts + self.texts
-
-
 def _protocols(
-    items: _Items, images: FloatArray, texts: FloatArray, config: DatasetEvaluation
+    items: Items, images: FloatArray, texts: FloatArray, config: DatasetEvaluation
 ) -> Iterable[tuple[str, Outcome]]:
     if config.classification:
         embeddings = class_embeddings(texts[: len(items.prompts)], len(items.classes))
         yield "classification", classify(images[: len(items.classified)], embeddings, items.labels)
     if config.retrieval:
         yield from retrieve(images[len(items.classified) :], texts[len(items.prompts) :], items.text_of).items()
-
-
-def _read_items(files: DatasetFiles, config: DatasetEvaluation, splits: Mapping[str, str]) -> dict[str, _Items]:
-    products = pq.read_table(files.products, columns=["product_id", "split", "attributes", "images"]).to_pylist()
-    captions = _captions(files, config)
-    classes: tuple[str, ...] = ()
-    if config.classification:
-        label = config.classification.label
-        classes = tuple(sorted({value for row in products if (value := dict(row["attributes"]).get(label))}))
-        if not classes:
-            known = sorted({name for row in products for name, _ in row["attributes"]})
-            raise UserError(
-                f"params.yaml: evaluate.datasets.{files.name}.classification.label: no product has the attribute "
-                f"`{label}`; there are {', '.join(known) or 'none'}"
-            )
-    found = {}
-    for split in splits:
-        rows = _sampled([row for row in products if row["split"] == split], config.max_items)
-        found[split] = _items(rows, classes, config, captions)
-        here = found[split]
-        if (config.classification and not here.classified) or (config.retrieval and not here.retrieved):
-            raise UserError(
-                f"{files.name}: the split {split} has no product to evaluate by: enlarge it, or its captions"
-            )
-    return found
-
-
-def _items(
-    rows: list[dict[str, Any]], classes: tuple[str, ...], config: DatasetEvaluation, captions: Mapping[str, str]
-) -> _Items:
-    index = {name: number for number, name in enumerate(classes)}
-    classified, labels = [], []
-    if config.classification:
-        for row in rows:
-            value = dict(row["attributes"]).get(config.classification.label)
-            if value:
-                classified.append(row["images"][0])
-                labels.append(index[value])
-    retrieved = [(row["images"][0], captions[row["product_id"]]) for row in rows if row["product_id"] in captions]
-    texts = tuple(dict.fromkeys(text for _, text in retrieved))
-    number = {text: position for position, text in enumerate(texts)}
-    return _Items(
-        classes,
-        tuple(classified),
-        tuple(labels),
-        tuple(digest for digest, _ in retrieved),
-        texts,
-        tuple(number[text] for _, text in retrieved),
-        tuple(prompts(classes, config.classification)) if config.classification else (),
-    )
-
-
-def _captions(files: DatasetFiles, config: DatasetEvaluation) -> dict[str, str]:
-    """product_id -> its caption of the kind that retrieval asks for."""
-    if config.retrieval is None:
-        return {}
-    table = pq.read_table(files.captions, columns=["product_id", "captions"])
-    return {
-        row["product_id"]: caption["text"]
-        for row in table.to_pylist()
-        for caption in row["captions"]
-        if caption["kind"] == config.retrieval.caption
-    }
-
-
-def _sampled(rows: list[dict[str, Any]], max_items: int | None) -> list[dict[str, Any]]:
-    """At most `max_items` products, by a hash of their id: the same ones whatever else the catalog holds."""
-    ordered = sorted(rows, key=lambda row: hashlib.sha256(f"evaluate {row['product_id']}".encode()).digest())
-    return sorted(ordered[:max_items], key=lambda row: str(row["product_id"]))
 
 
 def _log(dataset: str, scores: list[Scored], num_nonfinite: Mapping[str, int]) -> None:

@@ -57,21 +57,31 @@ def long_table(evaluation: Evaluation, steps: Mapping[str, int]) -> pa.Table:
 
 def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
     """{role: {candidate: {"<protocol>.<metric>": value}}}."""
+    names = _role_names(evaluation)
     found: dict[str, Any] = {}
     for entry in evaluation.scores:
-        values = found.setdefault(entry.role, {}).setdefault(entry.model, {})
+        values = found.setdefault(names[entry.split], {}).setdefault(entry.model, {})
         values[f"{entry.protocol}.{entry.metric}"] = round(entry.estimate.value, 6)
     return found
 
 
 def plot_csv(evaluation: Evaluation, steps: Mapping[str, int]) -> str:
-    """The primary metric over the candidates, one line a role."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "role", "candidate", "step", "score", "low", "high"])
+    """The primary metric over the candidates: a row each, and for each role a column with its interval's bounds."""
+    names = _role_names(evaluation)
+    rows: dict[str, list[str]] = {}
     for entry in evaluation.scores:
         if entry.primary:
-            values = (entry.estimate.value, entry.estimate.low, entry.estimate.high)
-            row = [evaluation.dataset, entry.role, entry.model, steps.get(entry.model, "")]
-            writer.writerow([*row, *(f"{value:.6f}" for value in values)])
+            row = rows.setdefault(entry.model, [evaluation.dataset, entry.model, str(steps[entry.model])])
+            row += [f"{value:.6f}" for value in (entry.estimate.value, entry.estimate.low, entry.estimate.high)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [column for role in names.values() for column in (role, f"{role}_low", f"{role}_high")]
+    writer.writerows([["dataset", "candidate", "step", *columns], *rows.values()])
     return text.getvalue()
+
+
+def _role_names(evaluation: Evaluation) -> dict[str, str]:
+    """Split -> its role, or `<role>_<split>` where several splits have that role; in the order of the scores."""
+    roles = {entry.split: entry.role for entry in evaluation.scores}
+    several = [role for role in roles.values() if list(roles.values()).count(role) > 1]
+    return {split: f"{role}_{split}" if role in several else role for split, role in roles.items()}

@@ -20,13 +20,6 @@ LEAST_ROWS = 16
 FloatArray = NDArray[np.float32]
 
 
-def resolve_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else the CPU; other names are torch's."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
 def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128) -> FloatArray:
     """Image features of decoded pixels.
 

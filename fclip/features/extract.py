@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from fclip.errors import UserError
 from fclip.features.cache import FeatureCache, FeatureKey, FeatureShelf
-from fclip.features.encode import FloatArray, encode_images, encode_texts, resolve_device
+from fclip.features.encode import FloatArray, encode_images, encode_texts
 from fclip.files import sha256_bytes, sha256_json
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode
+from fclip.models.device import resolve_device
 from fclip.models.store import Clip, Preprocess, load, model_sha256, read_config
 from fclip.progress import progress
 

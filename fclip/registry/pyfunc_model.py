@@ -30,7 +30,7 @@ class ClipEmbedder(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
     def load_context(self, context: Any) -> None:
         """Load the weights; `device` may be set by `load_model(..., model_config={"device": "cuda"})`."""
-        from fclip.features.encode import resolve_device
+        from fclip.models.device import resolve_device
         from fclip.models.store import load
 
         self.device = resolve_device((context.model_config or {}).get("device", "cpu"))

@@ -12,7 +12,8 @@ def gains(candidates: Sequence[Candidate], start: Candidate) -> list[dict[str, f
 
     ε is the start's bootstrap standard error there, so that noise is not blown up to a gain of 1.
     """
-    best = {dataset: max(c.outside[dataset].value for c in candidates) for dataset in start.outside}
+    finite = [candidate for candidate in candidates if candidate.num_nonfinite == 0]
+    best = {dataset: max(c.outside[dataset].value for c in finite) for dataset in start.outside}
     return [
         {
             dataset: (candidate.outside[dataset].value - score.value)

@@ -14,11 +14,18 @@ IN_DOMAIN_ONLY = (
     "no outside dataset has the role select: the choice is judged in domain only, which says little about how a model "
     "generalises; add a dataset of another kind to ingest.datasets"
 )
+NO_IN_DOMAIN = (
+    "no dataset that trains has a split with the role select: the in-domain tolerance cannot be held, so every "
+    "candidate is eligible; give one in ingest.datasets"
+)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The winner, why, and every candidate's score by the rule; `choices`: what each rule would have chosen."""
+    """The winner, why, and every candidate's score by the rule.
+
+    choices: what each rule would have chosen among the same eligible candidates.
+    """
 
     winner: Candidate
     won: bool
@@ -53,11 +60,12 @@ def select(candidates: Sequence[Candidate], config: SelectConfig) -> Selection:
         and (candidate is start or candidate.in_domain_score >= best_in_domain - config.in_domain_tolerance)
         for candidate in ordered
     )
-    choices = {name: _best(ordered, RULES[name](ordered, start), _of(finite, ordered)).name for name in RULES}
+    choices = {name: _best(ordered, rule(ordered, start), eligible).name for name, rule in RULES.items()}
     scores = tuple(RULES[config.rule](ordered, start))
     winner = _best(ordered, scores, eligible)
-    choices[config.rule] = winner.name
-    warning = IN_DOMAIN_ONLY if not start.outside else None
+    warnings = [] if start.outside else [IN_DOMAIN_ONLY]
+    warnings += [] if start.in_domain else [NO_IN_DOMAIN]
+    warning = "; ".join(warnings) or None
     reason = _reason(winner, start, config, dict(zip((c.name for c in ordered), scores, strict=True)))
     return Selection(winner, winner is not start, reason, warning, config, ordered, eligible, scores, choices)
 
@@ -110,10 +118,6 @@ def _best(candidates: Sequence[Candidate], scores: Sequence[float], eligible: Se
     """The highest score among the eligible; `max` keeps the first of equals, the earliest step."""
     among = [(score, c) for score, c, fine in zip(scores, candidates, eligible, strict=True) if fine]
     return max(among, key=lambda pair: pair[0])[1]
-
-
-def _of(chosen: Sequence[Candidate], candidates: Sequence[Candidate]) -> list[bool]:
-    return [candidate in chosen for candidate in candidates]
 
 
 def _reason(winner: Candidate, start: Candidate, config: SelectConfig, scores: dict[str, float]) -> str:
