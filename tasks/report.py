@@ -1,0 +1,184 @@
+"""Effect `report`: one page on what the run did to the model, for people."""
+
+import csv
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fclip.catalog.config import DatasetConfig, IngestConfig
+from fclip.files import read_json, sha256_tree
+from fclip.registry.lineage import lineage
+from fclip.report.inputs import (
+    Candidate,
+    Estimate,
+    Gate,
+    Ingest,
+    ReportInputs,
+    Result,
+    Selection,
+    Training,
+)
+from tasks.params import Base, load_section
+from tasks.paths import Workspace
+from tasks.promote import Promotion
+from tasks.register import START, NotRegistered, Receipt, read_selection
+
+Rows = dict[str, list[dict[str, Any]]]  # dataset -> rows of its evaluation table
+
+
+def write_report(workspace: Workspace, registered: Receipt | NotRegistered, promotion: Promotion | None) -> Path:
+    """Write reports/report.html from what lies in the workspace and what this run did; returns its path."""
+    from fclip.report import build  # matplotlib takes a second to import
+
+    return build.write_report(gather_inputs(workspace, registered, promotion), workspace.report)
+
+
+def gather_inputs(
+    workspace: Workspace, registered: Receipt | NotRegistered, promotion: Promotion | None
+) -> ReportInputs:
+    """All that the report shows, read from the workspace.
+
+    Raises:
+        UserError: nothing has been selected yet.
+    """
+    base = load_section(workspace, "base", Base)
+    ingest = load_section(workspace, "ingest", IngestConfig)
+    selection = read_selection(workspace)
+    rows: Rows = {
+        name: pq.read_table(workspace.evaluation(name)).to_pylist()
+        for name in ingest.datasets
+        if workspace.evaluation(name).exists()
+    }
+    trains = tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
+    return ReportInputs(
+        workspace=base.workspace,
+        made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        results=_results(rows, trains, selection["winner"]),
+        selection=_selection(selection, rows, trains),
+        training=Training(
+            loss=_curve(workspace.finetune / "history.csv", "train_loss"),
+            validation=_curve(workspace.finetune / "validation.csv", "val_loss"),
+        ),
+        gate=_gate(base, registered, promotion),
+        ingests=tuple(
+            _ingest(workspace, name, dataset)
+            for name, dataset in ingest.datasets.items()
+        ),
+        lineage=_lineage(workspace, selection, list(ingest.datasets)),
+    )
+
+
+def _results(rows: Rows, trains: tuple[str, ...], winner: str) -> tuple[Result, ...]:
+    found = []
+    for dataset, table in rows.items():
+        start = {_key(row): row for row in table if row["candidate"] == START}
+        for row in table:
+            if row["candidate"] != winner:
+                continue
+            found.append(
+                Result(
+                    dataset=dataset,
+                    split=row["split"],
+                    role=row["role"],
+                    in_domain=dataset in trains,
+                    metric=f"{row['protocol']}.{row['metric']}",
+                    num_items=row["num_items"],
+                    primary=row["primary"],
+                    before=_estimate(start[_key(row)]),
+                    after=_estimate(row),
+                )
+            )
+    return tuple(found)
+
+
+def _selection(selection: dict[str, Any], rows: Rows, trains: tuple[str, ...]) -> Selection:
+    scores: dict[str, dict[str, Estimate]] = {}
+    for dataset, table in rows.items():
+        for row in table:
+            if row["role"] == "select" and row["primary"]:
+                scores.setdefault(row["candidate"], {})[dataset] = _estimate(row)
+    selecting = {dataset for entry in scores.values() for dataset in entry}
+    return Selection(
+        rule=selection["rule"],
+        tolerance=selection["in_domain_tolerance"],
+        winner=selection["winner"],
+        reason=selection["reason"],
+        warning=selection["warning"],
+        choices=selection["choices"],
+        candidates=tuple(
+            Candidate(
+                name=entry["name"],
+                step=entry["step"],
+                score=entry["score"],
+                in_domain=entry["in_domain"],
+                eligible=entry["eligible"],
+                val_loss=entry["val_loss"],
+                select_scores=scores.get(entry["name"], {}),
+            )
+            for entry in selection["candidates"]
+        ),
+        in_domain_datasets=tuple(name for name in trains if name in selecting),
+    )
+
+
+def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> Ingest:
+    counts = read_json(workspace.catalog(name) / "ingest.json")
+    return Ingest(
+        dataset=name,
+        source=dataset.source.kind,
+        roles=dataset.roles,
+        num_rows=counts["num_rows"],
+        num_products=counts["num_products"],
+        num_images=counts["num_images"],
+        num_refused=counts["num_refused"],
+        splits=counts["splits"],
+        refused_by_reason=counts["refused_by_reason"],
+    )
+
+
+def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion | None) -> Gate:
+    if isinstance(registered, NotRegistered) or promotion is None:
+        reason = registered.reason if isinstance(registered, NotRegistered) else "the gate was not asked"
+        version = registered.version if isinstance(registered, Receipt) else None
+        return Gate(base.registered_model, version, moved=False, is_champion=False, reason=reason, comparisons=())
+    return Gate(
+        registered_model=base.registered_model,
+        version=promotion.version,
+        moved=promotion.moved,
+        is_champion=promotion.moved or promotion.previous == promotion.version,
+        reason=promotion.reason,
+        comparisons=promotion.comparisons,
+    )
+
+
+def _lineage(workspace: Workspace, selection: dict[str, Any], datasets: list[str]) -> tuple[tuple[str, str], ...]:
+    origin = lineage(workspace.root)
+    start = read_json(workspace.start_pin).get("model_sha256") if workspace.start_pin.exists() else None
+    dirty = ", with uncommitted changes" if origin.git_dirty else ""
+    return (
+        ("selected model", selection["model_sha256"]),
+        ("start", start or "none pinned"),
+        *((f"catalog {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
+        ("dvc.lock up to select", origin.dvc_lock_sha256),
+        ("git commit", f"{origin.git_commit}{dirty}"),
+    )
+
+
+def _estimate(row: dict[str, Any]) -> Estimate:
+    return Estimate(row["value"], row["low"], row["high"])
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["split"], row["protocol"], row["metric"]
+
+
+def _curve(path: Path, column: str) -> tuple[tuple[int, float], ...]:
+    """(step, value) of a training table, without values that are not finite."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        points = [(int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row[column]]
+    return tuple((step, value) for step, value in points if math.isfinite(value))
