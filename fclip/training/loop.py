@@ -184,7 +184,7 @@ def _step(
     optimiser.step()
     with torch.no_grad():
         scale.clamp_(0, math.log(config.max_logit_scale))
-    return float(loss), float(norm)
+    return float(loss.detach()), float(norm)
 
 
 def _logit_scale(model: Any) -> torch.Tensor:
