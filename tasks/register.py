@@ -106,9 +106,9 @@ def _training(workspace: Workspace) -> list[Point]:
     for row in _rows(workspace.finetune / "history.csv"):
         for column, value in row.items():
             if column != "step" and value:
-                points.append(Point(CURVES.get(column, f"train/{column}"), float(value), int(row["step"])))
+                points.append(Point(CURVES.get(column, f"train/{column}"), float(value), int(float(row["step"]))))
     points += [
-        Point("validation/loss", float(row["val_loss"]), int(row["step"]))
+        Point("validation/loss", float(row["val_loss"]), int(float(row["step"])))
         for row in _rows(workspace.finetune / "validation.csv")
     ]
     return points

@@ -63,10 +63,7 @@ def gather_inputs(
             validation=_curve(workspace.finetune / "validation.csv", "val_loss"),
         ),
         gate=_gate(base, registered, promotion),
-        ingests=tuple(
-            _ingest(workspace, name, dataset)
-            for name, dataset in ingest.datasets.items()
-        ),
+        ingests=tuple(_ingest(workspace, name, dataset) for name, dataset in ingest.datasets.items()),
         lineage=_lineage(workspace, selection, list(ingest.datasets)),
     )
 
@@ -180,5 +177,5 @@ def _curve(path: Path, column: str) -> tuple[tuple[int, float], ...]:
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:
-        points = [(int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row[column]]
+        points = [(int(float(row["step"])), float(row[column])) for row in csv.DictReader(file) if row[column]]
     return tuple((step, value) for step, value in points if math.isfinite(value))

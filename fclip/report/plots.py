@@ -24,8 +24,8 @@ COLOURS = {
     "s3": "#080808",
     "s4": "#090909",
 }
-SERIES = ("s1", "s2", "s3", "s4")
-SIZE = (6.0, 4.1)  # inches, of 72 units
+SERIES = ("s1", "s2", "s4", "s3")
+SIZE = (5.6, 4.0)  # inches, of 72 units
 
 
 def in_domain_against_outside(selection: Selection) -> str:
@@ -137,7 +137,7 @@ def _svg(name: str, draw: Callable[[Axes], None], *, legend: bool) -> str:
     settings: Any = {
         "svg.fonttype": "none",  # text stays text: the page's font, and it can be selected
         "svg.hashsalt": name,  # the same input gives the same bytes
-        "font.size": 11.5,
+        "font.size": 12,
         "axes.edgecolor": COLOURS["line"],
         "axes.labelcolor": COLOURS["muted"],
         "xtick.color": COLOURS["muted"],

@@ -1,0 +1,214 @@
+"""Register, compare and report on a workspace of 40 coloured squares: all real but the training."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from fclip.errors import UserError
+from fclip.files import read_json, sha256_bytes, sha256_tree, write_json
+from fclip.images.packs import StoredImage, write_packs
+from fclip.registry import tags
+from fclip.registry.backend import connect
+from fclip.registry.store import challenger, versions
+from tasks.compare import compare_models
+from tasks.evaluate import evaluate
+from tasks.paths import Workspace
+from tasks.promote import promote
+from tasks.register import NotRegistered, Receipt, register
+from tasks.report import write_report
+from tasks.select import main as select
+from tests.conftest import make_tiny_start
+
+ROLES = {"shop": {"train": "train", "val": "select", "test": "report"}, "street": {"val": "select", "test": "report"}}
+COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
+
+
+def params(rule: str) -> dict:
+    source = {"kind": "sample", "domain": "studio", "num_products": 20, "seed": 0}
+    classification = {"label": "colour", "templates": ["a {} thing"], "wordings": {}}
+    scored = {"primary": "classification.acc1", "max_items": None, "classification": classification, "retrieval": None}
+    return {
+        "base": {"workspace": "squares", "registered_model": "fclip-squares", "seed": 0},
+        "ingest": {
+            "limit": None,
+            "image": {"stored_side": 32, "max_pixels": 100_000, "jpeg_quality": 90},
+            "datasets": {
+                name: {"source": source, "split": {split: 1 / len(roles) for split in roles}, "roles": roles}
+                for name, roles in ROLES.items()
+            },
+        },
+        "evaluate": {
+            "device": "cpu",
+            "batch_size": 16,
+            "resamples": 50,
+            "confidence": 0.95,
+            "datasets": dict.fromkeys(ROLES, scored),
+        },
+        "select": {"rule": rule, "in_domain_tolerance": 1.0},
+        "promote": {"confidence": 0.9},
+    }
+
+
+def draw(space: Workspace, dataset: str) -> None:
+    """A catalog of 20 squares with its packs."""
+    random = np.random.default_rng(len(dataset))
+    images, rows = [], []
+    splits = list(ROLES[dataset])
+    for i in range(20):
+        colour = ("red", "blue")[i // len(splits) % 2]
+        pixels = np.clip(random.normal(COLOURS[colour], 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        content = buffer.getvalue()
+        images.append(StoredImage(sha256_bytes(content), content, 32, 32))
+        rows.append(
+            {"product_id": f"{dataset}-{i:02d}", "group_id": str(i), "split": splits[i % len(splits)],
+             "attributes": [("colour", colour)], "texts": [], "images": [images[-1].sha256]}
+        )  # fmt: skip
+    folder = space.catalog(dataset)
+    folder.mkdir(parents=True)
+    strings = pa.map_(pa.string(), pa.string())
+    schema = pa.schema(
+        [("product_id", pa.string()), ("group_id", pa.string()), ("split", pa.string()), ("attributes", strings),
+         ("texts", strings), ("images", pa.list_(pa.string()))]
+    )  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "products.parquet")
+    counts = {split: sum(row["split"] == split for row in rows) for split in splits}
+    write_json(
+        folder / "ingest.json",
+        {"dataset": dataset, "num_rows": 22, "num_products": 20, "num_images": 20, "num_refused": 2,
+         "refused_by_reason": {"truncated image": 2}, "splits": counts},
+    )  # fmt: skip
+    write_packs(space.images(dataset), images)
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace evaluated and selected by `last`, with an empty registry beside it. To be copied."""
+    root = tmp_path_factory.mktemp("squares")
+    space = Workspace(root / "space")
+    space.root.mkdir()
+    space.params.write_text(yaml.safe_dump(params("last")))
+    for dataset in ROLES:
+        draw(space, dataset)
+    start = make_tiny_start(space.finetune / "candidates" / "start")
+    listed = []
+    for step in (0, 3):
+        name = f"step-{step:06d}" if step else "start"
+        folder = space.finetune / "candidates" / name
+        if step:
+            shutil.copytree(start, folder)
+            weights = load_file(start / "open_clip_model.safetensors")
+            moved = {key: value * np.float32(1.3) if value.ndim > 1 else value for key, value in weights.items()}
+            save_file(moved, folder / "open_clip_model.safetensors")
+        listed.append({"name": name, "step": step, "epoch": step / 3, "model_sha256": sha256_tree(folder)})
+    write_json(space.finetune / "candidates.json", listed)
+    (space.finetune / "history.csv").write_text("step,epoch,train_loss\n1,0.3,3.5\n2,0.7,3.0\n3,1,nan\n")
+    (space.finetune / "validation.csv").write_text("candidate,step,val_loss\nstart,0,3.6\nstep-000003,3,3.1\n")
+    write_json(space.start_pin, {"model_sha256": listed[0]["model_sha256"]})
+    for dataset in ROLES:
+        evaluate(space, dataset)
+    select(space)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FCLIP_HOME", str(root / "home"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect()
+    return root
+
+
+@pytest.fixture
+def space(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    shutil.copytree(squares, tmp_path / "copy")
+    monkeypatch.setenv("FCLIP_HOME", str(tmp_path / "copy" / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Workspace(tmp_path / "copy" / "space")
+
+
+def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
+    space.dvc_lock.write_text(yaml.safe_dump({"stages": {"select": {"cmd": "a"}, "embed": {"cmd": "b"}}}))
+
+    receipt = register(space)
+
+    assert isinstance(receipt, Receipt)
+    assert (receipt.version, receipt.created) == (1, True)
+    assert receipt.model_sha256 == sha256_tree(space.selected)
+    found = challenger("fclip-squares")
+    assert set(found.headline) == {f"{d}.{s}.classification.acc1" for d in ROLES for s in ("val", "test")}
+    assert found.tags[f"{tags.DATASET_SHA256}shop"] == sha256_tree(space.catalog("shop"))
+    assert found.tags[tags.WORKSPACE] == "squares"
+    assert found.tags[tags.START_SHA256] == read_json(space.start_pin)["model_sha256"]
+    client = connect()
+    run = client.get_run(found.run_id)
+    assert run.data.params["ingest.datasets.shop.roles.val"] == "select"
+    assert (
+        run.data.metrics["selected/street/test/classification.acc1"]
+        == found.headline["street.test.classification.acc1"]
+    )
+    assert "start/street/test/classification.acc1" in run.data.metrics
+    assert [(p.step, p.value) for p in client.get_metric_history(found.run_id, "validation/loss")] == [
+        (0, 3.6),
+        (3, 3.1),
+    ]
+    assert {p.step for p in client.get_metric_history(found.run_id, "train/loss")} == {1, 2, 3}
+    artifacts = {entry.path for entry in client.list_artifacts(found.run_id)}
+    assert {"params.yaml", "dvc.lock", "selection.json", "evaluation", "training", "pins"} <= artifacts
+
+    # What embed adds after promotion is no other lineage, and the same weights are no other version.
+    before = found.tags[tags.DVC_LOCK_SHA256]
+    space.dvc_lock.write_text(yaml.safe_dump({"stages": {"select": {"cmd": "a"}, "embed": {"cmd": "c"}}}))
+    from fclip.registry.lineage import lineage
+
+    assert lineage(space.root).dvc_lock_sha256 == before
+    assert register(space) == Receipt("fclip-squares", 1, receipt.model_sha256, created=False)
+    assert len(versions("fclip-squares")) == 1
+
+
+def test_where_the_start_won_nothing_is_registered(space: Workspace) -> None:
+    selection = read_json(space.selection)
+    write_json(space.selection, {**selection, "winner": "start", "won": False, "reason": "it did not help"})
+    assert register(space) == NotRegistered("the start won: it did not help")
+    assert versions("fclip-squares") == []
+    page = write_report(space, NotRegistered("the start won: it did not help"), None).read_text()
+    assert "The start stays" in page
+
+
+def test_what_was_not_selected_is_not_registered(space: Workspace) -> None:
+    (space.selected / "extra.json").write_text("{}")
+    with pytest.raises(UserError, match="dvc repro select"):
+        register(space)
+    shutil.rmtree(space.selected)
+    with pytest.raises(UserError, match="nothing is selected"):
+        register(space)
+    assert versions("fclip-squares") == []
+
+
+def test_two_models_are_compared_on_all_data_that_selects(space: Workspace) -> None:
+    start, other = (space.finetune / "candidates" / name for name in ("start", "step-000003"))
+    forth, back = compare_models(space, start, other), compare_models(space, other, start)
+    assert [(c.dataset, c.split, c.in_domain) for c in forth] == [("shop", "val", True), ("street", "val", False)]
+    for one, two in zip(forth, back, strict=True):
+        assert one.difference == pytest.approx(one.challenger - one.champion)
+        assert (one.difference, one.low, one.high) == pytest.approx((-two.difference, -two.high, -two.low))
+    same = compare_models(space, start, start)
+    assert all((c.difference, c.low, c.high) == (0, 0, 0) and not (c.better or c.worse) for c in same)
+
+
+def test_the_report_tells_the_run(space: Workspace) -> None:
+    receipt = register(space)
+    assert isinstance(receipt, Receipt)
+    promotion = promote(space, receipt)
+    page = write_report(space, receipt, promotion).read_text(encoding="utf-8")
+    assert space.report.is_file()
+    for text in ("Version 1 is the new champion.", "step-000003", "truncated image", receipt.model_sha256, "street"):
+        assert text in page
+    assert json.loads(space.champion_pin.read_text())["version"] == 1
