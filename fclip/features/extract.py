@@ -76,8 +76,10 @@ def extract_features(
     target = resolve_device(device)
     store = FeatureCache(cache)
     sha256_of = {name: model_sha256(folder) for name, folder in models.items()}
-    folders = {digest: models[name] for name, digest in reversed(sha256_of.items())}
-    names = {digest: name for name, digest in reversed(sha256_of.items())}
+    names: dict[str, str] = {}
+    for name, digest in sha256_of.items():
+        names.setdefault(digest, name)
+    folders = {digest: models[name] for digest, name in names.items()}
     shelves = {digest: _open(store, folder, digest, target) for digest, folder in folders.items()}
     distinct, distinct_texts = list(dict.fromkeys(digests)), {_text_digest(text): text for text in texts}
     lacking = {

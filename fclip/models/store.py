@@ -72,17 +72,18 @@ class Clip:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
-    def tokenize(self, texts: list[str]) -> torch.Tensor:
+    def tokenize(self, texts: list[str], *, multiple_of: int = 1) -> torch.Tensor:
         """int64 [n, length] with length no longer than the texts need, where the text tower masks padding.
 
         The features are the same as with the full context (up to rounding); the work is that of the longest text.
+        `multiple_of` rounds the length up, as far as the context goes.
         """
         tokens = self.tokenizer(texts)
         padding = _masked_padding(self.model)
         if padding is None or not len(tokens):
             return tokens
         longest = int((tokens != padding).sum(dim=1).max())
-        return tokens[:, : max(longest, 1)]
+        return tokens[:, : -(-max(longest, 1) // multiple_of) * multiple_of]
 
 
 def model_sha256(folder: Path) -> str:
