@@ -1,0 +1,211 @@
+"""A dataset's evaluation, end to end on tiny models, against scores computed the plain way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+
+from fclip.errors import UserError
+from fclip.evaluation.config import ClassificationConfig, DatasetEvaluation, RetrievalConfig
+from fclip.evaluation.items import DatasetFiles, read_items
+from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
+from fclip.evaluation.table import long_table, metrics_json, plot_csv
+from fclip.images.packs import ImagePacks
+from fclip.images.pixels import decode, normalise
+from fclip.models.store import load
+from tasks.paths import Workspace
+from tests.tiny_shop import make_shop, tiny_clip
+
+OPTIONS = RunOptions(device="cpu", batch_size=8, resamples=50, confidence=0.9, seed=0)
+CLASSIFICATION = ClassificationConfig(
+    label="colour", templates=["a photo of a {}", "{}, {}"], wordings={"grey": "gray"}
+)
+CONFIG = DatasetEvaluation(
+    primary="classification.macro_f1",
+    max_items=None,
+    classification=CLASSIFICATION,
+    retrieval=RetrievalConfig(caption="title"),
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def models(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("broken")
+    found = {name: workspace.finetune / "candidates" / name for name in ("start", "step-000010")}
+    return {**found, "broken": tiny_clip(folder / "broken", seed=9, broken=True)}
+
+
+def files_of(workspace: Workspace, name: str, roles: dict[str, str]) -> DatasetFiles:
+    products = workspace.catalog(name) / "products.parquet"
+    return DatasetFiles(name, products, workspace.captions(name), workspace.images(name), roles)
+
+
+@pytest.fixture(scope="module")
+def files(workspace: Workspace) -> DatasetFiles:
+    return files_of(workspace, "studio", {"train": "train", "val": "select", "test": "report"})
+
+
+@pytest.fixture(scope="module")
+def evaluation(files: DatasetFiles, models: dict[str, Path], workspace: Workspace) -> Evaluation:
+    return evaluate_models(models, files, CONFIG, cache=workspace.feature_cache, options=OPTIONS)
+
+
+def values(evaluation: Evaluation, model: str, split: str) -> dict[str, float]:
+    return {
+        f"{entry.protocol}.{entry.metric}": entry.estimate.value
+        for entry in evaluation.scores
+        if (entry.model, entry.split) == (model, split)
+    }
+
+
+def plain_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, float]:
+    """What is measured, one item at a time and with scikit-learn's metrics."""
+    clip = load(folder)
+    packs = ImagePacks([files.images])
+    products = pq.read_table(files.products).to_pylist()
+    titles = {
+        row["product_id"]: caption["text"]
+        for row in pq.read_table(files.captions).to_pylist()
+        for caption in row["captions"]
+        if caption["kind"] == "title"
+    }
+
+    def image(digest: str) -> torch.Tensor:
+        pixels = torch.from_numpy(decode(packs.read(digest), clip.preprocess))[None]
+        return clip.model.encode_image(normalise(pixels, clip.preprocess), normalize=True)[0]
+
+    def text(words: str) -> torch.Tensor:
+        return clip.model.encode_text(clip.tokenizer([words]), normalize=True)[0]
+
+    with torch.no_grad():
+        classes = ["blue", "green", "grey", "red"]
+        said = ["blue", "green", "gray", "red"]
+        prompts = [(text(f"a photo of a {c}") + text(f"{c}, {c}")) / 2 for c in said]
+        labels, predictions, shown = [], [], []
+        for row in products:
+            if row["split"] != split:
+                continue
+            features = image(row["images"][0])
+            if colour := dict(row["attributes"]).get("colour"):
+                labels.append(colour)
+                similarity = [float(features @ (p / p.norm())) for p in prompts]
+                predictions.append(classes[int(np.argmax(similarity))])
+            if row["product_id"] in titles:
+                shown.append((features, titles[row["product_id"]]))
+        found = []
+        for title in dict.fromkeys(title for _, title in shown):
+            similarity = np.array([float(features @ text(title)) for features, _ in shown])
+            order = np.argsort(-similarity)
+            relevant = {i for i, (_, own) in enumerate(shown) if own == title}
+            found.append(len(relevant & set(order[:5].tolist())) / len(relevant))
+    return {
+        "classification.acc1": accuracy_score(labels, predictions),
+        "classification.weighted_f1": f1_score(labels, predictions, average="weighted", zero_division=0),
+        "text_to_image.recall_at_5": float(np.mean(found)),
+    }
+
+
+@pytest.mark.parametrize("model", ["start", "step-000010"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_scores_are_those_of_the_plain_way(
+    evaluation: Evaluation, models: dict[str, Path], files: DatasetFiles, model: str, split: str
+) -> None:
+    found = values(evaluation, model, split)
+    for metric, value in plain_scores(models[model], files, split).items():
+        assert found[metric] == pytest.approx(value), metric
+
+
+def test_a_model_whose_features_are_not_finite_scores_nothing_and_is_counted(evaluation: Evaluation) -> None:
+    assert evaluation.num_nonfinite["start"] == 0
+    assert evaluation.num_nonfinite["broken"] > 0
+    assert set(values(evaluation, "broken", "val").values()) == {0.0}
+    assert evaluation.compare("broken", "start", "val").low > 0
+
+
+def test_the_difference_is_of_the_primary_metric_and_paired(evaluation: Evaluation) -> None:
+    difference = evaluation.compare("start", "step-000010", "val")
+    scores = [evaluation.score(model, "val").estimate.value for model in ("start", "step-000010")]
+    assert difference.value == pytest.approx(scores[1] - scores[0])
+    assert difference.low <= difference.value <= difference.high
+    itself = evaluation.compare("start", "start", "val")
+    assert (itself.low, itself.high, itself.standard_error) == (0, 0, 0)
+
+
+def test_the_long_table_and_what_dvc_shows(evaluation: Evaluation) -> None:
+    steps = {"start": 0, "step-000010": 10, "broken": 20}
+    rows = long_table(evaluation, steps).to_pylist()
+    assert len(rows) == 3 * 2 * (4 + 4 + 4)
+    assert {row["role"] for row in rows if row["split"] == "test"} == {"report"}
+    assert [row["metric"] for row in rows if row["primary"]] == ["macro_f1"] * 6
+    assert all(row["low"] <= row["high"] for row in rows)
+    assert metrics_json(evaluation)["select"]["start"]["classification.acc1"] == pytest.approx(
+        values(evaluation, "start", "val")["classification.acc1"], abs=1e-6
+    )
+    lines = plot_csv(evaluation, steps).splitlines()
+    assert lines[0] == "dataset,candidate,step,select,select_low,select_high,report,report_low,report_high"
+    assert lines[3] == "studio,broken,20" + ",0.000000" * 6
+
+
+def test_products_without_a_label_or_a_caption_are_left_out_and_counted(
+    files: DatasetFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    items = read_items(files, CONFIG, ["val"])["val"]
+    assert len(items.classified) == 20
+    assert len(items.retrieved) == 22
+    assert len(items.texts) == 12  # titles come in pairs
+    assert items.prompts[4:6] == ("a photo of a gray", "gray, gray")
+    assert "4 of 24 products have no colour" in caplog.text
+    assert "2 of 24 products have no caption `title`" in caplog.text
+
+
+def test_the_sample_is_of_the_products_and_not_of_their_order(workspace: Workspace, files: DatasetFiles) -> None:
+    whole = read_items(files, CONFIG, ["train"])["train"]
+    some = read_items(files, replace(CONFIG, max_items=12), ["train"])["train"]
+    assert 0 < len(some.classified) <= 12
+    assert set(some.classified) < set(whole.classified)
+    table = pq.read_table(files.products)
+    other = workspace.root / "shuffled.parquet"
+    pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), other)
+    assert read_items(replace(files, products=other), replace(CONFIG, max_items=12), ["train"])["train"] == some
+    fewer = read_items(files, replace(CONFIG, max_items=6), ["train"])["train"]
+    assert set(fewer.classified) < set(some.classified)
+
+
+def test_several_splits_of_a_role_are_told_apart(workspace: Workspace, models: dict[str, Path]) -> None:
+    files = files_of(workspace, "street", {"val": "report", "test": "report"})
+    config = replace(CONFIG, primary="classification.acc1", retrieval=None)
+    evaluation = evaluate_models(
+        {"start": models["start"]}, files, config, cache=workspace.feature_cache, options=OPTIONS
+    )
+    assert sorted(metrics_json(evaluation)) == ["report_test", "report_val"]
+    assert "report_val,report_val_low" in plot_csv(evaluation, {"start": 0})
+
+
+def test_what_a_user_can_get_wrong_is_said(files: DatasetFiles, models: dict[str, Path], workspace: Workspace) -> None:
+    def run(files: DatasetFiles, config: DatasetEvaluation = CONFIG) -> None:
+        evaluate_models(models, files, config, cache=workspace.feature_cache, options=OPTIONS)
+
+    with pytest.raises(UserError, match="no split has the role select or report"):
+        run(replace(files, roles={"train": "train"}))
+    with pytest.raises(UserError, match=r"label: no product has the attribute `shape`; there are colour"):
+        run(files, replace(CONFIG, classification=replace(CLASSIFICATION, label="shape")))
+    with pytest.raises(UserError, match="none of the 24 products of the split val has a caption `highlights`"):
+        run(files, replace(CONFIG, retrieval=RetrievalConfig(caption="highlights")))
+    with pytest.raises(UserError, match="none of the 0 products of the split other has a colour"):
+        run(replace(files, roles={"other": "select"}))
+    with pytest.raises(UserError, match="dvc repro ingest@studio"):
+        run(replace(files, products=files.products.with_name("absent.parquet")))
+    with pytest.raises(UserError, match="open_clip model folder"):
+        evaluate_models(
+            {"absent": workspace.root / "absent"}, files, CONFIG, cache=workspace.feature_cache, options=OPTIONS
+        )

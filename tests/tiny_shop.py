@@ -1,0 +1,150 @@
+"""Workspaces of a few dozen plain pictures with catalogs, captions, packs and candidates, without running a stage."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from PIL import Image
+
+from fclip.captions.build import CAPTION
+from fclip.catalog.tables import PRODUCTS
+from fclip.files import sha256_bytes, write_json
+from fclip.images.packs import StoredImage, write_packs
+from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
+from tasks.paths import Workspace
+
+CONFIG: dict[str, Any] = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+}
+PREPROCESS = Preprocess(size=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 40, 200), "grey": (120, 120, 120)}
+
+
+def tiny_clip(folder: Path, *, seed: int = 0, broken: bool = False) -> Path:
+    """Save a CLIP of one thin layer a tower; `broken`: its image features are not finite."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**CONFIG)
+    if broken:
+        with torch.no_grad():
+            model.visual.proj[0, 0] = torch.nan
+    write_weights(model, folder)
+    write_config(CONFIG, PREPROCESS, folder)
+    return folder
+
+
+def picture(colour: tuple[int, int, int], seed: int) -> StoredImage:
+    """A 40 × 44 picture of a colour, mottled."""
+    noise = np.random.default_rng(seed).integers(-25, 26, (6, 6, 3))
+    image = Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).resize((40, 44))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return StoredImage(sha256_bytes(buffer.getvalue()), buffer.getvalue(), 40, 44)
+
+
+def write_dataset(workspace: Workspace, name: str, splits: Mapping[str, int]) -> None:
+    """Write catalog, packs and captions of `splits` (split -> number of products).
+
+    Every fifth product has two images, every seventh no `colour`, every eleventh no title; titles come in pairs.
+    """
+    rows, captions, images = [], [], []
+    of_split = [split for split, number in splits.items() for _ in range(number)]
+    for index, split in enumerate(of_split):
+        colour = list(COLOURS)[index % len(COLOURS)]
+        seed = sum(name.encode()) * 1000 + index
+        own = [picture(COLOURS[colour], seed)] + ([picture(COLOURS[colour], seed + 500)] if index % 5 == 0 else [])
+        images += own
+        product_id = f"{name}-{index:03d}"
+        rows.append(
+            {
+                "product_id": product_id,
+                "group_id": product_id,
+                "split": split,
+                "attributes": [] if index % 7 == 3 else [("colour", colour)],
+                "texts": [("title", f"{colour} number {index // 2}")],
+                "images": [image.sha256 for image in own],
+            }
+        )
+        kinds = ["short"] if index % 11 == 5 else ["title", "short"]
+        texts = {"title": f"picture number {index // 2}", "short": colour}
+        captions.append(
+            {
+                "product_id": product_id,
+                "split": split,
+                "captions": [
+                    {"kind": kind, "text": texts[kind], "num_tokens": 5, "truncated": False} for kind in kinds
+                ],
+            }
+        )
+    workspace.catalog(name).mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS), workspace.catalog(name) / "products.parquet")
+    schema = pa.schema([("product_id", pa.string()), ("split", pa.string()), ("captions", pa.list_(CAPTION))])
+    workspace.captions(name).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(captions, schema=schema), workspace.captions(name))
+    write_packs(workspace.images(name), images)
+
+
+def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
+    """The start and two candidates with weights of their own; `broken`: and a third whose features are not finite."""
+    entries = []
+    losses = ["candidate,step,val_loss"]
+    for number, step in enumerate([0, 10, 20, 30] if broken else [0, 10, 20]):
+        name = f"step-{step:06d}" if step else "start"
+        folder = tiny_clip(workspace.finetune / "candidates" / name, seed=number, broken=step == 30)
+        entries.append({"name": name, "step": step, "epoch": number, "model_sha256": model_sha256(folder)})
+        losses.append(f"{name},{step},{'nan' if step == 30 else 4 - number}")
+    write_json(workspace.finetune / "candidates.json", entries)
+    (workspace.finetune / "validation.csv").write_text("\n".join(losses) + "\n")
+
+
+def make_shop(root: Path) -> Workspace:
+    """A workspace with params, the datasets `studio` (trains) and `street` (outside), and three candidates."""
+    workspace = Workspace(root)
+    classification = {"label": "colour", "templates": ["a photo of a {}", "{}"], "wordings": {"grey": "gray"}}
+    params = {
+        "base": {"workspace": "shop", "registered_model": "fclip-shop", "seed": 0},
+        "ingest": {
+            "datasets": {
+                "studio": {"roles": {"train": "train", "val": "select", "test": "report"}},
+                "street": {"roles": {"val": "select", "test": "report"}},
+            }
+        },
+        "evaluate": {
+            "device": "cpu",
+            "batch_size": 8,
+            "resamples": 50,
+            "confidence": 0.9,
+            "datasets": {
+                "studio": {
+                    "primary": "classification.acc1",
+                    "max_items": 20,
+                    "classification": classification,
+                    "retrieval": {"caption": "title"},
+                },
+                "street": {
+                    "primary": "classification.acc1",
+                    "max_items": None,
+                    "classification": classification,
+                    "retrieval": None,
+                },
+            },
+        },
+        "select": {"rule": "mean_normalised_gain", "in_domain_tolerance": 1.0},
+        "embed": {"device": "cpu", "batch_size": 8, "text": "title"},
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    workspace.params.write_text(yaml.safe_dump(params))
+    write_dataset(workspace, "studio", {"train": 30, "val": 24, "test": 12})
+    write_dataset(workspace, "street", {"val": 16, "test": 12})
+    write_candidates(workspace)
+    write_json(workspace.champion_pin, {})
+    return workspace
