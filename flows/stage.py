@@ -43,6 +43,18 @@ OPTIONS = {
 }
 
 
+# What DVC advises a person at a prompt after every stage; a flow does these things itself, or on purpose does not.
+HINTS = (
+    "To track the changes with git",
+    "git add ",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "Updating lock file",
+    "Generating lock file",
+)
+
+
 class StageError(RuntimeError):
     """A stage that did not end well, and whether running it again could help."""
 
@@ -91,7 +103,7 @@ def _repro(root: Path, name: str, grace_seconds: float) -> float:
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            if line.strip():
+            if line.strip() and not line.strip().startswith(HINTS):
                 logger.info(line.rstrip())
         code = process.wait()
     except BaseException:

@@ -2,7 +2,7 @@
 
 Image tower: EfficientNet-Lite0 trained on ImageNet. Text tower: all-MiniLM-L6-v2, mean pooling. The bridge between
 them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows and T (1000 x 384) the
-centred text features of "a photo of a {class name}", ridge regression maps text features to classifier rows,
+centred text features (of unit length before that) of "a photo of a {class name}", ridge regression maps text features to classifier rows,
 
     A = (T'T + ridge I)^-1 T' (W - mean W),      score(image f, text t) = f' A' t,
 
@@ -98,7 +98,7 @@ def _on_grid(matrix: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def _class_features(text: Any, tokenizer: store.Tokenizer) -> torch.Tensor:
-    """Pooled features before the projection of ImageNet's class names: float64 [1000, width]."""
+    """Pooled features before the projection, of unit length, of ImageNet's class names: float64 [1000, width]."""
     names = open_clip.IMAGENET_CLASSNAMES
     tokens = tokenizer([TEMPLATE.format(name) for name in names])
     lengths = (tokens != 0).sum(dim=1)
@@ -110,7 +110,7 @@ def _class_features(text: Any, tokenizer: store.Tokenizer) -> torch.Tensor:
         mask = (batch != 0).long()
         rows.append(text.pooler(transformer(input_ids=batch, attention_mask=mask), mask))
     transformer.float()
-    return torch.cat(rows)[torch.argsort(order)]
+    return torch.nn.functional.normalize(torch.cat(rows)[torch.argsort(order)], dim=1)
 
 
 def _model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str, Any]:

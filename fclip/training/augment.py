@@ -13,8 +13,8 @@ MAX_ASPECT = 4 / 3
 def augment(batch: torch.Tensor, config: AugmentConfig, *, size: int, generator: torch.Generator) -> torch.Tensor:
     """A random part of each image, at the model's size, mirrored or not.
 
-    A part has from `min_crop_area` to all of the area and an aspect from 3/4 to 4/3, as in torchvision's
-    RandomResizedCrop.
+    A part has from `min_crop_area` to all of the area and, as far as it fits, an aspect from 3/4 to 4/3, as in
+    torchvision's RandomResizedCrop.
 
     Args:
         batch: uint8 [n, height, width, 3], on any device.
@@ -34,7 +34,8 @@ def _parts(count: int, config: AugmentConfig, generator: torch.Generator) -> tor
     """Affine maps from the output's square [-1, 1]² to a part of the input's: float32 [count, 2, 3]."""
     draws = torch.rand(5, count, generator=generator)
     area = config.min_crop_area + (1 - config.min_crop_area) * draws[0]
-    aspect = torch.exp((2 * draws[1] - 1) * math.log(MAX_ASPECT))
+    widest = (-area.log()).clamp(max=math.log(MAX_ASPECT))  # as far as a part of this area fits
+    aspect = torch.exp((2 * draws[1] - 1) * widest)
     width = (area * aspect).sqrt().clamp(max=1)
     height = (area / aspect).sqrt().clamp(max=1)
     mirror = torch.where(draws[4] < 0.5, -1.0, 1.0) if config.flip else torch.ones(count)
