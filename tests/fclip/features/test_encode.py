@@ -55,7 +55,7 @@ def test_padding_no_further_than_needed_changes_nothing(tmp_path: Path) -> None:
     """A transformers text tower, which masks its padding, sees only the columns that its batch uses."""
     from transformers import BertConfig, BertTokenizerFast
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *["a", "red", "dress", "shoes", "very", "long", "winter", "coat", "with", "belt"]]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "dress", "shoes", "very", "long", "winter"]
     (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
     BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
