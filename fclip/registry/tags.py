@@ -5,7 +5,6 @@ CHALLENGER = "challenger"
 
 MODEL_SHA256 = "fclip.model_sha256"
 GIT_COMMIT = "fclip.git_commit"
-CLOSING_COMMIT = "fclip.closing_commit"  # the commit whose dvc.lock and pins reproduce the version
 GIT_DIRTY = "fclip.git_dirty"
 CLOSING_COMMIT = "fclip.closing_commit"  # what `git checkout` and `dvc pull` reproduce the version from
 DVC_LOCK_SHA256 = "fclip.dvc_lock_sha256"

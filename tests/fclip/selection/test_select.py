@@ -1,7 +1,9 @@
 """Selection: what each rule chooses, who is eligible, and what is said."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fclip.errors import UserError
@@ -101,3 +103,37 @@ def test_no_start_is_a_clear_error() -> None:
         select(FORGETTING[1:], config())
     with pytest.raises(ValueError, match="rule must be one of"):
         config("best")
+
+
+def test_a_ruined_candidate_does_not_change_the_gains_of_others() -> None:
+    broken = candidate(400, 0.99, {"home": 0.9, "grey": 0.9}, loss=None, broken=3)
+    assert select([*FORGETTING, broken], config()).scores[:4] == select(FORGETTING, config()).scores
+
+
+def test_without_an_in_domain_select_split_the_tolerance_is_said_not_to_hold() -> None:
+    blind = [replace(candidate(step, 0.0, {"home": 0.4 + step / 1000}), in_domain={}) for step in (0, 100)]
+    selection = select(blind, config(tolerance=0.0))
+    assert selection.winner.step == 100
+    assert "tolerance cannot be held" in (selection.warning or "")
+
+
+def test_every_rule_chooses_among_the_same_eligible() -> None:
+    collapsed = [*FORGETTING, candidate(400, 0.2, {"home": 0.3, "grey": 0.3}, loss=0.5)]
+    selection = select(collapsed, config())
+    assert selection.choices["last"] == selection.choices["in_domain_loss"] == "step-000300"
+
+
+def test_a_seeded_fine_tuning_where_rules_differ() -> None:
+    """Scores drawn as a fine-tuning makes them: up in domain, up and then down outside, each with its noise."""
+    random = np.random.default_rng(0)
+    steps = np.arange(0, 700, 100)
+    in_domain = 0.1 + 0.65 * (1 - np.exp(-steps / 120)) + random.normal(0, 0.005, len(steps))
+    home = 0.37 + 0.10 * (1 - np.exp(-steps / 50)) - 0.02 * steps / 100 + random.normal(0, 0.005, len(steps))
+    candidates = [
+        candidate(int(step), float(inside), {"home": float(outside)}, loss=float(4 - 5 * inside))
+        for step, inside, outside in zip(steps, in_domain, home, strict=True)
+    ]
+    selection = select(candidates, config(tolerance=0.15))
+    chosen = {rule: int(name.removeprefix("step-")) for rule, name in selection.choices.items()}
+    assert chosen["mean_normalised_gain"] < chosen["in_domain_loss"]
+    assert home[chosen["mean_normalised_gain"] // 100] > home[chosen["in_domain_loss"] // 100]

@@ -1,0 +1,19 @@
+"""One shop and one finished run, shared by the tests that only read them."""
+
+from pathlib import Path
+
+import pytest
+from training_jobs import make_job, write_shop
+
+from fclip.training.job import run_job
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("training-shop"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_start: Path) -> Path:
+    """The `out` of a whole run of `make_config()`."""
+    return run_job(make_job(tmp_path_factory.mktemp("finished"), shop, tiny_start))

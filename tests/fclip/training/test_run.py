@@ -1,0 +1,195 @@
+"""Whole runs: what they leave, that they learn, and that the same run gives the same bytes."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from training_jobs import PACKS, make_config, make_job, product_rows, write_products, write_shop
+
+from fclip.errors import UserError
+from fclip.files import sha256_tree
+from fclip.models import store
+from fclip.training import parts
+from fclip.training.job import read_job, run_job
+from tests.conftest import REPOSITORY
+
+NAMES = ["start", "step-000007", "step-000014", "step-000020"]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(store.load(folder).model.state_dict())
+
+
+def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> None:
+    listed = json.loads((finished / "candidates.json").read_text())
+    assert [each["name"] for each in listed] == NAMES
+    assert [each["step"] for each in listed] == [0, 7, 14, 20]
+    assert [each["epoch"] for each in listed] == [0.0, 1.4, 2.8, 4.0]
+    assert [each["model_sha256"] for each in listed] == [sha256_tree(finished / "candidates" / name) for name in NAMES]
+    assert listed[0]["model_sha256"] == sha256_tree(tiny_start)
+    assert len({each["model_sha256"] for each in listed}) == 4
+    history, validation = table(finished / "history.csv"), table(finished / "validation.csv")
+    assert list(history[0]) == ["step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale"]
+    assert [int(row["step"]) for row in history] == list(range(1, 21))
+    assert max(float(row["learning_rate"]) for row in history) == pytest.approx(2e-3)
+    assert [row["candidate"] for row in validation] == NAMES
+    assert [int(row["step"]) for row in validation] == [0, 7, 14, 20]
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "candidates",
+        "candidates.json",
+        "history.csv",
+        "validation.csv",
+    ]
+    assert not (finished.parent / "work").exists(), "checkpoints go when the result is there"
+
+
+def test_it_learns(finished: Path) -> None:
+    losses = [float(row["train_loss"]) for row in table(finished / "history.csv")]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    validation = [float(row["val_loss"]) for row in table(finished / "validation.csv")]
+    assert min(validation[1:]) < validation[0]
+
+
+def test_candidates_load_and_are_whole(finished: Path) -> None:
+    last = store.load(finished / "candidates" / NAMES[-1])
+    features = last.model.encode_text(last.tokenize(["red", "blue"]))
+    assert features.shape == (2, 32)
+    assert features.isfinite().all()
+
+
+def test_the_same_run_gives_the_same_bytes(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    again = run_job(make_job(tmp_path / "job", shop, tiny_start))
+    assert sha256_tree(again) == sha256_tree(finished)
+
+
+def test_another_seed_gives_another_model(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    other = run_job(make_job(tmp_path / "job", shop, tiny_start, seed=1))
+    assert sha256_tree(other / "candidates" / NAMES[-1]) != sha256_tree(finished / "candidates" / NAMES[-1])
+
+
+def test_a_finished_job_is_left_as_it_is(finished: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert run_job(finished.parent) == finished
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == times
+
+
+def test_the_callers_randomness_is_left_alone(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run_job(make_job(tmp_path / "job", shop, tiny_start, epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("trainable", ["heads", "image_tower", "all"])
+def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    out = run_job(make_job(tmp_path / "job", shop, tiny_start, trainable=trainable, epochs=1, num_candidates=1))
+    before, after = weights(out / "candidates" / "start"), weights(out / "candidates" / "step-000005")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    heads = {"visual.proj", "text_projection", "logit_scale"}
+    image_tower = {name for name in before if name.startswith("visual.")}
+    # Of the words only those that occur change, and a position past every text's end has no gradient.
+    expected = {"heads": heads, "image_tower": heads | image_tower, "all": set(before)}[trainable]
+    assert changed == expected
+
+
+def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> None:
+    rows, images = product_rows({"train": 8, "val": 8})
+    from fclip.images.packs import write_packs
+
+    write_packs(tmp_path / PACKS, images)
+    write_products(tmp_path, rows)
+    out = run_job(
+        make_job(
+            tmp_path / "job",
+            tmp_path,
+            tiny_start,
+            epochs=120,
+            captions={"title": 1.0},
+            augment=replace(make_config().augment, min_crop_area=1.0, flip=False),
+            num_candidates=1,
+            checkpoint_every=1000,
+        )
+    )
+    losses = [float(row["train_loss"]) for row in table(out / "history.csv")]
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.05
+
+
+def test_a_ruinous_learning_rate_names_the_knob(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_start, learning_rate=1e30, warmup_fraction=0.0)
+    with pytest.raises(UserError, match=r"lower finetune.learning_rate \(now 1e\+30\)"):
+        run_job(job)
+    assert not (job / "out").exists()
+
+
+def test_too_few_products_for_a_batch_names_the_knob(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_start, batch_size=41)
+    with pytest.raises(UserError, match=r"40 training products are fewer than one batch of 41.*batch_size"):
+        run_job(job)
+
+
+def test_an_image_in_no_pack_is_named(tmp_path: Path, tiny_start: Path) -> None:
+    shop = write_shop(tmp_path / "shop")
+    rows, _ = product_rows({"train": 40, "val": 12})
+    rows[3]["images"] = ["f" * 64]
+    write_products(shop, rows)
+    with pytest.raises(UserError, match="f{64}"):
+        run_job(make_job(tmp_path / "job", shop, tiny_start))
+
+
+def test_job_folders(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    job = read_job(make_job(tmp_path / "job", shop, tiny_start, seed=7))
+    assert job.seed == 7
+    assert job.config == make_config()
+    assert job.start.resolve() == tiny_start
+    make_job(tmp_path / "job", shop, tiny_start)  # again, over itself
+    with pytest.raises(UserError, match="no job folder"):
+        read_job(tmp_path)
+    (tmp_path / "job" / "start").unlink()
+    with pytest.raises(UserError, match="start, which does not exist"):
+        read_job(tmp_path / "job")
+
+
+@pytest.mark.parametrize("trainable", ["heads", "image_tower", "all"])
+def test_groups_hold_each_tuned_parameter_once(trainable: parts.Trainable, tiny_start: Path) -> None:
+    model = store.load(tiny_start).model
+    parts.freeze_others(model, parts.trained_names(model, trainable))
+    decayed, plain = parts.parameter_groups(model, 0.1)
+    ids = [id(parameter) for parameter in (*decayed["params"], *plain["params"])]
+    tuned = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    assert len(ids) == len(set(ids))
+    assert set(ids) == tuned
+    assert any(parameter is model.logit_scale for parameter in plain["params"])
+    assert all(parameter.ndim < 2 for parameter in plain["params"])
+
+
+def test_a_text_tower_can_be_cut_before_its_projection(tiny_start: Path) -> None:
+    clip = store.load(tiny_start)
+    tokens = clip.tokenize(["a red dress", "a blue bag"])
+    names = list(clip.model.state_dict())
+    split = parts.TextSplit.of(clip.model)
+    with torch.no_grad():
+        torch.testing.assert_close(split.project(split.pooled(tokens)), clip.model.encode_text(tokens))
+    assert list(clip.model.state_dict()) == names
+
+
+def test_training_stands_alone(tmp_path: Path) -> None:
+    blocked = ["prefect", "mlflow", "dvc", "pandas", "pydantic"]
+    code = (
+        f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"
+        "import fclip.training.job, fclip.training.__main__ as main\nassert main.main([]) == 2"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "usage: python -m fclip.training JOB_DIR" in result.stderr

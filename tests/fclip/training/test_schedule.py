@@ -1,0 +1,27 @@
+"""Rates and candidates."""
+
+import pytest
+
+from fclip.training.schedule import candidate_steps, learning_rate
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
+    rates = [learning_rate(step, num_steps=100, peak=2.0, warmup_fraction=0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == pytest.approx(2.0)
+    assert max(rates) == pytest.approx(2.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(1.0)
+    assert 0 < rates[-1] < 0.01
+
+
+def test_without_a_warm_up_it_begins_at_the_peak() -> None:
+    assert learning_rate(0, num_steps=1, peak=2.0, warmup_fraction=0.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "num_candidates", "steps"),
+    [(30, 5, (6, 12, 18, 24, 30)), (20, 3, (7, 14, 20)), (2, 5, (1, 2)), (1, 1, (1,)), (7, 1, (7,))],
+)
+def test_candidates_are_even_and_end_at_the_end(num_steps: int, num_candidates: int, steps: tuple[int, ...]) -> None:
+    assert candidate_steps(num_steps, num_candidates) == steps

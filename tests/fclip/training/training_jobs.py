@@ -1,0 +1,91 @@
+"""Jobs small enough to train in a second: a tiny CLIP, a few dozen plain pictures, two kinds of captions."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fclip.images.packs import write_packs
+from fclip.models.config import LocalStart
+from fclip.training.config import AugmentConfig, FinetuneConfig
+from fclip.training.job import write_job
+from tests.tiny_shop import COLOURS, picture
+
+SPLITS = {"train": 40, "val": 12, "test": 4}
+PACKS = "packs"
+
+
+def make_config(**changes: Any) -> FinetuneConfig:
+    """Four passes of five batches, candidates after steps 7, 14 and 20."""
+    values: dict[str, Any] = {
+        "start": LocalStart(kind="local", path="start"),
+        "device": "cpu",
+        "trainable": "all",
+        "epochs": 4,
+        "batch_size": 8,
+        "learning_rate": 2e-3,
+        "warmup_fraction": 0.1,
+        "weight_decay": 0.05,
+        "betas": (0.9, 0.98),
+        "clip_grad_norm": 1.0,
+        "max_logit_scale": 100.0,
+        "num_candidates": 3,
+        "checkpoint_every": 3,
+        "captions": {"title": 1.0, "short": 1.0},
+        "augment": AugmentConfig(min_crop_area=0.6, flip=True),
+    }
+    return FinetuneConfig(**{**values, **changes})
+
+
+def product_rows(splits: dict[str, int]) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Rows of the training table and the images they name; every fifth product has two."""
+    rows, images = [], []
+    of_split = [split for split, number in splits.items() for _ in range(number)]
+    for number, split in enumerate(of_split):
+        colour = list(COLOURS)[number % len(COLOURS)]
+        own = [picture(COLOURS[colour], number)]
+        if number % 5 == 0:
+            own.append(picture(COLOURS[colour], number + 1000))
+        images += own
+        rows.append(
+            {
+                "dataset": "shop",
+                "product_id": f"p{number:03d}",
+                "split": split,
+                "images": [image.sha256 for image in own],
+                "captions": [caption("title", f"{colour} number {number}"), caption("short", colour)],
+            }
+        )
+    return rows, images
+
+
+def caption(kind: str, text: str) -> dict[str, Any]:
+    return {"kind": kind, "text": text, "num_tokens": 5, "truncated": False}
+
+
+def write_products(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    path = folder / "products.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def write_shop(folder: Path) -> Path:
+    """`products.parquet` and packs in `folder`."""
+    rows, images = product_rows(SPLITS)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_packs(folder / PACKS, images)
+    write_products(folder, rows)
+    return folder
+
+
+def make_job(folder: Path, shop: Path, start: Path, *, seed: int = 0, **changes: Any) -> Path:
+    write_job(
+        folder,
+        config=make_config(**changes),
+        seed=seed,
+        start=start,
+        products=shop / "products.parquet",
+        images={"shop": shop / PACKS},
+    )
+    return folder

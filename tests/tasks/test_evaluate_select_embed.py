@@ -1,0 +1,191 @@
+"""The stages evaluate, select and embed on a tiny workspace: what they write, again and again the same."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from fclip.embeddings.search import search
+from fclip.embeddings.store import read_embeddings
+from fclip.errors import UserError
+from fclip.features.encode import encode_texts
+from fclip.files import read_json, sha256_tree, write_json
+from fclip.models.store import load
+from tasks.embed import main as embed
+from tasks.evaluate import evaluate
+from tasks.gather import main as gather
+from tasks.paths import Workspace
+from tasks.select import main as select
+from tests.tiny_shop import make_shop, write_candidates
+
+
+def run(workspace: Workspace) -> None:
+    for dataset in ("studio", "street"):
+        evaluate(workspace, dataset)
+    gather(workspace)
+    select(workspace)
+    embed(workspace)
+
+
+def outs(workspace: Workspace) -> dict[str, str]:
+    folders = (workspace.root / "reports", workspace.selected, workspace.embeddings)
+    return {folder.name: sha256_tree(folder) for folder in folders}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = make_shop(tmp_path_factory.mktemp("shop") / "shop")
+    run(workspace)
+    return workspace
+
+
+@pytest.fixture
+def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A copy, to change."""
+    shutil.copytree(finished.root, tmp_path / "shop")
+    return Workspace(tmp_path / "shop")
+
+
+def set_params(workspace: Workspace, section: str, **values: object) -> None:
+    params = yaml.safe_load(workspace.params.read_text())
+    params[section] |= values
+    workspace.params.write_text(yaml.safe_dump(params))
+
+
+def test_a_rerun_and_a_lost_cache_give_the_same_bytes(workspace: Workspace) -> None:
+    before = outs(workspace)
+    run(workspace)
+    assert outs(workspace) == before
+    shutil.rmtree(workspace.cache)
+    embed(workspace)  # in another order, from an empty cache
+    evaluate(workspace, "street")
+    evaluate(workspace, "studio")
+    assert outs(workspace) == before
+
+
+def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) -> None:
+    rows = pq.read_table(finished.evaluation("studio")).to_pylist()
+    candidates = {entry["name"]: entry for entry in read_json(finished.finetune / "candidates.json")}
+    assert {(row["candidate"], row["step"], row["model_sha256"]) for row in rows} == {
+        (name, entry["step"], entry["model_sha256"]) for name, entry in candidates.items()
+    }
+    assert {(row["split"], row["role"]) for row in rows} == {("val", "select"), ("test", "report")}
+    assert {row["protocol"] for row in rows} == {"classification", "text_to_image", "image_to_text"}
+    judged = {row["num_items"] for row in rows if (row["split"], row["protocol"]) == ("val", "classification")}
+    assert max(judged) <= 20  # max_items, less those without a label
+    assert set(read_json(finished.evaluation_metrics("street"))) == {"select", "report"}
+
+
+def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
+    selection = read_json(finished.selection)
+    assert sha256_tree(finished.selected) == selection["model_sha256"]
+    assert set(selection["choices"]) == {"mean_normalised_gain", "in_domain_loss", "in_domain_metric", "last"}
+    assert selection["choices"]["last"] == "step-000020"
+    assert selection["choices"]["in_domain_loss"] == "step-000020"
+    assert selection["choices"]["mean_normalised_gain"] == selection["winner"]
+    assert set(selection["candidates"][1]["per_dataset"]) == {"street"}
+    assert selection["reason"]
+
+
+def test_the_rule_decides(workspace: Workspace) -> None:
+    set_params(workspace, "select", rule="last")
+    select(workspace)
+    assert read_json(workspace.selection)["winner"] == "step-000020"
+
+
+def test_a_ruined_candidate_is_recorded_and_never_selected(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.finetune)
+    write_candidates(workspace, broken=True)
+    set_params(workspace, "select", rule="last")
+    run(workspace)
+    selection = read_json(workspace.selection)
+    broken = selection["candidates"][-1]
+    assert (broken["name"], broken["eligible"], broken["val_loss"]) == ("step-000030", False, None)
+    assert broken["num_nonfinite"] > 0
+    assert selection["winner"] == "step-000020"
+    assert "step-000030" not in selection["choices"].values()
+
+
+def test_selection_refuses_evaluations_that_are_missing_or_of_other_weights(workspace: Workspace) -> None:
+    before = sha256_tree(workspace.selected)
+    candidates = read_json(workspace.finetune / "candidates.json")
+    candidates[1]["model_sha256"] = "f" * 64
+    write_json(workspace.finetune / "candidates.json", candidates)
+    with pytest.raises(UserError, match=r"step-000010 with the weights f{12}.*dvc repro evaluate@street"):
+        select(workspace)
+    workspace.evaluation("street").unlink()
+    with pytest.raises(UserError, match="dvc repro evaluate@street"):
+        select(workspace)
+    assert sha256_tree(workspace.selected) == before
+
+
+def test_every_product_of_what_trains_is_embedded(finished: Workspace) -> None:
+    products = pq.read_table(finished.catalog("studio") / "products.parquet").to_pylist()
+    images = pq.read_table(finished.embeddings / "images.parquet")
+    texts = pq.read_table(finished.embeddings / "texts.parquet")
+    assert images.column_names == ["dataset", "product_id", "image_sha256", "model_sha256", "embedding"]
+    assert images["image_sha256"].to_pylist() == [digest for row in products for digest in row["images"]]
+    assert set(images["dataset"].to_pylist()) == {"studio"}
+    assert texts["product_id"].to_pylist() == [row["product_id"] for row in products]
+    assert set(texts["kind"].to_pylist()) == {"title", "short"}  # those without a title give another
+    digest = sha256_tree(finished.selected)
+    for table in (images, texts):
+        assert set(table["model_sha256"].to_pylist()) == {digest}
+        vectors = np.stack(table["embedding"].to_numpy(zero_copy_only=False))
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    manifest = read_json(finished.embeddings / "manifest.json")
+    assert manifest["model_sha256"] == digest
+    assert (manifest["num_products"], manifest["num_images"], manifest["dim"]) == (66, len(images), 16)
+
+
+def test_what_evaluation_encoded_is_not_encoded_again(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(workspace.cache)
+    evaluate(workspace, "studio")
+    caplog.set_level("INFO")
+    embed(workspace)
+    (said,) = [record.getMessage() for record in caplog.records if "from the cache" in record.getMessage()]
+    evaluated = {
+        row["images"][0]
+        for row in pq.read_table(workspace.catalog("studio") / "products.parquet").to_pylist()
+        if row["split"] != "train"
+    }
+    cached = int(said.split(", ")[1].split()[0])
+    assert cached >= 25
+    assert len(evaluated) > 25
+    caplog.clear()
+    embed(workspace)
+    assert "0 images and texts encoded" in caplog.text
+
+
+def test_the_champion_embeds_where_there_is_one(workspace: Workspace) -> None:
+    selected = sha256_tree(workspace.selected)
+    other = next(
+        entry
+        for entry in read_json(workspace.finetune / "candidates.json")
+        if entry["model_sha256"] != selected and entry["step"]
+    )
+    digest = other["model_sha256"]
+    shutil.copytree(workspace.finetune / "candidates" / other["name"], workspace.model_cache / digest)
+    write_json(workspace.champion_pin, {"registered_model": "fclip-shop", "version": 1, "model_sha256": digest})
+    embed(workspace)
+    embeddings = read_embeddings(workspace.embeddings)
+    assert embeddings.model_sha256 == digest
+    clip = load(workspace.model_cache / digest)
+    hits = search(embeddings, encode_texts(clip, ["picture number 3"])[0], k=5, model_sha256=clip.model_sha256)
+    assert len({hit.product_id for hit in hits}) == 5
+    with pytest.raises(UserError, match=f"{selected[:12]}.*{digest[:12]}"):
+        search(embeddings, np.ones(16, np.float32), k=5, model_sha256=selected)
+
+
+def test_a_model_that_embeds_nothing_leaves_the_embeddings(workspace: Workspace) -> None:
+    before = sha256_tree(workspace.embeddings)
+    shutil.rmtree(workspace.finetune)
+    write_candidates(workspace, broken=True)
+    shutil.rmtree(workspace.selected)
+    shutil.copytree(workspace.finetune / "candidates" / "step-000030", workspace.selected)
+    with pytest.raises(UserError, match="not finite"):
+        embed(workspace)
+    assert sha256_tree(workspace.embeddings) == before
