@@ -29,19 +29,28 @@ logger = logging.getLogger(__name__)
 
 
 def main(workspace: Workspace) -> None:
-    """Embed the products of data/training/products.parquet."""
+    """Embed the products of data/training/products.parquet.
+
+    Raises:
+        UserError: the products or the model are missing, or it gives embeddings that are not finite.
+    """
     config = load_section(workspace, "embed", EmbedConfig)
-    pin = read_json(workspace.champion_pin)
+    pin = read_json(workspace.champion_pin) if workspace.champion_pin.is_file() else {}
+    table = workspace.training / "products.parquet"
+    if not table.is_file():
+        raise UserError(f"{table} is missing: run `dvc pull`, or `dvc repro gather`")
+    if not pin and not workspace.selected.is_dir():
+        raise UserError(f"there is no champion and {workspace.selected} is missing: run `dvc repro select`")
     digest = pin["model_sha256"] if pin else sha256_tree(workspace.selected)
     folder = find_model(workspace, digest, pin)
-    products = pq.read_table(workspace.training / "products.parquet").to_pylist()
+    products = pq.read_table(table).to_pylist()
     images = [(row["dataset"], row["product_id"], sha256) for row in products for sha256 in row["images"]]
     texts = [
         (row["dataset"], row["product_id"], *caption) for row in products if (caption := _caption(row, config.text))
     ]
     features = extract_features(
         {"champion" if pin else "selected": folder},
-        packs=ImagePacks([workspace.images(name) for name in sorted({dataset for dataset, _, _ in images})]),
+        packs=ImagePacks([workspace.training_images(name) for name in sorted({dataset for dataset, _, _ in images})]),
         digests=[sha256 for _, _, sha256 in images],
         texts=[text for *_, text in texts],
         cache=workspace.feature_cache,

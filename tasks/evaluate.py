@@ -6,22 +6,32 @@ Reads models/finetune, the dataset's catalog, captions and packs; writes
 reports/evaluation/<dataset>.{parquet,json} and reports/plots/evaluation/<dataset>.csv.
 """
 
-import sys
+import argparse
 
 import pyarrow.parquet as pq
 
+from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.evaluation.table import long_table, metrics_json, plot_csv
 from fclip.files import atomic_path, atomic_write, read_json, write_json
-from tasks.params import Base, load_section
+from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
 from tasks.process import run_stage
 
 
 def evaluate(workspace: Workspace, dataset: str) -> None:
-    """Evaluate all candidates of models/finetune on `dataset` and write its table, metrics and plot."""
+    """Evaluate all candidates of models/finetune on `dataset` and write its table, metrics and plot.
+
+    Raises:
+        UserError: the dataset is unknown, or it or the candidates are missing.
+    """
+    known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
+    if dataset not in known:
+        raise UserError(f"no dataset `{dataset}` in evaluate.datasets of {workspace.params}: it has {', '.join(known)}")
+    if not (workspace.finetune / "candidates.json").is_file():
+        raise UserError(f"{workspace.finetune} holds no candidates: run `dvc pull`, or `dvc repro finetune`")
     candidates = read_json(workspace.finetune / "candidates.json")
     folders = {entry["name"]: workspace.finetune / "candidates" / entry["name"] for entry in candidates}
     steps = {entry["name"]: int(entry["step"]) for entry in candidates}
@@ -62,6 +72,7 @@ def run_options(workspace: Workspace) -> RunOptions:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m tasks.evaluate DATASET")
-    run_stage(f"evaluate@{sys.argv[1]}", lambda workspace: evaluate(workspace, sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m tasks.evaluate", description=__doc__)
+    parser.add_argument("dataset", help="a name in evaluate.datasets of params.yaml")
+    dataset = parser.parse_args().dataset
+    run_stage(f"evaluate@{dataset}", lambda workspace: evaluate(workspace, dataset))

@@ -2,12 +2,11 @@
 
     python -m tasks.finetune
 
-Reads pins/start.json, data/training/products.parquet and the packs that it names images of; writes models/finetune.
+Reads pins/start.json and data/training; writes models/finetune.
 An interrupted run goes on from cache/training/<key>, the key being all that the result depends on.
 """
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import fclip.images.pixels
 import fclip.models.store
 import fclip.training
 from fclip.errors import UserError
-from fclip.files import atomic_dir, read_json, sha256_file, sha256_json
+from fclip.files import atomic_dir, link_or_copy, read_json, sha256_file, sha256_json
 from fclip.models.device import resolve_device
 from fclip.models.starts import fetch_start
 from fclip.training.config import FinetuneConfig, to_json
@@ -55,13 +54,13 @@ def finetune(workspace: Workspace) -> Path:
             if job.exists():
                 logger.info("go on with %s", job.relative_to(workspace.root))
             datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
-            images = {name: workspace.images(name) for name in datasets}
+            images = {name: workspace.training_images(name) for name in datasets}
             write_job(job, config=config, seed=seed, start=start, products=products, images=images)
             out = run_job(job, stop=stop)
     except Interrupted as error:
         raise Preempted(str(error)) from error
     with atomic_dir(workspace.finetune) as temporary:
-        shutil.copytree(out, temporary, dirs_exist_ok=True, copy_function=_link)
+        shutil.copytree(out, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
     shutil.rmtree(job)
     return workspace.finetune
 
@@ -81,13 +80,6 @@ def _key(config: FinetuneConfig, seed: int, start: Path, products: Path) -> str:
             "device": resolve_device(config.device).type,
         }
     )
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,9 @@ class Workspace:
     def training(self) -> Path:
         return self.root / "data" / "training"
 
+    def training_images(self, dataset: str) -> Path:
+        return self.training / "images" / dataset
+
     @property
     def finetune(self) -> Path:
         return self.root / "models" / "finetune"

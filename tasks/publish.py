@@ -4,13 +4,12 @@
 search reads. The set before stays, so that a reader in the middle of a query loses nothing.
 """
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, read_json, sha256_tree, write_json
+from fclip.files import atomic_dir, link_or_copy, read_json, sha256_tree, write_json
 from tasks.paths import Workspace
 
 
@@ -33,7 +32,7 @@ def publish(workspace: Workspace) -> Publication:
     if not folder.exists():
         with atomic_dir(folder) as temporary:
             for file in workspace.embeddings.iterdir():
-                _link(file, temporary / file.name)
+                link_or_copy(file, temporary / file.name)
     if before != folder:
         write_json(workspace.published_pointer, {"embeddings": digest, "model_sha256": manifest["model_sha256"]})
         for old in workspace.published.iterdir():
@@ -50,10 +49,3 @@ def current(workspace: Workspace) -> Path:
     if not folder.is_dir():
         raise UserError(f"{workspace.published_pointer} points to {folder.name}, which is gone: run `fclip retrain`")
     return folder
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

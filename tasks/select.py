@@ -8,7 +8,6 @@ Reads reports/evaluation and models/finetune; writes models/selected and reports
 import csv
 import logging
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, read_json, write_json
+from fclip.files import atomic_dir, link_or_copy, read_json, write_json
 from fclip.selection.candidates import Candidate, Score
 from fclip.selection.config import SelectConfig
 from fclip.selection.select import as_json, select
@@ -35,7 +34,7 @@ def main(workspace: Workspace) -> None:
             workspace.finetune / "candidates" / selection.winner.name,
             temporary,
             dirs_exist_ok=True,
-            copy_function=_link,
+            copy_function=link_or_copy,
         )
     write_json(workspace.selection, as_json(selection))
     logger.info("selected %s: %s", selection.winner.name, selection.reason)
@@ -49,8 +48,11 @@ def read_candidates(workspace: Workspace) -> list[Candidate]:
     """Every candidate of models/finetune with its scores on the data that selects.
 
     Raises:
-        UserError: the evaluation of a dataset is missing, or is of other weights.
+        UserError: the candidates or the evaluation of a dataset are missing, or it is of other weights.
     """
+    for name in ("candidates.json", "validation.csv"):
+        if not (workspace.finetune / name).is_file():
+            raise UserError(f"{workspace.finetune / name} is missing: run `dvc pull`, or `dvc repro finetune`")
     datasets = read_params(workspace.params)["ingest"]["datasets"]
     selects = [name for name, dataset in datasets.items() if "select" in dataset["roles"].values()]
     tables = {name: _select_rows(workspace, name) for name in selects}
@@ -115,13 +117,6 @@ def _losses(path: Path) -> dict[str, float]:
     with path.open(newline="", encoding="utf-8") as file:
         losses = {row["candidate"]: float(row["val_loss"]) for row in csv.DictReader(file)}
     return {name: loss for name, loss in losses.items() if math.isfinite(loss)}
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Image tower: EfficientNet-Lite0 trained on ImageNet. Text tower: all-MiniLM-L6-v2, mean pooling. The bridge between
 them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows and T (1000 x 384) the
-centred text features (of unit length before that) of "a photo of a {class name}", ridge regression maps text features to classifier rows,
+centred text features (of unit length before that) of "a photo of a {class name}", ridge regression maps text
+features to classifier rows,
 
     A = (T'T + ridge I)^-1 T' (W - mean W),      score(image f, text t) = f' A' t,
 

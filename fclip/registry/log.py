@@ -1,7 +1,6 @@
 """Register a model: one run with its lineage, one version of its weights."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import fclip
 from fclip.errors import UserError
-from fclip.files import sha256_tree
+from fclip.files import link_or_copy, sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, experiment_id, registry_lock
 from fclip.registry.store import MODEL_FOLDER, with_alias, with_weights
@@ -25,6 +24,7 @@ REQUIREMENTS = (
     "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "pyarrow", "safetensors", "timm", "torch", "torchvision",
     "transformers",
 )  # fmt: skip
+CODE = ("__init__.py", "config.py", "errors.py", "files.py", "progress.py", "features", "images", "models")
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000
 
@@ -151,12 +151,12 @@ def _log_model(name: str, model_dir: Path, digest: str) -> str:
     with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
         # MLflow names the artifact's folder after the source's; this gives it the one that download_model reads.
         named = Path(temporary) / MODEL_FOLDER
-        shutil.copytree(model_dir, named, copy_function=_link)
+        shutil.copytree(model_dir, named, copy_function=link_or_copy)
         info = mlflow.pyfunc.log_model(
             name=name,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={MODEL_FOLDER: str(named)},
-            code_paths=[str(Path(fclip.__path__[0]))],
+            code_paths=[str(_own_code(Path(temporary)))],
             pip_requirements=requirements(),
             model_config={"device": "cpu"},  # what load_model(..., model_config=...) may override
             metadata={tags.MODEL_SHA256: digest},
@@ -164,11 +164,17 @@ def _log_model(name: str, model_dir: Path, digest: str) -> str:
     return str(info.model_id)
 
 
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
+def _own_code(folder: Path) -> Path:
+    """A copy of the package as a version brings it along: what encodes, and nothing else."""
+    package = Path(fclip.__path__[0])
+    copy = folder / package.name
+    copy.mkdir()
+    for part in CODE:
+        if (package / part).is_dir():
+            shutil.copytree(package / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(package / part, copy / part)
+    return copy
 
 
 def requirements() -> list[str]:

@@ -79,7 +79,8 @@ def test_sigterm_in_a_process_of_its_own(finished: Path, tmp_path: Path, shop: P
     job = make_job(tmp_path / "job", shop, tiny_start)
     # As `python -m fclip.training` does it, slowed down so that the signal meets it in the middle.
     code = (
-        "import sys, time\nimport fclip.training.loop as loop\nfrom fclip.training.__main__ import main\nstep = loop._step\n"
+        "import sys, time\nimport fclip.training.loop as loop\nfrom fclip.training.__main__ import main\n"
+        "step = loop._step\n"
         "def slow(*a, **k):\n    time.sleep(0.2)\n    return step(*a, **k)\n"
         "loop._step = slow\nsys.exit(main(sys.argv[1:]))"
     )

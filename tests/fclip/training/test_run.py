@@ -144,7 +144,7 @@ def test_an_image_in_no_pack_is_named(tmp_path: Path, tiny_start: Path) -> None:
     rows, _ = product_rows({"train": 40, "val": 12})
     rows[3]["images"] = ["f" * 64]
     write_products(shop, rows)
-    with pytest.raises(UserError, match="f{64}"):
+    with pytest.raises(UserError, match=r"f{64}"):
         run_job(make_job(tmp_path / "job", shop, tiny_start))
 
 
