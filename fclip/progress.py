@@ -3,40 +3,51 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def progress(items: Iterable[T], *, label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yield `items`, showing how many went by and how fast.
+def one(item: object) -> int:
+    """The size of an item that counts as one."""
+    return 1
+
+
+def progress(
+    items: Iterable[T], *, label: str, total: int | None = None, unit: str = "it", size: Callable[[Any], int] = one
+) -> Iterator[T]:
+    """Yield `items`, showing how many of `unit` went by and how fast; an item counts for `size(item)` of them.
 
     A rich bar when standard error is a terminal and rich is installed; otherwise log lines, one every 15 s
     and one at the end.
     """
-    if total is None and isinstance(items, Sized):
+    if total is None and isinstance(items, Sized) and size is one:
         total = len(items)
     if sys.stderr.isatty():
         try:
             from rich.console import Console
-            from rich.progress import track
+            from rich.progress import Progress
         except ImportError:
             pass
         else:
-            yield from track(items, description=label, total=total, console=Console(stderr=True))
+            with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as bar:
+                task = bar.add_task(label, total=total)
+                for item in items:
+                    yield item
+                    bar.advance(task, size(item))
             return
-    yield from _logged(items, label, total, unit)
+    yield from _logged(items, label, total, unit, size)
 
 
-def _logged(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
+def _logged(items: Iterable[T], label: str, total: int | None, unit: str, size: Callable[[Any], int]) -> Iterator[T]:
     began = last = time.monotonic()
     count = 0
     for item in items:
         yield item
-        count += 1
+        count += size(item)
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now

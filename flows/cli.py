@@ -3,7 +3,6 @@
 Every command works on the workspace of the current folder, with that workspace's own code.
 """
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -41,13 +40,15 @@ cache_app = typer.Typer(no_args_is_help=True, help="What makes work incremental;
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(cache_app, name="cache")
 
-console = Console(soft_wrap=False)
+console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120")))
 errors = Console(stderr=True, highlight=False)
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "fclip,tasks",
     "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(flow_run_name)s | %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_run_name)s | %(message)s",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # its first start makes a database
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -245,7 +246,6 @@ def main() -> None:
     """Entry point: one line an error, exit 1 (2 for wrong usage); a traceback only with --debug."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         _in_workspace_of_own_code()
         app()

@@ -39,7 +39,7 @@ class Retraining:
     """What a run did."""
 
     resolution: Resolution
-    ran: dict[str, float]  # stage -> seconds; empty when nothing was stale
+    stages: dict[str, float | None]  # seconds; None for one that was up to date
     results: list[Result]
     selected: str
     registration: Receipt | NotRegistered
@@ -102,7 +102,7 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     resolution = resolve_task(space)
     logger.info("resolve: %s", f"new pins {', '.join(resolution.changed)}" if resolution.changed else "nothing changed")
 
-    ran = run_stale(space, up_to="select")
+    stages = run_stale(space, up_to="select")
     selected = selected_candidate(space)
     results = read_results(space, list(params.evaluate.datasets), before="start", after=selected)
 
@@ -114,21 +114,27 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     else:
         logger.warning("register: nothing is registered: %s", registration.reason)
 
-    ran |= run_stale(space, up_to="embed")
+    stages |= {name: seconds or stages.get(name) for name, seconds in run_stale(space, up_to="embed").items()}
     publication = publish_task(space)
     report = report_task(space, registration, promotion)
-    if not ran:
+    if not any(stages.values()):
         logger.info("nothing changed: no stage was recomputed")
 
     _leave_artifacts(params, results, selected, registration, promotion)
     closing = _close(space, registration, commit)
-    return Retraining(resolution, ran, results, selected, registration, promotion, publication, report, closing)
+    return Retraining(resolution, stages, results, selected, registration, promotion, publication, report, closing)
 
 
-def run_stale(space: Workspace, *, up_to: str) -> dict[str, float]:
-    """Run the stale stages up to and with `up_to`, in order; returns the seconds each took."""
+def run_stale(space: Workspace, *, up_to: str) -> dict[str, float | None]:
+    """Run the stale ones of the stages up to and with `up_to`, in order.
+
+    Returns:
+        Seconds by stage, None for one that was up to date.
+    """
     pipeline = read_pipeline(space)
-    return {name: run_stage(space, name) for name in pipeline.to_run(wanted=pipeline.up_to(up_to))}
+    wanted = pipeline.up_to(up_to)
+    stale = pipeline.to_run(wanted=wanted)
+    return {name: run_stage(space, name) if name in stale else None for name in pipeline.stages if name in wanted}
 
 
 def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool) -> Closing:

@@ -1,80 +1,87 @@
 """What a finished run shows in the terminal: steps, results, and where to look next."""
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from fclip.registry import store
+from fclip.registry.backend import tracking_uri
 from flows.results import Result
 from flows.retrain import Retraining
+from flows.steps import describe_stage
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
 from tasks.register import Receipt
+
+# Short enough for 80 columns; DVC, MLflow and the report show a metric's whole name.
+LABELS = {
+    "classification.acc1": "accuracy",
+    "classification.weighted_f1": "weighted F1",
+    "text_to_image.recall_at_10": "text→image R@10",
+    "image_to_text.recall_at_10": "image→text R@10",
+}
 
 
 def print_summary(console: Console, workspace: Workspace, done: Retraining) -> None:
     """Print the steps, the evaluation before and after, the version and alias, and how to open what came out."""
     base = load_section(workspace, "base", Base)
     console.print()
-    console.print(_steps(done, base.registered_model))
+    console.print(_steps(workspace, done, base.registered_model))
     console.print(_results(done.results, done.selected))
-    if not done.ran:
+    if not any(done.stages.values()):
         console.print("Nothing changed: no stage was recomputed.\n")
     console.print(_next(workspace, done))
 
 
-def _steps(done: Retraining, model: str) -> Table:
-    table = Table("step", "what it did", box=None, title="retrain", title_justify="left")
-    table.add_row(
-        "resolve", f"new pins: {', '.join(done.resolution.changed)}" if done.resolution.changed else "unchanged"
-    )
-    for stage, seconds in done.ran.items():
-        table.add_row(stage, f"ran, {seconds:.1f} s")
+def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
+    table = Table("step", "seconds", "what it did", box=None, title="retrain", title_justify="left")
+    table.columns[1].justify = "right"
+    pins = ", ".join(done.resolution.changed)
+    table.add_row("resolve", "", f"new pins: {pins}" if pins else "every pin is as it was")
+    for stage, seconds in done.stages.items():
+        table.add_row(stage, "kept" if seconds is None else f"{seconds:.1f}", describe_stage(workspace, stage))
     if isinstance(done.registration, Receipt):
         how = "new" if done.registration.created else "already registered"
-        table.add_row("register", f"version {done.registration.version} of {model} ({how})")
+        version = done.registration.version
+        aliases = next((found.aliases for found in store.versions(model) if found.version == version), ())
+        table.add_row("register", "", f"version {version} of {model} ({how}), alias {' and '.join(aliases) or 'none'}")
     else:
-        table.add_row("register", f"nothing: {done.registration.reason}")
+        table.add_row("register", "", f"nothing: {done.registration.reason}")
     if done.promotion:
-        table.add_row("promote", done.promotion.reason)
+        table.add_row("promote", "", done.promotion.reason)
     changed = "switched to" if done.publication.changed else "still on"
-    table.add_row("publish", f"search is {changed} {done.publication.num_products} products' embeddings")
+    table.add_row("publish", "", f"search is {changed} {done.publication.num_products} products' embeddings")
     if done.closing.commit:
-        table.add_row("commit", done.closing.commit[:12] + (", pushed" if done.closing.git_pushed else ""))
+        table.add_row("commit", "", done.closing.commit[:12] + (", pushed" if done.closing.git_pushed else ""))
     elif done.closing.changed:
-        table.add_row("commit", f"not asked for; would commit {', '.join(done.closing.changed)}")
+        table.add_row("commit", "", f"not asked for; would commit {', '.join(done.closing.changed)}")
     return table
 
 
 def _results(results: list[Result], selected: str) -> Table:
     table = Table(box=None, title=f"evaluation: before (start) and after ({selected})", title_justify="left")
-    for heading, justify in (
-        ("dataset", "left"),
-        ("role", "left"),
-        ("metric", "left"),
-        ("items", "right"),
-        ("before", "right"),
-        ("after", "right"),
-        ("change", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    columns: dict[str, JustifyMethod] = {
+        "dataset": "left", "role": "left", "metric": "left", "items": "right", "before": "right", "after": "right",
+        "change": "right",
+    }  # fmt: skip
+    for heading, justify in columns.items():
+        table.add_column(heading, justify=justify, no_wrap=heading != "dataset")
     for r in results:
-        style = "bold" if r.primary else None
         table.add_row(
             r.dataset,
             r.role,
-            r.metric,
+            LABELS.get(r.metric, r.metric) + (" *" if r.primary else ""),
             str(r.num_items),
             _value(r.before, r.before_interval),
             _value(r.after, r.after_interval),
             f"{r.after - r.before:+.3f}",
-            style=style,
+            style="bold" if r.primary else None,
         )
-    table.caption = "bold: the metric that selects and gates; in brackets its bootstrap interval"
+    table.caption = "* the metric that selects and gates; ± half its bootstrap interval"
+    table.caption_justify = "left"
     return table
 
 
 def _next(workspace: Workspace, done: Retraining) -> Table:
-    from fclip.registry.backend import tracking_uri
-
     table = Table("look at", "with", box=None, title_justify="left", show_header=False)
     table.add_row("report", str(done.report))
     table.add_row("MLflow", f"mlflow ui --backend-store-uri {tracking_uri()}")
@@ -85,4 +92,4 @@ def _next(workspace: Workspace, done: Retraining) -> Table:
 
 
 def _value(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"
+    return f"{value:.3f} ±{(interval[1] - interval[0]) / 2:.3f}"

@@ -150,7 +150,7 @@ def _decode_all(packs: ImagePacks, digests: list[str], preprocess: Preprocess) -
 
     starts = range(0, len(digests), 256)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for begin in progress(starts, label="decode images, 256 at a time") if len(starts) > 20 else starts:
+        for begin in starts:
             contents = packs.read_many(digests[begin : begin + 256])
             list(pool.map(one, range(begin, begin + len(contents)), contents))
     return pixels
@@ -170,8 +170,10 @@ def _add_images(
     done = 0
     for chunk in progress(
         [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)],
-        label=f"encode {len(rows)} images by {name}",
-        unit=f"batches of {batch_size}",
+        label=f"encode by {name}",
+        total=len(rows),
+        unit="images",
+        size=len,
     ):
         pending.append(encode_images(clip, pixels[chunk], batch_size=batch_size))
         done += len(chunk)

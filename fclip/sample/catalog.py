@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 
@@ -13,6 +16,8 @@ from fclip.sample.products import make_product
 from fclip.sample.scenes import SCENES, Domain
 from fclip.sample.wording import write_texts
 
+A_PROCESS_PAYS = 500  # products; fewer are drawn while another process starts
+CHUNK = 16
 TWICE = 0.12  # how many of the products are photographed twice
 
 
@@ -34,7 +39,14 @@ def draw_products(domain: Domain, *, num_products: int, seed: int, side: int = 2
     """
     if domain not in SCENES:
         raise ValueError(f"domain must be one of {', '.join(SCENES)}, not {domain!r}")
-    return (draw_product(domain, index, seed=seed, side=side) for index in range(num_products))
+    one = partial(draw_product, domain, seed=seed, side=side)
+    return _in_processes(one, num_products) if num_products > A_PROCESS_PAYS else map(one, range(num_products))
+
+
+def _in_processes(one: Callable[[int], SampleProduct], number: int) -> Iterator[SampleProduct]:
+    """`one` of 0, 1, ... in order, on every processor: drawing holds the interpreter's lock."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from pool.map(one, range(number), chunksize=CHUNK)
 
 
 def draw_product(domain: Domain, index: int, *, seed: int, side: int = 224) -> SampleProduct:

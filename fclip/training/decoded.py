@@ -36,13 +36,16 @@ def decoded_images(
     if not path.exists():
         with atomic_path(path) as temporary, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            blocks = range(0, len(digests), BLOCK)
-            for begin in progress(blocks, label=f"decode {len(digests)} images at {preprocess.size} px", unit="blocks"):
+            blocks = [range(begin, min(begin + BLOCK, len(digests))) for begin in range(0, len(digests), BLOCK)]
+            label = f"decode at {preprocess.size} px"
+            for rows in progress(blocks, label=label, total=len(digests), unit="images", size=len):
                 if stop(0):
                     raise Interrupted("told to stop while images were decoded")
-                own = digests[begin : begin + BLOCK]
-                for row, image in enumerate(pool.map(_decode, own, packs.read_many(own), repeat(preprocess))):
-                    pixels[begin + row] = image
+                own = [digests[row] for row in rows]
+                for row, image in zip(
+                    rows, pool.map(_decode, own, packs.read_many(own), repeat(preprocess)), strict=True
+                ):
+                    pixels[row] = image
             pixels.flush()
             del pixels
     mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")

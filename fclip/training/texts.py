@@ -53,11 +53,11 @@ def _pooled(clip: Clip, split: TextSplit, texts: Sequence[str], stop: Stop) -> t
     # By length, so that a batch holds little padding.
     by_length = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
     parts = []
-    starts = range(0, len(texts), BATCH_SIZE)
-    for begin in progress(starts, label=f"encode {len(texts)} captions", unit="batches"):
+    batches = [by_length[begin : begin + BATCH_SIZE] for begin in range(0, len(texts), BATCH_SIZE)]
+    for rows in progress(batches, label="encode captions", total=len(texts), unit="texts", size=len):
         if stop(0):
             raise Interrupted("told to stop while captions were encoded")
-        tokens = clip.tokenize([texts[row] for row in by_length[begin : begin + BATCH_SIZE]]).to(clip.device)
+        tokens = clip.tokenize([texts[row] for row in rows]).to(clip.device)
         with autocast(clip.device):
             parts.append(split.pooled(tokens).float())
     return torch.cat(parts)[torch.argsort(torch.tensor(by_length, device=clip.device))]
