@@ -1,7 +1,7 @@
 """The form of every configuration: a frozen, keyword-only dataclass that refuses unknown keys."""
 
 from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_type_hints
 
 T = TypeVar("T")
 
@@ -15,3 +15,22 @@ def config(cls: type[T]) -> type[T]:
     """
     cls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(cls)
+
+
+class ByKind:
+    """In `Annotated[A | B, ByKind()]`: configs told apart by their `kind`, so that an error is of the one meant.
+
+    Without it pydantic tries every member and reports the faults of all.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import Discriminator, Tag
+
+        members = {get_args(get_type_hints(member)["kind"])[0]: member for member in get_args(source)}
+        tagged = [Annotated[member, Tag(kind)] for kind, member in members.items()]
+        kind = Discriminator(
+            lambda value: value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None),
+            custom_error_type="unknown_kind",
+            custom_error_message=f"`kind` must be one of {', '.join(members)}",
+        )
+        return handler.generate_schema(Annotated[Union[tuple(tagged)], kind])  # noqa: UP007

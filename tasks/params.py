@@ -42,7 +42,7 @@ def parse(name: str, value: Any, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        faults = "\n".join(f"  {_fault(name, fault)}" for fault in error.errors(include_url=False))
+        faults = "\n".join(f"  {_fault(name, value, fault)}" for fault in error.errors(include_url=False))
         raise UserError(f"params.yaml:\n{faults}") from error
 
 
@@ -59,9 +59,8 @@ def read_params(path: Path) -> dict[str, Any]:
     return value
 
 
-def _fault(section: str, fault: Any) -> str:
-    # Pydantic puts the tag of a union's member into the location; a person looks for keys of the file.
-    key = ".".join(str(part) for part in (section, *fault["loc"]) if part != "")
+def _fault(section: str, value: Any, fault: Any) -> str:
+    key = ".".join(part for part in (section, *_keys(value, fault["loc"])) if part)
     match fault["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
             return f"{key}: unknown key; remove it or mend its spelling"
@@ -69,3 +68,15 @@ def _fault(section: str, fault: Any) -> str:
             return f"{key}: is missing"
     message = fault["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]} (got {fault['input']!r})"
+
+
+def _keys(value: Any, location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the file on the way to a fault: pydantic puts the kind of a union's member among them."""
+    keys = []
+    for number, part in enumerate(location, start=1):
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if inside or number == len(location):
+            keys.append(str(part))
+        if inside:
+            value = value[part]
+    return keys

@@ -2,12 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Tag
-
-from fclip.config import config
+from fclip.config import ByKind, config
 
 SPLITS = ("train", "val", "test")
 ROLES = ("train", "select", "report", "audit")
@@ -91,27 +88,9 @@ class FmnistSource:
             raise ValueError(f"num_select must be from 1 to 60000, not {self.num_select}")
 
 
-KINDS = ("sample", "table", "hub", "clothing", "fmnist")
 FIXED_SPLITS = {"fmnist": ("val", "test")}  # kinds of source that come split
-
-
-def _kind(source: Any) -> str | None:
-    return source.get("kind") if isinstance(source, Mapping) else getattr(source, "kind", None)
-
-
-AnySource = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource
-Source = Annotated[
-    Annotated[SampleSource, Tag("sample")]
-    | Annotated[TableSource, Tag("table")]
-    | Annotated[HubSource, Tag("hub")]
-    | Annotated[ClothingSource, Tag("clothing")]
-    | Annotated[FmnistSource, Tag("fmnist")],
-    Discriminator(
-        _kind,
-        custom_error_type="unknown_source_kind",
-        custom_error_message=f"`kind` must be one of {', '.join(KINDS)}",
-    ),
-]
+AnySource: TypeAlias = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource
+Source: TypeAlias = Annotated[AnySource, ByKind()]
 
 
 @config

@@ -1,8 +1,8 @@
 """Where the start weights come from: one config a kind of start."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from fclip.config import config
+from fclip.config import ByKind, config
 
 HUB_PREFIX = "hf-hub:"
 
@@ -49,4 +49,4 @@ class LocalStart:
             raise ValueError("path must name a folder")
 
 
-StartConfig: TypeAlias = TowersStart | OpenClipStart | LocalStart
+StartConfig: TypeAlias = Annotated[TowersStart | OpenClipStart | LocalStart, ByKind()]
