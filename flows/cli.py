@@ -286,6 +286,8 @@ def _switch(what: Literal["promote", "rollback"], *, force: bool = False) -> Non
 
     without_tracebacks()
     switched = switch(workspace=str(_workspace().root), what=what, force=force)
+    if switched.refused:
+        raise UserError(f"not promoted: {switched.said} (`--force` overrules this)")
     console.print(switched.said)
 
 

@@ -20,9 +20,10 @@ rollback_task = effect(rollback)
 
 @dataclass(frozen=True)
 class Switch:
-    """Whether another model is in use now, and why, in a sentence."""
+    """Whether another model is in use now, whether that was refused, and why, in a sentence."""
 
     moved: bool
+    refused: bool
     said: str
 
 
@@ -33,13 +34,14 @@ def switch(workspace: str = ".", what: Literal["promote", "rollback"] = "promote
     require_own_code(space.root)
     with lock(space.run_lock, f"another run holds {space.root}: wait for it to end"):
         if what == "rollback":
-            switched = Switch(True, rollback_task(space).reason)
+            switched = Switch(True, False, rollback_task(space).reason)
         else:
             registration = register_task(space)
             if not isinstance(registration, Receipt):
                 raise UserError(f"there is nothing to promote: {registration.reason}")
             promotion = promote_task(space, registration, force=force)
-            switched = Switch(promotion.moved, promotion.reason)
+            refused = not promotion.moved and promotion.previous != promotion.version
+            switched = Switch(promotion.moved, refused, promotion.reason)
         if switched.moved:
             run_stale(space, up_to="embed")
             publish_task(space)

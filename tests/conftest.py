@@ -113,6 +113,12 @@ class Space:
         return Space(root, {**self.environment, "FCLIP_HOME": str(home), "PYTHONPATH": str(root)})
 
 
+def trainers(space: Space) -> list[str]:
+    """Process ids of the fine-tunings that run in a workspace."""
+    found = subprocess.run(["pgrep", "-f", "tasks.finetune"], capture_output=True, text=True).stdout.split()
+    return [pid for pid in found if os.path.realpath(f"/proc/{pid}/cwd") == str(space.root.resolve())]
+
+
 def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
     """A git repository at `root` with the code as it is now, `params` and empty pins."""
     root.mkdir(parents=True)

@@ -5,12 +5,16 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
-from tests.conftest import Finished, Space, make_space, tiny_params
+from fclip.errors import UserError
+from flows.params import load_params
+from tasks.paths import Workspace
+from tests.conftest import Finished, Space, make_space, tiny_params, trainers
 
 RetrainedSpace = tuple[Space, Finished]
 
@@ -134,10 +138,49 @@ def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=90)
     assert process.returncode != 0, rest
-    trainers = subprocess.run(["pgrep", "-f", "tasks.finetune"], capture_output=True, text=True).stdout.split()
-    assert not [pid for pid in trainers if Path(f"/proc/{pid}/cwd").resolve() == space.root]
+    assert not trainers(space)
     assert list((space.root / "cache" / "training").rglob("*")), "there is no checkpoint to go on from"
     assert space.json(".fclip/status/finetune.json")["ended"] == "preempted"
+
+
+def test_promote_and_rollback_move_all_that_consumers_read(retrained: RetrainedSpace, tmp_path: Path) -> None:
+    space = retrained[0].copy(tmp_path / "moved")
+    first = space.json("pins/champion.json")
+    nothing_before = space.run("fclip", "rollback")
+    assert nothing_before.code == 1
+    assert "Traceback" not in nothing_before.output
+
+    space.set_params(lambda params: params["finetune"].update(epochs=2))
+    finished = space.run("fclip", "retrain", timeout=600)
+    assert finished.code == 0, finished.output
+    promoted = space.run("fclip", "promote", "--force")
+    assert promoted.code == 0, promoted.output
+    second = space.json("pins/champion.json")
+    assert (first["version"], second["version"]) == (1, 2)
+    assert space.json("published/current.json")["model_sha256"] == second["model_sha256"]
+
+    rolled_back = space.run("fclip", "rollback")
+    assert rolled_back.code == 0, rolled_back.output
+    assert "version 1 is champion again" in rolled_back.output
+    assert space.json("pins/champion.json") == first
+    assert space.json("published/current.json")["model_sha256"] == first["model_sha256"]
+    images = pd.read_parquet(space.root / "data" / "embeddings" / "images.parquet")
+    assert set(images["model_sha256"]) == {first["model_sha256"]}
+
+    again = space.run("fclip", "promote")
+    assert again.code == 1
+    assert "rolled back" in again.output
+    assert space.json("pins/champion.json") == first
+
+
+@pytest.mark.slow
+def test_a_dry_run_estimates_and_touches_nothing(retrained: RetrainedSpace) -> None:
+    space = retrained[0]
+    before = digests(space), in_use(space), space.run("git", "status", "--porcelain").output
+    finished = space.run("fclip", "retrain", "--dry-run", timeout=600)
+    assert finished.code == 0, finished.output
+    assert "whole: minutes" in finished.output
+    assert (digests(space), in_use(space), space.run("git", "status", "--porcelain").output) == before
 
 
 @pytest.mark.parametrize(
@@ -146,21 +189,32 @@ def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(
         (lambda p: p["finetune"].update(learning_rat=1), "finetune.learning_rat: unknown key"),
         (lambda p: p["finetune"].update(epochs="two"), "finetune.epochs"),
         (lambda p: p.pop("select"), "select: is missing"),
-        (lambda p: p["ingest"]["datasets"]["studio"]["source"].update(kind="magic"), "kind"),
+        (lambda p: p["ingest"]["datasets"]["studio"]["source"].update(kind="magic"), "`kind` must be one of sample"),
+        (lambda p: p["finetune"].update(start={"kind": "magic"}), "finetune.start: `kind` must be one of towers"),
+        (lambda p: p["finetune"].update(start={"kind": "local"}), "finetune.start.path: is missing"),
         (lambda p: p["evaluate"]["datasets"].update(moon=p["evaluate"]["datasets"]["street"]), "moon"),
-        (lambda p: p["finetune"]["start"].update(path="no/such/model"), "no/such/model"),
         (lambda p: p["ingest"]["datasets"]["studio"]["split"].update(train=0.9), "sum to 1"),
     ],
 )
-def test_a_fault_in_params_is_one_message_that_names_the_key(
-    retrained: RetrainedSpace, tmp_path: Path, change: object, said: str
-) -> None:
+def test_a_fault_in_params_is_named_by_its_key(tmp_path: Path, change: Any, said: str) -> None:
+    params = tiny_params(tmp_path / "start")
+    change(params)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError) as error:
+        load_params(Workspace(tmp_path))
+    assert said in str(error.value)
+
+
+def test_a_fault_is_one_message_without_a_traceback(retrained: RetrainedSpace, tmp_path: Path) -> None:
     space = retrained[0].copy(tmp_path / "faulty")
-    space.set_params(change)  # type: ignore[arg-type]
-    finished = space.run("fclip", "retrain")
-    assert finished.code == 1
-    assert said in finished.output
-    assert "Traceback" not in finished.output
+    before = in_use(space)
+    space.set_params(lambda params: params["finetune"]["start"].update(path="no/such/model"))
+    for command in ("retrain", "pin"):
+        finished = space.run("fclip", command)
+        assert finished.code == 1
+        assert "no/such/model" in finished.output
+        assert "Traceback" not in finished.output
+    assert in_use(space) == before
 
 
 def test_wrong_usage_exits_with_2(retrained: RetrainedSpace) -> None:
