@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from catalog_shop import IMAGE, Built, Shop
+from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig

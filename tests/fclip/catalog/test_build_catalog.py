@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from catalog_shop import IMAGE, Built, Shop, jpeg
+from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop, jpeg
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import DatasetConfig, SampleSource

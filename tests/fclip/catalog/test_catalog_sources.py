@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalog_shop import Built, Shop, jpeg
+from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 

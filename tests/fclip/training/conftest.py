@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from training_jobs import make_job, write_shop
+from tests.fclip.training.training_jobs import make_job, write_shop
 
 from fclip.training.job import run_job
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from training_jobs import make_job
+from tests.fclip.training.training_jobs import make_job
 
 from fclip.files import sha256_tree
 from fclip.training.job import run_job

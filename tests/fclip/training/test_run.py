@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_jobs import PACKS, make_config, make_job, product_rows, write_products, write_shop
+from tests.fclip.training.training_jobs import PACKS, make_config, make_job, product_rows, write_products, write_shop
 
 from fclip.errors import UserError
 from fclip.files import sha256_tree

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from training_jobs import make_config
+from tests.fclip.training.training_jobs import make_config
 
 from fclip.errors import UserError
 from fclip.models.config import OpenClipStart, TowersStart

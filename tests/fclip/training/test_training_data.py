@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_jobs import caption, product_rows, write_products
+from tests.fclip.training.training_jobs import caption, product_rows, write_products
 
 from fclip.errors import UserError
 from fclip.training.data import read_items, repeated_fraction, training_pass, validation_pass
