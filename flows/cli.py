@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fclip.errors import UserError
-from flows.workspaces import find_workspace
+from flows.workspaces import enter_workspace, find_workspace
 from tasks.paths import Workspace
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def main() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        _in_workspace_of_own_code()
+        enter_workspace(sys.argv[1:])
         app()
     except UserError as error:
         if os.environ.get("FCLIP_DEBUG"):
@@ -257,23 +257,6 @@ def main() -> None:
     except KeyboardInterrupt:
         errors.print("stopped")
         sys.exit(130)
-
-
-def _in_workspace_of_own_code() -> None:
-    """Go to the root of the workspace; when this code is another checkout's, run that workspace's own instead."""
-    try:
-        workspace = find_workspace(Path.cwd())
-    except UserError:
-        return  # for --help; commands ask again and say so
-    home = Path(__file__).resolve().parent.parent
-    if workspace.root.resolve() != home:
-        if not (workspace.root / "flows" / "cli.py").is_file():
-            raise UserError(
-                f"{workspace.root} has params.yaml but not fclip's code: make it with `fclip workspace new`"
-            )
-        os.chdir(workspace.root)
-        os.environ["PYTHONPATH"] = str(workspace.root)
-        os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *sys.argv[1:]])
 
 
 def _workspace() -> Workspace:

@@ -1,5 +1,6 @@
 """Workspaces: one catalog each, as git worktrees that share one DVC cache."""
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,22 @@ def find_workspace(folder: Path) -> Workspace:
         if (candidate / "params.yaml").is_file() and (candidate / "dvc.yaml").is_file():
             return Workspace(candidate)
     raise UserError(f"{folder} is not in a workspace (a folder with params.yaml and dvc.yaml): cd to one")
+
+
+def enter_workspace(arguments: list[str]) -> None:
+    """Where the current folder's workspace has code of its own, become `fclip arguments` by that code, in its root."""
+    try:
+        workspace = find_workspace(Path.cwd())
+    except UserError:
+        return  # for --help; commands ask again and say so
+    home = Path(__file__).resolve().parent.parent
+    if workspace.root.resolve() == home:
+        return
+    if not (workspace.root / "flows" / "cli.py").is_file():
+        raise UserError(f"{workspace.root} has params.yaml but not fclip's code: make it with `fclip workspace new`")
+    os.chdir(workspace.root)
+    os.environ["PYTHONPATH"] = str(workspace.root)
+    os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *arguments])
 
 
 def new_workspace(home: Workspace, path: Path, params: Path) -> Created:

@@ -1,63 +1,16 @@
 """As in production: a Prefect server, a worker, and the deployment of prefect.yaml."""
 
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished, Space, trainers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(space: Space, log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own group while the block runs."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=space.root, env=dict(space.environment), stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def eventually(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.5)
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(log.read_text())
+from tests.conftest import Space, eventually, running, trainers
 
 
 @dataclass(frozen=True)
@@ -68,27 +21,20 @@ class Deployed:
     worker_log: Path
 
     def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        return running(self.space, self.worker_log, "prefect", "worker", "start", "--pool", "fclip")
+        command = ["prefect", "worker", "start", "--pool", "fclip"]
+        return running(command, self.space.root, self.space.environment, self.worker_log)
 
 
 @pytest.fixture
-def deployed(retrained: tuple[Space, Finished], tmp_path: Path) -> Iterator[Deployed]:
-    """The README's commands against a server of their own."""
-    port = free_port()
-    copy = retrained[0].copy(tmp_path / "space")
-    url = f"http://127.0.0.1:{port}/api"
-    space = Space(
-        copy.root,
-        {**copy.environment, "PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "prefect"),
-         "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
-    )  # fmt: skip
-    log = tmp_path / "server.log"
-    with running(space, log, "prefect", "server", "start", "--port", str(port)) as server:
-        wait_for(f"{url}/health", server, log)
-        for command in (("work-pool", "create", "--type", "process", "fclip"), ("--no-prompt", "deploy", "--all")):
-            finished = space.run("prefect", *command)
-            assert finished.code == 0, finished.output
-        yield Deployed(space, tmp_path / "worker.log")
+def deployed(retrained: Space, tmp_path: Path) -> Iterator[Deployed]:
+    """The README's commands."""
+    space = retrained.copy(tmp_path / "space")
+    for command in (("work-pool", "create", "--type", "process", "fclip"), ("--no-prompt", "deploy", "--all")):
+        # A caller that is no shell leaves $PWD as it was: what is deployed must not be another folder for that.
+        finished = space.run("prefect", *command, PWD="/")
+        assert finished.code == 0, finished.output
+    yield Deployed(space, tmp_path / "worker.log")
+    space.run("prefect", "--no-prompt", "work-pool", "delete", "fclip")
 
 
 def test_a_deployments_triggered_run_completes_and_commits(deployed: Deployed) -> None:

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from tests.conftest import Finished, Space
+from tests.conftest import Space
 
 
-def test_a_clone_at_the_closing_commit_restores_the_version(retrained: tuple[Space, Finished], tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "space")
+def test_a_clone_at_the_closing_commit_restores_the_version(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "space")
     assert space.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "remote")).code == 0
     assert space.run("git", "commit", "-qam", "Params and a remote").code == 0
     finished = space.run("fclip", "retrain", "--commit")
@@ -20,7 +20,7 @@ def test_a_clone_at_the_closing_commit_restores_the_version(retrained: tuple[Spa
 
     clone = tmp_path / "clone"
     assert space.run("git", "clone", "--quiet", str(space.root), str(clone)).code == 0
-    other = Space(clone, {**space.environment, "PYTHONPATH": str(clone)})
+    other = space.at(clone)
     assert other.run("git", "checkout", "--quiet", commit).code == 0
     pulled = other.run("dvc", "pull")
     assert pulled.code == 0, pulled.output
@@ -32,8 +32,8 @@ def test_a_clone_at_the_closing_commit_restores_the_version(retrained: tuple[Spa
     assert digest == json.loads((clone / "pins" / "champion.json").read_text())["model_sha256"]
 
 
-def test_a_run_that_commits_refuses_other_changes(retrained: tuple[Space, Finished], tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "space")
+def test_a_run_that_commits_refuses_other_changes(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "space")
     space.set_params(lambda params: params["base"].update(seed=5))
     finished = space.run("fclip", "retrain", "--commit")
     assert finished.code == 1

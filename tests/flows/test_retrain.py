@@ -16,8 +16,6 @@ from flows.params import load_params
 from tasks.paths import Workspace
 from tests.conftest import Finished, Space, make_space, tiny_params, trainers
 
-RetrainedSpace = tuple[Space, Finished]
-
 
 def digests(space: Space) -> dict[str, list[str]]:
     """stage -> digests of its outs, by dvc.lock."""
@@ -26,14 +24,15 @@ def digests(space: Space) -> dict[str, list[str]]:
 
 
 def in_use(space: Space) -> tuple[object, ...]:
-    """All that consumers read: the pin, the published pointer, the registry's versions."""
-    versions = space.run("fclip", "models").output
-    pin = (space.root / "pins" / "champion.json").read_text()
-    return pin, (space.root / "published" / "current.json").read_text(), versions
+    """All that consumers read: the pin, the published pointer, the embeddings, the champion of the registry."""
+    champion = [line.split() for line in space.run("fclip", "models").output.splitlines() if "champion" in line]
+    files = ("pins/champion.json", "published/current.json", "data/embeddings/manifest.json")
+    return champion, *((space.root / file).read_text() for file in files)
 
 
-def test_the_first_run_says_what_it_did_and_leaves_it_in_use(retrained: RetrainedSpace) -> None:
-    space, finished = retrained
+def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Space, Finished]) -> None:
+    space, finished = first_run
+    assert "Starting temporary server" in finished.output
     for word in ("resolve", "ingest@studio", "evaluate@street", "register", "promote", "publish", "report", "MLflow"):
         assert word in finished.output
     assert "Traceback" not in finished.output
@@ -50,8 +49,8 @@ def test_the_first_run_says_what_it_did_and_leaves_it_in_use(retrained: Retraine
     assert {"select", "report"} <= set(pd.read_parquet(space.root / "reports/evaluation/street.parquet")["role"])
 
 
-def test_a_second_run_recomputes_nothing_and_says_so(retrained: RetrainedSpace, tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "again")
+def test_a_second_run_recomputes_nothing_and_says_so(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "again")
     before = digests(space), in_use(space)
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
@@ -63,20 +62,20 @@ def test_a_second_run_recomputes_nothing_and_says_so(retrained: RetrainedSpace, 
     assert "Running stage" not in reproduced.output
 
 
-def test_dvc_alone_gives_the_same_outputs(retrained: RetrainedSpace, tiny_start: Path, tmp_path: Path) -> None:
+def test_dvc_alone_gives_the_same_outputs(retrained: Space, tiny_start: Path, tmp_path: Path) -> None:
     """From nothing, with a cache of its own: the same bytes up to `select`, and nothing in the registry."""
     space = make_space(tmp_path / "laptop", tiny_params(tiny_start), tmp_path / "home")
     assert space.run("fclip", "pin").code == 0
     finished = space.run("dvc", "repro", "select", timeout=600)
     assert finished.code == 0, finished.output
-    flow, laptop = digests(retrained[0]), digests(space)
+    flow, laptop = digests(retrained), digests(space)
     assert laptop == {name: flow[name] for name in laptop}
     assert space.json("pins/champion.json") == {}
     assert "no version yet" in space.run("fclip", "models").output
 
 
-def test_status_search_models_and_cache(retrained: RetrainedSpace) -> None:
-    space = retrained[0]
+def test_status_search_models_and_cache(retrained: Space) -> None:
+    space = retrained
     status = space.run("fclip", "status")
     assert status.code == 0
     assert "every stage is as its params" in status.output
@@ -88,27 +87,35 @@ def test_status_search_models_and_cache(retrained: RetrainedSpace) -> None:
     assert "features" in space.run("fclip", "cache", "show").output
 
 
-def test_search_by_another_model_is_refused(retrained: RetrainedSpace, tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "other")
+def test_search_by_another_model_is_refused(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "other")
     refused = space.run("fclip", "search", "shoes", "--model", "99")
     assert refused.code == 1
     assert "no version or alias `99`" in refused.output
 
 
-def test_a_ruinous_learning_rate_leaves_all_in_use_as_it_was(retrained: RetrainedSpace, tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "ruin")
+@pytest.mark.parametrize(
+    ("learning_rate", "code", "said"),
+    [(1.0e18, 1, "learning_rate"), (1.0e3, 0, "stays challenger to version 1: significantly worse")],
+    ids=["the loss leaves the finite numbers", "the model is ruined"],
+)
+def test_a_ruinous_learning_rate_leaves_all_in_use_as_it_was(
+    retrained: Space, tmp_path: Path, learning_rate: float, code: int, said: str
+) -> None:
+    space = retrained.copy(tmp_path / "ruin")
     before = in_use(space)
-    space.set_params(lambda params: params["finetune"].update(learning_rate=1.0e6, clip_grad_norm=1.0e9))
+    space.set_params(lambda params: params["finetune"].update(learning_rate=learning_rate, clip_grad_norm=1.0e9))
     finished = space.run("fclip", "retrain", timeout=600)
+    assert finished.code == code, finished.output
+    assert said in finished.output
     assert "Traceback" not in finished.output
-    assert finished.code == 1 or "nothing" in finished.output
     assert in_use(space) == before
 
 
-def test_another_run_is_refused_while_one_holds_the_workspace(retrained: RetrainedSpace, tmp_path: Path) -> None:
+def test_another_run_is_refused_while_one_holds_the_workspace(retrained: Space, tmp_path: Path) -> None:
     import fcntl
 
-    space = retrained[0].copy(tmp_path / "held")
+    space = retrained.copy(tmp_path / "held")
     with (space.root / ".fclip" / "run.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         finished = space.run("fclip", "pin")
@@ -116,10 +123,8 @@ def test_another_run_is_refused_while_one_holds_the_workspace(retrained: Retrain
     assert "another run holds" in finished.output
 
 
-def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(
-    retrained: RetrainedSpace, tmp_path: Path
-) -> None:
-    space = retrained[0].copy(tmp_path / "stopped")
+def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "stopped")
     space.set_params(lambda params: params["finetune"].update(epochs=400, learning_rate=1.0e-4))
     process = subprocess.Popen(
         space.command("fclip", "retrain"),
@@ -143,8 +148,8 @@ def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(
     assert space.json(".fclip/status/finetune.json")["ended"] == "preempted"
 
 
-def test_promote_and_rollback_move_all_that_consumers_read(retrained: RetrainedSpace, tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "moved")
+def test_promote_and_rollback_move_all_that_consumers_read(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "moved")
     first = space.json("pins/champion.json")
     nothing_before = space.run("fclip", "rollback")
     assert nothing_before.code == 1
@@ -174,8 +179,8 @@ def test_promote_and_rollback_move_all_that_consumers_read(retrained: RetrainedS
 
 
 @pytest.mark.slow
-def test_a_dry_run_estimates_and_touches_nothing(retrained: RetrainedSpace) -> None:
-    space = retrained[0]
+def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
+    space = retrained
     before = digests(space), in_use(space), space.run("git", "status", "--porcelain").output
     finished = space.run("fclip", "retrain", "--dry-run", timeout=600)
     assert finished.code == 0, finished.output
@@ -205,8 +210,8 @@ def test_a_fault_in_params_is_named_by_its_key(tmp_path: Path, change: Any, said
     assert said in str(error.value)
 
 
-def test_a_fault_is_one_message_without_a_traceback(retrained: RetrainedSpace, tmp_path: Path) -> None:
-    space = retrained[0].copy(tmp_path / "faulty")
+def test_a_fault_is_one_message_without_a_traceback(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "faulty")
     before = in_use(space)
     space.set_params(lambda params: params["finetune"]["start"].update(path="no/such/model"))
     for command in ("retrain", "pin"):
@@ -217,16 +222,16 @@ def test_a_fault_is_one_message_without_a_traceback(retrained: RetrainedSpace, t
     assert in_use(space) == before
 
 
-def test_wrong_usage_exits_with_2(retrained: RetrainedSpace) -> None:
-    space = retrained[0]
+def test_wrong_usage_exits_with_2(retrained: Space) -> None:
+    space = retrained
     unknown = space.run("fclip", "stage", "polish")
     assert unknown.code == 2
     assert "finetune" in unknown.output
     assert space.run("fclip", "search").code == 2
 
 
-def test_outside_a_workspace_the_command_says_so(tmp_path: Path, retrained: RetrainedSpace) -> None:
-    space = retrained[0]
+def test_outside_a_workspace_the_command_says_so(tmp_path: Path, retrained: Space) -> None:
+    space = retrained
     elsewhere = Space(tmp_path, space.environment)
     finished = elsewhere.run("fclip", "status")
     assert finished.code == 1

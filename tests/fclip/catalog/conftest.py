@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig
 from fclip.catalog.sources.registry import describe
+from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop
 
 
 @pytest.fixture

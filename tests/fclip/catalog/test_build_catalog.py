@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop, jpeg
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import DatasetConfig, SampleSource
@@ -14,6 +13,7 @@ from fclip.catalog.tables import PRODUCTS, read_products
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree
 from fclip.images.packs import ImagePacks
+from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop, jpeg
 
 Build = Callable[..., Built]
 ROLES = {"train": "train", "val": "select", "test": "report"}

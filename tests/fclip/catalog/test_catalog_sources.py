@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from fclip.catalog.sources.fmnist import CLASSES
 from fclip.catalog.sources.registry import describe, reader
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
+from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 
 Build = Callable[..., Built]
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.fclip.training.training_jobs import make_job, write_shop
 
 from fclip.training.job import run_job
+from tests.fclip.training.training_jobs import make_job, write_shop
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fclip.training.training_jobs import make_job
 
 from fclip.files import sha256_tree
 from fclip.training.job import run_job
 from fclip.training.loop import Interrupted
 from fclip.training.stop import SIGNALS, stop_on_signals
 from tests.conftest import REPOSITORY
+from tests.fclip.training.training_jobs import make_job
 
 
 @pytest.mark.parametrize("after", [1, 3, 7, 20])

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.fclip.training.training_jobs import PACKS, make_config, make_job, product_rows, write_products, write_shop
 
 from fclip.errors import UserError
 from fclip.files import sha256_tree
@@ -17,6 +16,7 @@ from fclip.models import store
 from fclip.training import parts
 from fclip.training.job import read_job, run_job
 from tests.conftest import REPOSITORY
+from tests.fclip.training.training_jobs import PACKS, make_config, make_job, product_rows, write_products, write_shop
 
 NAMES = ["start", "step-000007", "step-000014", "step-000020"]
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from tests.fclip.training.training_jobs import make_config
 
 from fclip.errors import UserError
 from fclip.models.config import OpenClipStart, TowersStart
@@ -11,6 +10,7 @@ from fclip.training.config import AugmentConfig, from_json, to_json
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tests.conftest import REPOSITORY
+from tests.fclip.training.training_jobs import make_config
 
 
 @pytest.mark.parametrize(

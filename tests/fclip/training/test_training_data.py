@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fclip.training.training_jobs import caption, product_rows, write_products
 
 from fclip.errors import UserError
 from fclip.training.data import read_items, repeated_fraction, training_pass, validation_pass
+from tests.fclip.training.training_jobs import caption, product_rows, write_products
 
 WEIGHTS = {"title": 3.0, "short": 1.0, "attributes": 0.0}
 
