@@ -25,7 +25,7 @@ repro: install           ## the DVC stages alone: pins first, no registry
 	@cd $(WORKSPACE) && $(BIN)/python -m flows.cli pin && PATH=$(BIN):$$PATH $(BIN)/dvc repro
 
 test: lint types         ## lint, format, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: install       ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -206,7 +206,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = {**os.environ, "PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     log = folder / "server.log"
-    with running(["prefect", "server", "start", "--port", str(port)], folder, environment, log) as server:
+    with running(
+        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)], folder, environment, log
+    ) as server:
         url = f"http://127.0.0.1:{port}/api"
         eventually(lambda: server.poll() is not None or _answers(f"{url}/health"), seconds=240)
         assert server.poll() is None, log.read_text()

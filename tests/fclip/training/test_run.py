@@ -12,6 +12,7 @@ import torch
 
 from fclip.errors import UserError
 from fclip.files import sha256_tree
+from fclip.images.packs import write_packs
 from fclip.models import store
 from fclip.training import parts
 from fclip.training.job import read_job, run_job
@@ -104,8 +105,7 @@ def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: 
 
 
 def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> None:
-    rows, images = product_rows({"train": 8, "val": 8})
-    from fclip.images.packs import write_packs
+    rows, images = product_rows({"train": 4, "val": 4})  # a colour each
 
     write_packs(tmp_path / PACKS, images)
     write_products(tmp_path, rows)
@@ -114,6 +114,7 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> 
             tmp_path / "job",
             tmp_path,
             tiny_start,
+            batch_size=4,
             epochs=120,
             captions={"title": 1.0},
             augment=replace(make_config().augment, min_crop_area=1.0, flip=False),
@@ -122,7 +123,7 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> 
         )
     )
     losses = [float(row["train_loss"]) for row in table(out / "history.csv")]
-    assert losses[0] > 1.5
+    assert losses[0] > 1.0
     assert losses[-1] < 0.05
 
 
