@@ -15,8 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: more of them wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+hypothesis.settings.register_profile("fclip", deadline=None)  # other tests run beside, so a second says nothing
+hypothesis.settings.load_profile("fclip")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = ("fclip", "tasks", "flows", "params", "dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore")

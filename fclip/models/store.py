@@ -15,6 +15,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from fclip.errors import UserError
@@ -106,7 +107,7 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
             model = open_clip.create_model(
                 f"local-dir:{folder}", text_cfg=model_cfg["text_cfg"], device=torch.device(device), weights_only=True
             )
-    except (RuntimeError, ValueError, OSError, TypeError, KeyError) as error:
+    except (RuntimeError, ValueError, OSError, TypeError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder} could not be loaded as an open_clip model: {_first_line(error)}") from error
     model.eval()
     return Clip(

@@ -1,0 +1,17 @@
+"""The default start, composed once."""
+
+from pathlib import Path
+
+import pytest
+
+from fclip.models import towers
+from fclip.models.config import TowersStart
+
+TOWERS = TowersStart(kind="towers", image_size=96, context_length=64)
+
+
+@pytest.fixture(scope="session")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("towers")
+    towers.compose(TOWERS, folder)
+    return folder

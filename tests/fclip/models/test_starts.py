@@ -1,0 +1,101 @@
+"""Starts: fetched into a cache by their digest, pinned, and fetched again only where the cache lost them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import open_clip
+import pytest
+import torch
+
+from fclip.errors import UserError
+from fclip.models import store
+from fclip.models.config import LocalStart, OpenClipStart, StartConfig
+from fclip.models.starts import describe_start, fetch_start
+from tests.tiny_shop import tiny_clip
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStart:
+    tiny_clip(tmp_path / "mine")
+    return LocalStart(kind="local", path="mine")
+
+
+def test_a_folder_is_pinned_and_kept_by_its_digest(tmp_path: Path, local: LocalStart) -> None:
+    pin = describe_start(local, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert pin["from"] == {"path": "mine"}
+    kept = fetch_start(pin, local, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert kept == tmp_path / "cache" / pin["model_sha256"]
+    pixels, tokens = torch.rand(2, 3, 32, 32), open_clip.tokenize(["a red coat"], context_length=16)
+    one, other = store.load(tmp_path / "mine").model, store.load(kept).model
+    with torch.inference_mode():
+        assert torch.equal(one.encode_image(pixels), other.encode_image(pixels))
+        assert torch.equal(one.encode_text(tokens), other.encode_text(tokens))
+    assert [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_lost_or_damaged_cache_is_made_again(tmp_path: Path, local: LocalStart) -> None:
+    cache = tmp_path / "cache"
+    pin = describe_start(local, root=tmp_path, cache_dir=cache)
+    (cache / pin["model_sha256"] / store.WEIGHTS).write_bytes(b"half")
+    kept = fetch_start(pin, local, root=tmp_path, cache_dir=cache)
+    assert store.model_sha256(kept) == pin["model_sha256"]
+    shutil.rmtree(cache)
+    assert fetch_start(pin, local, root=tmp_path, cache_dir=cache) == kept
+
+
+def test_a_start_that_changed_or_was_never_pinned_is_refused(tmp_path: Path, local: LocalStart) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(UserError, match="not pinned yet"):
+        fetch_start({}, local, root=tmp_path, cache_dir=cache)
+    pin = describe_start(local, root=tmp_path, cache_dir=cache)
+    shutil.rmtree(cache)
+    shutil.rmtree(tmp_path / "mine")
+    tiny_clip(tmp_path / "mine", seed=1)
+    with pytest.raises(UserError, match="changed since it was pinned"):
+        fetch_start(pin, local, root=tmp_path, cache_dir=cache)
+    with pytest.raises(UserError, match=r"is not what pins/start\.json holds"):
+        fetch_start(pin, LocalStart(kind="local", path="other"), root=tmp_path, cache_dir=cache)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (LocalStart(kind="local", path="nowhere"), "nowhere is not a folder"),
+        (OpenClipStart(kind="open_clip", model="ViT-B-999", pretrained="openai"), "open_clip knows no model"),
+        (OpenClipStart(kind="open_clip", model="ViT-B-32", pretrained="mine"), "it has openai"),
+        (OpenClipStart(kind="open_clip", model="hf-hub:nobody/nothing"), "is this machine online"),
+    ],
+)
+def test_an_unknown_start_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: StartConfig, said: str
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=said):
+        describe_start(start, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / store.WEIGHTS).unlink(), "holds no weights"),
+        (lambda folder: (folder / store.CONFIG).unlink(), f"has no {store.CONFIG}"),
+        (lambda folder: (folder / store.CONFIG).write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / store.CONFIG).write_text("{}"), "describes no model"),
+        (lambda folder: (folder / store.WEIGHTS).write_bytes(b"half"), "could not be loaded"),
+        (
+            lambda folder: (folder / store.CONFIG).write_text(
+                (folder / store.CONFIG).read_text().replace('"embed_dim": 16', '"embed_dim": 17')
+            ),
+            "could not be loaded",
+        ),
+    ],
+)
+def test_a_broken_folder_is_one_clear_error(tmp_path: Path, damage, said: str) -> None:
+    folder = tiny_clip(tmp_path / "mine")
+    assert json.loads((folder / store.CONFIG).read_text())["model_cfg"]["embed_dim"] == 16
+    damage(folder)
+    with pytest.raises(UserError, match=said):
+        store.load(folder)
