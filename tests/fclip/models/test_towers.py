@@ -28,6 +28,7 @@ def test_composing_again_gives_the_same_bytes(composed: Path, tmp_path: Path) ->
 def test_open_clip_reads_the_folder_from_inside(composed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(composed)
     model, preprocess = open_clip.create_model_from_pretrained("local-dir:.")
+    model.eval()  # open_clip's own way: it leaves a model in training mode
     ours = store.load(composed)
     pixels = torch.rand(2, 3, 96, 96)
     with torch.inference_mode():
