@@ -43,6 +43,13 @@ def dataset(name: str) -> Path:
     return folder
 
 
+def real_dataset(name: str) -> dict[str, Any]:
+    """The dataset's part of `ingest` in params/kagl.yaml, its source where the real data lies; or skip."""
+    folder = dataset(name)
+    values = dict(yaml.safe_load((REPOSITORY / "params" / "kagl.yaml").read_text())["ingest"]["datasets"][name])
+    return {**values, "source": {**values["source"], "path": str(folder)}}
+
+
 def make_tiny_start(folder: Path) -> Path:
     """Save a randomly initialised CLIP of two thin layers in open_clip's local-directory form."""
     import torch

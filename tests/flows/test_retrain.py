@@ -26,9 +26,14 @@ def digests(space: Space) -> dict[str, list[str]]:
 
 def in_use(space: Space) -> tuple[object, ...]:
     """All that consumers read: the pin, the published pointer, the embeddings, the champion of the registry."""
-    champion = [line.split()[0] for line in space.run("fclip", "models").output.splitlines() if "champion" in line]
+    champion = [line.split()[0] for line in registered(space).splitlines() if "champion" in line]
     files = ("pins/champion.json", "published/current.json", "data/embeddings/manifest.json")
     return champion, *((space.root / file).read_text() for file in files)
+
+
+def registered(space: Space) -> str:
+    """The registry's versions with their aliases, as `fclip models` prints them."""
+    return space.run("fclip", "models").output
 
 
 def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Space, Finished]) -> None:
@@ -52,12 +57,12 @@ def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Sp
 
 def test_a_second_run_recomputes_nothing_and_says_so(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "again")
-    before = digests(space), in_use(space)
+    before = digests(space), in_use(space), registered(space)
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
     assert "no stage was recomputed" in finished.output
     assert "Running stage" not in finished.output
-    assert (digests(space), in_use(space)) == before
+    assert (digests(space), in_use(space), registered(space)) == before
     reproduced = space.run("dvc", "repro")
     assert reproduced.code == 0
     assert "Running stage" not in reproduced.output
@@ -104,13 +109,15 @@ def test_a_ruinous_learning_rate_leaves_all_in_use_as_it_was(
     retrained: Space, tmp_path: Path, learning_rate: float, code: int, said: str
 ) -> None:
     space = retrained.copy(tmp_path / "ruin")
-    before = in_use(space)
+    before, versions = in_use(space), registered(space)
     space.set_params(lambda params: params["finetune"].update(learning_rate=learning_rate, clip_grad_norm=1.0e9))
     finished = space.run("fclip", "retrain", timeout=600)
     assert finished.code == code, finished.output
     assert said in finished.output
     assert "Traceback" not in finished.output
     assert in_use(space) == before
+    # A model that could be scored is on record as a challenger; one that could not is not.
+    assert (registered(space) == versions) == (code == 1)
 
 
 def test_another_run_is_refused_while_one_holds_the_workspace(retrained: Space, tmp_path: Path) -> None:
@@ -182,11 +189,12 @@ def test_promote_and_rollback_move_all_that_consumers_read(retrained: Space, tmp
 @pytest.mark.slow
 def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
     space = retrained
-    before = digests(space), in_use(space), space.run("git", "status", "--porcelain").output
+    before = digests(space), in_use(space), registered(space), space.run("git", "status", "--porcelain").output
     finished = space.run("fclip", "retrain", "--dry-run", timeout=600)
     assert finished.code == 0, finished.output
     assert "whole: minutes" in finished.output
-    assert (digests(space), in_use(space), space.run("git", "status", "--porcelain").output) == before
+    after = digests(space), in_use(space), registered(space), space.run("git", "status", "--porcelain").output
+    assert after == before
 
 
 @pytest.mark.parametrize(
@@ -213,14 +221,14 @@ def test_a_fault_in_params_is_named_by_its_key(tmp_path: Path, change: Any, said
 
 def test_a_fault_is_one_message_without_a_traceback(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "faulty")
-    before = in_use(space)
+    before = in_use(space), registered(space)
     space.set_params(lambda params: params["finetune"]["start"].update(path="no/such/model"))
     for command in ("retrain", "pin"):
         finished = space.run("fclip", command)
         assert finished.code == 1
         assert "no/such/model" in finished.output
         assert "Traceback" not in finished.output
-    assert in_use(space) == before
+    assert (in_use(space), registered(space)) == before
 
 
 def test_wrong_usage_exits_with_2(retrained: Space) -> None:

@@ -16,7 +16,7 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
 from fclip.models import store, towers
 from tasks.params import parse
-from tests.conftest import REPOSITORY, dataset
+from tests.conftest import REPOSITORY, real_dataset
 from tests.fclip.models.conftest import TOWERS
 
 
@@ -74,13 +74,10 @@ def test_it_knows_something_of_real_catalogs(
     composed: Path, tmp_path: Path, name: str, limit: int, metric: str, at_least: float, at_most: float
 ) -> None:
     """Zero-shot on a sample; on the whole .36, .25 and .14 were measured. Chance is .06, .10 and .02."""
-    folder = dataset(name)
     params = yaml.safe_load((REPOSITORY / "params" / "kagl.yaml").read_text())
-    values = params["ingest"]["datasets"][name]
-    values["source"]["path"] = str(folder)
     roles = {"test": "report"}
     split = {} if name == "fmnist" else {"test": 1.0}
-    config = parse(name, {**values, "split": split, "roles": roles}, DatasetConfig)
+    config = parse(name, {**real_dataset(name), "split": split, "roles": roles}, DatasetConfig)
     catalog, images = tmp_path / "catalog", tmp_path / "images"
     build_catalog(
         config,
