@@ -142,6 +142,8 @@ def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(retraine
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # As in a terminal: these tests may be a background job, whose processes inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:
