@@ -13,6 +13,7 @@ from fclip.catalog.config import DatasetConfig, ImageConfig
 from fclip.catalog.images import load_image
 from fclip.catalog.pin import verify_pin
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
+from fclip.catalog.sources.published import at_pin
 from fclip.catalog.sources.registry import reader
 from fclip.catalog.splits import group_id, split_of
 from fclip.catalog.summary import IngestSummary, require_products, summarise
@@ -59,8 +60,9 @@ def build_catalog(
         UserError: the source is not there, lacks a column, is not as pinned, has no rows, or a split with a role
             is empty.
     """
-    verify_pin(dataset, config.source, pin, root=root)
-    rows = reader(config.source).read(config.source, root, limit)
+    source = at_pin(config.source, pin)
+    verify_pin(dataset, source, pin, root=root)
+    rows = reader(source).read(source, root, limit)
     num_rows = pin.get("num_rows")
     total = num_rows if isinstance(num_rows, int) else None
     if total is not None and limit is not None:
