@@ -4,7 +4,6 @@ A new file there is a new dataset: nothing else has to know of it.
 """
 
 import math
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
 
@@ -131,11 +130,6 @@ def parse_description(text: str, *, where: object) -> Description:
     if not isinstance(value, dict):
         raise UserError(f"{where} must be a mapping, not {type(value).__name__}")
     return parse_config(value, Description, where=where)
-
-
-def dump_description(description: Description) -> str:
-    """The YAML that `parse_description` reads back to the same."""
-    return yaml.safe_dump(asdict(description), sort_keys=False, allow_unicode=True, width=110)
 
 
 def _more_places(source: HubSource | TableSource) -> dict[str, list[str]]:
