@@ -23,6 +23,7 @@ from rich.table import Table
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.mirror.outside import Outside
 from flows.params import load_params
 from flows.pipeline import read_pipeline
 from flows.stage import stage_environment
@@ -57,9 +58,9 @@ class Measured:
 def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
     """Run every stage on 200 rows a dataset and print the estimate for the whole."""
     params = load_params(workspace)
+    outside = Outside(workspace.root, workspace.mirror, params.ingest.download, refresh=False, limit=ROWS)
     num_rows: dict[str, int] = {
-        name: int(str(describe(source.source, workspace.root)["num_rows"]))
-        for name, source in params.ingest.datasets.items()
+        name: int(str(describe(source.source, outside)["num_rows"])) for name, source in params.ingest.datasets.items()
     }
     trained = [name for name, dataset in params.ingest.datasets.items() if "train" in dataset.roles.values()]
     with _copy(workspace) as copy:
@@ -92,9 +93,10 @@ def _copy(workspace: Workspace) -> Iterator[Workspace]:
         (root / "params.yaml").write_text(yaml.safe_dump(_few_rows(values, workspace.root), sort_keys=False))
         for pin in (root / "pins").rglob("*.json"):
             pin.write_text("{}\n")
-        if workspace.model_cache.is_dir():
-            (root / "cache").mkdir()
-            (root / "cache" / "models").symlink_to(workspace.model_cache)
+        (root / "cache").mkdir()
+        for cache in (workspace.model_cache, workspace.mirror):
+            if cache.is_dir():
+                (root / "cache" / cache.name).symlink_to(cache)
         _command(Workspace(root), [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"])
         yield Workspace(root)
 

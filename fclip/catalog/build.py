@@ -20,6 +20,7 @@ from fclip.catalog.tables import Product, write_products, write_quarantine
 from fclip.catalog.validate import row_refusal
 from fclip.files import atomic_dir, write_json
 from fclip.images.packs import PackWriter, StoredImage
+from fclip.mirror.outside import Outside
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def build_catalog(
     image_config: ImageConfig,
     *,
     dataset: str,
-    root: Path,
+    outside: Outside,
     pin: Mapping[str, object],
     catalog_dir: Path,
     images_dir: Path,
@@ -51,7 +52,7 @@ def build_catalog(
     whole. The same source and configuration give the same bytes. Both folders appear whole, or stay as they were.
 
     Args:
-        root: the folder that the source's paths are relative to.
+        outside: where the source lies.
         pin: what the source was when it was last looked at (`fclip.catalog.pin`).
         limit: rows at most, spread over the source; None for all.
 
@@ -59,8 +60,8 @@ def build_catalog(
         UserError: the source is not there, lacks a column, is not as pinned, has no rows, or a split with a role
             is empty.
     """
-    verify_pin(dataset, config.source, pin, root=root)
-    rows = reader(config.source).read(config.source, root, limit)
+    verify_pin(dataset, config.source, pin, outside=outside)
+    rows = reader(config.source).read(config.source, outside, limit)
     num_rows = pin.get("num_rows")
     total = num_rows if isinstance(num_rows, int) else None
     if total is not None and limit is not None:

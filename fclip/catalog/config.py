@@ -2,9 +2,12 @@
 
 import math
 import re
+from dataclasses import field
 from typing import Annotated, Literal, TypeAlias
 
 from fclip.config import ByKind, config
+from fclip.mirror.addresses import address_fault, is_remote
+from fclip.mirror.config import DownloadConfig
 
 SPLITS = ("train", "val", "test")
 ROLES = ("train", "select", "report", "audit")
@@ -26,16 +29,17 @@ class SampleSource:
 
 @config
 class TableSource:
-    """A table of one's own (CSV, TSV, JSON Lines or Parquet) beside a folder of images.
+    """A table of one's own (CSV, TSV, JSON Lines or Parquet), and its images: in a folder, or at URLs.
 
     `texts` and `attributes` map names of ours to columns of the table. A cell of the `image` column names a file in
     `image_folder`, without `image_suffix` if that is given, or several, primary first: as a list, or separated by
-    `image_separator`.
+    `image_separator`. With `image_folder` null, cells are http and https URLs. `path` and `image_folder` may be
+    remote: `s3://…`, `gs://…`, `https://…` (where a cell is then the rest of the URL).
     """
 
     kind: Literal["table"]
     path: str
-    image_folder: str
+    image_folder: str | None
     product_id: str
     image: str
     texts: dict[str, str]
@@ -48,6 +52,9 @@ class TableSource:
         _check_names(self.texts, self.attributes)
         if self.image_separator == "":
             raise ValueError("image_separator must be null or at least one character")
+        for name, address in (("path", self.path), ("image_folder", self.image_folder)):
+            if address is not None and is_remote(address) and (fault := address_fault(address)):
+                raise ValueError(f"{name} must be a path or a remote address: {fault}")
 
 
 @config
@@ -163,6 +170,7 @@ class IngestConfig:
     limit: int | None
     image: ImageConfig
     datasets: dict[str, DatasetConfig]
+    download: DownloadConfig = field(default_factory=DownloadConfig)
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

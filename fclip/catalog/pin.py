@@ -1,18 +1,18 @@
 """Whether a source still is what its pin says that it was."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from fclip.catalog.config import AnySource
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 
 
-def verify_pin(dataset: str, source: AnySource, pin: Mapping[str, object], *, root: Path) -> None:
+def verify_pin(dataset: str, source: AnySource, pin: Mapping[str, object], *, outside: Outside) -> None:
     """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
     if not pin:
         raise UserError(f"the source of `{dataset}` is not pinned yet: run `fclip pin`")
-    now = {"dataset": dataset, **describe(source, root)}
+    now = {"dataset": dataset, **describe(source, outside)}
     if changed := sorted(key for key in pin.keys() | now.keys() if pin.get(key) != now.get(key)):
         what = ", ".join(_change(key, pin.get(key), now.get(key)) for key in changed)
         raise UserError(f"the source of `{dataset}` changed since it was pinned ({what}): run `fclip pin`")

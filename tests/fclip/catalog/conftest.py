@@ -8,7 +8,9 @@ import pytest
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig
 from fclip.catalog.sources.registry import describe
-from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop
+from fclip.mirror.config import DownloadConfig
+from fclip.mirror.outside import Outside
+from tests.fclip.catalog.catalog_shop import IMAGE, LOCAL, Built, Shop
 
 
 @pytest.fixture
@@ -34,15 +36,17 @@ def build(tmp_path: Path) -> Callable[..., Built]:
         roles: dict[str, str] | None = None,
         limit: int | None = None,
         root: Path = tmp_path,
+        download: DownloadConfig = LOCAL,
     ) -> Built:
         default = {} if source.kind == "fmnist" else {"train": 0.6, "val": 0.2, "test": 0.2}
+        outside = Outside(root, tmp_path / "mirror", download, refresh=False, limit=limit)
         config = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {})
         summary = build_catalog(
             config,
             IMAGE,
             dataset="shop",
-            root=root,
-            pin={"dataset": "shop", **describe(source, root)},
+            outside=outside,
+            pin={"dataset": "shop", **describe(source, outside)},
             catalog_dir=tmp_path / "out" / "catalog",
             images_dir=tmp_path / "out" / "images",
             limit=limit,
