@@ -174,6 +174,6 @@ def _report(what: str, looks: Iterator[Look], *, total: int) -> None:
     counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     logger.info("mirror: %s: %s; %.1f MB read", what, counted, num_bytes / 1e6)
     if kept:
-        logger.warning("mirror: %d could not be asked for: the older copies are kept", outcomes["kept"])
+        logger.warning("mirror: %d could not be asked for now: what they gave before is kept", outcomes["kept"])
         for look in kept:
             logger.warning("  %s: %s", look.address, look.detail)

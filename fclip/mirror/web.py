@@ -91,14 +91,20 @@ def _in_thread(main: Callable[[Callable[[Look], None]], Coroutine[None, None, No
 
     thread = threading.Thread(target=run, name="mirror", daemon=True)
     thread.start()
+    ended = False
     try:
-        while (report := reported.get()) is not None:
+        while not ended:
+            report = reported.get()
+            if isinstance(report, Look):
+                yield report
+                continue
+            ended = True
             if isinstance(report, BaseExceptionGroup):
                 raise report.exceptions[0]
-            if isinstance(report, BaseException):
+            if report is not None:
                 raise report
-            yield report
     finally:
-        with contextlib.suppress(RuntimeError):  # it has ended, and its loop is closed
-            loop.call_soon_threadsafe(cancel)
+        if not ended:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile, and its loop is closed
+                loop.call_soon_threadsafe(cancel)
         thread.join()

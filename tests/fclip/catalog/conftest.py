@@ -11,6 +11,7 @@ from fclip.catalog.sources.registry import describe
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.outside import Outside
 from tests.fclip.catalog.catalog_shop import IMAGE, LOCAL, Built, Shop
+from tests.fclip.mirror.conftest import web  # noqa: F401
 
 
 @pytest.fixture
