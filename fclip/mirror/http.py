@@ -22,6 +22,7 @@ CHUNK_BYTES = 2**16
 REDIRECTS = (301, 302, 303, 307, 308)
 MISSING = (404, 410)
 TRANSIENT = (408, 421, 425, 429)  # and all from 500
+BUSY = (429, 503)
 OCTETS = ("application/octet-stream", "binary/octet-stream", "")
 _PLAIN = re.compile(r"[!-~]+")
 
@@ -137,7 +138,8 @@ class HttpClient:
         if response.status in MISSING:
             return Entry("missing", detail=said)
         if response.status in TRANSIENT or response.status >= 500:
-            raise Transient(said, retry_after(response.headers.get("Retry-After")))
+            wait_s = retry_after(response.headers.get("Retry-After"))
+            raise Transient(said, wait_s, of_host=response.status in BUSY)
         if response.status != 200:
             return Entry("refused", detail=said)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()

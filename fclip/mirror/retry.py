@@ -10,11 +10,16 @@ MAX_RETRY_AFTER_S = 120.0
 
 
 class Transient(Exception):
-    """What may go well next time; `wait_s` is how long the server asked to wait, if it did."""
+    """What may go well next time.
 
-    def __init__(self, detail: str, wait_s: float | None = None) -> None:
+    wait_s: how long the server asked to wait, if it did.
+    of_host: whether it says something of the whole host, and not of one address.
+    """
+
+    def __init__(self, detail: str, wait_s: float | None = None, *, of_host: bool = True) -> None:
         super().__init__(detail)
         self.wait_s = wait_s
+        self.of_host = of_host
 
 
 def backoff(attempt: int) -> float:

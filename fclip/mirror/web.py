@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import queue
+import random
 import threading
 import time
 from collections import defaultdict, deque
@@ -33,8 +34,16 @@ def ask_web(addresses: Iterable[str], store: Store, config: DownloadConfig, want
     iterator ends it.
     """
     hosts: defaultdict[str, _Host] = defaultdict(_Host)
+    failed = []
     for address in addresses:
-        hosts[urlsplit(address).netloc.rpartition("@")[2]].waiting.append(address)
+        before = store.get(address)
+        if before is not None and before.status == "failed":
+            failed.append(address)
+        else:
+            hosts[_host(address)].waiting.append(address)
+    random.shuffle(failed)  # last, and never the same ones first: a host may be given up because of them
+    for address in failed:
+        hosts[_host(address)].waiting.append(address)
 
     async def main(report: Callable[[Look], None]) -> None:
         async with HttpClient.opened(config, store) as client, asyncio.TaskGroup() as workers:
@@ -56,7 +65,7 @@ def ask_web(addresses: Iterable[str], store: Store, config: DownloadConfig, want
             try:
                 entry = await client.ask(address, before, wanted)
             except Transient as error:
-                detail = str(error)
+                detail, of_host = str(error), error.of_host
                 if error.wait_s is not None:
                     host.closed_until = max(host.closed_until, time.monotonic() + error.wait_s)
                 elif attempt < config.retries:
@@ -64,10 +73,14 @@ def ask_web(addresses: Iterable[str], store: Store, config: DownloadConfig, want
             else:
                 host.failed_in_a_row = 0
                 return entry
-        host.failed_in_a_row += 1
+        host.failed_in_a_row += of_host
         return Entry("failed", detail=detail)
 
     yield from _in_thread(main)
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).netloc.rpartition("@")[2].lower()
 
 
 def _in_thread(main: Callable[[Callable[[Look], None]], Coroutine[None, None, None]]) -> Iterator[Look]:

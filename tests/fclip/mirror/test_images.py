@@ -195,6 +195,23 @@ def test_a_host_that_is_down_is_given_up(web: Web, look: Look) -> None:
     assert GIVE_UP_AFTER <= len(web.asked) <= GIVE_UP_AFTER + 2
 
 
+def test_a_host_given_up_because_of_some_is_asked_for_the_others_next_time(web: Web, look: Look) -> None:
+    bad = [web.url(f"/bad{index}") for index in range(30)]
+    urls = serve_images(web, 90)
+    web.pages |= {f"/bad{index}": Page(status=503) for index in range(30)}
+    outside = look(per_host=2, retries=0)
+    assert set(contents(outside.images([*bad, *urls])).values()) == {"image download failed"}
+    again = contents(outside.images([*bad, *urls]))
+    assert [again[f"{index}.jpg"] for index in range(90)] == [jpeg(index) for index in range(90)]
+
+
+def test_one_broken_address_after_the_other_gives_up_no_host(web: Web, look: Look) -> None:
+    bad = [web.url(f"/bad{index}") for index in range(GIVE_UP_AFTER + 10)]
+    web.pages |= {f"/bad{index}": Page(status=500) for index in range(GIVE_UP_AFTER + 10)}
+    urls = serve_images(web, 3)
+    assert contents(look(retries=0).images([*bad, *urls]))["2.jpg"] == jpeg(2)
+
+
 def test_private_addresses_are_not_asked(web: Web, look: Look) -> None:
     web.pages["/a"] = Page(b"secret")
     hosts = ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "[::1]", "0"]
@@ -263,6 +280,22 @@ def test_a_killed_download_goes_on_where_it_was(web: Web, look: Look, tmp_path: 
     images = look(refresh=False).images(urls)
     assert contents(images) == {f"{index}.jpg": jpeg(index) for index in range(60)}
     assert 60 - answered <= len(web.asked) <= 60 - answered + 4  # what was in flight
+
+
+def test_a_signal_ends_it_at_once(web: Web, tmp_path: Path) -> None:
+    urls = serve_images(web, 10, seconds=5)
+    code = (
+        "import signal, sys; from pathlib import Path; from fclip.mirror.outside import Outside\n"
+        "from fclip.mirror.config import DownloadConfig\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "Outside(Path(), Path(sys.argv[1]), DownloadConfig(allow_private=True)).images(sys.argv[2:])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "mirror"), *urls], cwd=REPOSITORY)
+    while not web.at_once:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.terminate()
+    assert process.wait(4) == 7
 
 
 def test_stopping_ends_the_requests(web: Web, tmp_path: Path) -> None:
