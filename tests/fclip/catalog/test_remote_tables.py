@@ -14,7 +14,7 @@ from fclip.catalog.config import DatasetConfig
 from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
-from tests.fclip.catalog.catalog_shop import IMAGE, LOCAL, Built, Shop, jpeg
+from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config, jpeg
 from tests.fclip.mirror.local_web import Page, Web
 
 Build = Callable[..., Built]
@@ -147,14 +147,12 @@ def test_a_scheme_that_nobody_asks_is_refused_with_its_key(shop: Shop) -> None:
 def run(online: Shop, pin: dict[str, Any], mirror: Path) -> Built:
     config = DatasetConfig(source=online.source(image_folder=None), split={"train": 1.0}, roles={})
     summary = build_catalog(
-        config,
-        IMAGE,
+        ingest_config(config),
         dataset="shop",
         outside=Outside(online.root, mirror, LOCAL, refresh=False),
         pin=pin,
         catalog_dir=online.root / "out" / "catalog",
         images_dir=online.root / "out" / "images",
-        limit=None,
     )
     return Built(online.root, summary)
 
