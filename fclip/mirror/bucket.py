@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -63,15 +64,15 @@ def ask_bucket(
             pool.shutdown(cancel_futures=True)
 
 
-def list_bucket(folder: str, suffix: str, config: DownloadConfig) -> list[str]:
-    """Names of the files under a remote folder that end in `suffix`, sorted; hidden ones left out."""
+def list_bucket(folder: str, patterns: Sequence[str], config: DownloadConfig) -> list[str]:
+    """Paths of the files below a remote folder that fit a pattern, sorted; [""] where it is a file itself."""
     system, path = _open(folder)
     try:
         found = _again(lambda: system.find(path), config)
     except Exception as error:
         raise UserError(f"{folder} cannot be listed ({_said(error)}): mend its `path`, or who may read it") from error
-    names = sorted(name[len(path) :].strip("/") for name in found if name.endswith(suffix))
-    return [name for name in names if not PurePosixPath(name).name.startswith(".")]
+    names = sorted(name[len(path) :].strip("/") for name in found)
+    return [name for name in names if not name or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _listed(addresses: Sequence[str], config: DownloadConfig) -> tuple[Any, list[str], Mapping[str, Any]]:

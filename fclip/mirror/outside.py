@@ -3,13 +3,13 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
-from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_bytes
+from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_bytes, sha256_json
 from fclip.mirror.addresses import WEB, address_fault, file_name, is_remote, scheme_of
 from fclip.mirror.bucket import ask_bucket, list_bucket
 from fclip.mirror.config import DownloadConfig
@@ -71,25 +71,30 @@ class Outside:
                 link_or_copy(store.path(entry), temporary)
         return link
 
-    def folder(self, address: str, *, suffix: str) -> Path:
-        """The folder at a path; of a remote one, its files whose names end in `suffix`; the file at such an address.
+    def folder(self, address: str, *, patterns: Sequence[str]) -> Path:
+        """The folder at a path; of a remote one, its files whose paths fit a pattern; the file, at a file's address.
 
         Raises:
             UserError: as `file`; a remote folder holds no such file, or cannot be listed.
         """
         if not is_remote(address):
             return self.root / address
-        if scheme_of(address) in WEB or address.endswith(suffix):
+        known = not self.refresh and Store(self.mirror).get(address) is not None
+        if scheme_of(address) in WEB or known:
             return self.file(address)
-        folder = self.mirror / "folders" / sha256_bytes(f"{address}*{suffix}".encode())[:16]
-        if self.refresh or not folder.is_dir():
-            names = list_bucket(address, suffix, self.download)
-            if not names:
-                raise UserError(f"{address} holds no {suffix} file: put them there, or mend its `path` in params.yaml")
-            with atomic_dir(folder) as temporary:
-                for name in names:
-                    (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                    link_or_copy(self.file(f"{address.rstrip('/')}/{name}"), temporary / name)
+        folder = self.mirror / "folders" / sha256_json([address, list(patterns)])[:16]
+        if not self.refresh and folder.is_dir():
+            return folder
+        names = list_bucket(address, patterns, self.download)
+        if names == [""]:
+            return self.file(address)
+        if not names:
+            wanted = " or ".join(patterns)
+            raise UserError(f"{address} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
+        with atomic_dir(folder) as temporary:
+            for name in names:
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(self.file(f"{address.rstrip('/')}/{name}"), temporary / name)
         return folder
 
     def images(self, addresses: Iterable[str]) -> "MirroredImages":

@@ -6,7 +6,7 @@ from typing import Any
 
 from fclip.catalog.config import AnySource
 from fclip.catalog.rows import RefusedRow, SourceRow
-from fclip.catalog.sources import clothing, fmnist, hub, sample, table
+from fclip.catalog.sources import clothing, fmnist, hub, published, sample, table
 from fclip.mirror.outside import Outside
 
 
@@ -29,6 +29,7 @@ READERS = {
     "hub": Reader(hub.describe, hub.read),
     "clothing": Reader(clothing.describe, clothing.read),
     "fmnist": Reader(fmnist.describe, fmnist.read),
+    "published": Reader(published.describe, published.read),
 }
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 import fclip.catalog.intake as intake
 from fclip.catalog.file_digests import FileDigests
+from fclip.compaction import Compaction, compact_store
 from fclip.files import digest_bytes, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
@@ -87,7 +88,7 @@ def test_a_refused_image_is_not_decoded_again(
     assert first.reasons == second.reasons == {5: "unreadable image"}
 
 
-@pytest.mark.parametrize("damage", ["pack", "index", "pairs", "all"])
+@pytest.mark.parametrize("damage", ["pack", "index", "refused", "all"])
 def test_the_cache_may_be_damaged_or_gone(
     full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str], damage: str
 ) -> None:
@@ -101,8 +102,8 @@ def test_the_cache_may_be_damaged_or_gone(
         case "index":
             path = next(cache.rglob("images.parquet"))
             path.write_bytes(path.read_bytes()[:100])
-        case "pairs":
-            next(cache.rglob("duplicates.parquet")).unlink()
+        case "refused":
+            next(cache.rglob("refused.parquet")).unlink()
         case "all":
             shutil.rmtree(cache)
     second = build(full_shop.source(), cache_dir=cache)
@@ -144,3 +145,36 @@ def test_file_digests_are_of_what_a_file_holds_now(tmp_path: Path, monkeypatch: 
     assert again.find(path) is None
     assert again.digest(path) == digest_bytes(b"two")
     assert again.find(tmp_path / "none.jpg") is None
+
+
+def test_compaction_drops_what_no_product_shows(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    build(full_shop.source(), cache_dir=cache)
+    for number in (60, 61):  # two small packs more
+        (full_shop.images / f"{number}.jpg").write_bytes(jpeg(number))
+        full_shop.write_csv(rows(list(range(number + 1))))
+        build(full_shop.source(), cache_dir=cache)
+    full_shop.write_csv(rows(list(range(1, 62))))
+    last = build(full_shop.source(), cache_dir=cache)
+    shown = {image for row in last.products for image in row["images"]}
+    gone = sha256_bytes(jpeg(0))
+    assert gone in ImagePacks([last.images])
+    assert compact_store(cache / "images", shown) == Compaction(num_dropped=1, num_packs_before=3, num_packs=1)
+    after = build(full_shop.source(), cache_dir=cache)
+    assert sha256_tree(after.catalog) == sha256_tree(build(full_shop.source(), cache_dir=None).catalog)
+    packs = ImagePacks([after.images])
+    assert gone not in packs
+    assert len(packs) == 61
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*.parquet"))
+    assert bytes.fromhex(gone) not in everything
+    assert jpeg(0) not in everything
+    assert jpeg(1) in everything
+    assert compact_store(cache / "images", shown) == Compaction(0, 1, 1)
+
+
+def test_a_pack_that_a_killed_run_left_is_dropped(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+    build(full_shop.source(), cache_dir=tmp_path / "cache")
+    stray = next((tmp_path / "cache").rglob("pack-*.parquet")).parent / "pack-stray.parquet"
+    stray.write_bytes(b"half")
+    assert len(ImagePacks([build(full_shop.source(), cache_dir=tmp_path / "cache").images])) == 60
+    assert not stray.exists()

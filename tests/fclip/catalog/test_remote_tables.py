@@ -10,7 +10,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import DatasetConfig
+from fclip.catalog.config import DatasetConfig, PublishedSource
+from fclip.catalog.descriptions import known_datasets
 from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
@@ -184,3 +185,17 @@ def test_reading_without_a_pin_looks_at_each_image_once(online: Shop, web: Web) 
     assert json.dumps(describe(source, online.outside), sort_keys=True) == json.dumps(
         describe(source, online.outside), sort_keys=True
     )
+
+
+def test_a_published_dataset_in_a_bucket(shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    header = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
+    rows = [f"{index},Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Shirt no {index}" for index in range(8)]
+    shop.write_csv([header, *rows], "styles.csv")
+    shop.write_images(8)
+    fsspec.filesystem("memory").put(str(shop.root / "shop"), "/kaggle", recursive=True)
+    (name,) = [each for each in known_datasets() if "kaggle" in each]
+    of_files = build(PublishedSource(kind="published", dataset=name, path="shop"), split={"train": 1.0})
+    of_bucket = build(PublishedSource(kind="published", dataset=name, path="memory://kaggle"), split={"train": 1.0})
+    assert len(of_files.products) == 8
+    assert of_bucket.products == of_files.products

@@ -130,22 +130,28 @@ def test_a_bucket_that_fails_for_a_moment(bucket: Bucket, look: Look, monkeypatc
 
 def test_a_folder_of_parquet_in_a_bucket(bucket: Bucket, look: Look) -> None:
     bucket.write(hub__b_parquet=b"2", hub__data__a_parquet=b"1", hub__readme_md=b"x")
-    folder = look().folder("memory://shop/hub", suffix=".parquet")
+    folder = look().folder("memory://shop/hub", patterns=["*.parquet"])
     assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.parquet")} == {
         "b.parquet": b"2",
         "data/a.parquet": b"1",
     }
     bucket.system.rm("/shop/hub/b.parquet")
-    assert len(list(look(refresh=False).folder("memory://shop/hub", suffix=".parquet").rglob("*.parquet"))) == 2
-    assert len(list(look().folder("memory://shop/hub", suffix=".parquet").rglob("*.parquet"))) == 1
+    assert len(list(look(refresh=False).folder("memory://shop/hub", patterns=["*.parquet"]).rglob("*.parquet"))) == 2
+    assert len(list(look().folder("memory://shop/hub", patterns=["*.parquet"]).rglob("*.parquet"))) == 1
     assert len(bucket.read) == 2
-    with pytest.raises(UserError, match=r"memory://shop/images holds no .parquet file"):
-        look().folder("memory://shop/images", suffix=".parquet")
+    only = look().folder("memory://shop/hub", patterns=["data/*"])
+    assert [path.name for path in only.rglob("*.parquet")] == ["a.parquet"]
+    file = look().folder("memory://shop/hub/data/a.parquet", patterns=["data/*"])
+    assert (file.name, file.read_bytes()) == ("a.parquet", b"1")
+    bucket.system.rm("/shop/hub", recursive=True)
+    assert look(refresh=False).folder("memory://shop/hub/data/a.parquet", patterns=["data/*"]) == file
+    with pytest.raises(UserError, match=r"memory://shop/images holds no file \*.parquet"):
+        look().folder("memory://shop/images", patterns=["*.parquet"])
 
 
 def test_local_paths_stay_local(look: Look, tmp_path: Path) -> None:
     assert look().file("shop/products.csv") == tmp_path / "shop" / "products.csv"
-    assert look().folder("/elsewhere", suffix=".parquet") == Path("/elsewhere")
+    assert look().folder("/elsewhere", patterns=["*.parquet"]) == Path("/elsewhere")
     assert not (tmp_path / "mirror").exists()
 
 
