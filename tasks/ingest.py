@@ -10,6 +10,7 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.mirror.outside import Outside
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tasks.process import run_stage
@@ -25,7 +26,7 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     return build_catalog(
         config,
         dataset=dataset,
-        root=workspace.root,
+        outside=Outside(workspace.root, workspace.mirror, config.download, refresh=False, limit=config.limit),
         pin=read_json(pin_path) if pin_path.is_file() else {},
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),

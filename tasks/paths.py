@@ -112,6 +112,10 @@ class Workspace:
         return self.cache / "features"
 
     @property
+    def mirror(self) -> Path:
+        return self.cache / "mirror"
+
+    @property
     def training_cache(self) -> Path:
         return self.cache / "training"
 

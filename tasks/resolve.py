@@ -1,5 +1,6 @@
 """Effect `resolve`: look at the outside world once and pin what was seen, for stages to depend on.
 
+What is remote is mirrored into cache/mirror, conditionally: an unchanged world is asked, and not read again.
 Pins are small JSON files in git: the sources, the start weights and the champion. A pin is rewritten only when
 what it says has changed, so that an unchanged world makes no stage stale.
 """
@@ -13,6 +14,7 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
+from fclip.mirror.outside import Outside
 from fclip.models.config import StartConfig
 from fclip.models.starts import describe_start
 from tasks.params import Base, load_section
@@ -38,8 +40,9 @@ def resolve(workspace: Workspace) -> Resolution:
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
     start: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
+    outside = Outside(workspace.root, workspace.mirror, ingest.download, refresh=True, limit=ingest.limit)
     pins: dict[Path, dict[str, Any]] = {
-        workspace.source_pin(name): {"dataset": name, **describe(dataset.source, workspace.root)}
+        workspace.source_pin(name): {"dataset": name, **describe(dataset.source, outside)}
         for name, dataset in ingest.datasets.items()
     }
     pins[workspace.start_pin] = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)

@@ -23,6 +23,7 @@ from fclip.catalog.validate import RowRules
 from fclip.catalog.write import write_images, write_products, write_quarantine, write_repairs
 from fclip.files import atomic_dir, link_or_copy, write_json
 from fclip.images.packs import PackWriter, pack_digests
+from fclip.mirror.outside import Outside
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def build_catalog(
     config: IngestConfig,
     *,
     dataset: str,
-    root: Path,
+    outside: Outside,
     pin: Mapping[str, object],
     catalog_dir: Path,
     images_dir: Path,
@@ -45,7 +46,7 @@ def build_catalog(
     are those of earlier runs, unchanged, and new ones for what is new. Both folders appear whole, or stay as they were.
 
     Args:
-        root: the folder that the source's paths are relative to.
+        outside: where the source lies.
         pin: what the source was when it was last looked at (`fclip.catalog.pin`).
         cache_dir: what earlier ingests of the dataset left, so that only new images are decoded; may be deleted.
 
@@ -55,10 +56,10 @@ def build_catalog(
     """
     own = config.datasets[dataset]
     source = at_pin(own.source, pin)
-    verify_pin(dataset, source, pin, root=root)
+    verify_pin(dataset, source, pin, outside=outside)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
     digests = FileDigests(None if cache_dir is None else cache_dir / "files.parquet")
-    rows = reader(source).read(source, root, config.limit)
+    rows = reader(source).read(source, outside, config.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
     columns = ProductColumns()

@@ -49,7 +49,7 @@ def describe_folder(folder: Path) -> dict[str, object]:
 def image_file(folder: Path, name: str) -> Path | Refusal:
     """The file in `folder` (given resolved) that a cell names, or why there is none; never a file outside."""
     if name.startswith(("http://", "https://")):
-        return Refusal("read", "image is a URL", f"{name}: put the file into {folder} and name it instead")
+        return Refusal("read", "image is a URL", f"{name}: set image_folder to null where cells are URLs")
     if "\0" in name or Path(name).is_absolute():
         return Refusal("read", "image outside the folder", name)
     path = folder / name

@@ -14,6 +14,7 @@ from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
+from fclip.mirror.outside import Outside
 from fclip.models import store, towers
 from tasks.params import parse
 from tests.conftest import REPOSITORY, real_dataset
@@ -79,12 +80,13 @@ def test_it_knows_something_of_real_catalogs(
     split = {} if name == "fmnist" else {"test": 1.0}
     config = parse(name, {**real_dataset(name), "split": split, "roles": roles}, DatasetConfig)
     catalog, images = tmp_path / "catalog", tmp_path / "images"
+    outside = Outside(tmp_path, tmp_path / "mirror")
     build_catalog(
         config,
         ImageConfig(stored_side=224, max_pixels=50_000_000, jpeg_quality=92),
         dataset=name,
-        root=tmp_path,
-        pin={"dataset": name, **describe(config.source, tmp_path)},
+        outside=outside,
+        pin={"dataset": name, **describe(config.source, outside)},
         catalog_dir=catalog,
         images_dir=images,
         limit=limit,
