@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
-from fclip.mirror.outside import Outside
 from flows.params import load_params
 from flows.pipeline import read_pipeline
 from flows.stage import stage_environment
+from tasks.outside import outside_of
 from tasks.paths import Workspace
 
 ROWS = 200
@@ -60,10 +60,11 @@ class Measured:
 def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
     """Run every stage on 200 rows a dataset and print the estimate for the whole."""
     params = load_params(workspace)
-    outside = Outside(workspace.root, workspace.mirror, params.ingest.download, refresh=False, limit=ROWS)
-    num_rows: dict[str, int] = {
-        name: int(str(describe(source.source, outside)["num_rows"])) for name, source in params.ingest.datasets.items()
-    }
+    num_rows: dict[str, int] = {}
+    for name, dataset in params.ingest.datasets.items():
+        outside = replace(outside_of(workspace, params.ingest, name, refresh=False), limit=ROWS)
+        num_rows[name] = int(str(describe(dataset.source, outside)["num_rows"]))
+        outside.digests.save()
     trained = [name for name, dataset in params.ingest.datasets.items() if "train" in dataset.roles.values()]
     with _copy(workspace) as copy:
         _command(copy, [sys.executable, "-m", "flows.cli", "pin"])
@@ -99,6 +100,9 @@ def _copy(workspace: Workspace) -> Iterator[Workspace]:
         for cache in (workspace.model_cache, workspace.mirror):
             if cache.is_dir():
                 (root / "cache" / cache.name).symlink_to(cache)
+        for digests in workspace.cache.glob("ingest/*/files.parquet"):  # files that are known are not read again
+            (root / "cache" / "ingest" / digests.parent.name).mkdir(parents=True)
+            shutil.copyfile(digests, root / "cache" / "ingest" / digests.parent.name / digests.name)
         _command(Workspace(root), [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"])
         yield Workspace(root)
 

@@ -14,9 +14,9 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.mirror.outside import Outside
 from fclip.models.config import StartConfig
 from fclip.models.starts import describe_start
+from tasks.outside import outside_of
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
 
@@ -40,11 +40,11 @@ def resolve(workspace: Workspace) -> Resolution:
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
     start: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    outside = Outside(workspace.root, workspace.mirror, ingest.download, refresh=True, limit=ingest.limit)
-    pins: dict[Path, dict[str, Any]] = {
-        workspace.source_pin(name): {"dataset": name, **describe(dataset.source, outside)}
-        for name, dataset in ingest.datasets.items()
-    }
+    pins: dict[Path, dict[str, Any]] = {}
+    for name, dataset in ingest.datasets.items():
+        outside = outside_of(workspace, ingest, name, refresh=True)
+        pins[workspace.source_pin(name)] = {"dataset": name, **describe(dataset.source, outside)}
+        outside.digests.save()
     pins[workspace.start_pin] = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
     pins[workspace.champion_pin] = champion_pin(workspace)
     changed = tuple(path for path, pin in pins.items() if pin != read_pin(path))

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.intake import Intake
 from fclip.catalog.pin import verify_pin
@@ -58,7 +57,6 @@ def build_catalog(
     source = at_pin(own.source, pin)
     verify_pin(dataset, source, pin, outside=outside)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
-    digests = FileDigests(None if cache_dir is None else cache_dir / "files.parquet")
     rows = reader(source).read(source, outside, config.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
@@ -69,7 +67,7 @@ def build_catalog(
         stored = [digest for pack in store.packs for digest in pack_digests(pack)]
         with PackWriter(images, stored=stored) as packs:
             checked = _checked(rows, RowRules(config.rows, own.types), repairs)
-            taken = Intake(store, packs, digests, config.image).accepted(checked)
+            taken = Intake(store, packs, outside.digests, config.image).accepted(checked)
             total = _total(pin, config.limit)
             num_read = 0
             for row in progress(taken, label=f"ingest {dataset}", total=total, unit="rows"):
@@ -90,7 +88,7 @@ def build_catalog(
         _write(catalog, products, store, sides, refused, repairs)
         write_json(catalog / "ingest.json", summary.to_json())
         store.save(sorted(images.glob("pack-*.parquet")))
-        digests.save()
+        outside.digests.save()
     for line in summary.lines():
         logger.info("%s", line)
     return summary

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_bytes, sha256_json
@@ -37,6 +38,7 @@ class Outside:
     refresh: True asks whether what was mirrored changed, conditionally (the effect `resolve`); False takes the mirror
         as it is and fetches only what it lacks (the stage `ingest`, which then compares it with the pin).
     limit: rows of a source at most whose images are looked at; None for all.
+    digests: of files in folders, so that a file that did not change is not read again.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Outside:
     download: DownloadConfig = field(default_factory=DownloadConfig)
     refresh: bool = True
     limit: int | None = None
+    digests: FileDigests = field(default_factory=lambda: FileDigests(None))
 
     def file(self, address: str) -> Path:
         """The file at a path or address, on this machine, by its name; whether there is one at a path is not checked.

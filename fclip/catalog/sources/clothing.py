@@ -21,7 +21,7 @@ def describe(source: ClothingSource, outside: Outside) -> dict[str, object]:
         "kind": source.kind,
         "table": describe_file(path),
         "num_rows": sum(1 for _ in read_delimited(path, COLUMNS)),
-        "images": describe_folder(images),
+        "images": describe_folder(images, outside.digests),
     }
 
 

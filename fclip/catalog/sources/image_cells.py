@@ -27,7 +27,7 @@ def image_names(source: TableSource, cell: object) -> list[str]:
 def describe_images(source: TableSource, outside: Outside, names: Iterable[str]) -> dict[str, object]:
     """What a pin holds of the images: the folder's listing, or what every address that `names` name gives now."""
     if source.image_folder is not None and not is_remote(source.image_folder):
-        return describe_folder(require_folder(outside.root / source.image_folder))
+        return describe_folder(require_folder(outside.root / source.image_folder), outside.digests)
     return outside.images(_addresses(source, names)).describe()
 
 
