@@ -140,6 +140,14 @@ def status() -> None:
 
 
 @app.command()
+def catalog(dataset: Annotated[str | None, typer.Argument(help="One of them; all without it.")] = None) -> None:
+    """What the catalogs hold, to read before training: counts, gaps, classes, lengths, images, drift; and pages."""
+    from flows.catalog import show_catalog
+
+    show_catalog(_workspace(), console, dataset)
+
+
+@app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What a customer would type.")],
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many products.")] = 10,

@@ -12,28 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.files import read_json, sha256_file, sha256_json
+from fclip.files import read_json
 from fclip.profile import histogram
 from fclip.profile.histogram import Distribution, distribution
-from fclip.profile.profile import FORMAT, Captions, Profile, Text, Values
+from fclip.profile.profile import Captions, Profile, Text, Values
 
 MAX_VALUES = 5000  # of an attribute that a profile lists
 ROWS_AT_ONCE = 50_000
+FILES = ("products.parquet", "images.parquet", "ingest.json")
 SPLITS = ("train", "val", "test")
 STATISTICS = ("brightness", "contrast", "saturation", "white_border")
 IMAGE_MEASURES = ("short_side", "aspect_ratio", "kibibytes", *STATISTICS)
-
-
-def inputs_sha256(
-    *, catalog_dir: Path, captions_path: Path, label: str | None = None, context_length: int | None = None
-) -> str:
-    """Digest of all that a profile is computed from; raises UserError where a file is missing."""
-    files = [catalog_dir / name for name in ("products.parquet", "images.parquet", "ingest.json")]
-    missing = [path for path in (*files, captions_path) if not path.is_file()]
-    if missing:
-        name = catalog_dir.name
-        raise UserError(f"{missing[0]} does not exist: run `fclip stage caption@{name}`, or `dvc pull`")
-    return sha256_json([FORMAT, label, context_length, *(sha256_file(path) for path in (*files, captions_path))])
 
 
 def measure(
@@ -53,15 +42,14 @@ def measure(
     Raises:
         UserError: the dataset is not ingested or not captioned.
     """
-    digest = inputs_sha256(
-        catalog_dir=catalog_dir, captions_path=captions_path, label=label, context_length=context_length
-    )
+    for path in (*(catalog_dir / name for name in FILES), captions_path):
+        if not path.is_file():
+            raise UserError(f"{path} does not exist: run `fclip stage caption@{dataset}`, or `dvc pull`")
     counts = read_json(catalog_dir / "ingest.json")
     products = _measure_products(catalog_dir / "products.parquet", label)
     group_sizes, num_across = _measure_groups(catalog_dir / "products.parquet")
     return Profile(
         dataset=dataset,
-        inputs_sha256=digest,
         num_rows=counts["num_rows"],
         num_products=products.num,
         num_images=counts["num_images"],

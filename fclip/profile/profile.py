@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from fclip.errors import UserError
 from fclip.profile.histogram import Distribution
 
-FORMAT = 1  # of a stored profile; another one is computed anew, and not compared with
+FORMAT = 1  # of a stored profile, edges of histograms included; only profiles of one format compare
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,13 @@ class Captions:
 class Profile:
     """A dataset as ingested and captioned.
 
-    inputs_sha256: digest of what it was computed from. label: the attribute that names the classes, None where there
+    label: the attribute that names the classes, None where there
     are none; classes: class -> split -> products. images: measures of distinct images, by name
     (`fclip.profile.measure.IMAGE_MEASURES`). group_sizes: products a group, products of a group being near-duplicates
     or variants of each other. context_length: tokens that the start reads, None where that is not known.
     """
 
     dataset: str
-    inputs_sha256: str
     num_rows: int
     num_products: int
     num_images: int
