@@ -2,11 +2,13 @@
 
 import math
 import re
+from dataclasses import field
 from typing import Annotated, Literal, TypeAlias
 
 from fclip.config import ByKind, config
 
 SPLITS = ("train", "val", "test")
+NAME = r"[a-z0-9][a-z0-9_-]*"
 ROLES = ("train", "select", "report", "audit")
 
 
@@ -98,11 +100,21 @@ class DatasetConfig:
     """One dataset: where it comes from, the fraction of its groups in each split, what each split may be used for.
 
     `split` is empty for a source that comes split. A split without a role is kept and used for nothing.
+    `hold_outs`: name -> attribute -> values. Products with such values in every one of the attributes are a split of
+    that name, kept out of the others (FashionCLIP held out whole categories and one brand, and judged them zero-shot).
+    `types`: attributes that must be a `number` or an `integer`; all others are text.
     """
 
     source: Source
     split: dict[str, float]
     roles: dict[str, str]
+    hold_outs: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    types: dict[str, Literal["number", "integer"]] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there may be, those that a group is put into first before others."""
+        return (*SPLITS, *self.hold_outs)
 
     def __post_init__(self) -> None:
         fixed = FIXED_SPLITS.get(self.source.kind)
@@ -110,7 +122,8 @@ class DatasetConfig:
             raise ValueError(f"split must be {{}}: {self.source.kind} comes split into {', '.join(fixed)}")
         if not fixed:
             _check_fractions(self.split)
-        splits = fixed or tuple(self.split)
+        _check_hold_outs(self.hold_outs)
+        splits = (*(fixed or self.split), *self.hold_outs)
         for split, role in self.roles.items():
             if split not in splits:
                 raise ValueError(f"roles must name splits of this dataset ({', '.join(splits)}), not `{split}`")
@@ -126,6 +139,14 @@ def _check_names(texts: dict[str, str], attributes: dict[str, str]) -> None:
             raise ValueError(f"texts and attributes must have names that templates can hold, not `{name}`")
         if name in texts and name in attributes:
             raise ValueError(f"texts and attributes must not share a name: `{name}` is in both")
+
+
+def _check_hold_outs(hold_outs: dict[str, dict[str, list[str]]]) -> None:
+    for name, attributes in hold_outs.items():
+        if name in SPLITS or not re.fullmatch(NAME, name):
+            raise ValueError(f"hold_outs must have names of a-z, 0-9, - and _ that are no split's, not `{name}`")
+        if not attributes or not all(attributes.values()):
+            raise ValueError(f"hold_outs must name attributes and at least one value of each, as `{name}` does not")
 
 
 def _check_fractions(split: dict[str, float]) -> None:
@@ -156,12 +177,50 @@ class ImageConfig:
             raise ValueError(f"jpeg_quality must be from 1 to 100, not {self.jpeg_quality}")
 
 
+MAX_HASH_DISTANCE = 7
+
+
+@config
+class DuplicateConfig:
+    """When two images are the same picture: at most so many of their hashes' 64 bits differ, and such a share of ink.
+
+    See `fclip.catalog.duplicates`.
+    """
+
+    max_hash_distance: int
+    max_difference: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_hash_distance <= MAX_HASH_DISTANCE:
+            raise ValueError(
+                f"max_hash_distance must be from 0 to {MAX_HASH_DISTANCE} bits, not {self.max_hash_distance}"
+            )
+        if not 0 <= self.max_difference < 1:
+            raise ValueError(f"max_difference must be at least 0 and below 1, not {self.max_difference}")
+
+
+@config
+class RowConfig:
+    """What of a source's rows may be refused before an ingest stops, and how long a cell of text may be."""
+
+    max_refused_fraction: float
+    max_text_chars: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_refused_fraction <= 1:
+            raise ValueError(f"max_refused_fraction must be from 0 to 1, not {self.max_refused_fraction}")
+        if self.max_text_chars < 1:
+            raise ValueError(f"max_text_chars must be at least 1, not {self.max_text_chars}")
+
+
 @config
 class IngestConfig:
     """The section `ingest` of params.yaml. `limit`: rows a dataset at most, spread over it; null: all."""
 
     limit: int | None
+    rows: RowConfig
     image: ImageConfig
+    near_duplicates: DuplicateConfig
     datasets: dict[str, DatasetConfig]
 
     def __post_init__(self) -> None:
@@ -170,5 +229,5 @@ class IngestConfig:
         if not self.datasets:
             raise ValueError("datasets must name at least one dataset")
         for name in self.datasets:
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            if not re.fullmatch(NAME, name):
                 raise ValueError(f"datasets must have names of a-z, 0-9, - and _ (they name files), not `{name}`")

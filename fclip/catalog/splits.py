@@ -14,10 +14,12 @@ def group_id(*, product_id: str, parent_id: str | None, texts: Mapping[str, str]
     The text is the title, else all texts: products of one title are variants of one thing, and must not be on both
     sides of a split.
     """
-    if parent_id is not None:
-        return parent_id
-    text = texts.get("title") or " ".join(texts[name] for name in sorted(texts))
-    return normalised_text(text) or product_id
+    return parent_id if parent_id is not None else normalised_title(texts) or product_id
+
+
+def normalised_title(texts: Mapping[str, str]) -> str:
+    """The normalised title, else all texts; empty where they say nothing."""
+    return normalised_text(texts.get("title") or " ".join(texts[name] for name in sorted(texts)))
 
 
 def normalised_text(text: str) -> str:
