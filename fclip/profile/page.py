@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pyarrow.compute as pc
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import fclip.report
 from fclip.files import atomic_write
-from fclip.profile.classes import ClassBalance, class_balance
+from fclip.profile.classes import class_balance
 from fclip.profile.histogram import Distribution
 from fclip.profile.measure import SPLITS, in_order
 from fclip.profile.pictures import OF_A_GROUP, Pictures, take_pictures
@@ -18,7 +20,7 @@ from fclip.profile.plots import bars
 from fclip.profile.profile import Profile
 from fclip.profile.wording import number, percent, range_said, things
 
-EXAMPLE_CHARACTERS = 200
+EXAMPLE_CHARACTERS = 160
 CLASS_ROWS = 24
 IMAGE_TITLES = {
     "short_side": "Shorter side in the source, pixels",
@@ -58,6 +60,17 @@ class Refused:
     detail: str
 
 
+@dataclass(frozen=True)
+class Repaired:
+    """Cells repaired in one way, and the first of them."""
+
+    what: str
+    num: int
+    product_id: str
+    before: str
+    after: str
+
+
 def write_page(
     profile: Profile, path: Path, *, catalog_dir: Path, images_dir: Path, workspace: str, roles: Mapping[str, str]
 ) -> Path:
@@ -70,15 +83,21 @@ def write_page(
         UserError: the dataset's images are not there.
     """
     pictures = take_pictures(catalog_dir, images_dir, label=profile.label)
-    refused = read_refused(catalog_dir / "quarantine.parquet")
-    atomic_write(path, render(profile, pictures, refused, workspace=workspace, roles=roles))
+    refused, repaired = read_refused(catalog_dir / "quarantine.parquet"), read_repaired(catalog_dir / "repairs.parquet")
+    atomic_write(path, render(profile, pictures, refused, repaired, workspace=workspace, roles=roles))
     return path
 
 
 def render(
-    profile: Profile, pictures: Pictures, refused: list[Refused], *, workspace: str, roles: Mapping[str, str]
+    profile: Profile,
+    pictures: Pictures,
+    refused: list[Refused],
+    repaired: list[Repaired],
+    *,
+    workspace: str,
+    roles: Mapping[str, str],
 ) -> str:
-    """The page as text."""
+    """The page as text; `refused` and `repaired` are those of the catalog that `profile` is of."""
     folders = [Path(__file__).parent, *map(Path, fclip.report.__path__)]
     environment = Environment(
         loader=FileSystemLoader(folders),
@@ -88,7 +107,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "number": number, "things": things, "range": range_said}
-    balance: ClassBalance | None = class_balance(profile)
+    balance = class_balance(profile)
     return environment.get_template("catalog.html.j2").render(
         profile=profile,
         workspace=workspace,
@@ -99,6 +118,7 @@ def render(
         class_rows=CLASS_ROWS,
         of_a_group=OF_A_GROUP,
         refused=refused,
+        repaired=repaired,
         pictures=pictures,
         texts=list(_text_plots(profile)),
         images=list(_image_plots(profile)),
@@ -109,22 +129,41 @@ def render(
 def read_refused(path: Path) -> list[Refused]:
     """Each reason that rows were refused for, the most frequent first, with its first row as an example."""
     table = pq.read_table(path, columns=["source_row", "product_id", "stage", "reason", "detail"])
-    reasons = table.group_by(["stage", "reason"]).aggregate([([], "count_all"), ("source_row", "min")]).to_pylist()
-    found = []
-    for reason in sorted(reasons, key=lambda row: (-row["count_all"], row["stage"], row["reason"])):
-        own = table.filter((pc.field("stage") == reason["stage"]) & (pc.field("reason") == reason["reason"]))
-        first = own.filter(pc.field("source_row") == reason["source_row_min"]).to_pylist()[0]
-        found.append(
-            Refused(
-                stage=reason["stage"],
-                reason=reason["reason"],
-                num=reason["count_all"],
-                source_row=first["source_row"],
-                product_id=first["product_id"],
-                detail=_shortened(first["detail"]),
-            )
+    return [
+        Refused(
+            stage=row["stage"],
+            reason=row["reason"],
+            num=num,
+            source_row=row["source_row"],
+            product_id=row["product_id"],
+            detail=_shortened(row["detail"]),
         )
-    return found
+        for row, num in _first_of_each(table, ["stage", "reason"])
+    ]
+
+
+def read_repaired(path: Path) -> list[Repaired]:
+    """Each kind of repair of each field, the most frequent first, with its first cell as an example."""
+    table = pq.read_table(path)
+    return [
+        Repaired(
+            what=f"{row['what']} in {row['field']}",
+            num=num,
+            product_id=row["product_id"],
+            before=_shortened(row["before"]),
+            after=_shortened(row["after"]),
+        )
+        for row, num in _first_of_each(table, ["what", "field"])
+    ]
+
+
+def _first_of_each(table: pa.Table, keys: list[str]) -> Iterator[tuple[dict[str, Any], int]]:
+    """(first row, number of rows) of each combination of `keys`, the most frequent first, by `keys` where even."""
+    numbered = table.append_column("place", pa.array(np.arange(table.num_rows)))
+    counted = numbered.group_by(keys).aggregate([("place", "min"), ("place", "count")])
+    order = [("place_count", "descending"), *((key, "ascending") for key in keys)]
+    for row in counted.sort_by(order).to_pylist():
+        yield table.slice(row["place_min"], 1).to_pylist()[0], row["place_count"]
 
 
 def _shortened(text: str) -> str:

@@ -65,7 +65,7 @@ def _head(profile: Profile) -> Table:
     _add(table, "splits", " · ".join(splits))
     _add(table, "groups", groups, style="red" if across else None)
     _add(table, "refused", f"{_share(profile.num_refused, profile.num_rows)}{_listed(profile.refused_by_reason)}")
-    _add(table, "repaired", f"{things(sum(profile.repaired.values()), 'value')}{_listed(profile.repaired)}")
+    _add(table, "repaired", f"{things(sum(profile.repaired.values()), 'cell')}{_listed(profile.repaired)}")
     return table
 
 
