@@ -116,8 +116,8 @@ def write_ingest(
         {"source_row": row, "product_id": f"{name}-bad-{row}", "stage": stage, "reason": reason, "detail": detail,
          "row": "{}"}
         for row, stage, reason, detail in (
-            (901, "decode", "truncated image", "ends after 12 bytes"),
             (900, "decode", "truncated image", "ends after 9 bytes"),
+            (901, "decode", "truncated image", "ends after 12 bytes"),
             (902, "validate", "no image", ""),
         )
     ]  # fmt: skip
