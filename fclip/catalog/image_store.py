@@ -122,7 +122,6 @@ class ImageStore:
         try:
             images = pq.read_table(folder / "images.parquet")
             refused = pq.read_table(folder / "refused.parquet")
-            duplicates = pq.read_table(folder / "duplicates.parquet")
             packs = tuple(folder / "packs" / name for name in _metadata(images)["packs"])  # type: ignore[attr-defined]
             stored = {digest for pack in packs for digest in pack_digests(pack)}
         except (OSError, pa.ArrowException, KeyError):
@@ -130,12 +129,16 @@ class ImageStore:
         facts = ImageFacts.from_table(images)
         if not {digest.tobytes().hex() for digest in facts.image_sha256} <= stored:
             return False
+        for stray in set((folder / "packs").iterdir()).difference(packs):
+            stray.unlink()  # of a run that was killed while it wrote
         self.packs = packs
         self._parts = [facts]
         self._number = dict(zip(images["source_sha256"].to_pylist(), range(len(facts)), strict=True))
         self._refused = {row.pop("source_sha256"): Refusal(**row) for row in refused.to_pylist()}
-        self._pairs = np.stack([duplicates["i"].to_numpy(), duplicates["j"].to_numpy()], 1)
-        self._pairs_of = _metadata(duplicates)
+        if (path := folder / "duplicates.parquet").is_file():
+            duplicates = pq.read_table(path)
+            self._pairs = np.stack([duplicates["i"].to_numpy(), duplicates["j"].to_numpy()], 1)
+            self._pairs_of = _metadata(duplicates)
         return True
 
     def _settings(self, config: DuplicateConfig, num_images: int) -> dict[str, object]:
