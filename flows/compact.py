@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from fclip.catalog.compact import compact_store
+from fclip.compaction import compact_store
 from fclip.errors import UserError
 from fclip.files import read_json
 from flows.params import load_params

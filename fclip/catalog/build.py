@@ -16,6 +16,7 @@ from fclip.catalog.products import ProductColumns, Products
 from fclip.catalog.repair import Repair, repair_row
 from fclip.catalog.rows import RefusedRow, SourceRow, refuse
 from fclip.catalog.sides import Sides, choose_sides
+from fclip.catalog.sources.published import at_pin
 from fclip.catalog.sources.registry import reader
 from fclip.catalog.summary import IngestSummary, require_few_refused, require_products, summarise
 from fclip.catalog.validate import RowRules
@@ -53,10 +54,11 @@ def build_catalog(
             refused, or a split with a role is empty.
     """
     own = config.datasets[dataset]
-    verify_pin(dataset, own.source, pin, root=root)
+    source = at_pin(own.source, pin)
+    verify_pin(dataset, source, pin, root=root)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
     digests = FileDigests(None if cache_dir is None else cache_dir / "files.parquet")
-    rows = reader(own.source).read(own.source, root, config.limit)
+    rows = reader(source).read(source, root, config.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
     columns = ProductColumns()

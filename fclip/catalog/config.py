@@ -32,7 +32,8 @@ class TableSource:
 
     `texts` and `attributes` map names of ours to columns of the table. A cell of the `image` column names a file in
     `image_folder`, without `image_suffix` if that is given, or several, primary first: as a list, or separated by
-    `image_separator`.
+    `image_separator`. The parent of a product is the part of its `parent_id` cell that `parent_pattern`, a regular
+    expression, finds; the whole cell without one, and where it finds nothing.
     """
 
     kind: Literal["table"]
@@ -43,18 +44,24 @@ class TableSource:
     texts: dict[str, str]
     attributes: dict[str, str]
     parent_id: str | None = None
+    parent_pattern: str | None = None
     image_suffix: str = ""
     image_separator: str | None = None
 
     def __post_init__(self) -> None:
         _check_names(self.texts, self.attributes)
+        _check_parent(self.parent_id, self.parent_pattern)
         if self.image_separator == "":
             raise ValueError("image_separator must be null or at least one character")
 
 
 @config
 class HubSource:
-    """A folder of Parquet files as hub datasets ship them: images inside, as bytes or as a struct with `bytes`."""
+    """A folder of Parquet files as hub datasets ship them: images inside, as bytes or as a struct with `bytes`.
+
+    Read are the files whose path below the folder fits one of `files` (`*` fits slashes too, as on the hub), in the
+    order of their paths. `parent_pattern` is as in `TableSource`.
+    """
 
     kind: Literal["hub"]
     path: str
@@ -63,9 +70,32 @@ class HubSource:
     texts: dict[str, str]
     attributes: dict[str, str]
     parent_id: str | None = None
+    parent_pattern: str | None = None
+    files: tuple[str, ...] = ("*.parquet",)
 
     def __post_init__(self) -> None:
         _check_names(self.texts, self.attributes)
+        _check_parent(self.parent_id, self.parent_pattern)
+        if not self.files:
+            raise ValueError("files must have at least one pattern")
+
+
+@config
+class PublishedSource:
+    """A dataset that others publish, as `fclip/catalog/datasets/<dataset>.yaml` describes it.
+
+    `path`: a local copy of its files; null: they are downloaded from the hub, once, into the hub's own cache.
+    `revision`: the commit to read on the hub (null: the newest), or, with `path`, the commit that the copy is of.
+    """
+
+    kind: Literal["published"]
+    dataset: str
+    path: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
+            raise ValueError(f"revision must be null or a whole commit (40 hex digits), not `{self.revision}`")
 
 
 @config
@@ -91,7 +121,7 @@ class FmnistSource:
 
 
 FIXED_SPLITS = {"fmnist": ("val", "test")}  # kinds of source that come split
-AnySource: TypeAlias = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource
+AnySource: TypeAlias = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource | PublishedSource
 Source: TypeAlias = Annotated[AnySource, ByKind()]
 
 
@@ -147,6 +177,17 @@ def _check_hold_outs(hold_outs: dict[str, dict[str, list[str]]]) -> None:
             raise ValueError(f"hold_outs must have names of a-z, 0-9, - and _ that are no split's, not `{name}`")
         if not attributes or not all(attributes.values()):
             raise ValueError(f"hold_outs must name attributes and at least one value of each, as `{name}` does not")
+
+
+def _check_parent(parent_id: str | None, pattern: str | None) -> None:
+    if pattern is None:
+        return
+    if parent_id is None:
+        raise ValueError("parent_pattern must be null where parent_id is: it is searched in that column")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"parent_pattern must be a regular expression ({error}), not `{pattern}`") from error
 
 
 def _check_fractions(split: dict[str, float]) -> None:

@@ -18,7 +18,7 @@ from fclip.catalog.config import MAX_HASH_DISTANCE, DuplicateConfig
 BANDS = 4
 BAND_BITS = 16
 assert MAX_HASH_DISTANCE == 2 * BANDS - 1  # so that of two hashes some band differs in at most one bit
-PAIRS_AT_ONCE = 1 << 20
+PAIRS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,10 @@ def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
 
 def _plain(image: Image.Image) -> Image.Image:
     """The image upright, opaque, 8 bits a channel, grey or RGB."""
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        return image
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.max(initial=0) > 255:  # 16 bits, which Pillow opens as `I` or `I;16` by the format

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fclip.catalog.repair import Repair, one_spelling
 from fclip.catalog.rows import SourceRow
-from fclip.catalog.splits import group_id, normalised_title
+from fclip.catalog.splits import normalised_title, split_key
 
 ROWS_AT_ONCE = 4096
 FIXED = {
@@ -115,15 +115,17 @@ class ProductColumns:
         if not self._rows:
             return
         rows = [row for row, _ in self._rows]
+        titles = [normalised_title(row.texts) for row in rows]
         values = {
             "source_row": [row.source_row for row in rows],
             "product_id": [row.product_id for row in rows],
             "parent_id": [row.parent_id for row in rows],
             "fixed_split": [row.split for row in rows],
             "split_key": [
-                group_id(product_id=row.product_id or "", parent_id=row.parent_id, texts=row.texts) for row in rows
+                split_key(product_id=row.product_id or "", parent_id=row.parent_id, title=title)
+                for row, title in zip(rows, titles, strict=True)
             ],
-            "text_key": [normalised_title(row.texts) or None for row in rows],
+            "text_key": [title or None for title in titles],
             "images": [images for _, images in self._rows],
         }
         table = pa.table({name: pa.array(values[name], kind) for name, kind in FIXED.items()})

@@ -12,6 +12,7 @@ from fclip.catalog.rows import SourceRow
 
 _PLAIN = re.compile(r"[\x20-\x7e]*")  # nothing in it that could want a repair
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _APART = re.compile(r"[\s_-]+")
 
 
@@ -50,16 +51,14 @@ def repair_text(text: str) -> tuple[str, tuple[str, ...]]:
     """
     if _PLAIN.fullmatch(text):
         return text, ()
-    what = []
-    if (joined := ftfy.fixes.fix_surrogates(text) if _has_pair(text) else text) != text:
-        text = joined
-        what.append("surrogate pairs")
-    if not text.isascii() and (fixed := ftfy.fix_encoding(text)) != text:
-        text = fixed
-        what.append("mojibake")
-    if (clean := _CONTROL.sub("", text).strip()) != text:
-        text = clean
-        what.append("control characters")
+    what: dict[str, None] = {}
+    before = None
+    while text != before:  # each repair may uncover another; all of them shorten the text
+        before = text
+        for name, repair in _REPAIRS.items():
+            if (after := repair(text)) != text:
+                text = after
+                what[name] = None
     return text, tuple(what)
 
 
@@ -78,5 +77,20 @@ def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
     return renamed
 
 
-def _has_pair(text: str) -> bool:
-    return re.search("[\ud800-\udbff][\udc00-\udfff]", text) is not None
+def _join_surrogates(text: str) -> str:
+    return ftfy.fixes.fix_surrogates(text) if _PAIR.search(text) else text
+
+
+def _without_control(text: str) -> str:
+    return _CONTROL.sub("", text).strip()
+
+
+def _read_as_utf8(text: str) -> str:
+    return text if text.isascii() else ftfy.fix_encoding(text)
+
+
+_REPAIRS = {
+    "surrogate pairs": _join_surrogates,
+    "control characters": _without_control,
+    "mojibake": _read_as_utf8,
+}

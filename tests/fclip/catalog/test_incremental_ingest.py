@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import fclip.catalog.intake as intake
-from fclip.catalog.compact import Compaction, compact_store
 from fclip.catalog.file_digests import FileDigests
+from fclip.compaction import Compaction, compact_store
 from fclip.files import digest_bytes, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
