@@ -93,19 +93,20 @@ def _remembering(template: Template) -> Callable[[Mapping[str, str]], Filled | N
 
 def _fields(templates: CaptionTemplates, values: Mapping[str, str], drafts: Sequence[KindDraft]) -> list[KindDraft]:
     """The fields of one product, the heaviest first: of a kind's name its first caption, else the text or attribute."""
-    weights = templates.fields or {}
-    first = dict(reversed(drafts))
-    kinds = templates.parsed() if templates.fields else {}
+    if templates.fields is None:
+        return []
+    weights, kinds, first = templates.fields, templates.parsed(), dict(reversed(drafts))
     head = says(values.get(templates.head, "")) if templates.head else ""
-    made = {
-        name: first.get(name)
-        if name in kinds
-        else Draft(text, (), head)
-        if (text := says(values.get(name, "")))
-        else None
-        for name in sorted(weights, key=lambda name: (-weights[name], name))
-    }
-    return [(name, draft) for name, draft in made.items() if draft is not None]
+    found = []
+    for name in sorted(weights, key=lambda name: (-weights[name], name)):
+        if name in kinds:
+            draft = first.get(name)
+        else:
+            text = says(values.get(name, ""))
+            draft = Draft(text, (), head) if text else None
+        if draft is not None:
+            found.append((name, draft))
+    return found
 
 
 def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[KindDraft]:

@@ -28,7 +28,8 @@ _PIECE = re.compile(
     r"(?:(?:\"[^\"<]*+\"|'[^'<]*+')[^<>\"']*+)*+>))?|>"
 )
 _ENTITY = re.compile(r"&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|[a-zA-Z][a-zA-Z0-9]{1,31});")
-_MARKS = re.compile(rf"[\s{_INSIDE}{_APART}{_BREAK}]+")
+_WHITE_SPACE = re.compile(rf"[\s{_INSIDE}{_APART}{_BREAK}]+")
+_GAP = re.compile(rf" ?[{_INSIDE}{_APART}{_BREAK}][ {_INSIDE}{_APART}{_BREAK}]*+")
 
 
 def plain_text(text: str) -> tuple[str, tuple[str, ...]]:
@@ -57,10 +58,10 @@ def _without_tags(text: str) -> tuple[str, tuple[str, ...]]:
         return text, ()
     parts, position = [], 0
     for begin, end, mark in removed:
-        parts += [_MARKS.sub(" ", text[position:begin]), mark]
+        parts += [_WHITE_SPACE.sub(" ", text[position:begin]), mark]
         position = end
-    marked = "".join((*parts, _MARKS.sub(" ", text[position:])))
-    plain = _MARKS.sub(lambda gap: _between(marked, gap), marked)
+    marked = "".join((*parts, _WHITE_SPACE.sub(" ", text[position:])))
+    plain = _GAP.sub(lambda gap: _between(marked, gap), marked)
     return plain, tuple(text[begin:end] for begin, end, _ in removed)
 
 

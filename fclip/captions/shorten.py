@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import regex
 
@@ -48,10 +48,12 @@ def shorten(drafts: Sequence[Draft], *, count_tokens: TokenCounter, context_leng
     they stand. In scripts without spaces a character counts as a word.
     """
     distinct = list(dict.fromkeys(drafts))
-    counts = _count([draft.text for draft in distinct], count_tokens)
+    # As many words as there may be tokens are too many with start and end: not worth counting.
+    maybe = [draft for draft in distinct if draft.text.count(" ") < context_length]
+    counts = _count([draft.text for draft in maybe], count_tokens)
     fitted: dict[Draft, Fitted | None] = {
         draft: Fitted(draft.text, number, False)
-        for draft, number in zip(distinct, counts, strict=True)
+        for draft, number in zip(maybe, counts, strict=True)
         if number <= context_length
     }
     long = [_Cutter(draft) for draft in distinct if draft not in fitted]
@@ -144,6 +146,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _UNIT.finditer(text)]
 
 
+@lru_cache(maxsize=2**16)
 def _key(word: str) -> str:
     """What words of a head are compared by: letters and digits, in any case, without an `s` at the end."""
     letters = "".join(re.findall(r"[^\W_]", word.casefold()))

@@ -107,7 +107,7 @@ def test_what_is_kept(text: str, head: str, context_length: int, clip: bool) -> 
     assert fitted.shortened
     assert fitted.num_tokens == count([fitted.text])[0] <= context_length
     spaced = [re.sub(r"([漢ก上質な])", r" \1 ", each).split() for each in (text, fitted.text)]
-    whole, kept = ([word.strip(" ,;:/|([–—-.") for word in words] for words in spaced)
+    whole, kept = ([bare for word in words if (bare := word.strip(" ,;:/|([–—-."))] for words in spaced)
     remaining = iter(whole)
     assert all(word in remaining for word in kept)  # whole words of the text, in their order
     if head in ("coat", "soft") and head in whole and count([head])[0] <= context_length:
