@@ -6,7 +6,7 @@ Every command works on the workspace of the current folder, with that workspace'
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,9 +16,6 @@ from rich.text import Text
 from fclip.errors import UserError
 from flows.workspaces import enter_workspace, find_workspace
 from tasks.paths import Workspace
-
-if TYPE_CHECKING:
-    from flows.retrain import Retraining
 
 # The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
 
@@ -84,10 +81,11 @@ def retrain(
     from flows.prefect_logs import without_tracebacks
     from flows.retrain import retrain as flow
     from flows.stage import StageError
+    from flows.summary import print_summary
 
     without_tracebacks()
     try:
-        _show_retraining(workspace, flow(str(workspace.root), commit=commit))
+        print_summary(console, workspace, flow(str(workspace.root), commit=commit))
     except StageError as error:
         raise UserError(str(error)) from error
 
@@ -140,6 +138,14 @@ def status() -> None:
 
 
 @app.command()
+def catalog(dataset: Annotated[str | None, typer.Argument(help="One of them; all without it.")] = None) -> None:
+    """What the catalogs hold, to read before training: counts, gaps, classes, lengths, images, drift; and pages."""
+    from flows.catalog import show_catalog
+
+    show_catalog(_workspace(), console, dataset)
+
+
+@app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What a customer would type.")],
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many products.")] = 10,
@@ -154,6 +160,16 @@ def search(
     for rank, hit in enumerate(run(_workspace(), query, k=k, model=model), start=1):
         table.add_row(str(rank), hit.product_id, hit.dataset, f"{hit.score:.3f}", hit.title)
     console.print(table)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
+) -> None:
+    """The published datasets that are described: where they are, columns, label sets, tasks."""
+    from flows.datasets import show_datasets
+
+    show_datasets(console, name)
 
 
 @app.command()
@@ -272,12 +288,6 @@ def _switch(what: Literal["promote", "rollback"], *, force: bool = False) -> Non
     if switched.refused:
         raise UserError(f"not promoted: {switched.said} (`--force` overrules this)")
     console.print(switched.said)
-
-
-def _show_retraining(workspace: Workspace, done: "Retraining") -> None:
-    from flows.summary import print_summary
-
-    print_summary(console, workspace, done)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
 from fclip.files import read_json
+from tasks.outside import outside_of
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tasks.process import run_stage
@@ -23,14 +24,13 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
         raise UserError(f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {known}")
     pin_path = workspace.source_pin(dataset)
     return build_catalog(
-        config.datasets[dataset],
-        config.image,
+        config,
         dataset=dataset,
-        root=workspace.root,
+        outside=outside_of(workspace, config, dataset, refresh=False),
         pin=read_json(pin_path) if pin_path.is_file() else {},
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),
-        limit=config.limit,
+        cache_dir=workspace.ingest_cache(dataset),
     )
 
 

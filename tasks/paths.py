@@ -59,9 +59,6 @@ class Workspace:
     def training(self) -> Path:
         return self.root / "data" / "training"
 
-    def training_images(self, dataset: str) -> Path:
-        return self.training / "images" / dataset
-
     @property
     def finetune(self) -> Path:
         return self.root / "models" / "finetune"
@@ -93,6 +90,13 @@ class Workspace:
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 
+    def catalog_page(self, dataset: str) -> Path:
+        return self.root / "reports" / "catalog" / f"{dataset}.html"
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "reports" / "catalog" / "profile.json"
+
     @property
     def published(self) -> Path:
         return self.root / "published"
@@ -107,9 +111,16 @@ class Workspace:
     def cache(self) -> Path:
         return self.root / "cache"
 
+    def ingest_cache(self, dataset: str) -> Path:
+        return self.cache / "ingest" / dataset
+
     @property
     def feature_cache(self) -> Path:
         return self.cache / "features"
+
+    @property
+    def mirror(self) -> Path:
+        return self.cache / "mirror"
 
     @property
     def training_cache(self) -> Path:
