@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\0-\x1f\x7f]+")
 class CleaningConfig:
     """What is taken out of products' texts before they are captions. Without a rule nothing goes but white space.
 
-    `html` holds for attributes too; the others for texts alone, since an attribute is a value that was chosen.
+    `max_chars` and `html` hold for attributes too; the others for texts alone: an attribute is a value that was chosen.
     Patterns are regular expressions of the package `regex` (Python's, and more).
 
     Attributes:
