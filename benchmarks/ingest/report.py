@@ -95,7 +95,7 @@ def _parts(speed: Speed) -> Table:
     total = sum(run.parts.values())
     table = Table(
         title=f"fclip's CPU time: {total:.1f} s in {run.seconds:.1f} s on {WORKERS} cores, "
-        f"{run.main_thread_seconds:.1f} s of it in the main thread (one more run, sampled)",
+        f"{run.main_thread_seconds:.1f} s of it in the main thread (one more run, clocked)",
         title_justify="left",
     )
     for column in ("part", "CPU s", "share", "µs an image"):

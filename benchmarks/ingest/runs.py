@@ -14,12 +14,12 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.ingest.inputs import REPOSITORY
+from benchmarks.ingest.parts import Parts
 from fclip.errors import UserError
 from tasks.paths import Workspace
 
@@ -34,23 +34,22 @@ class Run:
         whole_seconds: of the process, from its start to its end.
         seconds: of `ingest` alone, after importing.
         import_seconds: of importing it.
-        cpu_seconds: of all threads while it ran.
+        cpu_seconds: of all threads while it ran; main_thread_seconds: of the one that feeds the others.
         peak_bytes: resident, the process at most, libraries included.
         num_rows, num_products, num_images: as in `ingest.json`.
-        parts: CPU seconds by part (`benchmarks.ingest.sampling`); empty where it was not asked for.
-        main_thread_seconds: CPU seconds of the thread that feeds the others; 0 where parts were not asked for.
+        parts: CPU seconds by part (`benchmarks.ingest.parts`), in sum `cpu_seconds`; empty where not asked for.
     """
 
     whole_seconds: float
     seconds: float
     import_seconds: float
     cpu_seconds: float
+    main_thread_seconds: float
     peak_bytes: int
     num_rows: int
     num_products: int
     num_images: int
     parts: dict[str, float]
-    main_thread_seconds: float
 
 
 def run_ingest(workspace: Workspace, dataset: str, *, parts: bool = False, keep_cache: bool = False) -> Run:
@@ -80,26 +79,37 @@ def _child(*arguments: str) -> dict[str, Any]:
 
 def _ingest(root: Path, dataset: str, with_parts: bool) -> dict[str, Any]:
     began = time.perf_counter()
-    from benchmarks.ingest.sampling import Sampler, peak_memory
-    from tasks.ingest import ingest
+    from tasks import ingest
 
     import_seconds = time.perf_counter() - began
-    sampler = Sampler() if with_parts else None
-    began, began_cpu = time.perf_counter(), time.process_time()
-    with sampler or nullcontext():
-        summary = ingest(Workspace(root), dataset)
-    values = {
-        "seconds": time.perf_counter() - began,
+    parts = Parts()
+    if with_parts:
+        parts.watch(ingest)
+    began, began_cpu, began_thread = time.perf_counter(), time.process_time(), time.thread_time()
+    summary = ingest.ingest(Workspace(root), dataset)
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
+    return {
+        "seconds": seconds,
         "import_seconds": import_seconds,
-        "cpu_seconds": time.process_time() - began_cpu,
+        "cpu_seconds": cpu_seconds,
+        "main_thread_seconds": time.thread_time() - began_thread,
         "peak_bytes": peak_memory(),
         "num_rows": summary.num_rows,
         "num_products": summary.num_products,
         "num_images": summary.num_images,
-        "parts": dict(sorted(sampler.seconds.items(), key=lambda item: -item[1])) if sampler else {},
-        "main_thread_seconds": sampler.main_seconds if sampler else 0.0,
+        "parts": parts.with_rest(cpu_seconds) if with_parts else {},
     }
-    return values
+
+
+def peak_memory() -> int:
+    """The most bytes that this process had resident.
+
+    Not getrusage's: that counts, for a process just started, what its parent had.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmHWM")
 
 
 def _decode(images: Path, workers: int, processes: bool, root: Path | None) -> dict[str, Any]:
