@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_type_hints
 
+from fclip.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -10,7 +12,7 @@ T = TypeVar("T")
 def config(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass for which pydantic, where it is used, forbids unknown keys.
 
-    The GPU core builds these without pydantic; `tasks.params` parses params.yaml into them with it.
+    The GPU core builds these without pydantic; `parse_config` parses a file's values into them with it.
     Range checks go into `__post_init__` and raise `ValueError`.
     """
     cls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
@@ -34,3 +36,38 @@ class ByKind:
             custom_error_message=f"`kind` must be one of {', '.join(members)}",
         )
         return handler.generate_schema(Annotated[Union[tuple(tagged)], kind])  # noqa: UP007
+
+
+def parse_config(value: Any, kind: type[T], *, where: object, section: str = "") -> T:
+    """`value`, read from `section` of the file `where`, as a `kind`; raises UserError naming every fault by its key."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_fault(section, value, fault)}" for fault in error.errors(include_url=False))
+        raise UserError(f"{where}:\n{faults}") from error
+
+
+def _fault(section: str, value: Any, fault: Any) -> str:
+    key = ".".join(part for part in (section, *_keys(value, fault["loc"])) if part)
+    match fault["type"]:
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return f"{key}: unknown key; remove it or mend its spelling"
+        case "missing" | "missing_argument" | "missing_keyword_only_argument":
+            return f"{key}: is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    said = f"{message[0].lower()}{message[1:]}"
+    return f"{key}: {said} (got {fault['input']!r})" if key else said
+
+
+def _keys(value: Any, location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the file on the way to a fault: pydantic puts the kind of a union's member among them."""
+    keys = []
+    for number, part in enumerate(location, start=1):
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if inside or number == len(location):
+            keys.append(str(part))
+        if inside:
+            value = value[part]
+    return keys

@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 
+def digest_bytes(content: bytes) -> bytes:
+    """SHA-256 of `content`, 32 bytes."""
+    return hashlib.sha256(content).digest()
+
+
 def sha256_bytes(content: bytes) -> str:
     """Hex SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()

@@ -157,6 +157,16 @@ def search(
 
 
 @app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
+) -> None:
+    """The published datasets that are described: where they are, columns, label sets, tasks."""
+    from flows.datasets import show_datasets
+
+    show_datasets(console, name)
+
+
+@app.command()
 def models() -> None:
     """The registered versions: aliases, digests, scores."""
     from fclip.registry import store, tags

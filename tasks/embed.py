@@ -50,7 +50,7 @@ def main(workspace: Workspace) -> None:
     ]
     features = extract_features(
         {"champion" if pin else "selected": folder},
-        packs=ImagePacks([workspace.training_images(name) for name in sorted({dataset for dataset, _, _ in images})]),
+        packs=ImagePacks([workspace.images(name) for name in sorted({dataset for dataset, _, _ in images})]),
         digests=[sha256 for _, _, sha256 in images],
         texts=[text for *_, text in texts],
         cache=workspace.feature_cache,

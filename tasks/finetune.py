@@ -54,7 +54,7 @@ def finetune(workspace: Workspace) -> Path:
             if job.exists():
                 logger.info("go on with %s", job.relative_to(workspace.root))
             datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
-            images = {name: workspace.training_images(name) for name in datasets}
+            images = {name: workspace.images(name) for name in datasets}
             write_job(job, config=config, seed=seed, start=start, products=products, images=images)
             out = run_job(job, stop=stop)
     except Interrupted as error:

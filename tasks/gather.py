@@ -2,20 +2,18 @@
 
     python -m tasks.gather
 
-Reads every catalog, its captions and packs; writes data/training/products.parquet and, as links, the packs that it
-names images of, data/training/images/<dataset>. A change to a dataset that only selects or reports reruns this stage
-alone, which writes the same bytes.
+Reads every catalog and its captions; writes data/training/products.parquet, which names images by their digests. A
+change to a dataset that only selects or reports reruns this stage alone, which writes the same bytes.
 """
 
 import logging
-import shutil
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, link_or_copy
+from fclip.files import atomic_dir
 from tasks.params import read_params
 from tasks.paths import Workspace
 from tasks.process import run_stage
@@ -34,8 +32,6 @@ def main(workspace: Workspace) -> None:
     table = pa.concat_tables([_products(workspace, name) for name in names])
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")
-        for name in names:
-            shutil.copytree(workspace.images(name), temporary / "images" / name, copy_function=link_or_copy)
     counts = {split: pc.sum(pc.equal(table["split"], split)).as_py() for split in ("train", "val", "test")}
     logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
 

@@ -23,14 +23,13 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
         raise UserError(f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {known}")
     pin_path = workspace.source_pin(dataset)
     return build_catalog(
-        config.datasets[dataset],
-        config.image,
+        config,
         dataset=dataset,
         root=workspace.root,
         pin=read_json(pin_path) if pin_path.is_file() else {},
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),
-        limit=config.limit,
+        cache_dir=workspace.ingest_cache(dataset),
     )
 
 

@@ -59,9 +59,6 @@ class Workspace:
     def training(self) -> Path:
         return self.root / "data" / "training"
 
-    def training_images(self, dataset: str) -> Path:
-        return self.training / "images" / dataset
-
     @property
     def finetune(self) -> Path:
         return self.root / "models" / "finetune"
@@ -106,6 +103,9 @@ class Workspace:
     @property
     def cache(self) -> Path:
         return self.root / "cache"
+
+    def ingest_cache(self, dataset: str) -> Path:
+        return self.cache / "ingest" / dataset
 
     @property
     def feature_cache(self) -> Path:

@@ -1,173 +1,137 @@
-"""Build a catalog: any source -> products, image packs, quarantine, counts."""
+"""Build a catalog: any source -> products, images, quarantine, counts."""
 
 import logging
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from fclip.catalog.config import DatasetConfig, ImageConfig
-from fclip.catalog.images import load_image
+import numpy as np
+import pyarrow as pa
+
+from fclip.catalog.config import IngestConfig
+from fclip.catalog.file_digests import FileDigests
+from fclip.catalog.image_store import ImageStore
+from fclip.catalog.intake import Intake
 from fclip.catalog.pin import verify_pin
-from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
+from fclip.catalog.products import ProductColumns, Products
+from fclip.catalog.repair import Repair, repair_row
+from fclip.catalog.rows import RefusedRow, SourceRow, refuse
+from fclip.catalog.sides import Sides, choose_sides
+from fclip.catalog.sources.published import at_pin
 from fclip.catalog.sources.registry import reader
-from fclip.catalog.splits import group_id, split_of
-from fclip.catalog.summary import IngestSummary, require_products, summarise
-from fclip.catalog.tables import Product, write_products, write_quarantine
-from fclip.catalog.validate import row_refusal
-from fclip.files import atomic_dir, write_json
-from fclip.images.packs import PackWriter, StoredImage
+from fclip.catalog.summary import IngestSummary, require_few_refused, require_products, summarise
+from fclip.catalog.validate import RowRules
+from fclip.catalog.write import write_images, write_products, write_quarantine, write_repairs
+from fclip.files import atomic_dir, link_or_copy, write_json
+from fclip.images.packs import PackWriter, pack_digests
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-R = TypeVar("R")
-ROWS_AHEAD = 16  # decoded ahead of the writer, a worker: bounds memory
-
-
-@dataclass(frozen=True)
-class _Accepted:
-    row: SourceRow
-    images: tuple[StoredImage, ...]
 
 
 def build_catalog(
-    config: DatasetConfig,
-    image_config: ImageConfig,
+    config: IngestConfig,
     *,
     dataset: str,
     root: Path,
     pin: Mapping[str, object],
     catalog_dir: Path,
     images_dir: Path,
-    limit: int | None,
+    cache_dir: Path | None = None,
 ) -> IngestSummary:
-    """Write `products.parquet`, `quarantine.parquet` and `ingest.json` into `catalog_dir`, packs into `images_dir`.
+    """Write the tables of `dataset` and `ingest.json` into `catalog_dir`, image packs into `images_dir`.
 
     Every row of the source ends as a product or in quarantine with its reason. A row with a bad image is refused
-    whole. The same source and configuration give the same bytes. Both folders appear whole, or stay as they were.
+    whole. The same source and configuration give the same catalog, byte for byte, whatever was ingested before; packs
+    are those of earlier runs, unchanged, and new ones for what is new. Both folders appear whole, or stay as they were.
 
     Args:
         root: the folder that the source's paths are relative to.
         pin: what the source was when it was last looked at (`fclip.catalog.pin`).
-        limit: rows at most, spread over the source; None for all.
+        cache_dir: what earlier ingests of the dataset left, so that only new images are decoded; may be deleted.
 
     Raises:
-        UserError: the source is not there, lacks a column, is not as pinned, has no rows, or a split with a role
-            is empty.
+        UserError: the source is not there, lacks a column, is not as pinned, has no rows, too many of them are
+            refused, or a split with a role is empty.
     """
-    verify_pin(dataset, config.source, pin, root=root)
-    rows = reader(config.source).read(config.source, root, limit)
-    num_rows = pin.get("num_rows")
-    total = num_rows if isinstance(num_rows, int) else None
-    if total is not None and limit is not None:
-        total = min(total, limit)
-    products: list[Product] = []
+    own = config.datasets[dataset]
+    source = at_pin(own.source, pin)
+    verify_pin(dataset, source, pin, root=root)
+    store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
+    digests = FileDigests(None if cache_dir is None else cache_dir / "files.parquet")
+    rows = reader(source).read(source, root, config.limit)
+    repairs: list[Repair] = []
     refused: list[RefusedRow] = []
+    columns = ProductColumns()
     with atomic_dir(images_dir) as images, atomic_dir(catalog_dir) as catalog:
-        with PackWriter(images) as packs:
-            decoded = _in_order(lambda row: _decoded(row, image_config), _validated(rows))
+        for pack in store.packs:
+            link_or_copy(pack, images / pack.name)
+        stored = [digest for pack in store.packs for digest in pack_digests(pack)]
+        with PackWriter(images, stored=stored) as packs:
+            checked = _checked(rows, RowRules(config.rows, own.types), repairs)
+            taken = Intake(store, packs, digests, config.image).accepted(checked)
+            total = _total(pin, config.limit)
             num_read = 0
-            for row in progress(decoded, label=f"ingest {dataset}", total=total, unit="rows"):
+            for row in progress(taken, label=f"ingest {dataset}", total=total, unit="rows"):
                 num_read += 1
                 if isinstance(row, RefusedRow):
                     refused.append(row)
-                    continue
-                products.append(_product(row, config))
-                for image in row.images:
-                    packs.add(image)
-        products, leaks = _without_leaks(products)
-        refused.extend(leaks)
-        summary = summarise(dataset, num_rows=num_read, products=products, refused=refused)
-        require_products(summary, config, refused)
-        write_products(catalog / "products.parquet", products)
-        write_quarantine(catalog / "quarantine.parquet", refused)
+                else:
+                    columns.add(*row)
+        require_few_refused(dataset, num_read, refused, config.rows, keep=_quarantine_path(cache_dir))
+        products, respelled = columns.finish().respelled()
+        repairs += respelled
+        sides = choose_sides(products, store, config, dataset)
+        refused += sides.leaks
+        summary = summarise(
+            dataset, num_rows=num_read, products=products, sides=sides, refused=refused, repairs=repairs
+        )
+        require_products(summary, own)
+        _write(catalog, products, store, sides, refused, repairs)
         write_json(catalog / "ingest.json", summary.to_json())
-    _log(summary)
+        store.save(sorted(images.glob("pack-*.parquet")))
+        digests.save()
+    for line in summary.lines():
+        logger.info("%s", line)
     return summary
 
 
-def _validated(rows: Iterable[SourceRow | RefusedRow]) -> Iterator[SourceRow | RefusedRow]:
-    first_rows: dict[str, int] = {}
+def _checked(
+    rows: Iterable[SourceRow | RefusedRow], rules: RowRules, repairs: list[Repair]
+) -> Iterator[SourceRow | RefusedRow]:
     for row in rows:
         if isinstance(row, RefusedRow):
-            yield row
+            yield refuse(row, row.refusal)
             continue
-        refusal = row_refusal(row, first_rows)
-        if row.product_id is not None:
-            first_rows.setdefault(row.product_id, row.source_row)
-        yield row if refusal is None else _refuse(row, refusal)
+        mended, done = repair_row(row)
+        refusal = rules.refusal(mended)
+        if refusal is None:
+            repairs.extend(done)
+        yield mended if refusal is None else refuse(row, refusal)
 
 
-def _decoded(row: SourceRow | RefusedRow, config: ImageConfig) -> _Accepted | RefusedRow:
-    if isinstance(row, RefusedRow):
-        return row
-    stored: list[StoredImage] = []
-    for image in row.images:
-        assert not isinstance(image, Refusal)
-        result = load_image(image, config)
-        if isinstance(result, Refusal):
-            return _refuse(row, result)
-        stored.append(result)
-    return _Accepted(row, tuple(stored))
+def _write(
+    folder: Path,
+    products: Products,
+    store: ImageStore,
+    sides: Sides,
+    refused: Sequence[RefusedRow],
+    repairs: Sequence[Repair],
+) -> None:
+    facts = store.facts()
+    digests = pa.array([digest.tobytes().hex() for digest in facts.image_sha256], pa.string())
+    write_products(folder / "products.parquet", products, sides, digests=digests)
+    _, first = np.unique(facts.image_sha256[sides.image_numbers(products)], return_index=True)
+    write_images(folder / "images.parquet", facts.take(sides.image_numbers(products)[first]))
+    write_quarantine(folder / "quarantine.parquet", refused)
+    write_repairs(folder / "repairs.parquet", repairs)
 
 
-def _product(accepted: _Accepted, config: DatasetConfig) -> Product:
-    row = accepted.row
-    assert row.product_id is not None
-    group = group_id(product_id=row.product_id, parent_id=row.parent_id, texts=row.texts)
-    return Product(
-        source_row=row.source_row,
-        product_id=row.product_id,
-        group_id=group,
-        split=row.split or split_of(group, config.split),
-        attributes=row.attributes,
-        texts=row.texts,
-        images=tuple(dict.fromkeys(image.sha256 for image in accepted.images)),
-        raw=row.raw,
-    )
+def _total(pin: Mapping[str, object], limit: int | None) -> int | None:
+    num_rows = pin.get("num_rows")
+    if not isinstance(num_rows, int):
+        return None
+    return num_rows if limit is None else min(num_rows, limit)
 
 
-def _without_leaks(products: list[Product]) -> tuple[list[Product], list[RefusedRow]]:
-    """Products without those of val and test that show an image that is also in train."""
-    train = {image for product in products if product.split == "train" for image in product.images}
-    kept: list[Product] = []
-    leaks: list[RefusedRow] = []
-    for product in products:
-        shared = train.intersection(product.images) if product.split != "train" else set()
-        if shared:
-            refusal = Refusal("validate", "image also in train", f"image {min(shared)}, split {product.split}")
-            leaks.append(RefusedRow(product.source_row, product.product_id, refusal, product.raw))
-        else:
-            kept.append(product)
-    return kept, leaks
-
-
-def _refuse(row: SourceRow, refusal: Refusal) -> RefusedRow:
-    return RefusedRow(row.source_row, row.product_id, refusal, row.raw)
-
-
-def _in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`function` of every item, in order, a few ahead on threads (Pillow decodes outside the interpreter's lock)."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > ROWS_AHEAD * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _log(summary: IngestSummary) -> None:
-    splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
-    logger.info(
-        "%s: %d rows: %d products (%s), %d images, %d refused",
-        *(summary.dataset, summary.num_rows, summary.num_products, splits, summary.num_images, summary.num_refused),
-    )
-    for reason, count in summary.refused_by_reason.items():
-        logger.info("  refused: %s: %d", reason, count)
+def _quarantine_path(cache_dir: Path | None) -> Path | None:
+    return None if cache_dir is None else cache_dir / "refused.parquet"

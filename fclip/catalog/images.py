@@ -1,12 +1,14 @@
 """One image: checked by decoding it whole, and stored small and plain."""
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from fclip.catalog.config import ImageConfig
+from fclip.catalog.fingerprints import Reduction, reduce
 from fclip.catalog.rows import Refusal
 from fclip.files import sha256_bytes
 from fclip.images.packs import StoredImage
@@ -16,21 +18,27 @@ MAX_FILE_BYTES = 256 * 2**20
 ORIENTATION = 0x0112
 
 
-def load_image(image: bytes | Path, config: ImageConfig) -> StoredImage | Refusal:
-    """Read an image where it is a file, and normalise it."""
-    if isinstance(image, Path):
-        try:
-            if (size := image.stat().st_size) > MAX_FILE_BYTES:
-                return Refusal("decode", "image too large", f"{image.name}: {size} bytes, {MAX_FILE_BYTES} at most")
-            content = image.read_bytes()
-        except OSError as error:
-            return Refusal("read", "image file unreadable", f"{image.name}: {error.strerror}")
-    else:
-        content = image
-    return normalise_image(content, config)
+@dataclass(frozen=True)
+class NormalImage:
+    """An image as it is stored, its size in pixels as it came, and what its fingerprints are made of."""
+
+    stored: StoredImage
+    source_width: int
+    source_height: int
+    reduction: Reduction
 
 
-def normalise_image(content: bytes, config: ImageConfig) -> StoredImage | Refusal:
+def read_image_file(path: Path) -> bytes | Refusal:
+    """The bytes of an image file, or why there are none."""
+    try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            return Refusal("decode", "image too large", f"{path.name}: {size} bytes, {MAX_FILE_BYTES} at most")
+        return path.read_bytes()
+    except OSError as error:
+        return Refusal("read", "image file unreadable", f"{path.name}: {error.strerror}")
+
+
+def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusal:
     """What is stored of an encoded image, or why it is refused.
 
     A grey or RGB JPEG or PNG that is upright, opaque and no larger than `stored_side` is kept byte for byte. Any
@@ -51,8 +59,10 @@ def normalise_image(content: bytes, config: ImageConfig) -> StoredImage | Refusa
                 )
             if _is_fine(image, config):
                 image.load()
-                return StoredImage(sha256_bytes(content), content, width, height)
-            return _encode(_plain(_shrunk(image, config)), config)
+                stored = StoredImage(sha256_bytes(content), content, width, height)
+                return NormalImage(stored, width, height, reduce(image))
+            plain = _plain(_shrunk(image, config))
+            return NormalImage(_encode(plain, config), width, height, reduce(plain))
     except Image.DecompressionBombError as error:
         return Refusal("decode", "image too large", str(error))
     except Exception as error:  # Pillow's plugins raise whatever broken bytes lead them to
@@ -86,7 +96,10 @@ def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
 
 def _plain(image: Image.Image) -> Image.Image:
     """The image upright, opaque, 8 bits a channel, grey or RGB."""
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        return image
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.max(initial=0) > 255:  # 16 bits, which Pillow opens as `I` or `I;16` by the format

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MAX_CHARS = 1000
+
 
 @dataclass(frozen=True)
 class Refusal:
     """Why a row is refused: `reason` is one of few, and counted; `detail` says what was found in this row."""
 
-    stage: str  # read | validate | decode
+    stage: str  # read | validate | decode: the row is bad; exclude | split: it is good, and left out on purpose
     reason: str
     detail: str = ""
 
@@ -40,3 +42,17 @@ class RefusedRow:
     product_id: str | None
     refusal: Refusal
     raw: Mapping[str, object] = field(default_factory=dict)
+
+
+def refuse(row: SourceRow | RefusedRow, refusal: Refusal) -> RefusedRow:
+    """`row` refused; of what it held, long cells keep their beginning."""
+    product_id = None if row.product_id is None else row.product_id[:MAX_CHARS]
+    refusal = Refusal(refusal.stage, refusal.reason, refusal.detail[:MAX_CHARS])
+    return RefusedRow(row.source_row, product_id, refusal, {name: _short(value) for name, value in row.raw.items()})
+
+
+def _short(value: object) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}… ({len(text)} characters)"

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from fclip.catalog.config import SPLITS
 
 
-def group_id(*, product_id: str, parent_id: str | None, texts: Mapping[str, str]) -> str:
-    """What the product belongs to: its parent, else its normalised text, else itself.
+def split_key(*, product_id: str, parent_id: str | None, title: str) -> str:
+    """What the split of a product is a hash of: its parent, else its normalised title, else itself.
 
-    The text is the title, else all texts: products of one title are variants of one thing, and must not be on both
-    sides of a split.
+    Products of one title are variants of one thing, and must not be on both sides of a split.
     """
-    if parent_id is not None:
-        return parent_id
-    text = texts.get("title") or " ".join(texts[name] for name in sorted(texts))
-    return normalised_text(text) or product_id
+    return parent_id if parent_id is not None else title or product_id
+
+
+def normalised_title(texts: Mapping[str, str]) -> str:
+    """The normalised title, else all texts; empty where they say nothing."""
+    return normalised_text(texts.get("title") or " ".join(texts[name] for name in sorted(texts)))
 
 
 def normalised_text(text: str) -> str:

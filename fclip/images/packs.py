@@ -43,14 +43,16 @@ class StoredImage:
 class PackWriter:
     """Write images into packs of at most `max_bytes` of image bytes in `folder`; identical images once.
 
+    `stored` are digests of images that older packs hold: they are not written again.
+
     A context manager: the last pack is written when it is left without an error. Which packs come of it depends on
     nothing but the images and their order.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int = MAX_PACK_BYTES) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_PACK_BYTES, stored: Iterable[str] = ()) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._seen: set[str] = set()
+        self._seen = set(stored)
         self._pending: list[StoredImage] = []
         self._pending_bytes = 0
         self.packs: list[Path] = []
@@ -103,6 +105,12 @@ def write_packs(folder: Path, images: Iterable[StoredImage], *, max_bytes: int =
         for image in images:
             writer.add(image)
     return writer.packs
+
+
+def pack_digests(pack: Path) -> list[str]:
+    """The digests of the images in a pack, sorted; raises OSError or pyarrow's errors for what is no pack."""
+    digests: list[str] = pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()
+    return digests
 
 
 class ImagePacks:

@@ -41,6 +41,8 @@ def params(rule: str) -> dict:
         "base": {"workspace": "squares", "registered_model": "fclip-squares", "seed": 0},
         "ingest": {
             "limit": None,
+            "rows": {"max_refused_fraction": 0.1, "max_text_chars": 1000},
+            "near_duplicates": {"max_hash_distance": 6, "max_difference": 0.06},
             "image": {"stored_side": 32, "max_pixels": 100_000, "jpeg_quality": 90},
             "datasets": {
                 name: {"source": source, "split": {split: 1 / len(roles) for split in roles}, "roles": roles}

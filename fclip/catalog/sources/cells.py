@@ -11,11 +11,11 @@ def cell_text(value: object) -> str | None:
     Whole floats lose their fraction (a column of years with nulls is often stored as floats), lists are joined with
     commas. Bytes that are no UTF-8 become lone surrogates, which validation refuses.
     """
+    if isinstance(value, str):  # nearly all of them
+        return value.strip() or None
     match value:
         case None:
             return None
-        case str():
-            text = value
         case bytes():
             text = value.decode("utf-8", "surrogateescape")
         case float():

@@ -40,7 +40,7 @@ def read(source: ClothingSource, root: Path, limit: int | None) -> Iterator[Sour
             continue
         name, sender = cell_text(record["image"]), cell_text(record["sender_id"])
         if (label := cell_text(record["label"])) in source.not_classes:
-            yield RefusedRow(row, name, Refusal("validate", "label is no class", str(label)), record)
+            yield RefusedRow(row, name, Refusal("exclude", "label is no class", str(label)), record)
             continue
         yield SourceRow(
             source_row=row,

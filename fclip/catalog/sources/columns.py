@@ -1,8 +1,10 @@
-"""The columns that a mapping in params names, and whether a table has them."""
+"""The columns that a mapping names, whether a table has them, and the parent that they give."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from fclip.catalog.config import HubSource, TableSource
+from fclip.catalog.sources.cells import cell_text
 from fclip.errors import UserError
 
 
@@ -20,6 +22,14 @@ def require_columns(where: object, wanted: Sequence[str], present: Sequence[str]
     if missing := [column for column in wanted if column not in present]:
         names = ", ".join(f"`{column}`" for column in missing)
         plural = "columns" if len(missing) > 1 else "column"
-        raise UserError(f"{where} has no {plural} {names}: it has {listed}; mend the mapping in params.yaml")
+        remedy = "mend the mapping in params.yaml, or in the dataset's description"
+        raise UserError(f"{where} has no {plural} {names}: it has {listed}; {remedy}")
     if twice := [column for column in wanted if list(present).count(column) > 1]:
         raise UserError(f"{where} has the column `{twice[0]}` twice: rename one (columns: {listed})")
+
+
+def parent_of(source: TableSource | HubSource, record: Mapping[str, object]) -> str | None:
+    """The parent of a record's product: its `parent_id` cell, or what `parent_pattern` finds in it."""
+    cell = cell_text(record.get(source.parent_id)) if source.parent_id else None
+    found = re.search(source.parent_pattern, cell) if source.parent_pattern and cell else None
+    return found[0] if found else cell

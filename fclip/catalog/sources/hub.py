@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from fclip.catalog.config import HubSource
 from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.catalog.sources.cells import cell_text, named_cells
-from fclip.catalog.sources.columns import mapped_columns
+from fclip.catalog.sources.columns import mapped_columns, parent_of
 from fclip.catalog.sources.files import describe_file
 from fclip.catalog.sources.parquet import column_values, count_rows, parquet_files, read_batches
 from fclip.catalog.sources.spread import spread_rows
@@ -18,13 +18,13 @@ from fclip.errors import UserError
 
 def describe(source: HubSource, root: Path) -> dict[str, object]:
     """The Parquet files, with their content digests, and their rows."""
-    files = parquet_files(root / source.path)
+    files = parquet_files(root / source.path, source.files)
     return {"kind": source.kind, "files": [describe_file(file) for file in files], "num_rows": count_rows(files)}
 
 
 def read(source: HubSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of all files, by name, or a spread sample of `limit` of them."""
-    files = parquet_files(root / source.path)
+    files = parquet_files(root / source.path, source.files)
     chosen = None if limit is None else spread_rows(count_rows(files), limit)
     columns = mapped_columns(source)
     table_columns = [column for column in columns if column != source.image]
@@ -36,7 +36,7 @@ def read(source: HubSource, root: Path, limit: int | None) -> Iterator[SourceRow
             yield SourceRow(
                 source_row=row,
                 product_id=cell_text(record.get(source.product_id)),
-                parent_id=cell_text(record.get(source.parent_id)) if source.parent_id else None,
+                parent_id=parent_of(source, record),
                 attributes=named_cells(record, source.attributes),
                 texts=named_cells(record, source.texts),
                 images=() if image is None else (image,),

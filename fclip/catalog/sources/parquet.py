@@ -1,6 +1,7 @@
 """Parquet files, batch by batch."""
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,16 +13,30 @@ from fclip.errors import UserError
 BATCH_ROWS = 256
 
 
-def parquet_files(path: Path) -> list[Path]:
-    """The file `path`, or every Parquet file under the folder, sorted; raises UserError when there is none."""
+def parquet_files(path: Path, patterns: Sequence[str]) -> list[Path]:
+    """The file `path`, or every file under the folder whose path below it fits a pattern, sorted.
+
+    Raises:
+        UserError: there is none.
+    """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"{path} does not exist: put the Parquet files there, or mend its `path` in params.yaml")
-    files = sorted(file for file in path.rglob("*.parquet") if file.is_file() and not file.name.startswith("."))
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if fits(file.relative_to(path).as_posix(), patterns) and file.is_file() and not file.name.startswith(".")
+    )
     if not files:
-        raise UserError(f"{path} holds no .parquet file: put them there, or mend its `path` in params.yaml")
+        wanted = " or ".join(patterns)
+        raise UserError(f"{path} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
     return files
+
+
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file's path fits one of the patterns, as the hub reads them: `*` fits slashes too, case counts."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def count_rows(files: Sequence[Path]) -> int:

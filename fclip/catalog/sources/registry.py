@@ -7,7 +7,7 @@ from typing import Any
 
 from fclip.catalog.config import AnySource
 from fclip.catalog.rows import RefusedRow, SourceRow
-from fclip.catalog.sources import clothing, fmnist, hub, sample, table
+from fclip.catalog.sources import clothing, fmnist, hub, published, sample, table
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ READERS = {
     "hub": Reader(hub.describe, hub.read),
     "clothing": Reader(clothing.describe, clothing.read),
     "fmnist": Reader(fmnist.describe, fmnist.read),
+    "published": Reader(published.describe, published.read),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from fclip.catalog.config import TableSource
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.cells import cell_text, named_cells
-from fclip.catalog.sources.columns import mapped_columns
+from fclip.catalog.sources.columns import mapped_columns, parent_of
 from fclip.catalog.sources.delimited import read_delimited
 from fclip.catalog.sources.files import describe_file, describe_folder, image_file, require_file, require_folder
 from fclip.catalog.sources.json_lines import read_json_lines
@@ -41,7 +41,7 @@ def read(source: TableSource, root: Path, limit: int | None) -> Iterator[SourceR
         yield SourceRow(
             source_row=row,
             product_id=cell_text(record.get(source.product_id)),
-            parent_id=cell_text(record.get(source.parent_id)) if source.parent_id else None,
+            parent_id=parent_of(source, record),
             attributes=named_cells(record, source.attributes),
             texts=named_cells(record, source.texts),
             images=tuple(image_file(folder, name) for name in _image_names(source, record.get(source.image))),

@@ -5,19 +5,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from fclip.catalog.config import HubSource, ImageConfig, TableSource
+from fclip.catalog.config import (
+    DatasetConfig,
+    DuplicateConfig,
+    HubSource,
+    ImageConfig,
+    IngestConfig,
+    RowConfig,
+    TableSource,
+)
 from fclip.catalog.summary import IngestSummary
 
 IMAGE = ImageConfig(stored_side=64, max_pixels=1_000_000, jpeg_quality=92)
 
 
+def ingest_config(
+    dataset: DatasetConfig, *, limit: int | None = None, max_refused_fraction: float = 1.0
+) -> IngestConfig:
+    """The section `ingest` with the one dataset `shop`."""
+    return IngestConfig(
+        limit=limit,
+        rows=RowConfig(max_refused_fraction=max_refused_fraction, max_text_chars=1000),
+        image=IMAGE,
+        near_duplicates=DuplicateConfig(max_hash_distance=6, max_difference=0.06),
+        datasets={"shop": dataset},
+    )
+
+
 def jpeg(seed: int, side: int = 16) -> bytes:
-    """A small JPEG that no other seed gives."""
+    """A small JPEG, a mosaic that looks like no other seed's."""
     buffer = io.BytesIO()
-    image = Image.new("RGB", (side, side), (seed % 256, seed // 256 % 256, 90))
+    tiles = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(tiles).resize((side, side), Image.Resampling.NEAREST)
     image.save(buffer, "JPEG", quality=100, comment=str(seed).encode())
     return buffer.getvalue()
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig
 from fclip.catalog.sources.registry import describe
-from tests.fclip.catalog.catalog_shop import IMAGE, Built, Shop
+from tests.fclip.catalog.catalog_shop import Built, Shop, ingest_config
 
 
 @pytest.fixture
@@ -34,18 +35,20 @@ def build(tmp_path: Path) -> Callable[..., Built]:
         roles: dict[str, str] | None = None,
         limit: int | None = None,
         root: Path = tmp_path,
+        cache_dir: Path | None = None,
+        max_refused_fraction: float = 1.0,
+        **change: Any,
     ) -> Built:
         default = {} if source.kind == "fmnist" else {"train": 0.6, "val": 0.2, "test": 0.2}
-        config = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {})
+        dataset = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {}, **change)
         summary = build_catalog(
-            config,
-            IMAGE,
+            ingest_config(dataset, limit=limit, max_refused_fraction=max_refused_fraction),
             dataset="shop",
             root=root,
             pin={"dataset": "shop", **describe(source, root)},
             catalog_dir=tmp_path / "out" / "catalog",
             images_dir=tmp_path / "out" / "images",
-            limit=limit,
+            cache_dir=cache_dir,
         )
         return Built(tmp_path, summary)
 

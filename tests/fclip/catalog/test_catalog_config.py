@@ -12,8 +12,8 @@ SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
 ROLES = {"train": "train", "val": "select", "test": "report"}
 
 
-def parsed(source: Any = SAMPLE, split: Any = SPLIT, roles: Any = ROLES) -> DatasetConfig:
-    return TypeAdapter(DatasetConfig).validate_python({"source": source, "split": split, "roles": roles})
+def parsed(source: Any = SAMPLE, split: Any = SPLIT, roles: Any = ROLES, **more: Any) -> DatasetConfig:
+    return TypeAdapter(DatasetConfig).validate_python({"source": source, "split": split, "roles": roles, **more})
 
 
 def test_a_dataset_as_in_params() -> None:
@@ -47,6 +47,10 @@ def test_fmnist_comes_split() -> None:
         ({"roles": {"train": "trian"}}, "must be among train, select, report, audit, not `trian`"),
         ({"split": {"val": 1.0}, "roles": {"test": "report"}}, r"splits of this dataset \(val\), not `test`"),
         ({"roles": {"val": "train"}}, "`train` to the split train alone, not to `val`"),
+        ({"hold_outs": {"test": {"colour": ["red"]}}}, "that are no split's, not `test`"),
+        ({"hold_outs": {"red": {"colour": []}}}, "at least one value of each, as `red` does not"),
+        ({"hold_outs": {"red": {"colour": ["red"]}}, "roles": {"rot": "report"}}, r"test, red\), not `rot`"),
+        ({"types": {"price": "money"}}, "'number' or 'integer'"),
     ],
 )
 def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
@@ -69,6 +73,8 @@ def test_names_of_texts_and_attributes() -> None:
         ({"limit": "many"}, "limit"),
         ({"datasets": {}}, "at least one dataset"),
         ({"datasets": {"../up": 0}}, r"names of a-z, 0-9, - and _ .* not `../up`"),
+        ({"rows": {"max_refused_fraction": 1.1, "max_text_chars": 9}}, "max_refused_fraction must be from 0 to 1"),
+        ({"near_duplicates": {"max_hash_distance": 8, "max_difference": 0.1}}, "from 0 to 7 bits, not 8"),
         ({"image": {"stored_side": 1, "max_pixels": 10, "jpeg_quality": 9}}, "stored_side must be"),
     ],
 )
@@ -76,7 +82,9 @@ def test_mistakes_of_the_section(change: dict[str, Any], message: str) -> None:
     dataset = {"source": SAMPLE, "split": SPLIT, "roles": ROLES}
     section: dict[str, Any] = {
         "limit": None,
+        "rows": {"max_refused_fraction": 0.1, "max_text_chars": 1000},
         "image": {"stored_side": 64, "max_pixels": 10_000, "jpeg_quality": 90},
+        "near_duplicates": {"max_hash_distance": 6, "max_difference": 0.06},
         "datasets": {"studio": dataset},
         **change,
     }

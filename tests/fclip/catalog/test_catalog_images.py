@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fclip.catalog.config import ImageConfig
-from fclip.catalog.images import load_image, normalise_image
+from fclip.catalog.images import NormalImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal
 from fclip.images.packs import StoredImage
 
@@ -30,10 +30,11 @@ def noise(mode: str = "RGB", size: tuple[int, int] = (48, 40)) -> Image.Image:
 
 def stored(content: bytes) -> tuple[StoredImage, Image.Image]:
     result = normalise_image(content, CONFIG)
-    assert isinstance(result, StoredImage), result
-    image = Image.open(io.BytesIO(result.content))
-    assert image.size == (result.width, result.height)
-    return result, image
+    assert isinstance(result, NormalImage), result
+    kept = result.stored
+    image = Image.open(io.BytesIO(kept.content))
+    assert image.size == (kept.width, kept.height)
+    return kept, image
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("L", "PNG")])
@@ -140,7 +141,5 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
 def test_a_file_is_read_from_its_path(tmp_path: Path) -> None:
     content = encoded(noise())
     (tmp_path / "a.jpg").write_bytes(content)
-    result = load_image(tmp_path / "a.jpg", CONFIG)
-    assert isinstance(result, StoredImage)
-    assert result.content == content
-    assert load_image(tmp_path, CONFIG) == Refusal("read", "image file unreadable", f"{tmp_path.name}: Is a directory")
+    assert read_image_file(tmp_path / "a.jpg") == content
+    assert read_image_file(tmp_path) == Refusal("read", "image file unreadable", f"{tmp_path.name}: Is a directory")

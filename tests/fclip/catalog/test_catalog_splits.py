@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fclip.catalog.splits import group_id, normalised_text, position, split_of
+from fclip.catalog.splits import normalised_text, normalised_title, position, split_key, split_of
 
 FRACTIONS = {"train": 0.7, "val": 0.2, "test": 0.1}
 texts = st.text(st.characters(exclude_categories=("Cs",)))
@@ -36,12 +36,16 @@ def test_fractions_are_kept_over_many_groups() -> None:
         assert splits.count(split) / len(splits) == pytest.approx(fraction, abs=0.015)
 
 
-def test_the_group_is_the_parent_else_the_text_else_the_product() -> None:
-    assert group_id(product_id="7", parent_id="42", texts={"title": "Red Coat"}) == "42"
-    assert group_id(product_id="7", parent_id=None, texts={"title": "Red  Coat!", "description": "x"}) == "red coat"
-    assert group_id(product_id="7", parent_id=None, texts={"description": "B", "about": "A"}) == "a b"
-    assert group_id(product_id="7", parent_id=None, texts={"title": "!?"}) == "7"
-    assert group_id(product_id="7", parent_id=None, texts={}) == "7"
+def test_the_split_hangs_on_the_parent_else_the_title_else_the_product() -> None:
+    assert split_key(product_id="7", parent_id="42", title="red coat") == "42"
+    assert split_key(product_id="7", parent_id=None, title="red coat") == "red coat"
+    assert split_key(product_id="7", parent_id=None, title="") == "7"
+
+
+def test_the_title_is_normalised_and_stands_for_the_texts() -> None:
+    assert normalised_title({"title": "Red  Coat!", "description": "x"}) == "red coat"
+    assert normalised_title({"description": "B", "about": "A"}) == "a b"
+    assert normalised_title({"title": "!?"}) == normalised_title({}) == ""
 
 
 @pytest.mark.parametrize("text", ["red coat", "  RED\tcoat ", "Red-Coat!", "\uff32\uff25\uff24 coat"])

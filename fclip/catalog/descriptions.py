@@ -1,0 +1,145 @@
+"""Datasets that others publish, as data: one YAML file each in `fclip/catalog/datasets/`.
+
+A new file there is a new dataset: nothing else has to know of it.
+"""
+
+import math
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeAlias
+
+import yaml
+
+from fclip.catalog.config import HubSource, TableSource
+from fclip.catalog.sources.columns import mapped_columns
+from fclip.config import ByKind, config, parse_config
+from fclip.errors import UserError
+
+DATASETS = Path(__file__).parent / "datasets"
+FileSource: TypeAlias = Annotated[HubSource | TableSource, ByKind()]
+
+
+@config
+class Task:
+    """A retrieval task as the dataset's publishers evaluate it, in the columns of the dataset.
+
+    A query is a value of the column `query`; right are the rows that have it. A row is found by the sum of the
+    normalised embeddings of the columns of `documents`, each times its weight, normalised again.
+    """
+
+    name: str
+    query: str
+    documents: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if not self.documents:
+            raise ValueError("documents must name at least one column")
+        for column, weight in self.documents.items():
+            if not (math.isfinite(weight) and weight > 0):
+                raise ValueError(f"documents must have weights above 0, not {weight} (of `{column}`)")
+
+
+@config
+class Description:
+    """A published dataset: where it is, how it is read, which columns are classes, how its publishers evaluate it.
+
+    `source` is what one would write in params for a copy of the files: its paths and patterns are below the folder
+    that holds them. `label_sets` are names of attributes whose values are classes. `num_rows` is as stated by the
+    publishers. `facts` says where all this is from, `unverified` what no source confirms.
+    """
+
+    title: str
+    home: str
+    hub: str | None
+    licence: str | None
+    num_rows: int
+    source: FileSource
+    label_sets: list[str]
+    tasks: list[Task]
+    facts: list[str]
+    unverified: list[str]
+
+    def __post_init__(self) -> None:
+        places = {"source.path": [self.source.path], **_more_places(self.source)}
+        for key, names in places.items():
+            for name in names:
+                if not _stays_inside(name):
+                    raise ValueError(f"{key} must stay in the dataset's folder, not `{name}`")
+        if isinstance(self.source, HubSource) and self.source.path != ".":
+            raise ValueError(f"source.path must be `.` where source.kind is hub, not `{self.source.path}`: see files")
+        if self.hub is not None and self.source.kind == "table":
+            raise ValueError("hub must be null where source.kind is table: the hub ships images inside Parquet files")
+        if not self.facts:
+            raise ValueError("facts must say where the description is from")
+        columns = mapped_columns(self.source)
+        for task in self.tasks:
+            for column in (task.query, *task.documents):
+                if column not in columns:
+                    raise ValueError(
+                        f"tasks must name columns that source maps ({', '.join(columns)}), "
+                        f"not `{column}` (of `{task.name}`)"
+                    )
+        for name in self.label_sets:
+            if name not in self.source.attributes:
+                known = ", ".join(self.source.attributes)
+                raise ValueError(f"label_sets must name attributes of source ({known}), not `{name}`")
+        for key, values in (("tasks", [task.name for task in self.tasks]), ("label_sets", self.label_sets)):
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise ValueError(f"{key} must have each name once, not `{twice[0]}` twice")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The patterns that the dataset's files fit, below its folder."""
+        match self.source:
+            case HubSource():
+                return self.source.files
+            case TableSource():
+                return (self.source.path, f"{self.source.image_folder}/*")
+
+
+def known_datasets(folder: Path = DATASETS) -> list[str]:
+    """The names that have a description."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_description(name: str, folder: Path = DATASETS) -> Description:
+    """The description of a dataset by its name.
+
+    Raises:
+        UserError: there is none of the name, or the file is no description; the message names the file and the key.
+    """
+    known = known_datasets(folder)
+    if name not in known:
+        raise UserError(f"no published dataset `{name}` is described: there are {', '.join(known)}")
+    return _load(folder / f"{name}.yaml")
+
+
+def _load(path: Path) -> Description:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8: {error}") from error
+    return parse_description(text, where=path)
+
+
+def parse_description(text: str, *, where: object) -> Description:
+    """A description from YAML; raises UserError naming `where` and every fault by its key."""
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must be a mapping, not {type(value).__name__}")
+    return parse_config(value, Description, where=where)
+
+
+def _more_places(source: HubSource | TableSource) -> dict[str, list[str]]:
+    match source:
+        case HubSource():
+            return {"source.files": list(source.files)}
+        case TableSource():
+            return {"source.image_folder": [source.image_folder]}
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and not set(name) & {"\\", "\0"}

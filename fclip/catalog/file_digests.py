@@ -1,0 +1,81 @@
+"""SHA-256 of files, computed once: a file whose size, times and inode are as they were holds what it held.
+
+As git's index does it. A file that changed within the last seconds is not taken at its word, since two changes within
+a clock tick would look like one.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fclip.files import atomic_path, sha256_file
+
+SECONDS_TO_SETTLE = 2.0
+Signature: TypeAlias = tuple[int, int, int, int]
+COLUMNS = ("size", "mtime_ns", "ctime_ns", "inode")
+
+
+class FileDigests:
+    """Digests by path, kept in the Parquet file `path` between runs (None: not kept). Safe to share between threads."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, tuple[Signature, bytes]] = {}
+        self._used: dict[str, tuple[Signature, bytes]] = {}
+        if path is not None and path.is_file():
+            try:
+                table = pq.read_table(path)
+                signatures = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
+                names = [name.decode("utf-8", "surrogateescape") for name in table["name"].to_pylist()]
+                digests = table["sha256"].to_pylist()
+                self._known = dict(zip(names, zip(signatures, digests, strict=True), strict=True))
+            except (OSError, KeyError, pa.ArrowException):  # damaged: it is a cache
+                self._known = {}
+
+    def find(self, path: Path) -> bytes | None:
+        """The digest of a file that is as it was when it was last digested; None for any other, or for no file."""
+        name = os.fspath(path)
+        known = self._used.get(name) or self._known.get(name)
+        if known is None:
+            return None
+        try:
+            if _signature(path.stat()) != known[0]:
+                return None
+        except OSError:
+            return None
+        self._used[name] = known
+        return known[1]
+
+    def digest(self, path: Path) -> bytes:
+        """The digest of a file, read if need be; raises OSError."""
+        known = self.find(path)
+        if known is None:
+            before = path.stat()
+            known = bytes.fromhex(sha256_file(path))
+            self.put(path, before, known)
+        return known
+
+    def put(self, path: Path, before: os.stat_result, sha256: bytes) -> None:
+        """Remember the digest of a file that was `before` when one began to read it."""
+        if time.time() - max(before.st_mtime, before.st_ctime) > SECONDS_TO_SETTLE:
+            self._used[os.fspath(path)] = (_signature(before), sha256)
+
+    def save(self) -> None:
+        """Keep the digests that were asked for or put; others are forgotten."""
+        if self._path is None or self._used == self._known:
+            return
+        names = sorted(self._used)
+        columns: dict[str, pa.Array] = {"name": pa.array([name.encode("utf-8", "surrogateescape") for name in names])}
+        for place, column in enumerate(COLUMNS):
+            columns[column] = pa.array([self._used[name][0][place] for name in names], pa.int64())
+        columns["sha256"] = pa.array([self._used[name][1] for name in names], pa.binary(32))
+        with atomic_path(self._path) as temporary:
+            pq.write_table(pa.table(columns), temporary, compression="lz4", use_dictionary=False)
+
+
+def _signature(stat: os.stat_result) -> Signature:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

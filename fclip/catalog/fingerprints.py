@@ -1,0 +1,91 @@
+"""What an image looks like, in a few numbers: a perceptual hash, a thumbnail, and statistics.
+
+All are of a 32 × 32 reduction of the image as it is stored. The hash is the 64-bit DCT hash ("pHash": Zauner,
+"Implementation and Benchmarking of Perceptual Image Hash Functions", 2010): the signs of the 8 × 8 lowest frequencies
+of the luminance against their median.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 32
+THUMBNAIL_SIDE = 8
+NEAR_WHITE = 243
+
+
+def _cosines() -> NDArray[np.float32]:
+    """The 8 lowest rows of the orthonormal DCT-II of length `SIDE`."""
+    frequency, place = np.arange(8)[:, None], np.arange(SIDE)[None]
+    rows = np.sqrt(2 / SIDE) * np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE))
+    rows[0] /= np.sqrt(2)
+    return rows.astype(np.float32)
+
+
+_DCT = _cosines()
+
+
+def _ring() -> NDArray[np.bool_]:
+    ring = np.ones((SIDE, SIDE), bool)
+    ring[1:-1, 1:-1] = False
+    return ring
+
+
+_RING = _ring()
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of n images.
+
+    Attributes:
+        phash: uint64 [n].
+        thumbnail: uint8 [n, 192], 8 × 8 RGB.
+        brightness, contrast: float32 [n], mean and standard deviation of the luminance, 0 to 1.
+        saturation: float32 [n], mean of (max − min) / max over the channels, 0 to 1.
+        white_border: float32 [n], share of the outermost of the 32 rings that is near white, 0 to 1.
+    """
+
+    phash: NDArray[np.uint64]
+    thumbnail: NDArray[np.uint8]
+    brightness: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+    saturation: NDArray[np.float32]
+    white_border: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What fingerprints are made of: the luminance at 32 × 32, and the thumbnail, as bytes."""
+
+    luminance: bytes
+    thumbnail: bytes
+
+
+def reduce(image: Image.Image) -> Reduction:
+    """The reduction of a decoded image in mode RGB or L."""
+    small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    thumbnail = small.reduce(SIDE // THUMBNAIL_SIDE).convert("RGB")
+    return Reduction(small.convert("L").tobytes(), thumbnail.tobytes())
+
+
+def fingerprint(reductions: Sequence[Reduction]) -> Fingerprints:
+    """The fingerprints of reductions, all at once."""
+    luminance = np.frombuffer(b"".join(each.luminance for each in reductions), np.uint8)
+    luminance = luminance.reshape(-1, SIDE, SIDE).astype(np.float32)
+    lowest = (_DCT @ luminance @ _DCT.T).reshape(-1, 64)
+    signs = lowest > np.median(lowest[:, 1:], axis=1, keepdims=True)
+    thumbnail = np.frombuffer(b"".join(each.thumbnail for each in reductions), np.uint8)
+    pixels = thumbnail.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
+    highest, lowest_channel = pixels.max(3).astype(np.float32), pixels.min(3)
+    return Fingerprints(
+        phash=np.packbits(signs, axis=1).view(">u8").ravel().astype(np.uint64),
+        thumbnail=thumbnail.reshape(len(pixels), -1),
+        brightness=luminance.mean((1, 2)) / 255,
+        contrast=luminance.std((1, 2)) / 255,
+        saturation=((highest - lowest_channel) / np.maximum(highest, 1)).mean((1, 2)),
+        white_border=(luminance[:, _RING] >= NEAR_WHITE).mean(1, dtype=np.float32),
+    )

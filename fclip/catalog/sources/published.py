@@ -1,0 +1,98 @@
+"""Datasets that others publish: found by their description, read by the readers of files."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fclip.catalog.config import AnySource, HubSource, PublishedSource, TableSource
+from fclip.catalog.descriptions import Description, load_description
+from fclip.catalog.rows import RefusedRow, SourceRow
+from fclip.catalog.sources import hub, hub_files, table
+from fclip.catalog.sources.files import describe_file
+from fclip.catalog.sources.parquet import parquet_files
+from fclip.errors import UserError
+
+
+def describe(source: PublishedSource, root: Path) -> dict[str, object]:
+    """What the dataset is now: of a local copy as its own kind of source says, of the hub its commit and files.
+
+    The hub is asked for names, sizes and SHA-256 digests alone; the rows are those that the description states. A
+    copy with a `revision` is described as the hub describes that commit.
+    """
+    description = load_description(source.dataset)
+    found: dict[str, object]
+    if source.path is None:
+        files = hub_files.look_up(_hub(source, description), description.files, source.revision)
+        found = {**files, "num_rows": description.num_rows}
+    elif source.revision is not None:
+        found = {**_snapshot(source, description, root), "num_rows": description.num_rows}
+    else:
+        match located(source):
+            case HubSource() as inner:
+                found = hub.describe(inner, root)
+            case TableSource() as inner:
+                found = table.describe(inner, root)
+    return {**found, "kind": source.kind, "published": source.dataset}
+
+
+def read(source: PublishedSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """The rows of the dataset's files: all that its description names, so published splits are not told apart.
+
+    What is to be read from the hub must have been fetched before: see `at_pin`.
+    """
+    match located(source):
+        case HubSource() as inner:
+            return hub.read(inner, root, limit)
+        case TableSource() as inner:
+            return table.read(inner, root, limit)
+
+
+def at_pin(source: AnySource, pin: Mapping[str, Any]) -> AnySource:
+    """`source` as it can be read: one from the hub as its files of the pinned commit, fetched where they are not yet.
+
+    Any other source, and one that the pin is not of (which `verify_pin` refuses), comes back as it is.
+
+    Raises:
+        UserError: the files are not in the hub's cache and cannot be downloaded.
+    """
+    if not isinstance(source, PublishedSource) or source.path is not None:
+        return source
+    description = load_description(source.dataset)
+    repo, revision = _hub(source, description), pin.get("revision")
+    if revision is None or pin.get("repo") != repo or source.revision not in (None, revision):
+        return source
+    sizes = {file["name"]: file["bytes"] for file in pin["files"]}
+    folder = hub_files.fetch(repo, description.files, revision, sizes)
+    return replace(source, path=str(folder), revision=revision)
+
+
+def located(source: PublishedSource) -> HubSource | TableSource:
+    """The source of files that a published one with a `path` is: its description's, below that path."""
+    assert source.path is not None, "at_pin gives a source from the hub its path"
+    inner = load_description(source.dataset).source
+    folder = Path(source.path)
+    match inner:
+        case HubSource():
+            return replace(inner, path=str(folder / inner.path))
+        case TableSource():
+            return replace(inner, path=str(folder / inner.path), image_folder=str(folder / inner.image_folder))
+
+
+def _hub(source: PublishedSource, description: Description) -> str:
+    if description.hub is None:
+        raise UserError(
+            f"`{source.dataset}` is not on the hub: download it from {description.home} and give `path` the folder "
+            f"with {', '.join(description.files)}"
+        )
+    return description.hub
+
+
+def _snapshot(source: PublishedSource, description: Description, root: Path) -> dict[str, object]:
+    assert source.path is not None
+    if description.hub is None:
+        raise UserError(f"`{source.dataset}` is not on the hub, so it has no commits: its `revision` must be null")
+    folder = root / source.path
+    names = sorted(file.relative_to(folder).as_posix() for file in parquet_files(folder, description.files))
+    files = [{**describe_file(folder / name), "name": name} for name in names]
+    return {"repo": description.hub, "revision": source.revision, "files": files}

@@ -1,0 +1,68 @@
+"""Compaction: what no product shows any more leaves the image store, and small packs become large ones.
+
+Packs never change, so an ingest leaves the images of deleted products where they are. Compaction is explicit: rare
+for its own sake, at once for a takedown.
+"""
+
+import json
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fclip.files import atomic_path
+from fclip.images.packs import MAX_PACK_BYTES, PackWriter, StoredImage, pack_digests
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """How many images were dropped, and how many packs there were before and are now."""
+
+    num_dropped: int
+    num_packs_before: int
+    num_packs: int
+
+
+def compact_store(folder: Path, keep: Set[str]) -> Compaction:
+    """Drop every image but those in `keep` (hex digests) from the image store in `folder` (`ImageStore`'s).
+
+    Packs that hold another image are written anew without it, as are packs of less than half the usual size where
+    there are several. What the store knows of the dropped images goes too, so that nothing of them is left there.
+    """
+    dropped, before, after = 0, 0, 0
+    for index in sorted(folder.glob("*/images.parquet")):
+        found = _compact(index, keep)
+        dropped, before, after = dropped + found.num_dropped, before + found.num_packs_before, after + found.num_packs
+    return Compaction(dropped, before, after)
+
+
+def _compact(index: Path, keep: Set[str]) -> Compaction:
+    folder = index.parent / "packs"
+    table = pq.read_table(index)
+    names: list[str] = json.loads(table.schema.metadata[b"fclip"])["packs"]
+    digests = {name: pack_digests(folder / name) for name in names}
+    small = [name for name in names if (folder / name).stat().st_size < MAX_PACK_BYTES // 2]
+    stale = [name for name in names if not keep >= set(digests[name]) or (name in small and len(small) > 1)]
+    num_images = len(set().union(*digests.values()))
+    if not stale:
+        return Compaction(0, len(names), len(names))
+    fresh = [name for name in names if name not in stale]
+    stored = {digest for name in fresh for digest in digests[name]}
+    with PackWriter(folder, stored=stored) as packs:
+        for name in stale:
+            for batch in pq.ParquetFile(folder / name).iter_batches():
+                for row in batch.to_pylist():
+                    if row["image_sha256"] in keep:
+                        packs.add(StoredImage(row["image_sha256"], row["bytes"], row["width"], row["height"]))
+    remaining = sorted({*fresh, *(pack.name for pack in packs.packs)})
+    kept = pa.array([digest.hex() in keep for digest in table["image_sha256"].to_pylist()])
+    # Without its pairs of near-duplicates, which count the images that there were: the next ingest seeks them anew.
+    (index.parent / "duplicates.parquet").unlink(missing_ok=True)
+    table = table.filter(kept).replace_schema_metadata({"fclip": json.dumps({"packs": remaining})})
+    with atomic_path(index) as temporary:
+        pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
+    for name in set(names).difference(remaining):
+        (folder / name).unlink()
+    return Compaction(num_images - len(keep & set().union(*digests.values())), len(names), len(remaining))

@@ -1,0 +1,85 @@
+"""`fclip compact`: images that no product shows any more leave the workspace and the DVC cache (a takedown)."""
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from fclip.compaction import compact_store
+from fclip.errors import UserError
+from fclip.files import read_json
+from flows.params import load_params
+from flows.stage import stage_environment
+from tasks.paths import Workspace
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What became of one dataset: images dropped, packs that are gone, and how many of them the DVC cache had."""
+
+    dataset: str
+    num_dropped: int
+    packs_gone: tuple[str, ...]
+    num_uncached: int
+
+
+def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
+    """Compact `datasets` (all, if none are given): the image store first, then data/images, by a new ingest.
+
+    The stage runs again (it decodes nothing) so that dvc.lock says what data/images holds. Then the packs that are
+    gone are deleted from the DVC cache too, which other workspaces share; copies on remotes are for `dvc gc --cloud`.
+
+    Raises:
+        UserError: an unknown dataset, or an ingest that fails, as when its source changed since it was pinned.
+    """
+    known = list(load_params(workspace).ingest.datasets)
+    if unknown := [name for name in datasets if name not in known]:
+        raise UserError(f"no dataset `{unknown[0]}` in ingest.datasets of params.yaml: there are {', '.join(known)}")
+    return [_compact(workspace, name) for name in datasets or known]
+
+
+def _compact(workspace: Workspace, dataset: str) -> Compacted:
+    _ingest(workspace, dataset)  # what the source is now says what is gone
+    products = workspace.catalog(dataset) / "products.parquet"
+    lists = pq.read_table(products, columns=["images"])["images"].to_pylist()
+    before = {pack.name: _md5(pack) for pack in workspace.images(dataset).glob("pack-*.parquet")}
+    num_before = _num_images(workspace, dataset)
+    compact_store(workspace.ingest_cache(dataset) / "images", {image for images in lists for image in images})
+    _ingest(workspace, dataset, "--force")
+    gone = sorted(before.keys() - {pack.name for pack in workspace.images(dataset).glob("pack-*.parquet")})
+    uncached = [path for name in gone for path in _cached(workspace, before[name])]
+    for path in uncached:
+        path.unlink()
+    return Compacted(dataset, num_before - _num_images(workspace, dataset), tuple(gone), len(uncached))
+
+
+def _ingest(workspace: Workspace, dataset: str, *options: str) -> None:
+    stage = f"ingest@{dataset}"
+    status = workspace.stage_status(stage)
+    status.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *options, stage]
+    result = subprocess.run(command, cwd=workspace.root, env=stage_environment(), capture_output=True, text=True)
+    if result.returncode != 0:
+        said = read_json(status)["message"] if status.exists() else f"{result.stdout}{result.stderr}".strip()
+        raise UserError(f"{stage}: {said}")
+
+
+def _num_images(workspace: Workspace, dataset: str) -> int:
+    packs = workspace.images(dataset).glob("pack-*.parquet")
+    return sum(pq.read_metadata(pack).num_rows for pack in packs)
+
+
+def _cached(workspace: Workspace, md5: str) -> list[Path]:
+    """The file of DVC's cache with this digest, if it is there (dvc.org/doc/user-guide/project-structure)."""
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    result = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=True)
+    path = (workspace.root / result.stdout.strip()) / "files" / "md5" / md5[:2] / md5[2:]
+    return [path] if path.exists() else []
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

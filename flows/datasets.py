@@ -1,0 +1,78 @@
+"""The published datasets that are described: a table of all, or one in full."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from fclip.catalog.config import HubSource
+from fclip.catalog.descriptions import Description, known_datasets, load_description
+
+
+def show_datasets(console: Console, name: str | None) -> None:
+    """Print a line a dataset, or all that is known of the one; raises UserError when it is not described."""
+    if name is not None:
+        _show_one(console, name)
+        return
+    names, repos = Column("name", no_wrap=True), Column("on the hub", no_wrap=True)
+    table = Table(names, repos, "rows", "columns", "label sets", Column("tasks", overflow="fold"), box=None)
+    for known in known_datasets():
+        description = load_description(known)
+        source = description.source
+        table.add_row(
+            known,
+            escape(description.hub or "no: `path` only"),
+            f"{description.num_rows:,}",
+            escape(", ".join([*source.texts, *source.attributes])),
+            ", ".join(description.label_sets),
+            escape(", ".join(task.name for task in description.tasks)),
+        )
+    console.print(table)
+    console.print("\nin params: source: {kind: published, dataset: NAME, path: null or a local copy}", markup=False)
+
+
+def _show_one(console: Console, name: str) -> None:
+    description = load_description(name)
+    about = Table.grid(padding=(0, 2))
+    for label, said in _about(name, description):
+        about.add_row(f"[bold]{label}[/bold]", escape(said))
+    console.print(about)
+    columns = Table("our name", "column", "is", title="\ncolumns", title_justify="left", box=None)
+    for our_name, column, role in _columns(description):
+        columns.add_row(our_name, *map(escape, (column, role)))
+    console.print(columns)
+    if description.tasks:
+        tasks = Table("task", "query", "documents", title="\ntasks", title_justify="left", box=None)
+        for task in description.tasks:
+            weighted = " + ".join(f"{weight:g} {column}" for column, weight in task.documents.items())
+            tasks.add_row(*map(escape, (task.name, task.query, weighted)))
+        console.print(tasks)
+    for label, lines in (("facts from", description.facts), ("unverified", description.unverified)):
+        if lines:
+            console.print(f"\n[italic]{label}[/italic]")
+        for line in lines:
+            console.print(f"- {line}", markup=False, highlight=False)
+
+
+def _about(name: str, description: Description) -> list[tuple[str, str]]:
+    layout = "Parquet, images inside" if isinstance(description.source, HubSource) else "table + image folder"
+    return [
+        (name, description.title),
+        ("where", f"hub: {description.hub}" if description.hub else description.home),
+        ("files", f"{', '.join(description.files)} ({layout})"),
+        ("rows", f"{description.num_rows:,}"),
+        ("licence", description.licence or "none stated"),
+    ]
+
+
+def _columns(description: Description) -> list[tuple[str, str, str]]:
+    source = description.source
+    rows = [("product_id", source.product_id, "id"), ("image", source.image, "image")]
+    if source.parent_id is not None:
+        found = f": what {source.parent_pattern} finds" if source.parent_pattern else ""
+        rows.append(("parent_id", source.parent_id, f"parent{found}"))
+    rows += [(name, column, "text") for name, column in source.texts.items()]
+    rows += [
+        (name, column, "attribute, label set" if name in description.label_sets else "attribute")
+        for name, column in source.attributes.items()
+    ]
+    return rows

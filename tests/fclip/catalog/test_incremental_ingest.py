@@ -1,0 +1,180 @@
+"""A second ingest decodes only what is new, and gives the very catalog that a first one would."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import fclip.catalog.intake as intake
+from fclip.catalog.file_digests import FileDigests
+from fclip.compaction import Compaction, compact_store
+from fclip.files import digest_bytes, sha256_bytes, sha256_tree
+from fclip.images.packs import ImagePacks
+from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
+from tests.fclip.catalog.test_near_duplicates import photograph
+
+Build = Callable[..., Built]
+HEAD = "id,title,colour,image"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Digests of the sources that are decoded, as they are."""
+    seen: list[str] = []
+    true = intake.normalise_image
+
+    def counted(content: bytes, *rest: object) -> object:
+        seen.append(sha256_bytes(content))
+        return true(content, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(intake, "normalise_image", counted)
+    return seen
+
+
+def rows(numbers: list[int]) -> list[str]:
+    return [HEAD, *(f"p{number},Red coat no {number},red,{number}.jpg" for number in numbers)]
+
+
+def packs(built: Built) -> dict[str, str]:
+    return {path.name: sha256_bytes(path.read_bytes()) for path in built.images.iterdir()}
+
+
+def test_new_changed_and_deleted_products(full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]) -> None:
+    first = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    before = packs(first)
+    decoded.clear()
+    (full_shop.images / "7.jpg").write_bytes(jpeg(700))  # changed
+    (full_shop.images / "60.jpg").write_bytes(jpeg(60))  # new
+    full_shop.write_csv(rows([number for number in range(61) if number != 13]))  # 13 is deleted
+    second = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    assert sorted(decoded) == sorted([sha256_bytes(jpeg(700)), sha256_bytes(jpeg(60))])
+    after = packs(second)
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+    new_pack = next(second.images / name for name in after if name not in before)
+    assert len(ImagePacks([second.images])) == 62  # the deleted and the changed one are still there
+    assert new_pack.stat().st_size < 3000
+    kept = sha256_tree(second.catalog)
+    fresh = build(full_shop.source(), cache_dir=None)
+    assert sha256_tree(fresh.catalog) == kept
+    assert [row["product_id"] for row in second.products] == [row["product_id"] for row in fresh.products]
+    assert len(ImagePacks([fresh.images])) == 60
+
+
+def test_nothing_new_writes_no_pack_and_decodes_nothing(
+    full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]
+) -> None:
+    first = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    before = sha256_tree(first.images), sha256_tree(first.catalog)
+    assert len(decoded) == 60
+    decoded.clear()
+    shutil.rmtree(first.images)  # as DVC does before a stage runs
+    second = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    assert (sha256_tree(second.images), sha256_tree(second.catalog)) == before
+    assert decoded == []
+
+
+def test_a_refused_image_is_not_decoded_again(
+    full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]
+) -> None:
+    (full_shop.images / "5.jpg").write_bytes(b"no image")
+    first = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    decoded.clear()
+    second = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    assert decoded == []
+    assert first.reasons == second.reasons == {5: "unreadable image"}
+
+
+@pytest.mark.parametrize("damage", ["pack", "index", "refused", "all"])
+def test_the_cache_may_be_damaged_or_gone(
+    full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str], damage: str
+) -> None:
+    cache = tmp_path / "cache"
+    first = build(full_shop.source(), cache_dir=cache)
+    kept = sha256_tree(first.catalog)
+    decoded.clear()
+    match damage:
+        case "pack":
+            next(cache.rglob("pack-*.parquet")).unlink()
+        case "index":
+            path = next(cache.rglob("images.parquet"))
+            path.write_bytes(path.read_bytes()[:100])
+        case "refused":
+            next(cache.rglob("refused.parquet")).unlink()
+        case "all":
+            shutil.rmtree(cache)
+    second = build(full_shop.source(), cache_dir=cache)
+    assert len(decoded) == 60
+    assert sha256_tree(second.catalog) == kept
+    assert len(ImagePacks([second.images])) == 60
+
+
+def test_near_duplicates_do_not_depend_on_what_was_there_once(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+    """An image between two others, deleted again, must not leave them joined."""
+    ends = photograph(1), photograph(2)
+    for number, share in ((0, 0.0), (1, 0.025), (2, 0.05)):
+        Image.blend(*ends, share).save(full_shop.images / f"{number}.jpg", quality=98)
+    with_middle = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    assert with_middle.summary.num_groups <= 58  # the middle one ties the ends
+    full_shop.write_csv(rows([number for number in range(60) if number != 1]))
+    second = build(full_shop.source(), cache_dir=tmp_path / "cache")
+    kept = sha256_tree(second.catalog)
+    assert sha256_tree(build(full_shop.source(), cache_dir=None).catalog) == kept
+    assert second.summary.num_refused == 0
+
+
+def test_file_digests_are_of_what_a_file_holds_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"one")
+    old = path.stat().st_mtime_ns - 10_000_000_000
+    os.utime(path, ns=(old, old))
+    digests = FileDigests(tmp_path / "digests.parquet")
+    assert digests.digest(path) == digest_bytes(b"one")
+    assert digests.find(path) is None  # its inode changed a moment ago: not settled
+    monkeypatch.setattr("fclip.catalog.file_digests.SECONDS_TO_SETTLE", -1.0)
+    assert digests.digest(path) == digest_bytes(b"one")
+    assert digests.find(path) == digest_bytes(b"one")
+    digests.save()
+    again = FileDigests(tmp_path / "digests.parquet")
+    assert again.find(path) == digest_bytes(b"one")
+    path.write_bytes(b"two")
+    os.utime(path, ns=(old, old))  # the same size and time: the change of the inode tells
+    assert again.find(path) is None
+    assert again.digest(path) == digest_bytes(b"two")
+    assert again.find(tmp_path / "none.jpg") is None
+
+
+def test_compaction_drops_what_no_product_shows(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    build(full_shop.source(), cache_dir=cache)
+    for number in (60, 61):  # two small packs more
+        (full_shop.images / f"{number}.jpg").write_bytes(jpeg(number))
+        full_shop.write_csv(rows(list(range(number + 1))))
+        build(full_shop.source(), cache_dir=cache)
+    full_shop.write_csv(rows(list(range(1, 62))))
+    last = build(full_shop.source(), cache_dir=cache)
+    shown = {image for row in last.products for image in row["images"]}
+    gone = sha256_bytes(jpeg(0))
+    assert gone in ImagePacks([last.images])
+    assert compact_store(cache / "images", shown) == Compaction(num_dropped=1, num_packs_before=3, num_packs=1)
+    after = build(full_shop.source(), cache_dir=cache)
+    assert sha256_tree(after.catalog) == sha256_tree(build(full_shop.source(), cache_dir=None).catalog)
+    packs = ImagePacks([after.images])
+    assert gone not in packs
+    assert len(packs) == 61
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*.parquet"))
+    assert bytes.fromhex(gone) not in everything
+    assert jpeg(0) not in everything
+    assert jpeg(1) in everything
+    assert compact_store(cache / "images", shown) == Compaction(0, 1, 1)
+
+
+def test_a_pack_that_a_killed_run_left_is_dropped(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+    build(full_shop.source(), cache_dir=tmp_path / "cache")
+    stray = next((tmp_path / "cache").rglob("pack-*.parquet")).parent / "pack-stray.parquet"
+    stray.write_bytes(b"half")
+    assert len(ImagePacks([build(full_shop.source(), cache_dir=tmp_path / "cache").images])) == 60
+    assert not stray.exists()

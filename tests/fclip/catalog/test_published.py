@@ -1,0 +1,135 @@
+"""Published datasets from a local copy of their files: read by the readers of files, refused by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fclip.catalog.config import HubSource, PublishedSource
+from fclip.catalog.sources.published import at_pin
+from fclip.catalog.sources.registry import describe, reader
+from fclip.errors import UserError
+from tests.conftest import dataset
+from tests.fclip.catalog.catalog_shop import Built, jpeg
+
+Build = Callable[..., Built]
+STYLES = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
+
+
+def published(name: str, path: str | None = "copy", **change: Any) -> PublishedSource:
+    return PublishedSource(kind="published", dataset=name, path=path, **change)
+
+
+def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    num_rows = len(next(iter(columns.values())))
+    images = [{"bytes": jpeg(number), "path": None} for number in range(num_rows)]
+    pq.write_table(pa.table({**columns, "image": images}), path)
+
+
+def test_kaggles_styles_as_kaggle_ships_them(tmp_path: Path, build: Build) -> None:
+    (tmp_path / "copy" / "images").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "copy" / "images" / f"{number}.jpg").write_bytes(jpeg(number))
+    rows = [f"{number},Men,Apparel,Topwear,Tshirts,Navy Blue,Fall,2011,Casual" for number in range(4)]
+    names = ["Nike Blue Tee", "Boss Men Perfume, After Shave", "Puma Black Tee", "Gone"]
+    lines = [STYLES, *(f"{row},{name}" for row, name in zip(rows, names, strict=True))]
+    (tmp_path / "copy" / "styles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    built = build(published("kaggle-styles"), split={"train": 1.0})
+    assert built.reasons == {1: "wrong number of fields", 3: "image file missing"}
+    assert [row["product_id"] for row in built.products] == ["0", "2"]
+    first = built.products[0]
+    assert dict(first["texts"]) == {"title": "Nike Blue Tee"}
+    assert dict(first["attributes"]) == {
+        "gender": "Men",
+        "category1": "Apparel",
+        "category2": "Topwear",
+        "category3": "Tshirts",
+        "colour": "Navy Blue",
+        "season": "Fall",
+        "year": "2011",
+        "usage": "Casual",
+    }
+
+
+def test_photographs_of_one_garment_are_one_group(tmp_path: Path, build: Build) -> None:
+    ids = [f"WOMEN_Tees_id_0000000{garment}_0{colour}_1_front" for garment in (1, 2) for colour in (1, 2, 3)]
+    columns = ("category1", "category2", "category3", "color", "description", "text")
+    values = {"item_ID": ids, **{column: [f"{column} {row}" for row in range(6)] for column in columns}}
+    write_parquet(tmp_path / "copy" / "data" / "data-00000-of-00001.parquet", values)
+    built = build(published("marqo-deepfashion-inshop"), split={"train": 1.0})
+    groups = {row["product_id"]: row["group_id"] for row in built.products}
+    assert groups == {item_id: item_id[11:22] for item_id in ids}
+    assert set(groups.values()) == {"id_00000001", "id_00000002"}
+
+
+def test_only_files_that_fit_are_read(tmp_path: Path, build: Build) -> None:
+    values = {"id": ["a", "b"], "title": ["A coat", "A hat"], "colour": ["red", "red"]}
+    write_parquet(tmp_path / "copy" / "data" / "train-0.parquet", values)
+    write_parquet(tmp_path / "copy" / "data" / "test-0.parquet", {**values, "id": ["c", "d"]})
+    (tmp_path / "copy" / "README.md").touch()
+    columns: dict[str, Any] = {"product_id": "id", "image": "image", "texts": {}, "attributes": {}}
+    source = HubSource(kind="hub", path="copy", files=("data/train-*", "data/none-*"), **columns)
+    assert {row["product_id"] for row in build(source, split={"train": 1.0}).products} == {"a", "b"}
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    def look_and_read(source: PublishedSource) -> None:
+        describe(source, tmp_path)
+        list(reader(source).read(source, tmp_path, None))
+
+    def message(source: PublishedSource) -> str:
+        with pytest.raises(UserError) as caught:
+            look_and_read(source)
+        return str(caught.value)
+
+    assert "no published dataset `kagl` is described: there are kaggle-styles, marqo-" in message(published("kagl"))
+    assert "copy does not exist" in message(published("marqo-kagl"))
+    (tmp_path / "copy").mkdir()
+    assert f"{tmp_path / 'copy'} holds no file *.parquet" in message(published("marqo-kagl"))
+    assert "styles.csv does not exist" in message(published("kaggle-styles"))
+    assert "is not on the hub: download it from https://www.kaggle.com/" in message(published("kaggle-styles", None))
+    assert "its `revision` must be null" in message(published("kaggle-styles", revision="0" * 40))
+    write_parquet(tmp_path / "copy" / "data-0.parquet", {"item_ID": [1], "text": ["A coat"], "categories": ["Coats"]})
+    said = message(published("marqo-polyvore"))
+    assert "data-0.parquet has no column `category`: it has `item_ID`, `text`, `categories`, `image`" in said
+
+
+def test_only_a_whole_commit_is_a_revision() -> None:
+    with pytest.raises(ValueError, match="revision must be null or a whole commit"):
+        published("marqo-kagl", None, revision="main")
+
+
+def test_a_pin_changes_nothing_of_a_local_source() -> None:
+    source = published("marqo-kagl")
+    assert at_pin(source, {"revision": "0" * 40, "repo": "Marqo/KAGL", "files": []}) is source
+    unpinned = published("marqo-kagl", None)
+    assert at_pin(unpinned, {}) is unpinned
+
+
+def test_kagl_is_what_an_explicit_mapping_gives(build: Build) -> None:
+    """On the real data: every row, and the catalog of some, are the same to the byte."""
+    folder = str(dataset("kagl"))
+    attributes = {
+        "gender": "gender",
+        "category1": "category1",
+        "category2": "category2",
+        "category3": "category3",
+        "colour": "baseColour",
+        "season": "season",
+        "year": "year",
+        "usage": "usage",
+    }
+    explicit = HubSource(
+        kind="hub", path=folder, product_id="item_ID", image="image", texts={"title": "text"}, attributes=attributes
+    )
+    source = published("marqo-kagl", folder)
+    rows = zip(*(reader(each).read(each, Path(), None) for each in (source, explicit)), strict=True)
+    assert sum(one == other for one, other in rows) == 40_001
+    one, other = describe(source, Path()), describe(explicit, Path())
+    assert {**other, "kind": "published", "published": "marqo-kagl"} == one
+    products = build(source, limit=300).products
+    assert products == build(explicit, limit=300).products

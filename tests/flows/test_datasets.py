@@ -1,0 +1,53 @@
+"""`fclip datasets`: what is described, all of it or one in full."""
+
+import io
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fclip.catalog.descriptions import known_datasets, load_description
+from fclip.errors import UserError
+from flows.cli import app
+from flows.datasets import show_datasets
+
+
+def shown(name: str | None) -> str:
+    file = io.StringIO()
+    show_datasets(Console(file=file, width=200), name)
+    return file.getvalue()
+
+
+def test_all_of_them_at_a_glance() -> None:
+    table = shown(None)
+    for name in known_datasets():
+        description = load_description(name)
+        (line,) = [line for line in table.splitlines() if line.strip().startswith(f"{name} ")]
+        assert (description.hub or "`path` only") in line
+        assert f"{description.num_rows:,}" in line
+
+
+@pytest.mark.parametrize("name", known_datasets())
+def test_one_in_full(name: str) -> None:
+    page = shown(name)
+    description = load_description(name)
+    source = description.source
+    columns = [*source.texts.items(), *source.attributes.items(), ("product_id", source.product_id)]
+    lines = [line.split() for line in page.splitlines()]
+    for our_name, column in columns:
+        assert any(line[:2] == [our_name, column] for line in lines)
+    for task in description.tasks:
+        assert any(line[:2] == [task.name, task.query] for line in lines)
+    said = " ".join(page.split())
+    assert all(" ".join(fact.split()) in said for fact in [*description.facts, *description.unverified])
+
+
+def test_brackets_are_not_markup() -> None:
+    assert r"what ^\d+(?=_\d+$) finds" in shown("marqo-fashion200k")
+
+
+def test_the_command() -> None:
+    assert "Marqo/KAGL" in CliRunner().invoke(app, ["datasets", "marqo-kagl"]).output
+    error = CliRunner().invoke(app, ["datasets", "kagl"]).exception
+    assert isinstance(error, UserError)
+    assert "there are kaggle-styles" in str(error)
