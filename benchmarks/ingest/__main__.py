@@ -25,7 +25,7 @@ from fclip.files import write_json
 
 DATASETS = Path(os.environ.get("FCLIP_DATASETS", REPOSITORY.parent / "shared" / "datasets")).resolve()
 CACHE = Path(os.environ.get("FCLIP_BENCHMARK_CACHE", Path.home() / ".cache" / "fclip" / "benchmarks"))
-HUB_DATASET = "kagl"  # what is repeated, and changes overnight
+GROWING = "kagl"  # what is repeated, and changes overnight
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -50,18 +50,14 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             )
             report.show_speed(console, name, speed)
             results["speed"][name] = {**asdict(speed), "ratio": speed.ratio}
-        kagl = preset(HUB_DATASET, DATASETS) if arguments.memory or arguments.incremental else {}
+        kagl = preset(GROWING, DATASETS) if arguments.memory or arguments.incremental else {}
         if arguments.incremental:
-            found = measure_incremental(
-                HUB_DATASET, kagl, work / "incremental", arguments.limit, rounds=arguments.rounds
-            )
-            report.show_incremental(console, HUB_DATASET, found)
+            found = measure_incremental(GROWING, kagl, work / "incremental", arguments.limit, rounds=arguments.rounds)
+            report.show_incremental(console, GROWING, found)
             results["incremental"] = {**asdict(found), "holds": found.holds}
         if arguments.memory:
-            memory = measure_memory(
-                HUB_DATASET, kagl, work / "memory", arguments.limit, repetitions=arguments.repetitions
-            )
-            report.show_memory(console, HUB_DATASET, memory)
+            memory = measure_memory(GROWING, kagl, work / "memory", arguments.limit, repetitions=arguments.repetitions)
+            report.show_memory(console, GROWING, memory)
             results["memory"] = asdict(memory)
     return results
 

@@ -76,7 +76,7 @@ def lay_out(name: str, datasets: Path, folder: Path, limit: int | None) -> Input
     texts: dict[str, None] = {}
     attributes: dict[str, None] = {}
     num_bytes = 0
-    for row in _readable(source, limit):
+    for row in readable_rows(source, limit):
         content = row.images[0]
         assert not isinstance(content, Refusal)
         path = images / f"{len(records):06d}.jpg"
@@ -108,16 +108,13 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")
-    pin(workspace, name, parse(name, dict(dataset), DatasetConfig).source)
+    source = parse(name, dict(dataset), DatasetConfig).source
+    write_json(workspace.source_pin(name), {"dataset": name, **describe(source, root)})
     return workspace
 
 
-def pin(workspace: Workspace, name: str, source: AnySource) -> None:
-    """Pin the source as it is now, as `fclip pin` does."""
-    write_json(workspace.source_pin(name), {"dataset": name, **describe(source, workspace.root)})
-
-
-def _readable(source: AnySource, limit: int | None) -> Iterator[SourceRow]:
+def readable_rows(source: AnySource, limit: int | None) -> Iterator[SourceRow]:
+    """The rows of a source that have a first image, or of `limit` rows spread over it."""
     for row in reader(source).read(source, Path("/"), limit):
         if not isinstance(row, RefusedRow) and row.images and not isinstance(row.images[0], Refusal):
             yield row

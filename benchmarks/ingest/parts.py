@@ -22,17 +22,29 @@ REST = "thread pool, progress, native threads"
 # Parts by module; one that is not named here is shown by its own name.
 MODULES = {
     "fclip.catalog.sources": "read rows",
+    "fclip.catalog.pin": "verify the pin",
+    "fclip.catalog.validate": "validate, repair",
+    "fclip.catalog.repair": "validate, repair",
+    "fclip.catalog.rows": "validate, repair",
+    "fclip.catalog.intake": "hand out images, read files",
+    "fclip.catalog.file_digests": "hand out images, read files",
     "fclip.catalog.images": "normalise (Python)",
     "fclip.catalog.fingerprints": "fingerprints",
     "fclip.catalog.image_facts": "fingerprints",
-    "fclip.catalog.duplicates": "near-duplicates",
     "fclip.catalog.image_store": "image store",
-    "fclip.catalog.validate": "validate",
-    "fclip.catalog.splits": "splits",
+    "fclip.catalog.duplicates": "near-duplicates",
+    "fclip.catalog.groups": "groups, splits",
+    "fclip.catalog.sides": "groups, splits",
+    "fclip.catalog.splits": "groups, splits",
+    "fclip.catalog.hold_outs": "groups, splits",
+    "fclip.catalog.products": "tables",
+    "fclip.catalog.summary": "tables",
     "fclip.catalog.tables": "tables",
+    "fclip.catalog.write": "tables",
     "fclip.images.packs": "write packs",
 }
-FUNCTIONS = {"fclip.files": {"sha256_bytes": "hash", "sha256_file": "hash", "sha256_json": "hash"}}
+DIGESTS = ("digest_bytes", "sha256_bytes", "sha256_file", "sha256_json", "sha256_tree")
+FUNCTIONS = {"fclip.files": dict.fromkeys(DIGESTS, "hash")}
 PILLOW: tuple[tuple[Any, str, str], ...] = (
     (Image, "open", "open image"),
     (ImageFile.ImageFile, "load", "decode"),

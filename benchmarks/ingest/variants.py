@@ -1,8 +1,8 @@
-"""A hub dataset's Parquet files, changed on the way: repeated many times over, or as another day finds them."""
+"""A dataset as Parquet files with images inside, changed on the way: many times over, or as another day finds it."""
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,57 +11,84 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from fclip.catalog.config import HubSource
-from fclip.catalog.sources.parquet import BATCH_ROWS, count_rows, parquet_files
-from fclip.catalog.sources.spread import spread_rows
+from benchmarks.ingest.inputs import readable_rows
+from fclip.catalog.config import DatasetConfig
 from fclip.errors import UserError
+from tasks.params import parse
 
 # Of a hundred parts that products fall into by a hash of their ids.
 NEW, DELETED, CHANGED = 0, 1, 2
+BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class Record:
-    """A row: its product id, the encoded image, and the other columns."""
+    """A row: its product id, its first image, encoded, and its texts and attributes."""
 
     product_id: str
     image: bytes
-    rest: dict[str, Any]
+    cells: Mapping[str, str]
 
 
-def records(source: HubSource, limit: int | None) -> Iterator[Record]:
-    """Every row of the source that has an id and an image, or of `limit` rows spread over it."""
-    files = parquet_files(Path(source.path))
-    chosen = None if limit is None else spread_rows(count_rows(files), limit)
-    number = 0
-    for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                image = row.pop(source.image)
-                image = image["bytes"] if isinstance(image, dict) else image
-                product_id = row.pop(source.product_id)
-                if image and product_id is not None and (chosen is None or number - 1 in chosen):
-                    yield Record(str(product_id), image, row)
+@dataclass(frozen=True)
+class Shop:
+    """A dataset whose rows are written anew, into Parquet files in `folder`, before each ingest."""
+
+    name: str
+    preset: Mapping[str, Any]
+    folder: Path
+    limit: int | None
+    texts: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, preset: Mapping[str, Any], folder: Path, limit: int | None) -> "Shop":
+        """The shop of a dataset of params/kagl.yaml: of `limit` rows of it, or of all."""
+        texts: dict[str, None] = {}
+        attributes: dict[str, None] = {}
+        for row in readable_rows(parse(name, dict(preset), DatasetConfig).source, limit):
+            texts.update(dict.fromkeys(row.texts))
+            attributes.update(dict.fromkeys(row.attributes))
+        return cls(name, preset, folder, limit, tuple(texts), tuple(attributes))
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """What params.yaml says of it."""
+        source = {
+            "kind": "hub",
+            "path": str(self.folder),
+            "product_id": "product_id",
+            "image": "image",
+            "texts": {name: name for name in self.texts},
+            "attributes": {name: name for name in self.attributes},
+        }
+        return {**self.preset, "source": source}
+
+    def records(self) -> Iterator[Record]:
+        """The dataset's rows that have an id and an image, as they are."""
+        for row in readable_rows(parse(self.name, dict(self.preset), DatasetConfig).source, self.limit):
+            if row.product_id is not None:
+                content = row.images[0]
+                image = content.read_bytes() if isinstance(content, Path) else content
+                assert isinstance(image, bytes)
+                yield Record(row.product_id, image, {**row.texts, **row.attributes})
+
+    def write(self, rows: Iterable[Record], name: str) -> int:
+        """Write rows into one file of the shop, a batch in memory at a time; returns their number."""
+        columns = [*self.texts, *self.attributes]
+        fields = [("product_id", pa.string()), ("image", pa.binary()), *((column, pa.string()) for column in columns)]
+        schema = pa.schema(fields)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        count = 0
+        with pq.ParquetWriter(self.folder / name, schema, compression="none") as writer:
+            for batch in _batches(rows, BATCH_ROWS):
+                table = [{"product_id": row.product_id, "image": row.image, **row.cells} for row in batch]
+                writer.write_table(pa.Table.from_pylist(table, schema=schema))
+                count += len(batch)
+        return count
 
 
-def write_records(rows: Iterator[Record], source: HubSource, path: Path) -> int:
-    """Write rows as one Parquet file in the source's own columns, a batch in memory at a time; returns their number."""
-    schema = _schema(source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with pq.ParquetWriter(path, schema, compression="none") as writer:
-        for batch in _batches(rows, 1024):
-            table = [
-                {source.product_id: row.product_id, source.image: {"bytes": row.image, "path": None}, **row.rest}
-                for row in batch
-            ]
-            writer.write_table(pa.Table.from_pylist(table, schema=schema))
-            count += len(batch)
-    return count
-
-
-def repeated(rows: Iterator[Record], repetition: int) -> Iterator[Record]:
+def repeated(rows: Iterable[Record], repetition: int) -> Iterator[Record]:
     """The same pictures as other products with other bytes: a comment in each JPEG, and in each id, says which."""
     for row in rows:
         name = f"repetition {repetition} of {row.product_id}"
@@ -75,12 +102,12 @@ def with_comment(jpeg: bytes, comment: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
 
-def first_day(rows: Iterator[Record]) -> Iterator[Record]:
+def first_day(rows: Iterable[Record]) -> Iterator[Record]:
     """The rows without the hundredth that is yet to come."""
     return (row for row in rows if part(row.product_id) != NEW)
 
 
-def next_day(rows: Iterator[Record]) -> Iterator[Record]:
+def next_day(rows: Iterable[Record]) -> Iterator[Record]:
     """The rows of the first day, a hundredth of them gone, a hundredth with another picture, and a hundredth new."""
     for row in rows:
         place = part(row.product_id)
@@ -101,14 +128,7 @@ def mirrored(image: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _schema(source: HubSource) -> pa.Schema:
-    first = pq.read_schema(parquet_files(Path(source.path))[0])
-    fields = [field for field in first if field.name not in (source.product_id, source.image)]
-    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.schema([(source.product_id, pa.string()), (source.image, image), *fields])
-
-
-def _batches(rows: Iterator[Record], size: int) -> Iterator[Sequence[Record]]:
+def _batches(rows: Iterable[Record], size: int) -> Iterator[Sequence[Record]]:
     batch: list[Record] = []
     for row in rows:
         batch.append(row)

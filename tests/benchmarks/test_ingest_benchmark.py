@@ -17,9 +17,9 @@ from benchmarks.ingest.inputs import Input, make_workspace, preset
 from benchmarks.ingest.parts import REST, Parts
 from benchmarks.ingest.peer import Peer, PeerRun, Settings, tune
 from benchmarks.ingest.runs import run_decoding, run_ingest
-from benchmarks.ingest.scale import hub_source, measure_incremental, measure_memory
+from benchmarks.ingest.scale import measure_incremental, measure_memory
 from benchmarks.ingest.speed import measure_speed
-from benchmarks.ingest.variants import first_day, next_day, records, repeated, with_comment, write_records
+from benchmarks.ingest.variants import Record, Shop, first_day, next_day, repeated, with_comment
 from fclip.catalog.config import ImageConfig
 from fclip.errors import UserError
 
@@ -56,15 +56,19 @@ def kagl(shop: Path) -> dict[str, object]:
     return preset("kagl", shop)
 
 
+def rows_of(shop: Path, limit: int | None) -> list[Record]:
+    return list(Shop.of("kagl", kagl(shop), shop, limit).records())
+
+
 def test_a_repetition_has_the_same_pixels_in_other_bytes(shop: Path) -> None:
-    rows = list(records(hub_source("kagl", kagl(shop)), 20))
-    again = list(repeated(iter(rows), 3))
+    rows = rows_of(shop, 20)
+    again = list(repeated(rows, 3))
     assert len(again) == len(rows) == 20
     for old, new in zip(rows, again, strict=True):
         assert new.image != old.image
         assert new.product_id != old.product_id
         assert pixels(new.image) == pixels(old.image)
-        assert new.rest == old.rest
+        assert new.cells == old.cells
 
 
 def test_a_comment_needs_a_jpeg() -> None:
@@ -73,9 +77,9 @@ def test_a_comment_needs_a_jpeg() -> None:
 
 
 def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
-    rows = [row for number in range(50) for row in repeated(records(hub_source("kagl", kagl(shop)), None), number)]
-    first = {row.product_id: row.image for row in first_day(iter(rows))}
-    second = {row.product_id: row.image for row in next_day(iter(rows))}
+    rows = [row for number in range(50) for row in repeated(rows_of(shop, None), number)]
+    first = {row.product_id: row.image for row in first_day(rows)}
+    second = {row.product_id: row.image for row in next_day(rows)}
     new, gone = second.keys() - first.keys(), first.keys() - second.keys()
     changed = {name for name in first.keys() & second.keys() if first[name] != second[name]}
     for names in (new, gone, changed):
@@ -86,10 +90,10 @@ def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
 
 
 def test_written_rows_are_read_back(shop: Path, tmp_path: Path) -> None:
-    source = hub_source("kagl", kagl(shop))
-    assert write_records(records(source, 30), source, tmp_path / "again" / "data.parquet") == 30
-    moved = hub_source("kagl", {**kagl(shop), "source": {**kagl(shop)["source"], "path": str(tmp_path / "again")}})  # type: ignore[dict-item]
-    assert list(records(moved, None)) == list(records(source, 30))
+    written = Shop.of("kagl", kagl(shop), tmp_path / "again", 30)
+    assert written.write(written.records(), "data.parquet") == 30
+    again = Shop.of("kagl", written.dataset, tmp_path, None)
+    assert list(again.records()) == list(written.records())
 
 
 def test_parts_count_what_is_theirs_alone() -> None:
@@ -150,6 +154,7 @@ def test_memory_and_the_next_day_are_measured(shop: Path, tmp_path: Path) -> Non
     assert memory.repeated.num_images == 2 * memory.once.num_images
     found = measure_incremental("kagl", kagl(shop), tmp_path / "days", None, rounds=1)
     assert found.num_packs == 1
+    assert found.holds
     assert found.first[0].num_rows < NUM
     console = Console(record=True, width=160, file=io.StringIO())
     report.show_memory(console, "kagl", memory)
