@@ -6,7 +6,7 @@ Every command works on the workspace of the current folder, with that workspace'
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,9 +16,6 @@ from rich.text import Text
 from fclip.errors import UserError
 from flows.workspaces import enter_workspace, find_workspace
 from tasks.paths import Workspace
-
-if TYPE_CHECKING:
-    from flows.retrain import Retraining
 
 # The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
 
@@ -84,10 +81,11 @@ def retrain(
     from flows.prefect_logs import without_tracebacks
     from flows.retrain import retrain as flow
     from flows.stage import StageError
+    from flows.summary import print_summary
 
     without_tracebacks()
     try:
-        _show_retraining(workspace, flow(str(workspace.root), commit=commit))
+        print_summary(console, workspace, flow(str(workspace.root), commit=commit))
     except StageError as error:
         raise UserError(str(error)) from error
 
@@ -137,6 +135,14 @@ def status() -> None:
     workspace = _workspace()
     for label, said in read_status(workspace):
         console.print(f"[bold]{label:<11}[/bold] {said}", highlight=False)
+
+
+@app.command()
+def catalog(dataset: Annotated[str | None, typer.Argument(help="One of them; all without it.")] = None) -> None:
+    """What the catalogs hold, to read before training: counts, gaps, classes, lengths, images, drift; and pages."""
+    from flows.catalog import show_catalog
+
+    show_catalog(_workspace(), console, dataset)
 
 
 @app.command()
@@ -282,12 +288,6 @@ def _switch(what: Literal["promote", "rollback"], *, force: bool = False) -> Non
     if switched.refused:
         raise UserError(f"not promoted: {switched.said} (`--force` overrules this)")
     console.print(switched.said)
-
-
-def _show_retraining(workspace: Workspace, done: "Retraining") -> None:
-    from flows.summary import print_summary
-
-    print_summary(console, workspace, done)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from rich.table import Table
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.mirror.addresses import is_remote
 from flows.params import load_params
 from flows.pipeline import read_pipeline
 from flows.stage import stage_environment
+from tasks.outside import outside_of
 from tasks.paths import Workspace
 
 ROWS = 200
+PATHS = ("path", "image_folder")  # of a source
 BATCH_SIZE = 32  # a split of 200 rows must still make a few batches
 
 
@@ -57,10 +60,11 @@ class Measured:
 def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
     """Run every stage on 200 rows a dataset and print the estimate for the whole."""
     params = load_params(workspace)
-    num_rows: dict[str, int] = {
-        name: int(str(describe(source.source, workspace.root)["num_rows"]))
-        for name, source in params.ingest.datasets.items()
-    }
+    num_rows: dict[str, int] = {}
+    for name, dataset in params.ingest.datasets.items():
+        outside = replace(outside_of(workspace, params.ingest, name, refresh=False), limit=ROWS)
+        num_rows[name] = int(str(describe(dataset.source, outside)["num_rows"]))
+        outside.digests.save()
     trained = [name for name, dataset in params.ingest.datasets.items() if "train" in dataset.roles.values()]
     with _copy(workspace) as copy:
         _command(copy, [sys.executable, "-m", "flows.cli", "pin"])
@@ -89,19 +93,24 @@ def _copy(workspace: Workspace) -> Iterator[Workspace]:
             elif source.exists():
                 shutil.copyfile(source, root / name)
         values = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-        (root / "params.yaml").write_text(yaml.safe_dump(_few_rows(values, workspace.root), sort_keys=False))
+        (root / "params.yaml").write_text(yaml.safe_dump(few_rows(values, workspace.root), sort_keys=False))
         for pin in (root / "pins").rglob("*.json"):
             pin.write_text("{}\n")
-        if workspace.model_cache.is_dir():
-            (root / "cache").mkdir()
-            (root / "cache" / "models").symlink_to(workspace.model_cache)
+        (root / "cache").mkdir()
+        for cache in (workspace.model_cache, workspace.mirror):
+            if cache.is_dir():
+                (root / "cache" / cache.name).symlink_to(cache)
+        for digests in workspace.cache.glob("ingest/*/files.parquet"):  # files that are known are not read again
+            (root / "cache" / "ingest" / digests.parent.name).mkdir(parents=True)
+            shutil.copyfile(digests, root / "cache" / "ingest" / digests.parent.name / digests.name)
         _command(Workspace(root), [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"])
         yield Workspace(root)
 
 
-def _few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
+def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The params of the workspace at `root` for another folder: few rows, small batches, sources where they are."""
     datasets = {
-        name: {**dataset, "source": {key: _absolute(value, root) for key, value in dataset["source"].items()}}
+        name: {**dataset, "source": _there(dataset["source"], root)}
         for name, dataset in values["ingest"]["datasets"].items()
     }
     batch_size = min(BATCH_SIZE, values["finetune"]["batch_size"])
@@ -114,8 +123,10 @@ def _few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def _absolute(value: Any, root: Path) -> Any:
-    return str((root / value).resolve()) if isinstance(value, str) and (root / value).exists() else value
+def _there(source: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The source with its paths absolute; what is remote stays where it is."""
+    paths = {key: source[key] for key in PATHS if source.get(key) is not None and not is_remote(source[key])}
+    return source | {key: str((root / path).resolve()) for key, path in paths.items()}
 
 
 def _command(workspace: Workspace, command: list[str]) -> None:

@@ -8,6 +8,7 @@ from fclip.config import config
 from fclip.embeddings.config import EmbedConfig
 from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
+from fclip.profile.config import DriftConfig
 from fclip.registry.config import PromoteConfig
 from fclip.selection.config import SelectConfig
 from fclip.training.config import FinetuneConfig
@@ -26,6 +27,7 @@ class Params:
     evaluate: EvaluateConfig
     select: SelectConfig
     promote: PromoteConfig
+    drift: DriftConfig
     embed: EmbedConfig
 
 

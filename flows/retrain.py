@@ -1,22 +1,21 @@
 """The flow `retrain`: resolve -> stages up to select -> register -> promote -> embed -> publish -> commit.
 
-Stages run by DVC (flows/stage.py); what touches the outside world is a task here. The flow holds the workspace's
+Stages run by DVC (flows/stage.py); what touches the outside world is a task here. Before anything trains, the catalogs
+are profiled for a person to read, and compared with the champion's (flows/catalog.py). The flow holds the workspace's
 run lock, so that two never overlap, whoever started them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.tasks import Task
 
-from fclip.errors import UserError
+from fclip.profile.drift import Drift
+from flows.catalog import look_at_catalogs
+from flows.effect import artifact_key, effect
 from flows.params import Params, load_params
 from flows.pipeline import read_pipeline
 from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
@@ -30,9 +29,6 @@ from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 @dataclass(frozen=True)
 class Retraining:
@@ -40,6 +36,7 @@ class Retraining:
 
     resolution: Resolution
     stages: dict[str, float | None]  # seconds; None for one that was up to date
+    drift: Drift
     results: list[Result]
     selected: str
     registration: Receipt | NotRegistered
@@ -52,23 +49,6 @@ class Retraining:
 def _run_name() -> str:
     workspace = Workspace(Path(flow_run.parameters.get("workspace", ".")).resolve())
     return f"{workspace.root.name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
-
-
-def _not_the_users(task: Task[..., Any], run: object, state: Any) -> bool:
-    error = state.data.exception if hasattr(state.data, "exception") else state.data
-    return not isinstance(error, UserError)
-
-
-def effect(function: Callable[P, R], *, retries: int = 0) -> Task[P, R]:
-    """A Prefect task of a step that touches the outside world: never cached, tried again where `retries` says."""
-    return task(
-        name=function.__name__,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=retries,
-        retry_delay_seconds=10,
-        retry_condition_fn=_not_the_users,
-    )(function)
 
 
 # A second try helps against a source or a registry that is away for a moment; each of these can be repeated.
@@ -102,7 +82,9 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     resolution = resolve_task(space)
     logger.info("resolve: %s", f"new pins {', '.join(resolution.changed)}" if resolution.changed else "nothing changed")
 
-    stages = run_stale(space, up_to="select")
+    stages = run_stale(space, up_to="gather")
+    drift = look_at_catalogs(space, params.base.workspace)
+    stages = _joined(stages, run_stale(space, up_to="select"))
     selected = selected_candidate(space)
     results = read_results(space, list(params.evaluate.datasets), before="start", after=selected)
 
@@ -114,15 +96,17 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     else:
         logger.warning("register: nothing is registered: %s", registration.reason)
 
-    stages |= {name: seconds or stages.get(name) for name, seconds in run_stale(space, up_to="embed").items()}
+    stages = _joined(stages, run_stale(space, up_to="embed"))
     publication = publish_task(space)
-    report = report_task(space, registration, promotion)
+    report = report_task(space, registration, promotion, drift)
     if not any(stages.values()):
         logger.info("nothing changed: no stage was recomputed")
 
     _leave_artifacts(params, results, selected, registration, promotion)
     closing = _close(space, registration, commit)
-    return Retraining(resolution, stages, results, selected, registration, promotion, publication, report, closing)
+    return Retraining(
+        resolution, stages, drift, results, selected, registration, promotion, publication, report, closing
+    )
 
 
 def run_stale(space: Workspace, *, up_to: str) -> dict[str, float | None]:
@@ -135,6 +119,10 @@ def run_stale(space: Workspace, *, up_to: str) -> dict[str, float | None]:
     wanted = pipeline.up_to(up_to)
     stale = pipeline.to_run(wanted=wanted)
     return {name: run_stage(space, name) if name in stale else None for name in pipeline.stages if name in wanted}
+
+
+def _joined(before: dict[str, float | None], after: dict[str, float | None]) -> dict[str, float | None]:
+    return before | {name: seconds or before.get(name) for name, seconds in after.items()}
 
 
 def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool) -> Closing:
@@ -157,12 +145,14 @@ def _leave_artifacts(
         said += f" {promotion.reason}" if promotion else ""
     else:
         said = f"Nothing registered: {registration.reason}"
-    key = "".join(character if character.isalnum() else "-" for character in params.base.workspace.lower())
+    name = params.base.workspace
     create_markdown_artifact(
-        key=f"retrain-{key}",
-        markdown=f"# {params.base.workspace}\n\n{said}\n\n{as_markdown(results, after=selected)}\n",
+        key=artifact_key("retrain", name),
+        markdown=f"# {name}\n\n{said}\n\n{as_markdown(results, after=selected)}\n",
         description="What the last retraining did",
     )
     create_table_artifact(
-        key=f"results-{key}", table=as_records(results, after=selected), description="Evaluation, start and selected"
+        key=artifact_key("results", name),
+        table=as_records(results, after=selected),
+        description="Evaluation, start and selected",
     )

@@ -39,6 +39,7 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
     table.add_row("resolve", "", f"new pins: {pins}" if pins else "every pin is as it was")
     for stage, seconds in done.stages.items():
         table.add_row(stage, "kept" if seconds is None else f"{seconds:.1f}", describe_stage(workspace, stage))
+    table.add_row("drift", "", done.drift.summary, style="yellow" if done.drift.warnings else None)
     if isinstance(done.registration, Receipt):
         how = "new" if done.registration.created else "already registered"
         version = done.registration.version

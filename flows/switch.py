@@ -7,7 +7,8 @@ from typing import Literal
 from prefect import flow
 
 from fclip.errors import UserError
-from flows.retrain import effect, publish_task, register_task, run_stale
+from flows.effect import effect
+from flows.retrain import publish_task, register_task, run_stale
 from tasks.paths import Workspace
 from tasks.process import lock, require_own_code
 from tasks.promote import promote

@@ -10,6 +10,7 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
 from fclip.files import read_json
+from tasks.outside import outside_of
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tasks.process import run_stage
@@ -25,7 +26,7 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     return build_catalog(
         config,
         dataset=dataset,
-        root=workspace.root,
+        outside=outside_of(workspace, config, dataset, refresh=False),
         pin=read_json(pin_path) if pin_path.is_file() else {},
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),

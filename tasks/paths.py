@@ -90,6 +90,13 @@ class Workspace:
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 
+    def catalog_page(self, dataset: str) -> Path:
+        return self.root / "reports" / "catalog" / f"{dataset}.html"
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "reports" / "catalog" / "profile.json"
+
     @property
     def published(self) -> Path:
         return self.root / "published"
@@ -110,6 +117,10 @@ class Workspace:
     @property
     def feature_cache(self) -> Path:
         return self.cache / "features"
+
+    @property
+    def mirror(self) -> Path:
+        return self.cache / "mirror"
 
     @property
     def training_cache(self) -> Path:

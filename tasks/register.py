@@ -19,6 +19,7 @@ from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
+from tasks.profile import measure_catalogs, write_profiles
 
 __all__ = ["NotRegistered", "Receipt", "register"]
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def register(workspace: Workspace) -> Receipt | NotRegistered:
             "selected: run `dvc repro select`"
         )
     ingest = load_section(workspace, "ingest", IngestConfig)
+    write_profiles(workspace, measure_catalogs(workspace))
     record = _record(workspace, base, ingest, selection)
     receipt = register_version(
         base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner} {found[:8]}"
@@ -132,6 +134,7 @@ def _scores(workspace: Workspace, datasets: list[str], winner: str) -> tuple[lis
 def _artifacts(workspace: Workspace, datasets: list[str]) -> tuple[tuple[Path, str], ...]:
     return (
         *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
+        (workspace.profile, ""),
         *((path, "pins") for path in (workspace.start_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),
         *((workspace.evaluation(name), "evaluation") for name in datasets),

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.files import read_json, sha256_tree
+from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
     Candidate,
@@ -29,15 +30,23 @@ from tasks.register import START, NotRegistered, Receipt, read_selection
 Rows = dict[str, list[dict[str, Any]]]  # dataset -> rows of its evaluation table
 
 
-def write_report(workspace: Workspace, registered: Receipt | NotRegistered, promotion: Promotion | None) -> Path:
+def write_report(
+    workspace: Workspace,
+    registered: Receipt | NotRegistered,
+    promotion: Promotion | None,
+    drift: Drift | None = None,
+) -> Path:
     """Write reports/report.html from what lies in the workspace and what this run did; returns its path."""
     from fclip.report import build  # matplotlib takes a second to import
 
-    return build.write_report(gather_inputs(workspace, registered, promotion), workspace.report)
+    return build.write_report(gather_inputs(workspace, registered, promotion, drift), workspace.report)
 
 
 def gather_inputs(
-    workspace: Workspace, registered: Receipt | NotRegistered, promotion: Promotion | None
+    workspace: Workspace,
+    registered: Receipt | NotRegistered,
+    promotion: Promotion | None,
+    drift: Drift | None = None,
 ) -> ReportInputs:
     """All that the report shows, read from the workspace.
 
@@ -65,6 +74,7 @@ def gather_inputs(
         gate=_gate(base, registered, promotion),
         ingests=tuple(_ingest(workspace, name, dataset) for name, dataset in ingest.datasets.items()),
         lineage=_lineage(workspace, selection, list(ingest.datasets)),
+        drift=drift,
     )
 
 
@@ -123,6 +133,7 @@ def _selection(selection: dict[str, Any], rows: Rows, trains: tuple[str, ...]) -
 
 def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> Ingest:
     counts = read_json(workspace.catalog(name) / "ingest.json")
+    page = workspace.catalog_page(name)
     return Ingest(
         dataset=name,
         source=dataset.source.kind,
@@ -133,6 +144,7 @@ def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> Ingest:
         num_refused=counts["num_refused"],
         splits=counts["splits"],
         refused_by_reason=counts["refused_by_reason"],
+        page=page.relative_to(workspace.report.parent).as_posix() if page.is_file() else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Effect `resolve`: look at the outside world once and pin what was seen, for stages to depend on.
 
+What is remote is mirrored into cache/mirror, conditionally: an unchanged world is asked, and not read again.
 Pins are small JSON files in git: the sources, the start weights and the champion. A pin is rewritten only when
 what it says has changed, so that an unchanged world makes no stage stale.
 """
@@ -15,6 +16,7 @@ from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.models.config import StartConfig
 from fclip.models.starts import describe_start
+from tasks.outside import outside_of
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
 
@@ -38,10 +40,11 @@ def resolve(workspace: Workspace) -> Resolution:
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
     start: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    pins: dict[Path, dict[str, Any]] = {
-        workspace.source_pin(name): {"dataset": name, **describe(dataset.source, workspace.root)}
-        for name, dataset in ingest.datasets.items()
-    }
+    pins: dict[Path, dict[str, Any]] = {}
+    for name, dataset in ingest.datasets.items():
+        outside = outside_of(workspace, ingest, name, refresh=True)
+        pins[workspace.source_pin(name)] = {"dataset": name, **describe(dataset.source, outside)}
+        outside.digests.save()
     pins[workspace.start_pin] = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
     pins[workspace.champion_pin] = champion_pin(workspace)
     changed = tuple(path for path, pin in pins.items() if pin != read_pin(path))

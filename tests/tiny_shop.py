@@ -1,7 +1,8 @@
 """Workspaces of a few dozen plain pictures with catalogs, captions, packs and candidates, without running a stage."""
 
 import io
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from PIL import Image
 
 from fclip.captions.build import CAPTION
-from fclip.catalog.tables import PRODUCTS
+from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import sha256_bytes, write_json
 from fclip.images.packs import StoredImage, write_packs
 from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
@@ -91,6 +92,52 @@ def write_dataset(workspace: Workspace, name: str, splits: Mapping[str, int]) ->
     workspace.captions(name).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(captions, schema=schema), workspace.captions(name))
     write_packs(workspace.images(name), images)
+    write_ingest(workspace, name, rows, images)
+
+
+def write_ingest(
+    workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]], images: Sequence[StoredImage]
+) -> None:
+    """What an ingest leaves beside products and packs: the images' facts, three rows refused, a cell repaired."""
+    folder = workspace.catalog(name)
+    facts = {
+        **dict.fromkeys(("source_width", "width"), 40),
+        **dict.fromkeys(("source_height", "height"), 44),
+        "num_bytes": 2048,
+        "brightness": 0.32,
+        "contrast": 0.13,
+        "saturation": 0.71,
+        "white_border": 0.0,
+        "phash": 0,
+    }
+    table = [{**facts, "image_sha256": digest} for digest in sorted({image.sha256 for image in images})]
+    pq.write_table(pa.Table.from_pylist(table, schema=IMAGES), folder / "images.parquet")
+    refused = [
+        {"source_row": row, "product_id": f"{name}-bad-{row}", "stage": stage, "reason": reason, "detail": detail,
+         "row": "{}"}
+        for row, stage, reason, detail in (
+            (900, "decode", "truncated image", "ends after 9 bytes"),
+            (901, "decode", "truncated image", "ends after 12 bytes"),
+            (902, "validate", "no image", ""),
+        )
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(refused, schema=QUARANTINE), folder / "quarantine.parquet")
+    repair = {"product_id": rows[0]["product_id"], "field": "title", "what": "mojibake", "before": "cafÃ©",
+              "after": "café"}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([repair], schema=REPAIRS), folder / "repairs.parquet")
+    write_json(
+        folder / "ingest.json",
+        {
+            "dataset": name,
+            "num_rows": len(rows) + len(refused),
+            "num_products": len(rows),
+            "num_images": len(table),
+            "num_refused": len(refused),
+            "refused_by_reason": {"no image": 1, "truncated image": 2},
+            "repaired": {"mojibake in title": 1},
+            "splits": dict(Counter(row["split"] for row in rows)),
+        },
+    )
 
 
 def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:

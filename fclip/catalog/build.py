@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.intake import Intake
 from fclip.catalog.pin import verify_pin
@@ -23,6 +22,7 @@ from fclip.catalog.validate import RowRules
 from fclip.catalog.write import write_images, write_products, write_quarantine, write_repairs
 from fclip.files import atomic_dir, link_or_copy, write_json
 from fclip.images.packs import PackWriter, pack_digests
+from fclip.mirror.outside import Outside
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def build_catalog(
     config: IngestConfig,
     *,
     dataset: str,
-    root: Path,
+    outside: Outside,
     pin: Mapping[str, object],
     catalog_dir: Path,
     images_dir: Path,
@@ -45,7 +45,7 @@ def build_catalog(
     are those of earlier runs, unchanged, and new ones for what is new. Both folders appear whole, or stay as they were.
 
     Args:
-        root: the folder that the source's paths are relative to.
+        outside: where the source lies.
         pin: what the source was when it was last looked at (`fclip.catalog.pin`).
         cache_dir: what earlier ingests of the dataset left, so that only new images are decoded; may be deleted.
 
@@ -55,10 +55,9 @@ def build_catalog(
     """
     own = config.datasets[dataset]
     source = at_pin(own.source, pin)
-    verify_pin(dataset, source, pin, root=root)
+    verify_pin(dataset, source, pin, outside=outside)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
-    digests = FileDigests(None if cache_dir is None else cache_dir / "files.parquet")
-    rows = reader(source).read(source, root, config.limit)
+    rows = reader(source).read(source, outside, config.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
     columns = ProductColumns()
@@ -68,7 +67,7 @@ def build_catalog(
         stored = [digest for pack in store.packs for digest in pack_digests(pack)]
         with PackWriter(images, stored=stored) as packs:
             checked = _checked(rows, RowRules(config.rows, own.types), repairs)
-            taken = Intake(store, packs, digests, config.image).accepted(checked)
+            taken = Intake(store, packs, outside.digests, config.image).accepted(checked)
             total = _total(pin, config.limit)
             num_read = 0
             for row in progress(taken, label=f"ingest {dataset}", total=total, unit="rows"):
@@ -89,7 +88,7 @@ def build_catalog(
         _write(catalog, products, store, sides, refused, repairs)
         write_json(catalog / "ingest.json", summary.to_json())
         store.save(sorted(images.glob("pack-*.parquet")))
-        digests.save()
+        outside.digests.save()
     for line in summary.lines():
         logger.info("%s", line)
     return summary

@@ -6,6 +6,8 @@ from dataclasses import field
 from typing import Annotated, Literal, TypeAlias
 
 from fclip.config import ByKind, config
+from fclip.mirror.addresses import address_fault, is_remote
+from fclip.mirror.config import DownloadConfig
 
 SPLITS = ("train", "val", "test")
 NAME = r"[a-z0-9][a-z0-9_-]*"
@@ -28,17 +30,19 @@ class SampleSource:
 
 @config
 class TableSource:
-    """A table of one's own (CSV, TSV, JSON Lines or Parquet) beside a folder of images.
+    """A table of one's own (CSV, TSV, JSON Lines or Parquet), and its images: in a folder, or at URLs.
 
     `texts` and `attributes` map names of ours to columns of the table. A cell of the `image` column names a file in
     `image_folder`, without `image_suffix` if that is given, or several, primary first: as a list, or separated by
-    `image_separator`. The parent of a product is the part of its `parent_id` cell that `parent_pattern`, a regular
-    expression, finds; the whole cell without one, and where it finds nothing.
+    `image_separator`. With `image_folder` null, cells are http and https URLs. `path` and `image_folder` may be
+    remote: `s3://…`, `gs://…`, `https://…` (where a cell is then the rest of the URL). The parent of a product is the
+    part of its `parent_id` cell that `parent_pattern`, a regular expression, finds; the whole cell without one, and
+    where it finds nothing.
     """
 
     kind: Literal["table"]
     path: str
-    image_folder: str
+    image_folder: str | None
     product_id: str
     image: str
     texts: dict[str, str]
@@ -53,6 +57,9 @@ class TableSource:
         _check_parent(self.parent_id, self.parent_pattern)
         if self.image_separator == "":
             raise ValueError("image_separator must be null or at least one character")
+        for name, address in (("path", self.path), ("image_folder", self.image_folder)):
+            if address is not None and is_remote(address) and (fault := address_fault(address)):
+                raise ValueError(f"{name} must be a path or a remote address: {fault}")
 
 
 @config
@@ -263,6 +270,7 @@ class IngestConfig:
     image: ImageConfig
     near_duplicates: DuplicateConfig
     datasets: dict[str, DatasetConfig]
+    download: DownloadConfig = field(default_factory=DownloadConfig)
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

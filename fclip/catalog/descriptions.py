@@ -137,7 +137,7 @@ def _more_places(source: HubSource | TableSource) -> dict[str, list[str]]:
         case HubSource():
             return {"source.files": list(source.files)}
         case TableSource():
-            return {"source.image_folder": [source.image_folder]}
+            return {"source.image_folder": [] if source.image_folder is None else [source.image_folder]}
 
 
 def _stays_inside(name: str) -> bool:

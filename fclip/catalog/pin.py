@@ -1,21 +1,29 @@
 """Whether a source still is what its pin says that it was."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from fclip.catalog.config import AnySource
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 
 
-def verify_pin(dataset: str, source: AnySource, pin: Mapping[str, object], *, root: Path) -> None:
+def verify_pin(dataset: str, source: AnySource, pin: Mapping[str, object], *, outside: Outside) -> None:
     """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
     if not pin:
         raise UserError(f"the source of `{dataset}` is not pinned yet: run `fclip pin`")
-    now = {"dataset": dataset, **describe(source, root)}
-    if changed := sorted(key for key in pin.keys() | now.keys() if pin.get(key) != now.get(key)):
-        what = ", ".join(_change(key, pin.get(key), now.get(key)) for key in changed)
+    before, now = _flat(pin), _flat({"dataset": dataset, **describe(source, outside)})
+    if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
+        what = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed)
         raise UserError(f"the source of `{dataset}` changed since it was pinned ({what}): run `fclip pin`")
+
+
+def _flat(pin: Mapping[str, object]) -> dict[str, object]:
+    """`{"images": {"bytes": 1}}` as `{"images.bytes": 1}`."""
+    flat: dict[str, object] = {}
+    for key, value in pin.items():
+        flat |= {f"{key}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def _change(key: str, before: object, now: object) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, sha256_tree
+from fclip.files import atomic_dir, read_json, sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, tracking_uri
 
@@ -118,6 +118,31 @@ def download_model(pin: Mapping[str, Any], out_dir: Path) -> Path:
         with atomic_dir(out_dir) as target:
             shutil.copytree(fetched, target, dirs_exist_ok=True)
     return out_dir
+
+
+def read_artifact(pin: Mapping[str, Any], name: str) -> Any | None:
+    """The JSON file `name` that was stored with the pinned version; None where it was registered without one.
+
+    Raises:
+        UserError: the registry has no such version, or the file cannot be fetched or read.
+    """
+    client = connect()
+    import mlflow
+
+    model, number = pin["registered_model"], pin["version"]
+    version = next((entry for entry in list_versions(client, model) if entry.version == number), None)
+    if version is None:
+        raise UserError(
+            f"{tracking_uri()} has no version {number} of {model}: set MLFLOW_TRACKING_URI to the registry that has "
+            "it, or run `fclip pin` to pin its present champion"
+        )
+    try:
+        if name not in {entry.path for entry in client.list_artifacts(version.run_id)}:
+            return None
+        with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
+            return read_json(Path(client.download_artifacts(version.run_id, name, temporary)))
+    except (mlflow.exceptions.MlflowException, OSError, ValueError) as error:
+        raise UserError(f"{name} of version {number} of {model} could not be read ({error})") from error
 
 
 def list_versions(client: "MlflowClient", name: str) -> list[Version]:

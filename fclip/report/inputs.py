@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fclip.profile.drift import Drift
 from fclip.selection.gate import Comparison
 
 
@@ -86,7 +87,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Ingest:
-    """The counts of one dataset's ingest; `num_rows` = `num_products` + `num_refused`."""
+    """The counts of one dataset's ingest; `num_rows` = `num_products` + `num_refused`.
+
+    page: where the page of its catalog is, relative to the report; None where there is none.
+    """
 
     dataset: str
     source: str
@@ -97,6 +101,7 @@ class Ingest:
     num_refused: int
     splits: Mapping[str, int]
     refused_by_reason: Mapping[str, int]
+    page: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """One run. `lineage`: what to show of digests and commits, (name, value) in order. `made_at`: ISO time."""
+    """One run. `lineage`: what to show of digests and commits, (name, value) in order. `made_at`: ISO time.
+
+    drift: the catalogs that train against the champion's, None where nobody looked.
+    """
 
     workspace: str
     made_at: str
@@ -127,3 +135,4 @@ class ReportInputs:
     gate: Gate
     ingests: tuple[Ingest, ...]
     lineage: tuple[tuple[str, str], ...]
+    drift: Drift | None = None

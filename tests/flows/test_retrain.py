@@ -52,6 +52,9 @@ def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Sp
     images = pd.read_parquet(space.root / "data" / "embeddings" / "images.parquet")
     assert set(images["model_sha256"]) == {champion["model_sha256"]}
     assert (space.root / "reports" / "report.html").stat().st_size > 10_000
+    assert 'href="catalog/studio.html"' in (space.root / "reports" / "report.html").read_text()
+    assert (space.root / "reports" / "catalog" / "studio.html").is_file()
+    assert "no champion yet" in finished.output
     assert {"select", "report"} <= set(pd.read_parquet(space.root / "reports/evaluation/street.parquet")["role"])
 
 
@@ -91,6 +94,10 @@ def test_status_search_models_and_cache(retrained: Space) -> None:
     assert len(re.findall(r"studio-\d+ +studio ", found.output)) == 3
     assert "champion" in space.run("fclip", "models").output
     assert "features" in space.run("fclip", "cache", "show").output
+    catalog = space.run("fclip", "catalog", "studio")
+    assert catalog.code == 0, catalog.output
+    assert "distinct images" in catalog.output
+    assert re.search(r"none of \d+ features drifted from version 1", " ".join(catalog.output.split()))
 
 
 def test_search_by_another_model_is_refused(retrained: Space, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from fclip.captions.build import SCHEMA as CAPTIONS
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_bytes, sha256_tree, write_json
 from fclip.images.packs import StoredImage, write_packs
@@ -28,6 +29,7 @@ from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.select import main as select
 from tests.conftest import make_tiny_start
+from tests.tiny_shop import write_ingest
 
 ROLES = {"shop": {"train": "train", "val": "select", "test": "report"}, "street": {"val": "select", "test": "report"}}
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
@@ -85,12 +87,10 @@ def draw(space: Workspace, dataset: str) -> None:
          ("texts", strings), ("images", pa.list_(pa.string()))]
     )  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "products.parquet")
-    counts = {split: sum(row["split"] == split for row in rows) for split in splits}
-    write_json(
-        folder / "ingest.json",
-        {"dataset": dataset, "num_rows": 22, "num_products": 20, "num_images": 20, "num_refused": 2,
-         "refused_by_reason": {"truncated image": 2}, "splits": counts},
-    )  # fmt: skip
+    write_ingest(space, dataset, rows, images)
+    captions = [{"product_id": row["product_id"], "split": row["split"], "captions": []} for row in rows]
+    space.captions(dataset).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(captions, schema=CAPTIONS), space.captions(dataset))
     write_packs(space.images(dataset), images)
 
 
@@ -163,7 +163,7 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     ]
     assert {p.step for p in client.get_metric_history(found.run_id, "train/loss")} == {1, 2, 3}
     artifacts = {entry.path for entry in client.list_artifacts(found.run_id)}
-    assert {"params.yaml", "dvc.lock", "selection.json", "evaluation", "training", "pins"} <= artifacts
+    assert {"params.yaml", "dvc.lock", "selection.json", "evaluation", "training", "pins", "profile.json"} <= artifacts
 
     # What embed adds after promotion is no other lineage, and the same weights are no other version.
     before = found.tags[tags.DVC_LOCK_SHA256]

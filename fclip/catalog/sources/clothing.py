@@ -1,7 +1,6 @@
 """clothing-dataset: photographs that people took at home (github.com/alexeygrigorev/clothing-dataset)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from fclip.catalog.config import ClothingSource
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
@@ -9,26 +8,27 @@ from fclip.catalog.sources.cells import cell_text, named_cells
 from fclip.catalog.sources.delimited import read_delimited
 from fclip.catalog.sources.files import describe_file, describe_folder, image_file, require_file, require_folder
 from fclip.catalog.sources.spread import spread_rows
+from fclip.mirror.outside import Outside
 
 COLUMNS = ("image", "sender_id", "label", "kids")
 
 
-def describe(source: ClothingSource, root: Path) -> dict[str, object]:
+def describe(source: ClothingSource, outside: Outside) -> dict[str, object]:
     """The digest of `images.csv`, its rows, and the listing of `images/`."""
-    path = require_file(root / source.path / "images.csv")
-    images = require_folder(root / source.path / "images")
+    path = require_file(outside.root / source.path / "images.csv")
+    images = require_folder(outside.root / source.path / "images")
     return {
         "kind": source.kind,
         "table": describe_file(path),
         "num_rows": sum(1 for _ in read_delimited(path, COLUMNS)),
-        "images": describe_folder(images),
+        "images": describe_folder(images, outside.digests),
     }
 
 
-def read(source: ClothingSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: ClothingSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """One row a photograph, or a spread sample of `limit`; who sent it is its parent, so no sender is in two splits."""
-    path = require_file(root / source.path / "images.csv")
-    folder = require_folder(root / source.path / "images").resolve()
+    path = require_file(outside.root / source.path / "images.csv")
+    folder = require_folder(outside.root / source.path / "images").resolve()
     chosen = None
     if limit is not None:
         chosen = spread_rows(sum(1 for _ in read_delimited(path, COLUMNS)), limit)

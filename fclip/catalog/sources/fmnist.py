@@ -15,6 +15,7 @@ from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.catalog.sources.files import describe_file, require_file
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 
 CLASSES = (
     "T-shirt/top",
@@ -32,9 +33,9 @@ PARTS = (("train", "train", "val"), ("t10k", "test", "test"))  # name in files, 
 SAMPLE_SEED = 0
 
 
-def describe(source: FmnistSource, root: Path) -> dict[str, object]:
+def describe(source: FmnistSource, outside: Outside) -> dict[str, object]:
     """The four files with their digests, and the rows that `num_select` leaves."""
-    folder = root / source.path
+    folder = outside.root / source.path
     files = [require_file(folder / name) for part, _, _ in PARTS for name in _names(part)]
     num_train, num_test = (len(_read_idx(folder / _names(part)[1], 1)) for part, _, _ in PARTS)
     return {
@@ -44,12 +45,12 @@ def describe(source: FmnistSource, root: Path) -> dict[str, object]:
     }
 
 
-def read(source: FmnistSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: FmnistSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The sampled training pictures (split `val`), then the test pictures (split `test`), as grey PNG.
 
     A row's number is its place among the 70,000. A larger `num_select` keeps those of a smaller one.
     """
-    folder = root / source.path
+    folder = outside.root / source.path
     parts = [(_read_idx(folder / _names(part)[0], 3), _read_idx(folder / _names(part)[1], 1)) for part, _, _ in PARTS]
     rows: list[tuple[int, int]] = []  # part, place in it
     for index, (pictures, labels) in enumerate(parts):

@@ -1,7 +1,6 @@
 """Parquet files as hub datasets ship them, images inside."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,17 +13,18 @@ from fclip.catalog.sources.files import describe_file
 from fclip.catalog.sources.parquet import column_values, count_rows, parquet_files, read_batches
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 
 
-def describe(source: HubSource, root: Path) -> dict[str, object]:
+def describe(source: HubSource, outside: Outside) -> dict[str, object]:
     """The Parquet files, with their content digests, and their rows."""
-    files = parquet_files(root / source.path, source.files)
+    files = parquet_files(outside.folder(source.path, patterns=source.files), source.files)
     return {"kind": source.kind, "files": [describe_file(file) for file in files], "num_rows": count_rows(files)}
 
 
-def read(source: HubSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: HubSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of all files, by name, or a spread sample of `limit` of them."""
-    files = parquet_files(root / source.path, source.files)
+    files = parquet_files(outside.folder(source.path, patterns=source.files), source.files)
     chosen = None if limit is None else spread_rows(count_rows(files), limit)
     columns = mapped_columns(source)
     table_columns = [column for column in columns if column != source.image]

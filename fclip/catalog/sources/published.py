@@ -12,9 +12,11 @@ from fclip.catalog.sources import hub, hub_files, table
 from fclip.catalog.sources.files import describe_file
 from fclip.catalog.sources.parquet import parquet_files
 from fclip.errors import UserError
+from fclip.mirror.addresses import is_remote
+from fclip.mirror.outside import Outside
 
 
-def describe(source: PublishedSource, root: Path) -> dict[str, object]:
+def describe(source: PublishedSource, outside: Outside) -> dict[str, object]:
     """What the dataset is now: of a local copy as its own kind of source says, of the hub its commit and files.
 
     The hub is asked for names, sizes and SHA-256 digests alone; the rows are those that the description states. A
@@ -26,26 +28,26 @@ def describe(source: PublishedSource, root: Path) -> dict[str, object]:
         files = hub_files.look_up(_hub(source, description), description.files, source.revision)
         found = {**files, "num_rows": description.num_rows}
     elif source.revision is not None:
-        found = {**_snapshot(source, description, root), "num_rows": description.num_rows}
+        found = {**_snapshot(source, description, outside), "num_rows": description.num_rows}
     else:
         match located(source):
             case HubSource() as inner:
-                found = hub.describe(inner, root)
+                found = hub.describe(inner, outside)
             case TableSource() as inner:
-                found = table.describe(inner, root)
+                found = table.describe(inner, outside)
     return {**found, "kind": source.kind, "published": source.dataset}
 
 
-def read(source: PublishedSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: PublishedSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of the dataset's files: all that its description names, so published splits are not told apart.
 
     What is to be read from the hub must have been fetched before: see `at_pin`.
     """
     match located(source):
         case HubSource() as inner:
-            return hub.read(inner, root, limit)
+            return hub.read(inner, outside, limit)
         case TableSource() as inner:
-            return table.read(inner, root, limit)
+            return table.read(inner, outside, limit)
 
 
 def at_pin(source: AnySource, pin: Mapping[str, Any]) -> AnySource:
@@ -71,12 +73,19 @@ def located(source: PublishedSource) -> HubSource | TableSource:
     """The source of files that a published one with a `path` is: its description's, below that path."""
     assert source.path is not None, "at_pin gives a source from the hub its path"
     inner = load_description(source.dataset).source
-    folder = Path(source.path)
+    path = _below(source.path, inner.path)
     match inner:
         case HubSource():
-            return replace(inner, path=str(folder / inner.path))
+            return replace(inner, path=path)
         case TableSource():
-            return replace(inner, path=str(folder / inner.path), image_folder=str(folder / inner.image_folder))
+            folder = None if inner.image_folder is None else _below(source.path, inner.image_folder)
+            return replace(inner, path=path, image_folder=folder)
+
+
+def _below(folder: str, path: str) -> str:
+    if not is_remote(folder):
+        return str(Path(folder) / path)
+    return folder if path == "." else f"{folder.rstrip('/')}/{path}"
 
 
 def _hub(source: PublishedSource, description: Description) -> str:
@@ -88,11 +97,11 @@ def _hub(source: PublishedSource, description: Description) -> str:
     return description.hub
 
 
-def _snapshot(source: PublishedSource, description: Description, root: Path) -> dict[str, object]:
+def _snapshot(source: PublishedSource, description: Description, outside: Outside) -> dict[str, object]:
     assert source.path is not None
     if description.hub is None:
         raise UserError(f"`{source.dataset}` is not on the hub, so it has no commits: its `revision` must be null")
-    folder = root / source.path
+    folder = outside.folder(source.path, patterns=description.files)
     names = sorted(file.relative_to(folder).as_posix() for file in parquet_files(folder, description.files))
     files = [{**describe_file(folder / name), "name": name} for name in names]
     return {"repo": description.hub, "revision": source.revision, "files": files}

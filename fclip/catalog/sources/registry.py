@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fclip.catalog.config import AnySource
 from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.catalog.sources import clothing, fmnist, hub, published, sample, table
+from fclip.mirror.outside import Outside
 
 
 @dataclass(frozen=True)
 class Reader:
     """How one kind of source is read.
 
-    `describe(source, root)` says what the source is now, cheaply: digests and `num_rows`; it is what a pin holds.
-    `read(source, root, limit)` yields its rows lazily, in a fixed order. Both raise UserError for what is not there.
-    Paths in a source are relative to `root`.
+    `describe(source, outside)` says what the source is now, cheaply: digests and `num_rows`; it is what a pin holds.
+    `read(source, outside, limit)` yields its rows lazily, in a fixed order. Both raise UserError for what is not
+    there, and mirror what is remote as `outside` says.
     """
 
-    describe: Callable[[Any, Path], dict[str, object]]
-    read: Callable[[Any, Path, int | None], Iterator[SourceRow | RefusedRow]]
+    describe: Callable[[Any, Outside], dict[str, object]]
+    read: Callable[[Any, Outside, int | None], Iterator[SourceRow | RefusedRow]]
 
 
 READERS = {
@@ -38,6 +38,6 @@ def reader(source: AnySource) -> Reader:
     return READERS[source.kind]
 
 
-def describe(source: AnySource, root: Path) -> dict[str, object]:
+def describe(source: AnySource, outside: Outside) -> dict[str, object]:
     """What a pin holds beside its dataset: what the source is now. Raises UserError when it is not there."""
-    return reader(source).describe(source, root)
+    return reader(source).describe(source, outside)

@@ -1,14 +1,14 @@
 """The catalog that the project draws itself."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from fclip.catalog.config import SampleSource
 from fclip.catalog.rows import RefusedRow, SourceRow
+from fclip.mirror.outside import Outside
 from fclip.sample.catalog import draw_products
 
 
-def describe(source: SampleSource, root: Path) -> dict[str, object]:
+def describe(source: SampleSource, outside: Outside) -> dict[str, object]:
     """What is drawn; there is nothing outside to look at."""
     return {
         "kind": source.kind,
@@ -18,7 +18,7 @@ def describe(source: SampleSource, root: Path) -> dict[str, object]:
     }
 
 
-def read(source: SampleSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: SampleSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The products as they are drawn; the first `limit` of them, since each is drawn by itself."""
     num_products = source.num_products if limit is None else min(limit, source.num_products)
     drawn = draw_products(source.domain, num_products=num_products, seed=source.seed)

@@ -1,4 +1,4 @@
-"""A table of one's own beside a folder of images."""
+"""A table of one's own, its images in a folder or at URLs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,33 +8,34 @@ from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.cells import cell_text, named_cells
 from fclip.catalog.sources.columns import mapped_columns, parent_of
 from fclip.catalog.sources.delimited import read_delimited
-from fclip.catalog.sources.files import describe_file, describe_folder, image_file, require_file, require_folder
+from fclip.catalog.sources.files import describe_file, require_file
+from fclip.catalog.sources.image_cells import describe_images, image_names, open_images
 from fclip.catalog.sources.json_lines import read_json_lines
 from fclip.catalog.sources.parquet import column_values, read_batches
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 
 
-def describe(source: TableSource, root: Path) -> dict[str, object]:
-    """The table's digest and rows, the image folder's listing."""
-    path = require_file(root / source.path)
-    images = require_folder(root / source.image_folder)
+def describe(source: TableSource, outside: Outside) -> dict[str, object]:
+    """The table's digest and rows; the image folder's listing, or what the images' addresses give now."""
+    path = require_file(outside.file(source.path))
+    num_rows = _num_records(source, path)
+    chosen = spread_rows(num_rows, outside.limit)
     return {
         "kind": source.kind,
         "table": describe_file(path),
-        "num_rows": _num_records(source, path),
-        "images": describe_folder(images),
+        "num_rows": num_rows,
+        "images": describe_images(source, outside, _names(source, path, chosen)),
     }
 
 
-def read(source: TableSource, root: Path, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: TableSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of the table, or a spread sample of `limit` of them."""
-    path = require_file(root / source.path)
-    folder = require_folder(root / source.image_folder).resolve()
+    path = require_file(outside.file(source.path))
     chosen = None if limit is None else spread_rows(_num_records(source, path), limit)
-    for row, record in enumerate(_records(source, path)):
-        if chosen is not None and row not in chosen:
-            continue
+    image = open_images(source, outside, _names(source, path, chosen))
+    for row, record in _chosen(source, path, chosen):
         if isinstance(record, Refusal):
             yield RefusedRow(row, None, record)
             continue
@@ -44,20 +45,23 @@ def read(source: TableSource, root: Path, limit: int | None) -> Iterator[SourceR
             parent_id=parent_of(source, record),
             attributes=named_cells(record, source.attributes),
             texts=named_cells(record, source.texts),
-            images=tuple(image_file(folder, name) for name in _image_names(source, record.get(source.image))),
+            images=tuple(image(name) for name in image_names(source, record.get(source.image))),
             raw=record,
         )
 
 
-def _image_names(source: TableSource, cell: object) -> list[str]:
-    cells: list[object]
-    if isinstance(cell, list | tuple):
-        cells = list(cell)
-    elif isinstance(cell, str) and source.image_separator:
-        cells = list(cell.split(source.image_separator))
-    else:
-        cells = [cell]
-    return [name + source.image_suffix for name in map(cell_text, cells) if name]
+def _names(source: TableSource, path: Path, chosen: frozenset[int] | None) -> Iterator[str]:
+    for _, record in _chosen(source, path, chosen):
+        if not isinstance(record, Refusal):
+            yield from image_names(source, record.get(source.image))
+
+
+def _chosen(
+    source: TableSource, path: Path, chosen: frozenset[int] | None
+) -> Iterator[tuple[int, dict[str, object] | Refusal]]:
+    for row, record in enumerate(_records(source, path)):
+        if chosen is None or row in chosen:
+            yield row, record
 
 
 def _num_records(source: TableSource, path: Path) -> int:

@@ -19,7 +19,10 @@ from fclip.catalog.config import (
     TableSource,
 )
 from fclip.catalog.summary import IngestSummary
+from fclip.mirror.config import DownloadConfig
+from fclip.mirror.outside import Outside
 
+LOCAL = DownloadConfig(allow_private=True)
 IMAGE = ImageConfig(stored_side=64, max_pixels=1_000_000, jpeg_quality=92)
 
 
@@ -50,6 +53,7 @@ class Shop:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.outside = Outside(root, root / "mirror", LOCAL)
         self.images = root / "shop" / "images"
         self.images.mkdir(parents=True)
 

@@ -9,7 +9,10 @@ import pytest
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig
 from fclip.catalog.sources.registry import describe
-from tests.fclip.catalog.catalog_shop import Built, Shop, ingest_config
+from fclip.mirror.config import DownloadConfig
+from fclip.mirror.outside import Outside
+from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config
+from tests.fclip.mirror.conftest import web  # noqa: F401
 
 
 @pytest.fixture
@@ -35,17 +38,19 @@ def build(tmp_path: Path) -> Callable[..., Built]:
         roles: dict[str, str] | None = None,
         limit: int | None = None,
         root: Path = tmp_path,
+        download: DownloadConfig = LOCAL,
         cache_dir: Path | None = None,
         max_refused_fraction: float = 1.0,
         **change: Any,
     ) -> Built:
         default = {} if source.kind == "fmnist" else {"train": 0.6, "val": 0.2, "test": 0.2}
         dataset = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {}, **change)
+        outside = Outside(root, tmp_path / "mirror", download, refresh=False, limit=limit)
         summary = build_catalog(
             ingest_config(dataset, limit=limit, max_refused_fraction=max_refused_fraction),
             dataset="shop",
-            root=root,
-            pin={"dataset": "shop", **describe(source, root)},
+            outside=outside,
+            pin={"dataset": "shop", **describe(source, outside)},
             catalog_dir=tmp_path / "out" / "catalog",
             images_dir=tmp_path / "out" / "images",
             cache_dir=cache_dir,

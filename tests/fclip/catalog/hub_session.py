@@ -16,18 +16,19 @@ from fclip.catalog.config import DatasetConfig
 from fclip.catalog.sources.registry import describe
 from fclip.config import parse_config
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 from tests.fclip.catalog.catalog_shop import ingest_config
 
 
 def look(root: Path, config: DatasetConfig) -> dict[str, Any]:
-    return {"dataset": "shop", **describe(config.source, root)}
+    return {"dataset": "shop", **describe(config.source, Outside(root, root / "mirror"))}
 
 
 def build(root: Path, config: DatasetConfig, pin: Mapping[str, Any]) -> dict[str, Any]:
     summary = build_catalog(
         ingest_config(config),
         dataset="shop",
-        root=root,
+        outside=Outside(root, root / "mirror", refresh=False),
         pin=pin,
         catalog_dir=root / "catalog",
         images_dir=root / "images",

@@ -19,6 +19,7 @@ from fclip.catalog.sources.fmnist import CLASSES
 from fclip.catalog.sources.registry import describe, reader
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 
 Build = Callable[..., Built]
@@ -106,13 +107,13 @@ def test_a_mapped_column_that_the_table_lacks(full_shop: Shop, name: str) -> Non
     with pytest.raises(
         UserError, match=r"no column `colour`: it has `id`, `title`, `color`, `image`; mend the mapping"
     ):
-        list(reader(full_shop.source()).read(full_shop.source(name), full_shop.root, None))
+        list(reader(full_shop.source()).read(full_shop.source(name), full_shop.outside, None))
 
 
 def test_tables_that_are_not_there_or_no_tables(full_shop: Shop) -> None:
     def message(**change: Any) -> str:
         with pytest.raises(UserError) as caught:
-            describe(full_shop.source(**change), full_shop.root)
+            describe(full_shop.source(**change), full_shop.outside)
         return str(caught.value)
 
     full_shop.write_csv([], "empty.csv")
@@ -177,12 +178,12 @@ def test_text_that_is_no_utf8_in_parquet(shop: Shop, build: Build) -> None:
 
 def test_hub_folders_that_are_not_as_they_should_be(shop: Shop) -> None:
     with pytest.raises(UserError, match="hub does not exist"):
-        describe(shop.hub(), shop.root)
+        describe(shop.hub(), shop.outside)
     with pytest.raises(UserError, match=r"holds no file \*.parquet"):
-        describe(shop.hub(path="shop/images"), shop.root)
+        describe(shop.hub(path="shop/images"), shop.outside)
     write_hub(shop, as_struct=True)
     with pytest.raises(UserError, match="column `title` of shop/hub holds string, not images"):
-        list(reader(shop.hub()).read(shop.hub(image="title"), shop.root, None))
+        list(reader(shop.hub()).read(shop.hub(image="title"), shop.outside, None))
 
 
 def test_clothing(shop: Shop, build: Build) -> None:
@@ -230,7 +231,7 @@ def test_damaged_fmnist(tmp_path: Path) -> None:
     for damaged in (content[:100], b"no gzip", gzip.compress(b"\0\0\x08\x01short")):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz is damaged"):
-            list(reader(source).read(source, tmp_path, None))
+            list(reader(source).read(source, Outside(tmp_path, tmp_path / "mirror"), None))
     path.unlink()
     with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz does not exist"):
-        describe(source, tmp_path)
+        describe(source, Outside(tmp_path, tmp_path / "mirror"))

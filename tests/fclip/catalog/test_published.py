@@ -12,6 +12,7 @@ from fclip.catalog.config import HubSource, PublishedSource
 from fclip.catalog.sources.published import at_pin
 from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
+from fclip.mirror.outside import Outside
 from tests.conftest import dataset
 from tests.fclip.catalog.catalog_shop import Built, jpeg
 
@@ -78,8 +79,8 @@ def test_only_files_that_fit_are_read(tmp_path: Path, build: Build) -> None:
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     def look_and_read(source: PublishedSource) -> None:
-        describe(source, tmp_path)
-        list(reader(source).read(source, tmp_path, None))
+        describe(source, Outside(tmp_path, tmp_path / "mirror"))
+        list(reader(source).read(source, Outside(tmp_path, tmp_path / "mirror"), None))
 
     def message(source: PublishedSource) -> str:
         with pytest.raises(UserError) as caught:
@@ -127,9 +128,10 @@ def test_kagl_is_what_an_explicit_mapping_gives(build: Build) -> None:
         kind="hub", path=folder, product_id="item_ID", image="image", texts={"title": "text"}, attributes=attributes
     )
     source = published("marqo-kagl", folder)
-    rows = zip(*(reader(each).read(each, Path(), None) for each in (source, explicit)), strict=True)
+    outside = Outside(Path(), Path("unused"))
+    rows = zip(*(reader(each).read(each, outside, None) for each in (source, explicit)), strict=True)
     assert sum(one == other for one, other in rows) == 40_001
-    one, other = describe(source, Path()), describe(explicit, Path())
+    one, other = describe(source, outside), describe(explicit, outside)
     assert {**other, "kind": "published", "published": "marqo-kagl"} == one
     products = build(source, limit=300).products
     assert products == build(explicit, limit=300).products

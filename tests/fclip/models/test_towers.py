@@ -8,12 +8,13 @@ import torch
 import yaml
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import DatasetConfig, ImageConfig
+from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
+from fclip.mirror.outside import Outside
 from fclip.models import store, towers
 from tasks.params import parse
 from tests.conftest import REPOSITORY, real_dataset
@@ -77,17 +78,18 @@ def test_it_knows_something_of_real_catalogs(
     params = yaml.safe_load((REPOSITORY / "params" / "kagl.yaml").read_text())
     roles = {"test": "report"}
     split = {} if name == "fmnist" else {"test": 1.0}
-    config = parse(name, {**real_dataset(name), "split": split, "roles": roles}, DatasetConfig)
+    ingest = {**params["ingest"], "limit": limit}
+    ingest["datasets"] = {name: {**real_dataset(name), "split": split, "roles": roles}}
+    config = parse("ingest", ingest, IngestConfig)
     catalog, images = tmp_path / "catalog", tmp_path / "images"
+    outside = Outside(tmp_path, tmp_path / "mirror")
     build_catalog(
         config,
-        ImageConfig(stored_side=224, max_pixels=50_000_000, jpeg_quality=92),
         dataset=name,
-        root=tmp_path,
-        pin={"dataset": name, **describe(config.source, tmp_path)},
+        outside=outside,
+        pin={"dataset": name, **describe(config.datasets[name].source, outside)},
         catalog_dir=catalog,
         images_dir=images,
-        limit=limit,
     )
     protocols = {**params["evaluate"]["datasets"][name], "max_items": None, "retrieval": None}
     evaluation = evaluate_models(

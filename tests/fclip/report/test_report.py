@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fclip.profile.drift import Drift, Feature
 from fclip.report.build import evidence, headline, metric_name, render, write_report
 from fclip.report.inputs import (
     Candidate,
@@ -214,3 +215,25 @@ def test_a_run_without_outside_data_or_curves_says_so() -> None:
 )
 def test_metrics_have_names_for_people(metric: str, name: str) -> None:
     assert metric_name(metric) == name
+
+
+def test_drift_from_the_champions_catalog_is_shown_where_somebody_looked() -> None:
+    assert "The catalog against" not in render(made_up())
+    features = (
+        Feature("studio", "brand", 0.41, 0.02, new=(("<Elm>", 90),), faults=("PSI 0.41 is above 0.2",)),
+        Feature("studio", "colour", 0.003, 0.02),
+    )
+    page = render(replace(made_up(), drift=Drift("version 3 of shop", features)))
+    assert "1 of 2 features drifted from version 3 of shop: studio brand." in page
+    assert '<p class="warning">studio: brand: PSI 0.41 is above 0.2</p>' in page
+    assert "&lt;Elm&gt; 90" in page
+    calm = render(replace(made_up(), drift=Drift("no champion", notes=("there is no champion yet",))))
+    assert "There is no champion yet." in calm
+    assert "<summary>All 0 features" not in calm
+
+
+def test_a_dataset_leads_to_the_page_of_its_catalog() -> None:
+    inputs = made_up()
+    ingests = tuple(replace(each, page=f"catalog/{each.dataset}.html") for each in inputs.ingests)
+    assert '<a href="catalog/studio.html">studio</a>' in render(replace(inputs, ingests=ingests))
+    assert "<a " not in render(inputs)

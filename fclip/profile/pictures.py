@@ -1,0 +1,139 @@
+"""Pictures of a catalog for its page: a contact sheet, examples of classes, the largest groups. Chosen by digest, so
+that a catalog always shows the same ones, and one that grew by little shows nearly the same."""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fclip.images.packs import ImagePacks
+from fclip.images.pixels import read_image
+from fclip.profile.measure import in_order
+from fclip.profile.wording import things
+
+SHEET = 60
+CLASSES, OF_A_CLASS = 12, 8
+GROUPS, OF_A_GROUP = 20, 8
+SIDE = 112  # of a thumbnail's longer side, pixels
+QUALITY = 68
+ROWS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail as a data URI, and what it shows."""
+
+    source: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A class or a group: what it is, how much of it there is, some of it."""
+
+    title: str
+    note: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a page shows; groups are those of more than one product."""
+
+    sheet: tuple[Picture, ...]
+    classes: tuple[Row, ...]
+    groups: tuple[Row, ...]
+
+
+def take_pictures(catalog_dir: Path, images_dir: Path, *, label: str | None) -> Pictures:
+    """Choose and draw the pictures of a dataset; raises UserError where its images are not there."""
+    products = _read(catalog_dir / "products.parquet", label)
+    sheet = _first(products, SHEET)
+    classes = [] if label is None else _largest(products, "class", CLASSES)
+    groups = [(key, num) for key, num in _largest(products, "group_id", GROUPS) if num > 1]
+    of_class = {key: _first(_where(products, "class", key), OF_A_CLASS) for key, _ in classes}
+    of_group = {key: _where(products, "group_id", key).sort_by("product_id") for key, _ in groups}
+    of_group_first = {key: _distinct(table).slice(0, OF_A_GROUP) for key, table in of_group.items()}
+    tables = [sheet, *of_class.values(), *of_group_first.values()]
+    thumbnails = _thumbnails(images_dir, {image for table in tables for image in table["image"].to_pylist()})
+    return Pictures(
+        sheet=_drawn(sheet, thumbnails),
+        classes=tuple(
+            Row(key, things(num, "product"), _drawn(of_class[key], thumbnails)) for key, num in classes
+        ),
+        groups=tuple(
+            Row(of_group[key]["title"][0].as_py(), _group_note(of_group[key]), _drawn(of_group_first[key], thumbnails))
+            for key, _ in groups
+        ),
+    )  # fmt: skip
+
+
+def _read(path: Path, label: str | None) -> pa.Table:
+    """product_id, group_id, split, image (the primary one), class and title (text, else class, else id), a product."""
+    batches = []
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(
+            ROWS_AT_ONCE, columns=["product_id", "group_id", "split", "attributes", "texts", "images"]
+        ):
+            own_class = pc.map_lookup(batch["attributes"], label or "", "first")
+            title = pc.coalesce(pc.map_lookup(batch["texts"], "title", "first"), own_class, batch["product_id"])
+            columns = {name: batch[name] for name in ("product_id", "group_id", "split")}
+            batches.append(
+                pa.table({**columns, "image": pc.list_element(batch["images"], 0), "class": own_class, "title": title})
+            )
+    return pa.concat_tables(batches)
+
+
+def _largest(products: pa.Table, column: str, num: int) -> list[tuple[str, int]]:
+    counted = products.group_by(column).aggregate([([], "count_all")])
+    counted = counted.filter(pc.is_valid(counted[column]))
+    rows = counted.sort_by([("count_all", "descending"), (column, "ascending")]).slice(0, num).to_pylist()
+    return [(row[column], row["count_all"]) for row in rows]
+
+
+def _where(products: pa.Table, column: str, value: str) -> pa.Table:
+    return products.filter(pc.equal(products[column], value))
+
+
+def _first(products: pa.Table, num: int) -> pa.Table:
+    """The `num` products whose images have the smallest digests."""
+    return _distinct(products.sort_by([("image", "ascending"), ("product_id", "ascending")])).slice(0, num)
+
+
+def _distinct(products: pa.Table) -> pa.Table:
+    """In the order given, the first product of each image."""
+    numbered = products.append_column("row", pa.array(range(products.num_rows), pa.int64()))
+    rows = numbered.group_by("image").aggregate([("row", "min")])["row_min"]
+    return products.take(rows.take(pc.sort_indices(rows)))
+
+
+def _drawn(products: pa.Table, thumbnails: Mapping[str, str]) -> tuple[Picture, ...]:
+    images, titles = products["image"].to_pylist(), products["title"].to_pylist()
+    return tuple(Picture(thumbnails[image], title) for image, title in zip(images, titles, strict=True))
+
+
+def _group_note(products: pa.Table) -> str:
+    num_images = pc.count_distinct(products["image"]).as_py()
+    splits = ", ".join(in_order(dict.fromkeys(products["split"].to_pylist(), 0)))
+    pictures = f", {things(num_images, 'picture')}" if num_images != products.num_rows else ""
+    return f"{things(products.num_rows, 'product')} in {splits}{pictures}"
+
+
+def _thumbnails(images_dir: Path, digests: Iterable[str]) -> dict[str, str]:
+    wanted = sorted(digests)
+    contents = ImagePacks([images_dir]).read_many(wanted) if wanted else []
+    return dict(zip(wanted, map(_thumbnail, contents), strict=True))
+
+
+def _thumbnail(content: bytes) -> str:
+    image = read_image(content, draft_side=SIDE)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=QUALITY, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,67 @@
+"""What a person sees of the catalogs before training: in a run's log and artifacts, and by `fclip catalog`."""
+
+import io
+from collections.abc import Mapping
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from rich.console import Console
+from rich.markup import escape
+
+from fclip.files import read_json
+from fclip.profile.drift import Drift
+from fclip.profile.profile import Profile
+from fclip.profile.terminal import details, overview
+from flows.effect import artifact_key, effect
+from tasks.paths import Workspace
+from tasks.profile import drift, profile
+
+LOG_WIDTH = 120
+
+profile_task = effect(profile)
+drift_task = effect(drift, retries=2)
+
+
+def look_at_catalogs(space: Workspace, name: str) -> Drift:
+    """Profile every catalog, say so in the log, and compare those that train with the champion's: warn, go on.
+
+    Args:
+        name: the workspace's, for the artifact.
+    """
+    logger = get_run_logger()
+    profiles = profile_task(space)
+    logger.info("catalogs (pages in %s):\n%s", space.profile.parent, _overview(profiles))
+    found = drift_task(space, profiles)
+    for warning in found.warnings:
+        logger.warning("drift: %s", warning)
+    logger.info("drift: %s", found.summary)
+    create_markdown_artifact(
+        key=artifact_key("catalog", name),
+        markdown=as_markdown(name, profiles, found),
+        description="The catalogs of the last run, and their drift from the champion's",
+    )
+    return found
+
+
+def show_catalog(space: Workspace, console: Console, dataset: str | None) -> None:
+    """Print what `dataset` (None: every one) holds, how far it is from the champion's, and where its page is."""
+    profiles = profile(space, dataset)
+    for name, each in profiles.items():
+        console.print(details(each), highlight=False)
+        console.print(f"[bold]page[/bold]  {escape(str(space.catalog_page(name)))}\n", highlight=False, soft_wrap=True)
+    if space.champion_pin.is_file() and read_json(space.champion_pin):
+        found = drift(space, profiles)
+        for line in (found.summary, *found.warnings):
+            console.print(f"[bold]drift[/bold] {escape(line)}", highlight=False)
+
+
+def as_markdown(name: str, profiles: Mapping[str, Profile], found: Drift) -> str:
+    """The catalogs and their drift as an artifact shows them."""
+    warnings = "".join(f"- {warning}\n" for warning in found.warnings)
+    return f"# {name}: catalogs\n\n```\n{_overview(profiles)}\n```\n\n## Drift\n\n{found.summary}\n\n{warnings}"
+
+
+def _overview(profiles: Mapping[str, Profile]) -> str:
+    text = io.StringIO()
+    Console(file=text, width=LOG_WIDTH, color_system=None).print(overview(profiles.values()))
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())

@@ -1,0 +1,35 @@
+"""Prefect tasks of steps that touch the outside world, and the names of what they leave in Prefect."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import Task
+
+from fclip.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _not_the_users(task: Task[..., Any], run: object, state: Any) -> bool:
+    error = state.data.exception if hasattr(state.data, "exception") else state.data
+    return not isinstance(error, UserError)
+
+
+def effect(function: Callable[P, R], *, retries: int = 0) -> Task[P, R]:
+    """A Prefect task of a step that touches the outside world: never cached, tried again where `retries` says."""
+    return task(
+        name=function.__name__,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=10,
+        retry_condition_fn=_not_the_users,
+    )(function)
+
+
+def artifact_key(kind: str, workspace: str) -> str:
+    """`retrain` of `My shop` -> `retrain-my-shop`: Prefect's keys are of a-z, 0-9 and -."""
+    return f"{kind}-" + "".join(character if character.isalnum() else "-" for character in workspace.lower())

@@ -1,0 +1,23 @@
+"""The dry run's copy of the params: the same sources, from another folder."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.dry_run import ROWS, few_rows
+from tests.conftest import REPOSITORY
+
+
+def test_only_paths_are_made_absolute(tmp_path: Path) -> None:
+    """A column may have the name of a folder that is there, and an empty suffix names the folder itself."""
+    params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params" / "table.yaml").read_text())
+    source = params["ingest"]["datasets"]["catalog"]["source"]
+    (tmp_path / source["image"]).mkdir()
+    copied = few_rows(params, tmp_path)["ingest"]
+    assert copied["limit"] == ROWS
+    changed = {key: value for key, value in copied["datasets"]["catalog"]["source"].items() if value != source[key]}
+    assert changed == {key: str(tmp_path / source[key]) for key in ("path", "image_folder")}
+
+    source |= {"path": "https://shop.example/products.csv", "image_folder": None}
+    assert few_rows(params, tmp_path)["ingest"]["datasets"]["catalog"]["source"] == source

@@ -1,0 +1,165 @@
+"""Profiles of a workspace's catalogs, kept with a version of the registry and compared with by the next catalog."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from rich.console import Console
+
+from fclip.catalog.tables import PRODUCTS
+from fclip.errors import UserError
+from fclip.files import read_json, write_json
+from fclip.profile.profile import from_json
+from fclip.registry.backend import connect
+from fclip.registry.log import RunRecord, register_version
+from fclip.registry.store import challenger
+from flows import catalog as flow
+from tasks.paths import Workspace
+from tasks.profile import drift, measure_catalogs, profile
+from tests.conftest import REPOSITORY
+from tests.tiny_shop import write_dataset
+
+NAME = "fclip-sample"
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FCLIP_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect()
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The repository's params over catalogs of coloured squares: `studio` trains, `street` does not."""
+    (tmp_path / "home").mkdir()
+    shutil.copy(empty_store, tmp_path / "home" / "mlflow.db")
+    monkeypatch.setenv("FCLIP_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    space = Workspace(tmp_path / "space")
+    space.root.mkdir()
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    for own in params["evaluate"]["datasets"].values():
+        own["classification"] = {**own["classification"], "label": "colour"}
+    space.params.write_text(yaml.safe_dump(params, sort_keys=False))
+    write_dataset(space, "studio", {"train": 60, "val": 24, "test": 12})
+    write_dataset(space, "street", {"val": 8, "test": 8})
+    write_json(space.champion_pin, {})
+    return space
+
+
+def crown(workspace: Workspace, *, with_profile: bool = True) -> None:
+    """Register made-up weights as the pinned champion."""
+    workspace.selected.mkdir(parents=True)
+    (workspace.selected / "open_clip_model.safetensors").write_bytes(b"weights")
+    artifacts = ((workspace.profile, ""),) if with_profile else ()
+    register_version(NAME, workspace.selected, RunRecord({}, (), {}, {}, artifacts=artifacts), run_name="test")
+    found = challenger(NAME)
+    assert found is not None
+    write_json(workspace.champion_pin, found.pin)
+
+
+def repaint(workspace: Workspace, dataset: str = "studio") -> None:
+    """Half of the products that had a colour are now teal."""
+    path = workspace.catalog(dataset) / "products.parquet"
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    for row in rows[::2]:
+        row["attributes"] = [(name, "teal") for name, _ in row["attributes"]]
+    pq.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS), path)
+
+
+def test_a_page_a_dataset_and_a_profile_of_all(workspace: Workspace) -> None:
+    profiles = profile(workspace)
+    assert list(profiles) == ["studio", "street"]
+    assert {name: from_json(each) for name, each in read_json(workspace.profile).items()} == profiles
+    assert "99 rows" in workspace.catalog_page("studio").read_text()
+    assert workspace.catalog_page("street").is_file()
+    assert profiles["studio"].label == "colour"
+    assert profiles["studio"].context_length is None  # no start is in the cache
+
+
+def test_the_context_is_that_of_the_pinned_start(workspace: Workspace) -> None:
+    write_json(workspace.start_pin, {"model_sha256": "abc"})
+    config = {"model_cfg": {"text_cfg": {"context_length": 64}, "vision_cfg": {}}}
+    write_json(workspace.model_cache / "abc" / "open_clip_config.json", config)
+    assert measure_catalogs(workspace, "street")["street"].context_length == 64
+
+
+def test_one_dataset_alone_leaves_the_profile_of_all_alone(workspace: Workspace) -> None:
+    assert list(profile(workspace, "street")) == ["street"]
+    assert not workspace.profile.exists()
+    assert not workspace.catalog_page("studio").exists()
+    with pytest.raises(UserError, match=r"no dataset `attic`.*studio, street"):
+        profile(workspace, "attic")
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with(workspace: Workspace) -> None:
+    found = drift(workspace, measure_catalogs(workspace))
+    assert found.warnings == ()
+    assert "no champion yet" in found.summary
+
+
+def test_a_champion_without_a_profile_is_said_to_have_none(workspace: Workspace) -> None:
+    crown(workspace, with_profile=False)
+    found = drift(workspace, measure_catalogs(workspace))
+    assert found.warnings == ()
+    assert found.summary.startswith("the champion, version 1 of fclip-sample, has no profile")
+
+
+def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifacts: dict[str, str] = {}
+    monkeypatch.setattr(flow, "profile_task", profile)
+    monkeypatch.setattr(flow, "drift_task", drift)
+    monkeypatch.setattr(flow, "get_run_logger", lambda: logging.getLogger("flow"))
+    monkeypatch.setattr(
+        flow, "create_markdown_artifact", lambda key, markdown, description: artifacts.update({key: markdown})
+    )
+    caplog.set_level(logging.INFO, "flow")
+    profile(workspace)
+    crown(workspace)
+
+    calm = flow.look_at_catalogs(workspace, "My shop")
+
+    assert calm.warnings == ()
+    assert "drifted from version 1 of fclip-sample" in calm.summary
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "products" in artifacts["catalog-my-shop"]
+
+    repaint(workspace)
+    repaint(workspace, "street")  # does not train
+    found = flow.look_at_catalogs(workspace, "My shop")
+
+    assert {feature.dataset for feature in found.features} == {"studio"}
+    assert any("colour: PSI" in warning for warning in found.warnings)
+    assert any("'teal'" in warning for warning in found.warnings)
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warned == [f"drift: {warning}" for warning in found.warnings]
+    assert all(warning in artifacts["catalog-my-shop"] for warning in found.warnings)
+
+    console = Console(width=100, record=True, color_system=None, quiet=False)
+    flow.show_catalog(workspace, console, "studio")
+    shown = console.export_text()
+    assert "'teal'" in shown
+    assert str(workspace.catalog_page("studio")) in shown
+
+
+def test_a_profile_of_another_format_is_not_compared_with(workspace: Workspace) -> None:
+    write_json(workspace.profile, {"studio": {"format": 0}})
+    crown(workspace)
+    assert "has format 0" in drift(workspace, measure_catalogs(workspace)).summary
+
+
+def test_a_pin_that_the_registry_does_not_know_says_so(workspace: Workspace) -> None:
+    write_json(workspace.champion_pin, {"registered_model": NAME, "version": 7, "model_sha256": "abc"})
+    with pytest.raises(UserError, match="has no version 7 of fclip-sample"):
+        drift(workspace, measure_catalogs(workspace))
