@@ -40,7 +40,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     report.show_machine(console, facts)
     results: dict[str, Any] = {"machine": facts, "limit": arguments.limit, "rounds": arguments.rounds, "speed": {}}
     with tempfile.TemporaryDirectory(prefix="fclip-benchmark-", dir=arguments.work) as temporary:
-        work = Path(temporary)
+        work = Path(temporary).resolve()
         for name, values in presets.items():
             speed = measure_speed(
                 *(name, DATASETS, values, work / name, arguments.limit),

@@ -10,16 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.config import AnySource, DatasetConfig, IngestConfig
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
 from fclip.files import write_json
-from tasks.params import parse, read_params
+from fclip.mirror.outside import Outside
+from tasks.outside import outside_of
+from tasks.params import load_section, parse, read_params
 from tasks.paths import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRESET = REPOSITORY / "params" / "kagl.yaml"
+NOTHING_REMOTE = Outside(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,14 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")
-    source = parse(name, dict(dataset), DatasetConfig).source
-    write_json(workspace.source_pin(name), {"dataset": name, **describe(source, root)})
+    config = load_section(workspace, "ingest", IngestConfig)
+    outside = outside_of(workspace, config, name, refresh=True)
+    write_json(workspace.source_pin(name), {"dataset": name, **describe(config.datasets[name].source, outside)})
     return workspace
 
 
 def readable_rows(source: AnySource, limit: int | None) -> Iterator[SourceRow]:
     """The rows of a source that have a first image, or of `limit` rows spread over it."""
-    for row in reader(source).read(source, Path("/"), limit):
+    for row in reader(source).read(source, NOTHING_REMOTE, limit):
         if not isinstance(row, RefusedRow) and row.images and not isinstance(row.images[0], Refusal):
             yield row

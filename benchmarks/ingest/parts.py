@@ -22,6 +22,7 @@ REST = "thread pool, progress, native threads"
 # Parts by module; one that is not named here is shown by its own name.
 MODULES = {
     "fclip.catalog.sources": "read rows",
+    "fclip.mirror": "read rows",
     "fclip.catalog.pin": "verify the pin",
     "fclip.catalog.validate": "validate, repair",
     "fclip.catalog.repair": "validate, repair",
