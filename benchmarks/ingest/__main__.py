@@ -49,7 +49,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
                 tell=console.print,
             )
             report.show_speed(console, name, speed)
-            results["speed"][name] = {**asdict(speed), "ratio": speed.ratio}
+            results["speed"][name] = {**asdict(speed), "ratios": speed.ratios}
         kagl = preset(GROWING, DATASETS) if arguments.memory or arguments.incremental else {}
         if arguments.incremental:
             found = measure_incremental(GROWING, kagl, work / "incremental", arguments.limit, rounds=arguments.rounds)

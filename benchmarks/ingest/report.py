@@ -45,9 +45,10 @@ def show_speed(console: Console, name: str, speed: Speed) -> None:
         for kind, seconds in measured.items():
             add(f"{what}, {WORKERS} {kind}", list(seconds))
     console.print(table)
-    if speed.ratio is not None:
-        verdict = "yes" if speed.ratio >= WANTED_RATIO else "NO"
-        console.print(f"fclip over img2dataset: {speed.ratio:.2f}× (at least {WANTED_RATIO}×: {verdict})")
+    if ratios := speed.ratios:
+        listed = ", ".join(f"{name} {ratio:.2f}×" for name, ratio in ratios.items())
+        verdict = "yes" if ratios["files"] >= WANTED_RATIO else "NO"
+        console.print(f"fclip over img2dataset: {listed} (files at least {WANTED_RATIO}×: {verdict})")
         if lost := [run.num_images for run in speed.peer if run.num_images != speed.num_images]:
             console.print(f"img2dataset took in {min(lost)} of {speed.num_images} images")
     run = speed.files[-1]

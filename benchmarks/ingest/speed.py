@@ -43,11 +43,17 @@ class Speed:
         return self.num_images / seconds
 
     @property
-    def ratio(self) -> float | None:
-        """fclip's images/s over img2dataset's, medians, without either's start-up."""
+    def ratios(self) -> dict[str, float]:
+        """fclip's images/s over img2dataset's, medians: on files and as shipped, without and with start-up."""
         if not self.peer:
-            return None
-        return median(run.seconds for run in self.peer) / median(run.seconds for run in self.files)
+            return {}
+        peer, peer_whole = median(run.seconds for run in self.peer), median(run.whole_seconds for run in self.peer)
+        return {
+            "files": peer / median(run.seconds for run in self.files),
+            "files, with start-up": peer_whole / median(run.whole_seconds for run in self.files),
+            "as shipped": peer / median(run.seconds for run in self.shipped),
+            "as shipped, with start-up": peer_whole / median(run.whole_seconds for run in self.shipped),
+        }
 
 
 def measure_speed(

@@ -3,8 +3,8 @@
 import hashlib
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -141,11 +141,17 @@ def test_parts_of_an_ingest_add_up(shop: Path, tmp_path: Path) -> None:
 def test_speed_without_the_peer_is_shown(shop: Path, tmp_path: Path) -> None:
     speed = measure_speed("kagl", shop, kagl(shop), tmp_path / "work", 60, rounds=1, peer=None, tell=lambda line: None)
     assert speed.num_images == 60 == speed.files[0].num_rows == speed.shipped[0].num_rows
-    assert speed.ratio is None
+    assert speed.ratios == {}
     assert not (tmp_path / "work").exists()
     console = Console(record=True, width=120, file=io.StringIO())
     report.show_speed(console, "kagl", speed)
-    assert f"{60 / median([speed.decoding['threads'][0]]):.0f}" in console.export_text()
+    assert f"{60 / speed.decoding['threads'][0]:.0f}" in console.export_text()
+    peer = PeerRun(whole_seconds=6 * speed.files[0].whole_seconds, seconds=3 * speed.files[0].seconds, num_images=60)
+    against = replace(speed, peer=(peer,), settings=Settings("parquet", 2, 8, 2))
+    assert against.ratios["files"] == pytest.approx(3)
+    assert against.ratios["files, with start-up"] == pytest.approx(6)
+    report.show_speed(console, "kagl", against)
+    assert "files 3.00×" in console.export_text()
 
 
 def test_memory_and_the_next_day_are_measured(shop: Path, tmp_path: Path) -> None:
