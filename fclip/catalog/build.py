@@ -66,7 +66,7 @@ def build_catalog(
             link_or_copy(pack, images / pack.name)
         stored = [digest for pack in store.packs for digest in pack_digests(pack)]
         with PackWriter(images, stored=stored) as packs:
-            checked = _checked(rows, RowRules(config.rows, own.types), repairs)
+            checked = _checked(rows, RowRules(config.rows, own.types), repairs, config.rows.max_text_chars)
             taken = Intake(store, packs, outside.digests, config.image).accepted(checked)
             total = _total(pin, config.limit)
             num_read = 0
@@ -81,6 +81,9 @@ def build_catalog(
         repairs += respelled
         sides = choose_sides(products, store, config, dataset)
         refused += sides.leaks
+        if repairs:
+            kept = set(products.table["product_id"].take(pa.array(sides.kept)).to_pylist())
+            repairs = [repair for repair in repairs if repair.product_id in kept]
         summary = summarise(
             dataset, num_rows=num_read, products=products, sides=sides, refused=refused, repairs=repairs
         )
@@ -95,13 +98,13 @@ def build_catalog(
 
 
 def _checked(
-    rows: Iterable[SourceRow | RefusedRow], rules: RowRules, repairs: list[Repair]
+    rows: Iterable[SourceRow | RefusedRow], rules: RowRules, repairs: list[Repair], max_chars: int
 ) -> Iterator[SourceRow | RefusedRow]:
     for row in rows:
         if isinstance(row, RefusedRow):
             yield refuse(row, row.refusal)
             continue
-        mended, done = repair_row(row)
+        mended, done = repair_row(row, max_chars=max_chars)
         refusal = rules.refusal(mended)
         if refusal is None:
             repairs.extend(done)

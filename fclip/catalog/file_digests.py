@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from fclip.files import atomic_path, sha256_file
 
 SECONDS_TO_SETTLE = 2.0
+INT64 = 2**63 - 1
 Signature: TypeAlias = tuple[int, int, int, int]
 COLUMNS = ("size", "mtime_ns", "ctime_ns", "inode")
 
@@ -78,4 +79,4 @@ class FileDigests:
 
 
 def _signature(stat: os.stat_result) -> Signature:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino & INT64  # some inodes are 64 bits

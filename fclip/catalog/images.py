@@ -1,20 +1,26 @@
 """One image: checked by decoding it whole, and stored small and plain."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fclip.catalog.config import ImageConfig
 from fclip.catalog.fingerprints import Reduction, reduce
 from fclip.catalog.rows import Refusal
-from fclip.files import sha256_bytes
+from fclip.errors import printable
+from fclip.files import open_regular, sha256_bytes
 from fclip.images.packs import StoredImage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # an MPO is opened as a JPEG
 MAX_FILE_BYTES = 256 * 2**20
+MAX_ASPECT = 20  # longer to shorter side: what is scaled by its shorter side must not become huge
+MAX_SCANS = 100  # of a JPEG, each of which is as much work as a whole image; progressive ones have about ten
+SPARE_BYTES = 64 * 2**10  # metadata in an image that is kept as it is
+START_OF_SCAN = b"\xff\xda"
 ORIENTATION = 0x0112
 
 
@@ -31,9 +37,10 @@ class NormalImage:
 def read_image_file(path: Path) -> bytes | Refusal:
     """The bytes of an image file, or why there are none."""
     try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            return Refusal("decode", "image too large", f"{path.name}: {size} bytes, {MAX_FILE_BYTES} at most")
-        return path.read_bytes()
+        with open_regular(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) > MAX_FILE_BYTES:
+                return Refusal("decode", "image too large", f"{size} bytes, {MAX_FILE_BYTES} at most")
+            return file.read(MAX_FILE_BYTES)
     except OSError as error:
         return Refusal("read", "image file unreadable", f"{path.name}: {error.strerror}")
 
@@ -41,23 +48,27 @@ def read_image_file(path: Path) -> bytes | Refusal:
 def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusal:
     """What is stored of an encoded image, or why it is refused.
 
-    A grey or RGB JPEG or PNG that is upright, opaque and no larger than `stored_side` is kept byte for byte. Any
-    other becomes a JPEG: turned upright by its EXIF orientation, transparency laid on white, CMYK and palettes to
-    RGB, 16 bits to 8, the shorter side brought down to `stored_side` (never up).
+    A grey or RGB JPEG or PNG that is upright, opaque, no larger than `stored_side` and not laden with other things is
+    kept byte for byte. Any other becomes a JPEG: turned upright by its EXIF orientation, transparency laid on white,
+    CMYK and palettes to RGB, 16 bits to 8, the shorter side brought down to `stored_side` (never up).
     """
     if not content:
         return Refusal("decode", "unreadable image", "no bytes")
+    if len(content) > MAX_FILE_BYTES:
+        return Refusal("decode", "image too large", f"{len(content)} bytes, {MAX_FILE_BYTES} at most")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             if width * height > config.max_pixels:
                 return Refusal("decode", "image too large", f"{width}x{height}, {config.max_pixels} pixels at most")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                return Refusal("decode", "image too narrow", f"{width}x{height}, {MAX_ASPECT} to 1 at most")
+            if image.format in ("JPEG", "MPO") and (scans := content.count(START_OF_SCAN)) > MAX_SCANS:
+                return Refusal("decode", "too many scans", f"{scans} in a {image.format}, {MAX_SCANS} at most")
             # A phone's MPO is a JPEG with previews behind it, not a film.
             if image.format != "MPO" and getattr(image, "is_animated", False):
-                return Refusal(
-                    "decode", "animated image", f"{image.format} of {getattr(image, 'n_frames', '?')} frames"
-                )
-            if _is_fine(image, config):
+                return Refusal("decode", "animated image", f"{image.format} of more than one frame")
+            if _is_fine(image, config) and len(content) <= 4 * width * height + SPARE_BYTES:
                 image.load()
                 stored = StoredImage(sha256_bytes(content), content, width, height)
                 return NormalImage(stored, width, height, reduce(image))
@@ -65,8 +76,11 @@ def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusa
             return NormalImage(_encode(plain, config), width, height, reduce(plain))
     except Image.DecompressionBombError as error:
         return Refusal("decode", "image too large", str(error))
+    except UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        return Refusal("decode", "unreadable image", f"none of {known}: it begins with {content[:16]!r}")
     except Exception as error:  # Pillow's plugins raise whatever broken bytes lead them to
-        message = f"{type(error).__name__}: {error}"
+        message = printable(f"{type(error).__name__}: {error}")
         truncated = "truncat" in message.lower() or "end of file" in message.lower()
         return Refusal("decode", "truncated image" if truncated else "unreadable image", message)
 
@@ -77,8 +91,15 @@ def _is_fine(image: Image.Image, config: ImageConfig) -> bool:
         and image.mode in ("RGB", "L")
         and "transparency" not in image.info
         and min(image.size) <= config.stored_side
-        and image.getexif().get(ORIENTATION, 1) in (0, 1)
+        and _orientation(image) in (0, 1)
     )
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # as above; nobody knows then which way is up, and nearly always it is up
+        return 1
 
 
 def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
@@ -96,12 +117,12 @@ def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
 
 def _plain(image: Image.Image) -> Image.Image:
     """The image upright, opaque, 8 bits a channel, grey or RGB."""
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in ("RGB", "L") and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.max(initial=0) > 255:  # 16 bits, which Pillow opens as `I` or `I;16` by the format
             values = values // 257
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))

@@ -68,7 +68,8 @@ class Products:
             counts = np.bincount(codes[codes >= 0], minlength=len(values))
             renamed = one_spelling({value: int(count) for value, count in zip(values, counts, strict=True) if count})
             if renamed:
-                for place in np.flatnonzero(np.isin(codes, [values.index(value) for value in renamed])):
+                changed = np.array([value in renamed for value in values])
+                for place in np.flatnonzero(np.append(changed, False)[codes]):
                     value = values[codes[place]]
                     repairs.append(Repair(ids[int(place)].as_py(), name, "spelling", value, renamed[value]))
                 spelled = pa.array([renamed.get(value, value) for value in values], pa.string())

@@ -27,14 +27,17 @@ class Repair:
     after: str
 
 
-def repair_row(row: SourceRow) -> tuple[SourceRow, list[Repair]]:
-    """The row with its texts and attributes repaired, and what was done. Ids stay as they are: they are names."""
+def repair_row(row: SourceRow, *, max_chars: int) -> tuple[SourceRow, list[Repair]]:
+    """The row with its texts and attributes repaired, and what was done.
+
+    Ids stay as they are: they are names. So do cells longer than `max_chars`, which validation refuses.
+    """
     repairs: list[Repair] = []
 
     def mended(cells: Mapping[str, str]) -> dict[str, str]:
         found = {}
         for name, text in cells.items():
-            found[name], what = repair_text(text)
+            found[name], what = repair_text(text) if len(text) <= max_chars else (text, ())
             repairs.extend(Repair(row.product_id or "", name, each, text, found[name]) for each in what)
         return {name: text for name, text in found.items() if text}
 

@@ -1,10 +1,13 @@
 """What comes out of a source: rows as they are, and rows that could not be read."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 MAX_CHARS = 1000
+MAX_CELLS = 200
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,15 @@ class RefusedRow:
 
 
 def refuse(row: SourceRow | RefusedRow, refusal: Refusal) -> RefusedRow:
-    """`row` refused; of what it held, long cells keep their beginning."""
+    """`row` refused; of what it held, the first cells are kept, and of long ones their beginning."""
     product_id = None if row.product_id is None else row.product_id[:MAX_CHARS]
     refusal = Refusal(refusal.stage, refusal.reason, refusal.detail[:MAX_CHARS])
-    return RefusedRow(row.source_row, product_id, refusal, {name: _short(value) for name, value in row.raw.items()})
+    raw = {name[:MAX_CHARS]: _short(value) for name, value in islice(row.raw.items(), MAX_CELLS)}
+    return RefusedRow(row.source_row, product_id, refusal, raw)
 
 
 def _short(value: object) -> object:
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}… ({len(text)} characters)"

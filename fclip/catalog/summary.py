@@ -102,8 +102,9 @@ def require_few_refused(
     for row in bad or refused:
         first.setdefault(row.refusal.reason, row)
     counts = Counter(row.refusal.reason for row in bad or refused)
+    details = {reason: " ".join(row.refusal.detail.split())[:200] for reason, row in first.items()}  # a line each
     reasons = "".join(
-        f"\n  {reason}: {count}, as row {first[reason].source_row}: {first[reason].refusal.detail[:200]}"
+        f"\n  {reason}: {count}, as row {first[reason].source_row}: {details[reason]}"
         for reason, count in counts.most_common()
     )
     kept = ""
@@ -112,9 +113,10 @@ def require_few_refused(
         write_quarantine(keep, refused)
         kept = f" (all of them: {keep})"
     number = len(bad or refused)
+    allowed = f"at most {config.max_refused_fraction:.1%} may be (ingest.rows.max_refused_fraction in params.yaml)"
     raise UserError(
-        f"{number} of {num_rows} rows of `{dataset}` were refused, {number / num_rows:.1%}; at most "
-        f"{config.max_refused_fraction:.1%} may be (ingest.rows.max_refused_fraction in params.yaml){reasons}\n"
+        f"{number} of {num_rows} rows of `{dataset}` were refused, {number / num_rows:.1%}; "
+        f"{allowed if len(refused) < num_rows else 'none is left'}{reasons}\n"
         f"mend the source, or its mapping in params.yaml{kept}"
     )
 

@@ -11,13 +11,14 @@ from fclip.catalog.config import RowConfig
 from fclip.catalog.rows import Refusal, SourceRow
 
 MAX_ID_CHARS = 256
+NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 
 
 class RowRules:
     """The rules of one dataset: `refusal` says which of them a row breaks."""
 
     def __init__(self, config: RowConfig, types: Mapping[str, str]) -> None:
-        name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[^\x00-\x1f\x7f]*$")]
+        name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=NO_CONTROL)]
         cell = Annotated[str, StringConstraints(max_length=config.max_text_chars)]
         # The functional form, since the limits are values of this run.
         fields: dict[str, Any] = {

@@ -31,6 +31,18 @@ def cell_text(value: object) -> str | None:
     return text.strip() or None
 
 
+MAX_DEPTH = 32  # of lists and objects inside each other
+
+
+def is_deep(value: object, levels: int = MAX_DEPTH) -> bool:
+    """Whether lists and objects lie in each other deeper than anyone means them to."""
+    if not isinstance(value, list | tuple | dict):
+        return False
+    return levels == 0 or any(
+        is_deep(each, levels - 1) for each in (value.values() if isinstance(value, dict) else value)
+    )
+
+
 def named_cells(record: Mapping[str, object], mapping: Mapping[str, str]) -> dict[str, str]:
     """The non-null cells of `record` under our names; `mapping` goes from our name to the column."""
     return {name: text for name, column in mapping.items() if (text := cell_text(record.get(column))) is not None}

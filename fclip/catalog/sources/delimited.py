@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from fclip.catalog.rows import Refusal
 from fclip.catalog.sources.columns import require_columns
@@ -20,7 +21,8 @@ def read_delimited(path: Path, columns: Sequence[str]) -> Iterator[dict[str, obj
     off); other bytes become lone surrogates, which validation refuses.
 
     Raises:
-        UserError: no file, no header, no UTF-8 at all, or a column of `columns` is missing.
+        UserError: no file, no header, no UTF-8 at all, a column of `columns` is missing, or a quote is not closed on
+            its line nor, as it should be, on a later one (nobody knows how many rows it took in).
     """
     with require_file(path).open("rb") as binary:
         if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
@@ -31,23 +33,45 @@ def read_delimited(path: Path, columns: Sequence[str]) -> Iterator[dict[str, obj
         if not head.strip():
             raise UserError(f"{path} is empty: it needs a first line with the names of the columns")
         file.seek(0)
-        reader = csv.reader(file, delimiter=_delimiter(head, columns))
+        rows = _rows(path, file, _delimiter(head, columns))
+        begin, end, header = next(rows)
+        if isinstance(header, str):
+            raise UserError(f"{path}, {_lines(begin, end)}: {header}: mend the names of the columns")
+        header = [name.strip() for name in header]
+        require_columns(path, columns, header)
+        for begin, end, fields in rows:
+            if isinstance(fields, str):
+                yield Refusal("read", "broken quotes", f"{_lines(begin, end)}: {fields}")
+            elif len(fields) != len(header):
+                found = f"{len(fields)} fields, {len(header)} columns: {fields!r:.500}"
+                yield Refusal("read", "wrong number of fields", f"{_lines(begin, end)}: {found}")
+            else:
+                yield dict(zip(header, fields, strict=True))
+
+
+def _rows(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, int, list[str] | str]]:
+    """The first and last line of each row that is not blank, and its fields, or what is wrong with its quotes."""
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    while True:
+        begin, fault = reader.line_num + 1, ""
         try:
-            header = [name.strip() for name in next(reader)]
-            require_columns(path, columns, header)
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    yield Refusal(
-                        "read",
-                        "wrong number of fields",
-                        f"line {reader.line_num}: {len(fields)} fields, {len(header)} columns: {fields!r:.500}",
-                    )
-                else:
-                    yield dict(zip(header, fields, strict=True))
+            fields = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: {error}: mend the file") from error
+            fault = str(error)
+        end = reader.line_num
+        if fault and begin < end:
+            raise UserError(
+                f"{path}, {_lines(begin, end)}: a quote is opened and not closed where it should be ({fault}), so "
+                "that nobody knows how many rows these are: mend them"
+            )
+        if fault or fields:
+            yield begin, end, fault or fields
+
+
+def _lines(begin: int, end: int) -> str:
+    return f"line {end}" if begin == end else f"lines {begin} to {end}"
 
 
 def _delimiter(head: str, columns: Sequence[str]) -> str:

@@ -1,4 +1,8 @@
-"""Files of a source: there or not, what a folder lists, and which image a cell names."""
+"""Files of a source: there or not, what a folder lists, and which image a cell names.
+
+What params.yaml names is the source, links followed. What a source itself names or holds is read only where it lies
+inside it.
+"""
 
 import hashlib
 import os
@@ -7,15 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fclip.catalog.file_digests import FileDigests
+from fclip.catalog.images import MAX_FILE_BYTES
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import sha256_file
+from fclip.mirror.addresses import is_remote
+
+MAX_NAME_CHARS = 4096  # of a path, on any system that there is
 
 
 def require_file(path: Path) -> Path:
     """`path`, or UserError when no file has the name."""
     if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        what = "is a folder, not a file" if path.is_dir() else "is no file" if path.exists() else "does not exist"
         raise UserError(f"{path} {what}: put the file there, or mend its `path` in params.yaml")
     return path
 
@@ -39,7 +47,11 @@ def describe_folder(folder: Path, digests: FileDigests) -> dict[str, object]:
     Links that lead out of the folder are left out, as is what is no file; only files that changed are read.
     """
     folder = folder.resolve()
-    paths = sorted(_files(folder))
+    paths = sorted(
+        Path(entry)
+        for entry in entries_below(folder)
+        if (not entry.is_symlink() or is_inside(entry, folder)) and Path(entry).is_file()
+    )
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda path: _size_and_digest(path, digests), paths))
     listing = hashlib.sha256()
@@ -52,37 +64,52 @@ def describe_folder(folder: Path, digests: FileDigests) -> dict[str, object]:
     }
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent) / name
-            try:
-                inside = not path.is_symlink() or path.resolve().is_relative_to(folder)
-                if inside and path.is_file():
-                    yield path
-            except OSError:  # a loop of links
-                continue
+def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder and the folders in it, but these themselves; links are not followed."""
+    folders = [os.fspath(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        yield entry
+        except OSError:  # not ours to list, or gone
+            continue
+
+
+def is_inside(path: os.PathLike[str], *folders: Path) -> bool:
+    """Whether a path, its links followed, lies in one of `folders` (given resolved)."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(folder) for folder in folders)
 
 
 def _size_and_digest(path: Path, digests: FileDigests) -> tuple[int, bytes]:
     try:
-        return path.stat().st_size, digests.digest(path)
+        size = path.stat().st_size
+        return size, b"" if size > MAX_FILE_BYTES else digests.digest(path)  # larger ones are refused unread
     except OSError:  # not ours to read, or gone: a row that names it is refused
         return 0, b""
 
 
 def image_file(folder: Path, name: str) -> Path | Refusal:
     """The file in `folder` (given resolved) that a cell names, or why there is none; never a file outside."""
-    if name.startswith(("http://", "https://")):
+    if is_remote(name):
         return Refusal("read", "image is a URL", f"{name}: set image_folder to null where cells are URLs")
+    if len(name) > MAX_NAME_CHARS:
+        return Refusal("read", "image file missing", f"{name[:100]}…: {len(name)} characters, which no name has")
     if "\0" in name or Path(name).is_absolute():
         return Refusal("read", "image outside the folder", name)
     path = folder / name
     try:
-        if not path.resolve().is_relative_to(folder):
+        if not is_inside(path, folder):
             return Refusal("read", "image outside the folder", name)
         if not path.is_file():
-            return Refusal("read", "image file missing", f"{name} is not in {folder.name}/")
-    except OSError as error:  # a name too long, a loop of links
+            where = f"is in {folder.name}/, but is no file" if os.path.lexists(path) else f"is not in {folder.name}/"
+            return Refusal("read", "image file missing", f"{name} {where}")
+    except OSError as error:  # a name too long, a folder that is not ours to look into
         return Refusal("read", "image file missing", f"{name}: {error.strerror}")
+    except UnicodeEncodeError:
+        return Refusal("read", "image file missing", f"{name} has lone surrogates, which no name has")
     return path

@@ -31,6 +31,8 @@ CLASSES = (
 )
 PARTS = (("train", "train", "val"), ("t10k", "test", "test"))  # name in files, in product ids, our split
 SAMPLE_SEED = 0
+SIDE = 28
+MAX_BYTES = 16 + 60_000 * SIDE**2
 
 
 def describe(source: FmnistSource, outside: Outside) -> dict[str, object]:
@@ -89,10 +91,11 @@ def _sample(source: FmnistSource, num_rows: int) -> list[int]:
 def _read_idx(path: Path, num_dimensions: int) -> npt.NDArray[np.uint8]:
     """The unsigned bytes of an idx file (format: yann.lecun.com/exdb/mnist), shaped."""
     try:
-        content = gzip.decompress(require_file(path).read_bytes())
+        with gzip.open(require_file(path)) as file:
+            content = file.read(MAX_BYTES + 1)
         magic = int.from_bytes(content[:4], "big")
         shape = tuple(int(size) for size in np.frombuffer(content, ">i4", num_dimensions, 4))
-        if magic != 0x800 + num_dimensions or min(shape) < 0:
+        if magic != 0x800 + num_dimensions or shape[1:] != (SIDE, SIDE)[: num_dimensions - 1] or shape[0] < 0:
             raise ValueError("no idx file of unsigned bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
     except (ValueError, EOFError, OSError, zlib.error) as error:

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fclip.catalog.config import HubSource
-from fclip.catalog.rows import RefusedRow, SourceRow
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.cells import cell_text, named_cells
 from fclip.catalog.sources.columns import mapped_columns, parent_of
 from fclip.catalog.sources.files import describe_file
-from fclip.catalog.sources.parquet import column_values, count_rows, parquet_files, read_batches
+from fclip.catalog.sources.parquet import count_rows, parquet_files, read_batches, records
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
@@ -29,10 +29,11 @@ def read(source: HubSource, outside: Outside, limit: int | None) -> Iterator[Sou
     columns = mapped_columns(source)
     table_columns = [column for column in columns if column != source.image]
     for rows, batch in read_batches(files, columns, chosen):
-        cells = [column_values(batch.column(column)) for column in table_columns]
         images = _image_bytes(source, batch.column(source.image))
-        for row, image, *values in zip(rows, images, *cells, strict=True):
-            record = dict(zip(table_columns, values, strict=True))
+        for row, image, record in zip(rows, images, records(batch, table_columns), strict=True):
+            if isinstance(record, Refusal):
+                yield RefusedRow(row, None, record)
+                continue
             yield SourceRow(
                 source_row=row,
                 product_id=cell_text(record.get(source.product_id)),

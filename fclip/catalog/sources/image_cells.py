@@ -11,9 +11,11 @@ from fclip.catalog.sources.files import describe_folder, image_file, require_fol
 from fclip.mirror.addresses import address_in, is_remote, web_fault
 from fclip.mirror.outside import Outside
 
+MAX_IMAGES = 256  # of a product
 
-def image_names(source: TableSource, cell: object) -> list[str]:
-    """The names in a cell, the primary one first."""
+
+def image_names(source: TableSource, cell: object) -> list[str] | Refusal:
+    """The names in a cell, the primary one first; a refusal when there are too many."""
     cells: list[object]
     if isinstance(cell, list | tuple):
         cells = list(cell)
@@ -21,6 +23,8 @@ def image_names(source: TableSource, cell: object) -> list[str]:
         cells = list(cell.split(source.image_separator))
     else:
         cells = [cell]
+    if len(cells) > MAX_IMAGES:
+        return Refusal("read", "too many images", f"{len(cells)}, {MAX_IMAGES} at most")
     return [name + source.image_suffix for name in map(cell_text, cells) if name]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fclip.catalog.rows import Refusal
+from fclip.catalog.sources.cells import is_deep
 from fclip.catalog.sources.columns import require_columns
 from fclip.catalog.sources.files import require_file
 
@@ -38,7 +39,9 @@ def _records(path: Path) -> Iterator[dict[str, object] | Refusal]:
             except (ValueError, RecursionError) as error:
                 yield Refusal("read", "not JSON", f"line {number}: {error}: {line.strip()!r:.500}")
                 continue
-            if isinstance(record, dict):
+            if is_deep(record):
+                yield Refusal("read", "nested too deep", f"line {number}: {line.strip()!r:.500}")
+            elif isinstance(record, dict):
                 yield record
             else:
                 yield Refusal("read", "not JSON", f"line {number}: not an object: {line.strip()!r:.500}")

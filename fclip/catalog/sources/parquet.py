@@ -1,5 +1,6 @@
 """Parquet files, batch by batch."""
 
+import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fclip.catalog.rows import Refusal
+from fclip.catalog.sources.cells import is_deep
 from fclip.catalog.sources.columns import require_columns
+from fclip.catalog.sources.files import entries_below, is_inside
 from fclip.errors import UserError
 
 BATCH_ROWS = 256
@@ -16,18 +20,25 @@ BATCH_ROWS = 256
 def parquet_files(path: Path, patterns: Sequence[str]) -> list[Path]:
     """The file `path`, or every file under the folder whose path below it fits a pattern, sorted.
 
+    Links are followed within the folder, and within the hub's cache, whose snapshots are links to its blobs.
+
     Raises:
-        UserError: there is none.
+        UserError: there is none, or one is a link that leads out.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"{path} does not exist: put the Parquet files there, or mend its `path` in params.yaml")
     files = sorted(
-        file
-        for file in path.rglob("*")
-        if fits(file.relative_to(path).as_posix(), patterns) and file.is_file() and not file.name.startswith(".")
+        Path(entry)
+        for entry in entries_below(path)
+        if not entry.name.startswith(".") and fits(os.path.relpath(entry, path), patterns) and Path(entry).is_file()
     )
+    folder = path.resolve()
+    homes = (folder, folder.parents[1] / "blobs") if folder.parent.name == "snapshots" else (folder,)
+    for file in files:
+        if not is_inside(file, *homes):
+            raise UserError(f"{file} is a link that leads out of {path}: put the file itself there")
     if not files:
         wanted = " or ".join(patterns)
         raise UserError(f"{path} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
@@ -71,18 +82,48 @@ def read_batches(
             raise UserError(f"{path} is damaged ({error}): fetch it again") from error
 
 
+def records(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
+    """The rows of a batch, or why one cannot be read: a cell of it is nothing that Python has a value for."""
+    cells = [column_values(batch.column(column)) for column in columns]
+    for values in zip(*cells, strict=True):
+        bad = [(column, value) for column, value in zip(columns, values, strict=True) if isinstance(value, Refusal)]
+        if bad:
+            column, refusal = bad[0]
+            yield Refusal(refusal.stage, refusal.reason, f"{column}: {refusal.detail}")
+        else:
+            yield dict(zip(columns, values, strict=True))
+
+
 def column_values(array: pa.Array) -> list[object]:
-    """A column as Python values; strings that are no UTF-8 have lone surrogates in place of the bad bytes."""
+    """A column as Python values, or why there is none of a cell.
+
+    Strings that are no UTF-8 have lone surrogates in place of the bad bytes.
+    """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         binary = array.cast(pa.large_binary())
         return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in binary.to_pylist()]
-    return list(array.to_pylist())
+    if pa.types.is_nested(array.type):
+        return [_value(cell) for cell in array]
+    try:
+        return list(array.to_pylist())
+    except (ValueError, ArithmeticError, LookupError, pa.ArrowException):
+        return [_value(cell) for cell in array]
+
+
+def _value(cell: pa.Scalar) -> object:
+    try:
+        value = cell.as_py()
+    except (ValueError, ArithmeticError, LookupError, pa.ArrowException) as error:  # a year 300000, bytes in a list
+        return Refusal("read", "unreadable cell", f"{cell.type}: {error}")
+    return Refusal("read", "unreadable cell", f"{cell.type!s:.100}: nested too deep") if is_deep(value) else value
 
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path)
+        list(file.schema_arrow.names)
+        return file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a column's name is no UTF-8
         raise UserError(f"{path} is no Parquet file, or half of one ({error}): fetch it again") from error

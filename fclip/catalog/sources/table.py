@@ -11,7 +11,7 @@ from fclip.catalog.sources.delimited import read_delimited
 from fclip.catalog.sources.files import describe_file, require_file
 from fclip.catalog.sources.image_cells import describe_images, image_names, open_images
 from fclip.catalog.sources.json_lines import read_json_lines
-from fclip.catalog.sources.parquet import column_values, read_batches
+from fclip.catalog.sources.parquet import read_batches, records
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
@@ -39,21 +39,23 @@ def read(source: TableSource, outside: Outside, limit: int | None) -> Iterator[S
         if isinstance(record, Refusal):
             yield RefusedRow(row, None, record)
             continue
+        names = image_names(source, record.get(source.image))
         yield SourceRow(
             source_row=row,
             product_id=cell_text(record.get(source.product_id)),
             parent_id=parent_of(source, record),
             attributes=named_cells(record, source.attributes),
             texts=named_cells(record, source.texts),
-            images=tuple(image(name) for name in image_names(source, record.get(source.image))),
+            images=(names,) if isinstance(names, Refusal) else tuple(map(image, names)),
             raw=record,
         )
 
 
 def _names(source: TableSource, path: Path, chosen: frozenset[int] | None) -> Iterator[str]:
     for _, record in _chosen(source, path, chosen):
-        if not isinstance(record, Refusal):
-            yield from image_names(source, record.get(source.image))
+        names = record if isinstance(record, Refusal) else image_names(source, record.get(source.image))
+        if not isinstance(names, Refusal):
+            yield from names
 
 
 def _chosen(
@@ -77,8 +79,6 @@ def _records(source: TableSource, path: Path) -> Iterator[dict[str, object] | Re
             yield from read_json_lines(path, columns)
         case ".parquet":
             for _, batch in read_batches([path], columns, None):
-                cells = [column_values(batch.column(column)) for column in columns]
-                for values in zip(*cells, strict=True):
-                    yield dict(zip(columns, values, strict=True))
+                yield from records(batch, columns)
         case _:
             raise UserError(f"{path} must end in .csv, .tsv, .jsonl or .parquet: save the table as one of these")

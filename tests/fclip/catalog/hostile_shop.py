@@ -1,0 +1,166 @@
+"""A shop that is watched while it is ingested: nothing outside it is opened, and what comes out adds up."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fclip.catalog.build import build_catalog
+from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.sources.registry import describe
+from fclip.errors import UserError, printable
+from fclip.files import read_json
+from fclip.images.packs import ImagePacks
+from fclip.mirror.outside import Outside
+from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config
+from tests.fclip.catalog.hostile import CANARY
+from tests.fclip.catalog.hostile_images import MAX_PIXELS
+
+LOOKING = {"open", "os.scandir", "os.listdir"}  # audit events whose first argument is a path
+STARTING = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
+OWN = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[3], Path("/usr/share/zoneinfo")]
+_watching: list[tuple[list[Path], list[str]]] = []
+
+
+def _look(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watching or (event not in LOOKING and event not in STARTING):
+        return
+    inside, seen = _watching[-1]
+    if event in STARTING:
+        seen.append(f"{event} {arguments[0]!r}")
+    elif isinstance(arguments[0], str | bytes | os.PathLike):
+        path = Path(os.path.realpath(os.fsdecode(arguments[0])))
+        if not any(path.is_relative_to(folder) for folder in inside):
+            seen.append(f"{event} {path}")
+
+
+sys.addaudithook(_look)  # for good: a hook cannot be taken away
+
+
+@contextmanager
+def nothing_read_outside(*folders: Path) -> Iterator[None]:
+    """Fail if anything but Python's own and what lies in `folders` is opened or listed, or a process is started."""
+    seen: list[str] = []
+    _watching.append(([*(Path(os.path.realpath(folder)) for folder in folders), *OWN], seen))
+    try:
+        yield
+    finally:
+        _watching.pop()
+    assert not seen
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Fail after so many seconds, as when something waits for ever."""
+
+    def stop(*_: object) -> NoReturn:
+        raise AssertionError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def ingest(
+    shop: Shop, source: AnySource, *, cache_dir: Path | None = None, max_refused_fraction: float = 1.0
+) -> Built | UserError:
+    """Describe and ingest, watched; what came of it, checked: a whole catalog, or an error and nothing at all."""
+    shutil.rmtree(shop.root / "out", ignore_errors=True)
+    dataset = DatasetConfig(source=source, split={"train": 0.5, "val": 0.25, "test": 0.25}, roles={})
+    config = ingest_config(dataset, max_refused_fraction=max_refused_fraction)
+    config = replace(config, image=replace(config.image, max_pixels=MAX_PIXELS))
+    outside = Outside(shop.root, shop.root / "mirror", LOCAL)
+    inside = [shop.images, shop.root / "shop" / "hub", *(shop.root / name for name in ("out", "mirror", "cache"))]
+    table = [shop.root / source.path] if source.kind in ("table", "hub") else []
+    try:
+        with nothing_read_outside(*inside, *table, shop.root / "out"), within(30):
+            summary = build_catalog(
+                config,
+                dataset="shop",
+                outside=outside,
+                pin={"dataset": "shop", **describe(source, outside)},
+                catalog_dir=shop.root / "out" / "catalog",
+                images_dir=shop.root / "out" / "images",
+                cache_dir=cache_dir,
+            )
+    except UserError as error:
+        check_message(str(error))
+        assert not list((shop.root / "out").rglob("*"))
+        return error
+    built = Built(shop.root, summary)
+    check(built)
+    return built
+
+
+def outcome(shop: Shop, name: str, content: bytes, **change: Any) -> dict[str, int] | str:
+    """Refused rows by reason, or the message."""
+    (shop.root / "shop" / name).write_bytes(content)
+    made = ingest(shop, shop.source(name, **change))
+    return dict(made.summary.refused_by_reason) if isinstance(made, Built) else str(made)
+
+
+def check_message(message: str) -> None:
+    """One message that a person can read, whatever strangers wrote into what it quotes."""
+    assert message == printable(message)
+    assert 20 < len(message) < 10_000
+    message.encode()
+
+
+def check(built: Built) -> None:
+    """Everything adds up, every picture is one, and nothing of the canaries is in it."""
+    counts = built.summary
+    assert read_json(built.catalog / "ingest.json") == counts.to_json()
+    assert counts.num_rows == counts.num_products + counts.num_refused
+    assert counts.num_products == len(built.products) == sum(counts.splits.values()) > 0
+    assert counts.num_refused == len(built.refused) == sum(counts.refused_by_reason.values())
+    rows = [row["source_row"] for row in built.refused]
+    assert rows == sorted(set(rows))
+    assert not rows or (rows[0] >= 0 and rows[-1] < counts.num_rows)
+    for row in built.refused:
+        assert row["stage"] in ("read", "validate", "decode", "exclude", "split")
+        assert counts.refused_by_reason[row["reason"]] > 0
+        assert row["detail"] or row["reason"] in ("empty product_id", "no image")
+        json.loads(row["row"], parse_constant=_no_json)
+        assert len(row["row"]) < 100_000
+    ids = [row["product_id"] for row in built.products]
+    assert ids == sorted(set(ids))
+    assert all(0 < len(each) <= 256 for each in ids)
+    packs = ImagePacks([built.images])
+    shown = list(dict.fromkeys(image for row in built.products for image in row["images"]))
+    assert len(shown) == counts.num_images
+    for content in packs.read_many(shown):
+        with Image.open(io.BytesIO(content), formats=["JPEG", "PNG"]) as image:
+            image.load()
+            assert min(image.size) <= 64
+            assert max(image.size) <= 20 * min(image.size)
+            assert len(content) <= 4 * image.width * image.height + 65_536
+    splits: dict[str, set[str]] = {}
+    for row in built.products:
+        assert row["images"]
+        assert all(text and len(text) <= 1000 for _, text in [*row["texts"], *row["attributes"]])
+        for image in row["images"]:
+            splits.setdefault(image, set()).add(row["split"])
+    assert all(len(each) == 1 for each in splits.values())
+    repaired = pq.read_table(built.catalog / "repairs.parquet")["product_id"].to_pylist()
+    assert set(repaired) <= set(ids)
+    assert sum(counts.repaired.values()) == len(repaired)
+    for path in built.catalog.parent.rglob("*"):
+        assert path.is_dir() or CANARY not in path.read_bytes()
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise AssertionError(f"{constant} is no JSON")
