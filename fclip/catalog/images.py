@@ -34,6 +34,13 @@ class NormalImage:
     reduction: Reduction
 
 
+def file_refusal(path: Path) -> Refusal | None:
+    """Why an image file is too large to be looked at, or None; raises OSError."""
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        return Refusal("decode", "image too large", f"{size} bytes, {MAX_FILE_BYTES} at most")
+    return None
+
+
 def read_image_file(path: Path) -> bytes | Refusal:
     """The bytes of an image file, or why there are none."""
     try:
@@ -112,7 +119,7 @@ def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image.draft(None, (2 * size[0], 2 * size[1]))
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_json
 
 MAX_PACK_BYTES = 64 * 2**20
-ROW_GROUP_BYTES = 128 * 2**10
+ROW_GROUP_BYTES = 2**19
 SCHEMA = pa.schema(
     [
         pa.field("image_sha256", pa.string(), nullable=False),

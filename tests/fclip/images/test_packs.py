@@ -8,7 +8,7 @@ import pytest
 
 from fclip.errors import UserError
 from fclip.files import sha256_bytes, sha256_tree
-from fclip.images.packs import ImagePacks, PackWriter, StoredImage, write_packs
+from fclip.images.packs import ROW_GROUP_BYTES, ImagePacks, PackWriter, StoredImage, write_packs
 
 
 def _images(count: int, size: int = 2000) -> list[StoredImage]:
@@ -44,7 +44,10 @@ def test_the_same_images_make_the_same_files(tmp_path: Path) -> None:
 
 def test_one_image_is_read_from_a_small_part_of_a_pack(tmp_path: Path) -> None:
     (path,) = write_packs(tmp_path, _images(1000))
-    assert pq.ParquetFile(path).num_row_groups > 10
+    file = pq.ParquetFile(path)
+    sizes = [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
+    assert len(sizes) > 1
+    assert max(sizes) < 2 * ROW_GROUP_BYTES
 
 
 def test_several_folders_and_threads(tmp_path: Path) -> None:
