@@ -5,17 +5,16 @@ Every command works on the workspace of the current folder, with that workspace'
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fclip.errors import UserError
-from flows.workspaces import enter_workspace, find_workspace
-from tasks.paths import Workspace
+from flows.terminal import console, errors, workspace_here
+from flows.upkeep import cache_app, compact, workspace_app
+from flows.workspaces import enter_workspace
 
 # The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
 
@@ -32,13 +31,9 @@ app = typer.Typer(
     and run the same commands in `../mine`.
     """,
 )
-workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces: one catalog each, with one DVC cache.")
-cache_app = typer.Typer(no_args_is_help=True, help="What makes work incremental; may be deleted at any time.")
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(cache_app, name="cache")
-
-console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120")))
-errors = Console(stderr=True, highlight=False)
+app.command("compact")(compact)
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -72,7 +67,7 @@ def retrain(
     ] = False,
 ) -> None:
     """Run the whole loop: resolve, ingest, caption, finetune, evaluate, select, register, promote, embed, publish."""
-    workspace = _workspace()
+    workspace = workspace_here()
     if dry_run:
         from flows.dry_run import dry_run as run
 
@@ -101,7 +96,7 @@ def stage(
     from flows.stage import stage_environment
     from tasks.process import lock
 
-    workspace = _workspace()
+    workspace = workspace_here()
     known = read_pipeline(workspace).stages
     targets = [stage for stage in known if name in (stage, stage.partition("@")[0])]
     if not targets:
@@ -118,7 +113,7 @@ def pin() -> None:
     from tasks.process import lock
     from tasks.resolve import resolve
 
-    workspace = _workspace()
+    workspace = workspace_here()
     with lock(workspace.run_lock, f"another run holds {workspace.root}: wait for it to end"):
         resolution = resolve(workspace)
     for path in resolution.changed:
@@ -132,7 +127,7 @@ def status() -> None:
     """What is stale, who is champion, what search reads."""
     from flows.status import read_status
 
-    workspace = _workspace()
+    workspace = workspace_here()
     for label, said in read_status(workspace):
         console.print(f"[bold]{label:<11}[/bold] {said}", highlight=False)
 
@@ -142,7 +137,7 @@ def catalog(dataset: Annotated[str | None, typer.Argument(help="One of them; all
     """What the catalogs hold, to read before training: counts, gaps, classes, lengths, images, drift; and pages."""
     from flows.catalog import show_catalog
 
-    show_catalog(_workspace(), console, dataset)
+    show_catalog(workspace_here(), console, dataset)
 
 
 @app.command()
@@ -157,7 +152,7 @@ def search(
     from flows.search import search as run
 
     table = Table("", "product", "dataset", "score", "title", box=None)
-    for rank, hit in enumerate(run(_workspace(), query, k=k, model=model), start=1):
+    for rank, hit in enumerate(run(workspace_here(), query, k=k, model=model), start=1):
         table.add_row(str(rank), hit.product_id, hit.dataset, f"{hit.score:.3f}", hit.title)
     console.print(table)
 
@@ -178,7 +173,7 @@ def models() -> None:
     from fclip.registry import store, tags
     from tasks.params import Base, load_section
 
-    base = load_section(_workspace(), "base", Base)
+    base = load_section(workspace_here(), "base", Base)
     versions = store.versions(base.registered_model)
     if not versions:
         console.print(f"{base.registered_model} has no version yet in {store.tracking_uri()}: run `fclip retrain`")
@@ -212,52 +207,6 @@ def rollback() -> None:
     _switch("rollback")
 
 
-@workspace_app.command("new")
-def workspace_new(
-    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet, beside this one.")],
-    params: Annotated[Path, typer.Option(help="A preset of params/, or a params.yaml of your own.")],
-) -> None:
-    """Make a workspace: a git worktree with its own branch, params, pins, outputs and registered model."""
-    from flows.workspaces import new_workspace
-
-    created = new_workspace(_workspace(), path.resolve(), params.resolve())
-    console.print(
-        f"workspace {created.workspace.root} on branch {created.branch}, registers as {created.registered_model}"
-    )
-    console.print(
-        f"next: edit {created.workspace.params}, then `make retrain WORKSPACE={path}` or `fclip retrain` there"
-    )
-
-
-@workspace_app.command("list")
-def workspace_list() -> None:
-    """The workspaces of this repository."""
-    from flows.workspaces import list_workspaces
-
-    for workspace in list_workspaces(_workspace()):
-        console.print(str(workspace.root), highlight=False)
-
-
-@cache_app.command("show")
-def cache_show() -> None:
-    """How much each part of cache/ holds."""
-    from flows.cache import measure
-
-    for part, num_files, num_bytes in measure(_workspace()):
-        console.print(f"{part:<12}{num_files:>8} files {num_bytes / 2**20:>10.1f} MiB")
-
-
-@cache_app.command("prune")
-def cache_prune() -> None:
-    """Delete cache/; what is needed again is computed again. (The DVC cache is pruned by `dvc gc --projects`.)"""
-    from flows.cache import prune
-    from tasks.process import lock
-
-    workspace = _workspace()
-    with lock(workspace.run_lock, f"a run holds {workspace.root}: wait for it to end"):
-        console.print(f"freed {prune(workspace) / 2**20:.1f} MiB")
-
-
 def main() -> None:
     """Entry point: one line an error, exit 1 (2 for wrong usage); a traceback only with --debug."""
     for name, value in QUIET.items():
@@ -275,16 +224,12 @@ def main() -> None:
         sys.exit(130)
 
 
-def _workspace() -> Workspace:
-    return find_workspace(Path.cwd())
-
-
 def _switch(what: Literal["promote", "rollback"], *, force: bool = False) -> None:
     from flows.prefect_logs import without_tracebacks
     from flows.switch import switch
 
     without_tracebacks()
-    switched = switch(workspace=str(_workspace().root), what=what, force=force)
+    switched = switch(workspace=str(workspace_here().root), what=what, force=force)
     if switched.refused:
         raise UserError(f"not promoted: {switched.said} (`--force` overrules this)")
     console.print(switched.said)

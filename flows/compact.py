@@ -18,12 +18,28 @@ from tasks.paths import Workspace
 
 @dataclass(frozen=True)
 class Compacted:
-    """What became of one dataset: images dropped, packs that are gone, and how many of them the DVC cache had."""
+    """What became of one dataset.
+
+    Attributes:
+        num_dropped: images that no product shows, gone from data/images.
+        packs_gone: packs that held them, or were joined with others.
+        num_uncached: how many of those packs the DVC cache had.
+    """
 
     dataset: str
     num_dropped: int
     packs_gone: tuple[str, ...]
     num_uncached: int
+
+    @property
+    def said(self) -> str:
+        """What was done, in one line."""
+        if not self.packs_gone:
+            return f"{self.dataset}: every image is of a product; nothing to do"
+        return (
+            f"{self.dataset}: {self.num_dropped} images of no product are gone; {len(self.packs_gone)} packs were "
+            f"written anew, and {self.num_uncached} old ones deleted from the DVC cache"
+        )
 
 
 def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:

@@ -7,8 +7,9 @@ import argparse
 
 import pyarrow as pa
 
-from fclip.captions.build import build_captions, write_captions
+from fclip.captions.build import build_captions
 from fclip.captions.config import CaptionConfig
+from fclip.captions.table import write_captions
 from fclip.captions.tokens import token_counter
 from fclip.catalog.tables import read_products
 from fclip.errors import UserError
@@ -41,7 +42,8 @@ def caption(workspace: Workspace, dataset: str) -> pa.Table:
     tokenizer = load_tokenizer(start)
     captions = build_captions(
         products,
-        config.datasets[dataset],
+        config,
+        dataset,
         count_tokens=token_counter(tokenizer),
         context_length=tokenizer.context_length,  # type: ignore[attr-defined]
     )

@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from fclip.captions.build import CAPTION
+from fclip.captions.table import CAPTION
 from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import sha256_bytes, write_json
 from fclip.images.packs import StoredImage, write_packs

@@ -1,126 +1,126 @@
-"""Captions of products: from their texts and attributes, by templates."""
+"""Captions of products: from their texts and attributes, cleaned, by templates, cut to the model's context."""
 
-import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fclip.captions.config import KINDS, CaptionTemplates
-from fclip.captions.templates import Template
+from fclip.captions.config import CaptionConfig, CaptionTemplates
+from fclip.captions.repeats import normalised
+from fclip.captions.shorten import Draft, Fitted, shorten
+from fclip.captions.summary import check_names, log_summary, summarise
+from fclip.captions.table import SCHEMA, with_summary
+from fclip.captions.templates import Filled, Template, says
 from fclip.captions.tokens import TokenCounter
-from fclip.errors import UserError
-from fclip.files import atomic_path
+from fclip.captions.values import read_values
 
-logger = logging.getLogger(__name__)
-CAPTION = pa.struct(
-    [
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("num_tokens", pa.int32(), nullable=False),
-        pa.field("truncated", pa.bool_(), nullable=False),
-    ]
-)
-SCHEMA = pa.schema(
-    [
-        pa.field("product_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("captions", pa.list_(CAPTION), nullable=False),
-    ]
-)
-TEXTS_AT_ONCE = 4096
+KindDraft = tuple[str, Draft]
 
 
 def build_captions(
-    products: pa.Table, templates: CaptionTemplates, *, count_tokens: TokenCounter, context_length: int
+    products: pa.Table, config: CaptionConfig, dataset: str, *, count_tokens: TokenCounter, context_length: int
 ) -> pa.Table:
-    """The captions of every product (a catalog's `products`), in the products' order; schema `SCHEMA`.
+    """The captions of every product of `dataset` (a catalog's `products`), in the products' order; schema `SCHEMA`.
 
-    A product has one caption of each kind whose template names something that it has, so at least one if it has
-    anything that any template names. `num_tokens` counts the whole text, start and end included; `truncated` says
-    that it is more than `context_length`.
+    A product has a caption of each template that names something that it has, in the order of kinds and templates,
+    save what says the same as one before it. None is longer than `context_length` tokens, start and end included:
+    `truncated` says that something was left out for it. The table carries a summary (`table.read_summary`).
 
     Raises:
-        UserError: there are templates, and no product has anything that they name.
+        UserError: there are templates, and no product has anything that they name; or a pattern takes too long.
     """
+    templates = config.datasets[dataset]
     parsed = templates.parsed()
-    values = list(_values(products))
-    texts = [{kind: text for kind, each in parsed.items() if (text := each.fill(own)) is not None} for own in values]
-    _report(parsed, values, texts)
-    num_tokens = _count(sorted({text for own in texts for text in own.values()}), count_tokens)
-    captions = [
-        [
-            {
-                "kind": kind,
-                "text": own[kind],
-                "num_tokens": num_tokens[own[kind]],
-                "truncated": num_tokens[own[kind]] > context_length,
-            }
-            for kind in KINDS
-            if kind in own
-        ]
-        for own in texts
-    ]
+    values = read_values(products, config.cleaning, config.gender)
+    drafts = _drafts(parsed, templates.head, values.products)
+    fields = [_fields(templates, own, made) for own, made in zip(values.products, drafts, strict=True)]
+    check_names(templates, values.products, drafts)
+    fitted = shorten(
+        [draft for own in (*drafts, *fields) for _, draft in own],
+        count_tokens=count_tokens,
+        context_length=context_length,
+    )
+    unlike = [_unlike(own, fitted) for own in drafts]
     columns = [
         products["product_id"].combine_chunks(),
         products["split"].combine_chunks(),
-        pa.array(captions, SCHEMA.field("captions").type),
+        pa.array([_rows("kind", own, fitted) for own in unlike], SCHEMA.field("captions").type),
+        pa.array(
+            [
+                [{**row, "weight": (templates.fields or {})[row["name"]]} for row in _rows("name", own, fitted)]
+                for own in fields
+            ],
+            SCHEMA.field("fields").type,
+        ),
     ]
     table = pa.Table.from_arrays(columns, schema=SCHEMA)
-    _log(table)
-    return table
+    num_too_long = sum(fitted[draft] is None for own in drafts for _, draft in own)
+    summary = summarise(
+        table,
+        num_repeated=sum(map(len, drafts)) - num_too_long - sum(map(len, unlike)),
+        num_too_long=num_too_long,
+        hits=values.hits,
+    )
+    log_summary(summary)
+    return with_summary(table, summary)
 
 
-def write_captions(path: Path, captions: pa.Table) -> None:
-    """Write captions to `path`, whole or not at all."""
-    with atomic_path(path) as temporary:
-        pq.write_table(captions, temporary, compression="zstd")
+def _drafts(
+    parsed: Mapping[str, Sequence[Template]], head: str | None, products: Sequence[Mapping[str, str]]
+) -> list[list[KindDraft]]:
+    """The captions of each product as the templates make them, with their kinds."""
+    fills = [(kind, _remembering(template)) for kind, templates in parsed.items() for template in templates]
+    heads = [says(own.get(head, "")) if head else "" for own in products]
+    return [
+        [(kind, Draft(filled.text, filled.ends, said)) for kind, fill in fills if (filled := fill(own)) is not None]
+        for own, said in zip(products, heads, strict=True)
+    ]
 
 
-def read_captions(path: Path) -> pa.Table:
-    """The captions in `path`; raises UserError when there are none."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: run `dvc pull`, or caption {path.stem} first")
-    return pq.read_table(path)
+def _remembering(template: Template) -> Callable[[Mapping[str, str]], Filled | None]:
+    """The template's `fill` that does the same values, as attributes often are, once."""
+    known: dict[tuple[str | None, ...], Filled | None] = {}
+    names = sorted(template.names)
+
+    def fill(values: Mapping[str, str]) -> Filled | None:
+        key = tuple(values.get(name) for name in names)
+        if key not in known:
+            known[key] = template.fill(values)
+        return known[key]
+
+    return fill
 
 
-def _values(products: pa.Table) -> Iterator[dict[str, str]]:
-    columns = (products[name].to_pylist() for name in ("attributes", "texts"))
-    for attributes, texts in zip(*columns, strict=True):
-        yield {**dict(attributes), **dict(texts)}
+def _fields(templates: CaptionTemplates, values: Mapping[str, str], drafts: Sequence[KindDraft]) -> list[KindDraft]:
+    """The fields of one product, the heaviest first: of a kind's name its first caption, else the text or attribute."""
+    if templates.fields is None:
+        return []
+    weights, kinds, first = templates.fields, templates.parsed(), dict(reversed(drafts))
+    head = says(values.get(templates.head, "")) if templates.head else ""
+    found = []
+    for name in sorted(weights, key=lambda name: (-weights[name], name)):
+        if name in kinds:
+            draft = first.get(name)
+        else:
+            text = says(values.get(name, ""))
+            draft = Draft(text, (), head) if text else None
+        if draft is not None:
+            found.append((name, draft))
+    return found
 
 
-def _count(texts: Sequence[str], count_tokens: TokenCounter) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for begin in range(0, len(texts), TEXTS_AT_ONCE):
-        part = texts[begin : begin + TEXTS_AT_ONCE]
-        counts.update(zip(part, count_tokens(part), strict=True))
-    return counts
+def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[KindDraft]:
+    """Those that fit and say something else than the ones before."""
+    kept: dict[str, KindDraft] = {}
+    for kind, draft in drafts:
+        if (caption := fitted[draft]) is not None:
+            kept.setdefault(normalised(caption.text), (kind, draft))
+    return list(kept.values())
 
 
-def _report(
-    parsed: Mapping[str, Template], values: Sequence[Mapping[str, str]], texts: Sequence[Mapping[str, str]]
-) -> None:
-    """Say which names of templates no product has; refuse templates that name nothing that any product has."""
-    present = sorted({name for own in values for name in own})
-    listed = ", ".join(present) or "none"
-    if parsed and values and not any(texts):
-        names = ", ".join(sorted({name for template in parsed.values() for name in template.names}))
-        raise UserError(
-            f"no product has anything that the caption templates name ({names}): "
-            f"products have {listed}; mend `caption.datasets` in params.yaml"
-        )
-    for kind, template in parsed.items():
-        for name in sorted(template.names.difference(present)):
-            logger.warning("caption template `%s` names `%s`, which no product has (they have %s)", kind, name, listed)
-
-
-def _log(table: pa.Table) -> None:
-    captions = table["captions"].to_pylist()
-    kinds = Counter(caption["kind"] for own in captions for caption in own)
-    truncated = sum(caption["truncated"] for own in captions for caption in own)
-    none = sum(not own for own in captions)
-    counts = ", ".join(f"{kind} {kinds[kind]}" for kind in KINDS if kinds[kind]) or "no captions"
-    logger.info("%d products: %s; %d truncated; %d products without any", len(captions), counts, truncated, none)
+def _rows(key: str, drafts: Iterable[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[dict[str, Any]]:
+    return [
+        {key: name, "text": caption.text, "num_tokens": caption.num_tokens, "truncated": caption.shortened}
+        for name, draft in drafts
+        if (caption := fitted[draft]) is not None
+    ]

@@ -3,9 +3,21 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from string import Formatter
 
+from fclip.captions.repeats import said_elsewhere
+
 VALUE = "\0"  # stands for a value while the words around it are tidied
+_SAYS_SOMETHING = re.compile(r"[^\W_]")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A caption made by a template; `ends`: where in `text` each value in it ends, in order."""
+
+    text: str
+    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -35,29 +47,46 @@ class Template:
         """The names in braces."""
         return frozenset(name for _, name in self.pieces if name is not None)
 
-    def fill(self, values: Mapping[str, str]) -> str | None:
+    def fill(self, values: Mapping[str, str]) -> Filled | None:
         """The template with `values` in it, or None when none of its names has a value that says something.
 
-        A name without a value is left out, and the punctuation that would be left dangling with it; the words of the
-        template stay. A value without a letter or digit in it counts as none. White space is made single spaces.
+        A name without a value is left out, with the words that lead to it ("{article_type} for {gender}" is "dress"
+        without a gender) and the punctuation that would be left dangling; so is a value that another one of the
+        template says too. The words that open the template stay. A value without a letter or digit in it counts as
+        none. White space is made single spaces.
         """
-        skeleton, found = "", []
-        for literal, name in self.pieces:
-            skeleton += literal
-            value = _said(values.get(name, "")) if name is not None else ""
-            if value:
-                skeleton += VALUE
-                found.append(value)
+        own = [says(values.get(name, "")) if name is not None else "" for _, name in self.pieces]
+        repeated = said_elsewhere(own)
+        found = [value for value, again in zip(own, repeated, strict=True) if value and not again]
         if not found:
             return None
         filled = iter(found)
-        return "".join(next(filled) if part == VALUE else part for part in re.split(f"({VALUE})", _tidy(skeleton)))
+        text, ends = "", []
+        for part in self._around(tuple(bool(value) and not again for value, again in zip(own, repeated, strict=True))):
+            text += next(filled) if part == VALUE else part
+            if part == VALUE:
+                ends.append(len(text))
+        return Filled(text, tuple(ends))
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - the same few templates and patterns of values, over and over
+    def _around(self, there: tuple[bool, ...]) -> tuple[str, ...]:
+        """The template's own words, tidied, with `VALUE` for each value that is there (one of them at least)."""
+        skeleton, begun, last = "", False, True
+        for number, ((literal, name), value) in enumerate(zip(self.pieces, there, strict=True)):
+            stays = number == 0 or (begun and value if name is not None else last)  # without a name it ends the last
+            skeleton += (literal if stays else _without_words(literal)) + VALUE * value
+            begun, last = begun or value, last if name is None else value
+        return tuple(re.split(f"({VALUE})", _tidy(skeleton)))
 
 
-def _said(value: str) -> str:
+def says(value: str) -> str:
     """A value in one line, without separators at its ends; empty when it says nothing."""
     text = " ".join(value.replace(VALUE, " ").split()).strip(" ,;")
-    return text if re.search(r"[^\W_]", text) else ""
+    return text if _SAYS_SOMETHING.search(text) else ""
+
+
+def _without_words(literal: str) -> str:
+    return re.sub(r"[^\s,;:/|()\[\].!?-]+", " ", literal)
 
 
 def _tidy(skeleton: str) -> str:

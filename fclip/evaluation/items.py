@@ -126,15 +126,15 @@ def _classes(dataset: str, products: list[dict[str, Any]], config: Classificatio
 
 
 def _captions(files: DatasetFiles, config: DatasetEvaluation) -> dict[str, str]:
-    """product_id -> its caption of the kind that retrieval asks for."""
+    """product_id -> its first caption of the kind that retrieval asks for."""
     if config.retrieval is None:
         return {}
-    return {
-        row["product_id"]: caption["text"]
-        for row in _rows(files.captions, ["product_id", "captions"], f"caption@{files.name}")
-        for caption in row["captions"]
-        if caption["kind"] == config.retrieval.caption
-    }
+    found: dict[str, str] = {}
+    for row in _rows(files.captions, ["product_id", "captions"], f"caption@{files.name}"):
+        for caption in row["captions"]:
+            if caption["kind"] == config.retrieval.caption:
+                found.setdefault(row["product_id"], caption["text"])
+    return found
 
 
 def _sampled(rows: list[dict[str, Any]], max_items: int | None) -> list[dict[str, Any]]:

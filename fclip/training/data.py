@@ -22,11 +22,11 @@ VALIDATION_SEED = 0
 
 @dataclass(frozen=True)
 class Item:
-    """One product: digests of its images, and its captions by kind (only kinds of a weight above 0; at least one)."""
+    """One product: digests of its images, and its captions of each kind (only of a weight above 0; at least one)."""
 
     product_id: str
     images: tuple[str, ...]
-    captions: Mapping[str, str]
+    captions: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -82,25 +82,30 @@ def read_items(path: Path, split: str, weights: Mapping[str, float]) -> list[Ite
 
 
 def training_pass(items: Sequence[Item], weights: Mapping[str, float], *, seed: int, epoch: int) -> Pass:
-    """Every item once, in an order of the pass's own, with one of its images and one of its captions drawn."""
+    """Every item once, in an order of the pass's own, with one of its images and one of its captions drawn.
+
+    A kind is drawn by its weight among those that the item has, then one of its captions, each as often as another.
+    """
     kinds = [list(item.captions) for item in items]
-    texts = choose(seed, "captions", epoch, [[weights[kind] for kind in own] for own in kinds])
+    drawn = choose(seed, "captions", epoch, [[weights[kind] for kind in own] for own in kinds])
+    captions = [item.captions[own[kind]] for item, own, kind in zip(items, kinds, drawn, strict=True)]
+    texts = choose(seed, "captions of a kind", epoch, [[1.0] * len(own) for own in captions])
     images = choose(seed, "images", epoch, [[1.0] * len(item.images) for item in items])
     places = order(seed, epoch, len(items))
     return Pass(
         images=tuple(items[place].images[images[place]] for place in places),
-        texts=tuple(items[place].captions[kinds[place][texts[place]]] for place in places),
+        texts=tuple(captions[place][texts[place]] for place in places),
     )
 
 
 def validation_pass(items: Sequence[Item], weights: Mapping[str, float]) -> Pass:
-    """Every item once, in a fixed order, with its primary image and its caption of the most frequent kind."""
+    """Every item once, in a fixed order, with its primary image and the first caption of its most frequent kind."""
     ranked = sorted(weights, key=lambda kind: (-weights[kind], kind))
     places = order(VALIDATION_SEED, 0, len(items))
     return Pass(
         images=tuple(items[place].images[0] for place in places),
         texts=tuple(
-            next(items[place].captions[kind] for kind in ranked if kind in items[place].captions) for place in places
+            next(items[place].captions[kind][0] for kind in ranked if kind in items[place].captions) for place in places
         ),
     )
 
@@ -121,10 +126,10 @@ def index(values: Sequence[str], of: Mapping[str, int]) -> NDArray[np.int64]:
 
 
 def _item(row: dict[str, object], kinds: set[str]) -> Item:
-    captions: dict[str, str] = {}
+    captions: dict[str, tuple[str, ...]] = {}
     for caption in row["captions"] or ():  # type: ignore[attr-defined]
         if caption["kind"] in kinds and caption["text"]:
-            captions.setdefault(caption["kind"], caption["text"])
+            captions[caption["kind"]] = (*captions.get(caption["kind"], ()), caption["text"])
     return Item(str(row["product_id"]), tuple(row["images"] or ()), captions)  # type: ignore[arg-type]
 
 

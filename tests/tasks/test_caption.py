@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from fclip.captions.build import read_captions
+from fclip.captions.table import read_captions, read_summary
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from fclip.files import write_json
@@ -26,7 +26,15 @@ MODEL = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
     "text_cfg": {"context_length": 6, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
 }
-TEMPLATES = {"title": "{title}", "highlights": None, "attributes": "{colour} {article_type}", "short": None}
+TEMPLATES = {
+    "head": "article_type",
+    "title": "{title}",
+    "highlights": None,
+    "attributes": "{colour} {article_type}",
+    "short": None,
+    "fields": {"title": 0.7, "colour": 0.3},
+}
+CLEANING = {"max_chars": 1000, "html": True, "urls": True, "sku": [], "boilerplate": []}
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def workspace(tmp_path: Path) -> Workspace:
     write_weights(open_clip.CLIP(**MODEL), folder)  # type: ignore[arg-type]
     write_config(MODEL, Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3), folder)
     params: dict[str, Any] = {
-        "caption": {"datasets": {"studio": TEMPLATES}},
+        "caption": {"gender": "keep", "cleaning": CLEANING, "datasets": {"studio": TEMPLATES}},
         "finetune": {"start": {"kind": "local", "path": "start"}},
     }
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -69,7 +77,22 @@ def test_captions_with_their_lengths_in_tokens(workspace: Workspace) -> None:
         {"kind": "title", "text": "Coat", "num_tokens": 3, "truncated": False},
         {"kind": "attributes", "text": "red coat", "num_tokens": 4, "truncated": False},
     ]
-    assert second["captions"][0]["truncated"]
+    assert second["captions"][0] == {"kind": "title", "text": "A long red coat", "num_tokens": 6, "truncated": True}
+    assert [(field["name"], field["text"], field["weight"]) for field in second["fields"]] == [
+        ("title", "A long red coat", 0.7),
+        ("colour", "red", 0.3),
+    ]
+    assert read_summary(workspace.captions("studio"))["num_truncated"] == {"title": 1}
+
+
+def test_a_broken_rule_is_named_by_its_key(workspace: Workspace) -> None:
+    params = yaml.safe_load(workspace.params.read_text())
+    params["caption"]["cleaning"]["sku"] = ["[A-Z"]
+    workspace.params.write_text(yaml.safe_dump(params))
+    with pytest.raises(
+        UserError, match=r"caption\.cleaning: sku\.0 must be a regular expression, which '\[A-Z' is not"
+    ):
+        caption(workspace, "studio")
 
 
 def test_the_same_catalog_gives_the_same_bytes(workspace: Workspace) -> None:

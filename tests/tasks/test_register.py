@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from fclip.captions.build import SCHEMA as CAPTIONS
+from fclip.captions.table import SCHEMA as CAPTIONS
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_bytes, sha256_tree, write_json
 from fclip.images.packs import StoredImage, write_packs
@@ -88,7 +88,7 @@ def draw(space: Workspace, dataset: str) -> None:
     )  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "products.parquet")
     write_ingest(space, dataset, rows, images)
-    captions = [{"product_id": row["product_id"], "split": row["split"], "captions": []} for row in rows]
+    captions = [{"product_id": row["product_id"], "split": row["split"], "captions": [], "fields": []} for row in rows]
     space.captions(dataset).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(captions, schema=CAPTIONS), space.captions(dataset))
     write_packs(space.images(dataset), images)

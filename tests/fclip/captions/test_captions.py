@@ -1,7 +1,10 @@
+# ruff: noqa: RUF001
 """Captions of products: which kinds each has, and how long they are."""
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -9,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
-from fclip.captions.build import SCHEMA, build_captions
-from fclip.captions.config import KINDS, CaptionTemplates
+from fclip.captions.build import build_captions
+from fclip.captions.config import KINDS, CaptionConfig, CaptionTemplates
+from fclip.captions.repeats import normalised
+from fclip.captions.table import SCHEMA, Field, read_fields, read_summary, write_captions
 from fclip.captions.tokens import token_counter
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
+from tests.fclip.captions import cleaning_rules
 
 TEMPLATES = CaptionTemplates(
     title="{title}", highlights="{highlights}, {description}", attributes="{colour} {kind}", short=None
@@ -22,6 +28,20 @@ TEMPLATES = CaptionTemplates(
 
 def _words(texts: Sequence[str]) -> list[int]:
     return [len(text.split()) for text in texts]
+
+
+def _build(products: pa.Table, templates: CaptionTemplates = TEMPLATES, *, length: int = 9, **section: Any) -> pa.Table:
+    section = {"gender": "keep", "cleaning": cleaning_rules.none(), **section}
+    config = CaptionConfig(datasets={"shop": templates}, **section)
+    return build_captions(products, config, "shop", count_tokens=_words, context_length=length)
+
+
+def _templates(**changes: Any) -> CaptionTemplates:
+    return CaptionTemplates(**{"title": None, "highlights": None, "attributes": None, "short": None, **changes})
+
+
+def _texts(table: pa.Table) -> list[list[tuple[str, str]]]:
+    return [[(each["kind"], each["text"]) for each in own] for own in table["captions"].to_pylist()]
 
 
 def _products(*own: tuple[dict[str, str], dict[str, str]]) -> pa.Table:
@@ -41,17 +61,17 @@ def _products(*own: tuple[dict[str, str], dict[str, str]]) -> pa.Table:
 
 def test_a_caption_of_each_kind_that_a_product_can_fill() -> None:
     products = _products(
-        ({"colour": "red", "kind": "coat"}, {"title": "Red coat", "description": "A coat in red."}),
+        ({"colour": "deep red", "kind": "coat"}, {"title": "Red coat", "description": "Coat in red."}),
         ({"kind": "hat"}, {}),
         ({"size": "XL"}, {}),
     )
-    table = build_captions(products, TEMPLATES, count_tokens=_words, context_length=3)
+    table = _build(products, length=3)
     assert table.schema.equals(SCHEMA)
     first, second, third = table["captions"].to_pylist()
     assert [(each["kind"], each["text"], each["num_tokens"], each["truncated"]) for each in first] == [
         ("title", "Red coat", 2, False),
-        ("highlights", "A coat in red.", 4, True),
-        ("attributes", "red coat", 2, False),
+        ("highlights", "Coat in red.", 3, False),
+        ("attributes", "deep red coat", 3, False),
     ]
     assert [each["text"] for each in second] == ["hat"]
     assert third == []
@@ -60,19 +80,18 @@ def test_a_caption_of_each_kind_that_a_product_can_fill() -> None:
 def test_products_without_captions_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     products = _products(({"kind": "hat"}, {}), ({}, {}))
-    build_captions(products, TEMPLATES, count_tokens=_words, context_length=9)
+    _build(products)
     assert "1 products without any" in caplog.text
     assert "names `colour`, which no product has (they have kind)" in caplog.text
 
 
 def test_templates_that_name_nothing_there_are_refused() -> None:
     with pytest.raises(UserError, match=r"no product has anything .*\(colour, .*products have size"):
-        build_captions(_products(({"size": "XL"}, {})), TEMPLATES, count_tokens=_words, context_length=9)
+        _build(_products(({"size": "XL"}, {})))
 
 
 def test_no_templates_are_no_captions() -> None:
-    none = CaptionTemplates(title=None, highlights=None, attributes=None, short=None)
-    table = build_captions(_products(({"kind": "hat"}, {})), none, count_tokens=_words, context_length=9)
+    table = _build(_products(({"kind": "hat"}, {})), _templates())
     assert table["captions"].to_pylist() == [[]]
 
 
@@ -85,18 +104,145 @@ def test_no_templates_are_no_captions() -> None:
 )
 def test_every_product_with_something_named_has_a_caption(own: list[dict[str, str]]) -> None:
     products = _products(({"kind": "hat"}, {}), *[({}, texts) for texts in own])
-    table = build_captions(products, TEMPLATES, count_tokens=_words, context_length=9)
+    table = _build(products)
     named = {"title", "description", "colour", "kind"}
     for captions, texts in zip(table["captions"].to_pylist()[1:], own, strict=True):
         says = any(any(map(str.isalnum, text)) for name, text in texts.items() if name in named)
         kinds = [caption["kind"] for caption in captions]
         assert bool(captions) == says
         assert kinds == [kind for kind in KINDS if kind in kinds]
+        said = [normalised(caption["text"]) for caption in captions]
+        assert len(said) == len(set(said))
+        assert all(caption["num_tokens"] == _words([caption["text"]])[0] <= 9 for caption in captions)
 
 
 def test_unknown_or_broken_templates_name_their_kind() -> None:
-    with pytest.raises(ValueError, match="short must name a text or an attribute"):
-        CaptionTemplates(title=None, highlights=None, attributes=None, short="plain")
+    for changes, fault in (
+        ({"short": "plain"}, "short must name a text or an attribute"),
+        ({"short": ["{kind}", "plain"]}, r"short\.1 must name a text or an attribute"),
+        ({"title": []}, "title must be null, a template or a list of at least one"),
+        ({"head": "a b"}, "head must be the name"),
+        ({"fields": {"title": 0}}, r"fields must have weights above 0, not 0 \(of title\)"),
+        ({"fields": {}}, "fields must be null or name at least one"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            _templates(**changes)
+
+
+def test_a_kind_of_several_templates_has_a_caption_of_each_in_their_order() -> None:
+    products = _products(({"colour": "red", "kind": "dress", "for": "women"}, {}), ({"kind": "hat"}, {}))
+    table = _build(products, _templates(short=["{colour} {kind}", "{kind}", "{kind} for {for}"]))
+    assert _texts(table) == [
+        [("short", "red dress"), ("short", "dress"), ("short", "dress for women")],
+        [("short", "hat")],
+    ]
+
+
+def test_what_a_product_has_said_it_does_not_say_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    products = _products(
+        ({"kind": "Red coat"}, {"title": "red coat!", "description": "Red coat with buttons"}),
+        ({"kind": "hat"}, {"title": "Hat"}),
+        ({"kind": "cap"}, {"title": "HAT"}),
+    )
+    table = _build(products, _templates(title="{title}", highlights="{title}, {description}", short="{kind}"))
+    assert _texts(table) == [
+        [("title", "red coat!"), ("highlights", "Red coat with buttons")],
+        [("title", "Hat")],
+        [("title", "HAT"), ("short", "cap")],
+    ]
+    assert "left out: 4 repeated, 0 too long" in caplog.text
+    assert "share a caption with another (false negatives in training): title 2" in caplog.text
+
+
+def test_products_that_share_are_counted_by_kind(tmp_path: Path) -> None:
+    products = _products(*[({"kind": kind}, {"title": f"No {number}"}) for number, kind in enumerate("aab")])
+    write_captions(tmp_path / "shop.parquet", _build(products, _templates(title="{title}", short="{kind}")))
+    summary = read_summary(tmp_path / "shop.parquet")
+    assert summary["num_shared"] == {"title": 0, "short": 2}
+    assert summary["num_captions"] == {"title": 3, "short": 3}
+
+
+def test_what_cleaning_empties_is_no_value_and_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    products = _products(
+        ({"kind": "<b>coat</b>"}, {"title": "Coat REF-1", "description": "FREE  shipping"}),
+        ({"kind": "hat"}, {"title": "REF-22", "description": "A hat. Free shipping"}),
+    )
+    rules = cleaning_rules.none(html=True, sku=[r"REF-\d+"], boilerplate=["free shipping"])
+    table = _build(products, cleaning=rules)
+    assert _texts(table) == [
+        [("title", "Coat")],
+        [("highlights", "A hat."), ("attributes", "hat")],
+    ]
+    write_captions(tmp_path / "shop.parquet", table)
+    assert read_summary(tmp_path / "shop.parquet")["cleaning"] == {
+        "boilerplate.0": {"num_values": 2, "num_emptied": 1, "examples": ["FREE shipping", "Free shipping"]},
+        "html": {"num_values": 1, "num_emptied": 0, "examples": ["</b>", "<b>"]},
+        "sku.0": {"num_values": 2, "num_emptied": 1, "examples": ["REF-1", "REF-22"]},
+    }
+    assert "rule sku.0: 2 values changed, 1 of them to nothing; took out 'REF-1', 'REF-22'" in caplog.text
+
+
+def test_gender_is_kept_or_neutral() -> None:
+    products = _products(
+        ({"for": "Men", "kind": "shirts", "brand": "Lady M"}, {"title": "Lady M Men's shirts"}),
+        ({"for": "Boys", "kind": "shirts"}, {"title": "Shirt for boys"}),
+    )
+    templates = _templates(title="{title}", short="{kind} for {for}")
+    assert _texts(_build(products, templates))[0] == [("title", "Lady M Men's shirts"), ("short", "shirts for Men")]
+    assert _texts(_build(products, templates, gender="neutral")) == [
+        [("title", "Lady M shirts"), ("short", "shirts")],
+        [("title", "Shirt for kids"), ("short", "shirts for Kids")],
+    ]
+
+
+def test_a_long_caption_keeps_what_the_product_is() -> None:
+    title = "An extraordinarily soft and warm red rain coat for every day of the year"
+    products = _products(({"kind": "Rain Coats"}, {"title": title}))
+    table = _build(products, _templates(title="{title}", head="kind"), length=5)
+    (caption,) = table["captions"].to_pylist()[0]
+    assert caption == {"kind": "title", "text": "An extraordinarily soft rain coat", "num_tokens": 5, "truncated": True}
+
+
+def test_fields_are_kept_apart_with_their_weights(tmp_path: Path) -> None:
+    products = _products(
+        ({"colour": "red", "kind": "coat"}, {"title": "Red coat", "description": "long " * 12 + "text"}),
+        ({"colour": "red"}, {"title": "Red"}),
+    )
+    fields = {"title": 0.5, "attributes": 0.3, "description": 0.2}
+    templates = _templates(title="{title}", attributes=["{colour} {kind}", "{kind}"], fields=fields)
+    write_captions(tmp_path / "shop.parquet", _build(products, templates))
+    assert dict(read_fields(tmp_path / "shop.parquet")) == {
+        "p0": (
+            Field("title", "Red coat", 0.5),
+            Field("attributes", "red coat", 0.3),
+            Field("description", " ".join(["long"] * 9), 0.2),
+        ),
+        "p1": (Field("title", "Red", 0.5), Field("attributes", "red", 0.3)),
+    }
+    write_captions(tmp_path / "shop.parquet", _build(products, _templates(title="{title}")))
+    assert dict(read_fields(tmp_path / "shop.parquet")) == {"p0": (), "p1": ()}
+
+
+def test_other_languages_come_through_as_they_are() -> None:
+    titles = [
+        "上質な赤いコート（冬用）",
+        "معطف أحمر دافئ",
+        "Élégant manteau d’hiver",
+        "Пальто ЖЕНСКОЕ",
+        "कोट लाल",
+        "เสื้อโค้ทสีแดง",
+    ]
+    products = _products(*[({}, {"title": title}) for title in titles])
+    table = _build(products, _templates(title="{title}"), gender="neutral", cleaning=cleaning_rules.declared())
+    assert [own[0][1] for own in _texts(table)] == titles
+
+
+def test_names_that_no_product_has_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    _build(_products(({"kind": "hat"}, {})), _templates(short="{kind}", head="category", fields={"text": 1}))
+    assert "caption `head` names `category`, which no product has (they have kind)" in caplog.text
+    assert "caption `fields` names `text`, which no product has" in caplog.text
 
 
 def test_tokens_are_counted_before_they_are_cut() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -166,6 +167,16 @@ def test_products_without_a_label_or_a_caption_are_left_out_and_counted(
     assert items.prompts[4:6] == ("a photo of a gray", "gray, gray")
     assert "4 of 24 products have no colour" in caplog.text
     assert "2 of 24 products have no caption `title`" in caplog.text
+
+
+def test_retrieval_takes_the_first_caption_of_its_kind(files: DatasetFiles, tmp_path: Path) -> None:
+    table = pq.read_table(files.captions)
+    rows = table.to_pylist()
+    for row in rows:
+        row["captions"] += [{**caption, "text": "another"} for caption in row["captions"]]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "captions.parquet")
+    several = read_items(replace(files, captions=tmp_path / "captions.parquet"), CONFIG, ["val"])
+    assert several == read_items(files, CONFIG, ["val"])
 
 
 def test_the_sample_is_of_the_products_and_not_of_their_order(workspace: Workspace, files: DatasetFiles) -> None:

@@ -22,7 +22,7 @@ def test_items_are_sorted_and_of_the_split(tmp_path: Path) -> None:
     items = read_items(write_products(tmp_path, table[::-1]), "train", WEIGHTS)
     assert [item.product_id for item in items] == [f"p{number:03d}" for number in range(12)]
     assert len(items[0].images) == 2
-    assert dict(items[1].captions) == {"title": "green number 1", "short": "green"}
+    assert dict(items[1].captions) == {"title": ("green number 1",), "short": ("green",)}
 
 
 def test_products_without_an_image_or_a_caption_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -52,13 +52,28 @@ def test_a_pass_has_every_product_once_with_what_is_its_own(tmp_path: Path) -> N
     for one in passes:
         assert Counter(of_image[image].product_id for image in one.images) == Counter(i.product_id for i in items)
         for image, text in zip(one.images, one.texts, strict=True):
-            assert text in of_image[image].captions.values()
+            assert (text,) in of_image[image].captions.values()
     assert passes[0] == training_pass(items, WEIGHTS, seed=0, epoch=0)
     assert passes[0] != passes[1]
     assert passes[0] != training_pass(items, WEIGHTS, seed=1, epoch=0)
     titles = sum("number" in text for one in passes for text in one.texts)
     assert 0.68 < titles / 600 < 0.82
     assert {of_image[image].images.index(image) for one in passes for image in one.images} == {0, 1}
+
+
+def test_a_kind_is_drawn_by_its_weight_then_one_of_its_captions_evenly(tmp_path: Path) -> None:
+    table = rows(train=300)
+    for row in table:
+        row["captions"] += [caption("short", "second"), caption("short", "third")]
+    items = read_items(write_products(tmp_path, table), "train", WEIGHTS)
+    assert items[0].captions["short"] == ("red", "second", "third")
+    drawn = [text for epoch in range(4) for text in training_pass(items, WEIGHTS, seed=0, epoch=epoch).texts]
+    titles, second, third = sum("number" in text for text in drawn), drawn.count("second"), drawn.count("third")
+    assert 0.7 < titles / 1200 < 0.8  # three captions of a kind make it no likelier
+    for number in (second, third, 1200 - titles - second - third):
+        assert 0.06 < number / 1200 < 0.11
+    assert "red number 0" in validation_pass(items, WEIGHTS).texts
+    assert set(validation_pass(items, {"short": 2.0, "title": 1.0}).texts) == {"red", "green", "blue", "grey"}
 
 
 def test_validation_is_fixed_and_takes_the_most_frequent_kind(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How fast catalogs come in, against img2dataset, and near to decoding alone. `python -m benchmarks.ingest`."""

@@ -1,0 +1,124 @@
+"""What both sides read: a dataset's images as local files, and one table that names them."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from fclip.catalog.config import AnySource, DatasetConfig, IngestConfig
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
+from fclip.catalog.sources.registry import describe, reader
+from fclip.errors import UserError
+from fclip.files import write_json
+from fclip.mirror.outside import Outside
+from tasks.outside import outside_of
+from tasks.params import load_section, parse, read_params
+from tasks.paths import Workspace
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PRESET = REPOSITORY / "params" / "kagl.yaml"
+NOTHING_REMOTE = Outside(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A dataset laid out as files: `table` (Parquet) names, and gives the file:// URL of, each file in `images`."""
+
+    name: str
+    table: Path
+    images: Path
+    texts: tuple[str, ...]
+    attributes: tuple[str, ...]
+    num_images: int
+    num_bytes: int
+
+    @property
+    def files(self) -> list[Path]:
+        """Every image, by name."""
+        return sorted(self.images.iterdir())
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The input as a source in params.yaml."""
+        return {
+            "kind": "table",
+            "path": str(self.table),
+            "image_folder": str(self.images),
+            "product_id": "product_id",
+            "parent_id": "parent_id",
+            "image": "image",
+            "texts": {name: name for name in self.texts},
+            "attributes": {name: name for name in self.attributes},
+        }
+
+
+def preset(name: str, datasets: Path) -> dict[str, Any]:
+    """The dataset's part of params/kagl.yaml, read from its folder in `datasets`, every one of its rows taken in."""
+    values = read_params(PRESET)["ingest"]["datasets"]
+    if name not in values:
+        raise UserError(f"no dataset `{name}` in {PRESET}: it has {', '.join(values)}")
+    if not (datasets / name).is_dir():
+        raise UserError(f"{datasets / name} does not exist: set FCLIP_DATASETS to the folder that holds `{name}`")
+    source = {**values[name]["source"], "path": str(datasets / name)}
+    if "not_classes" in source:
+        source["not_classes"] = []  # img2dataset takes these rows too
+    return {**values[name], "source": source, "roles": {}}
+
+
+def lay_out(name: str, datasets: Path, folder: Path, limit: int | None) -> Input:
+    """Write the images of a dataset (`limit` of them, spread; None for all) and their table into `folder`."""
+    source = parse(name, preset(name, datasets), DatasetConfig).source
+    images = folder / "images"
+    images.mkdir(parents=True)
+    records: list[dict[str, str | None]] = []
+    texts: dict[str, None] = {}
+    attributes: dict[str, None] = {}
+    num_bytes = 0
+    for row in readable_rows(source, limit):
+        content = row.images[0]
+        assert not isinstance(content, Refusal)
+        path = images / f"{len(records):06d}.jpg"
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
+        num_bytes += path.stat().st_size
+        texts.update(dict.fromkeys(row.texts))
+        attributes.update(dict.fromkeys(row.attributes))
+        names: dict[str, str | None] = {
+            "product_id": row.product_id,
+            "parent_id": row.parent_id,
+            "image": path.name,
+            "url": path.as_uri(),
+            "caption": " ".join((row.texts or row.attributes).values()),
+        }
+        records.append({**names, **row.texts, **row.attributes})
+    columns = ["product_id", "parent_id", "image", "url", "caption", *texts, *attributes]
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    table = folder / "products.parquet"
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), table)
+    return Input(name, table, images, tuple(texts), tuple(attributes), len(records), num_bytes)
+
+
+def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int | None = None) -> Workspace:
+    """A workspace with this one dataset, configured as in params/kagl.yaml, its source pinned."""
+    section = {**read_params(PRESET)["ingest"], "datasets": {name: dict(dataset)}, "limit": limit}
+    workspace = Workspace(root)
+    root.mkdir(parents=True, exist_ok=True)
+    workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")
+    config = load_section(workspace, "ingest", IngestConfig)
+    outside = outside_of(workspace, config, name, refresh=True)
+    write_json(workspace.source_pin(name), {"dataset": name, **describe(config.datasets[name].source, outside)})
+    return workspace
+
+
+def readable_rows(source: AnySource, limit: int | None) -> Iterator[SourceRow]:
+    """The rows of a source that have a first image, or of `limit` rows spread over it."""
+    for row in reader(source).read(source, NOTHING_REMOTE, limit):
+        if not isinstance(row, RefusedRow) and row.images and not isinstance(row.images[0], Refusal):
+            yield row

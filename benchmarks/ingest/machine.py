@@ -1,0 +1,34 @@
+"""What the measurements were made on, and with."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+from PIL import features
+
+PACKAGES = ("pillow", "numpy", "pyarrow", "torch", "torchvision")
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, memory, load before anything ran, and versions of what does the work."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "load_average": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _lines(path: str) -> list[str]:
+    file = Path(path)
+    return file.read_text().splitlines() if file.exists() else []

@@ -1,0 +1,186 @@
+"""The ingest benchmark measures what it says: same files, true repetitions and changes, parts that add up."""
+
+import hashlib
+import io
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from benchmarks.ingest import report
+from benchmarks.ingest.inputs import Input, make_workspace, preset
+from benchmarks.ingest.parts import REST, Parts
+from benchmarks.ingest.peer import Peer, PeerRun, Settings, tune
+from benchmarks.ingest.runs import run_decoding, run_ingest
+from benchmarks.ingest.scale import measure_incremental, measure_memory
+from benchmarks.ingest.speed import measure_speed
+from benchmarks.ingest.variants import Record, Shop, first_day, next_day, repeated, with_comment
+from fclip.catalog.config import ImageConfig
+from fclip.errors import UserError
+
+NUM = 400
+
+
+def picture(seed: int, side: int = 24) -> bytes:
+    buffer = io.BytesIO()
+    noise = hashlib.shake_128(str(seed).encode()).digest(3 * 16)
+    Image.frombytes("RGB", (4, 4), noise).resize((side, side)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def pixels(image: bytes) -> bytes:
+    with Image.open(io.BytesIO(image)) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `kagl` as the hub ships it, of `NUM` products, some larger than the stored side."""
+    folder = tmp_path_factory.mktemp("datasets") / "kagl"
+    folder.mkdir()
+    ids = [f"id {number}" for number in range(NUM)]
+    images = [{"bytes": picture(number, 240 if number % 50 == 0 else 24), "path": None} for number in range(NUM)]
+    columns = {name: ["a"] * NUM for name in ("gender", "category1", "category2", "category3", "baseColour")}
+    table = {"image": images, **columns, "season": columns["gender"], "usage": columns["gender"], "year": [2012] * NUM}
+    table |= {"text": [f"shirt {number}" for number in range(NUM)], "item_ID": ids}
+    pq.write_table(pa.table(table), folder / "data.parquet")
+    return folder.parent
+
+
+def kagl(shop: Path) -> dict[str, object]:
+    return preset("kagl", shop)
+
+
+def rows_of(shop: Path, limit: int | None) -> list[Record]:
+    return list(Shop.of("kagl", kagl(shop), shop, limit).records())
+
+
+def test_a_repetition_has_the_same_pixels_in_other_bytes(shop: Path) -> None:
+    rows = rows_of(shop, 20)
+    again = list(repeated(rows, 3))
+    assert len(again) == len(rows) == 20
+    for old, new in zip(rows, again, strict=True):
+        assert new.image != old.image
+        assert new.product_id != old.product_id
+        assert pixels(new.image) == pixels(old.image)
+        assert new.cells == old.cells
+
+
+def test_a_comment_needs_a_jpeg() -> None:
+    with pytest.raises(UserError, match="is no JPEG"):
+        with_comment(b"\x89PNG", b"x")
+
+
+def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
+    rows = [row for number in range(50) for row in repeated(rows_of(shop, None), number)]
+    first = {row.product_id: row.image for row in first_day(rows)}
+    second = {row.product_id: row.image for row in next_day(rows)}
+    new, gone = second.keys() - first.keys(), first.keys() - second.keys()
+    changed = {name for name in first.keys() & second.keys() if first[name] != second[name]}
+    for names in (new, gone, changed):
+        assert 0.007 < len(names) / len(rows) < 0.013
+    assert all(pixels(first[name]) != pixels(second[name]) for name in list(changed)[:5])
+    fifths = {position * 5 // len(rows) for position, row in enumerate(rows) if row.product_id in new}
+    assert fifths == set(range(5))  # scattered
+
+
+def test_written_rows_are_read_back(shop: Path, tmp_path: Path) -> None:
+    written = Shop.of("kagl", kagl(shop), tmp_path / "again", 30)
+    assert written.write(written.records(), "data.parquet") == 30
+    again = Shop.of("kagl", written.dataset, tmp_path, None)
+    assert list(again.records()) == list(written.records())
+
+
+def test_parts_count_what_is_theirs_alone() -> None:
+    parts = Parts()
+
+    def busy(seconds: float) -> None:
+        until = time.thread_time() + seconds
+        while time.thread_time() < until:
+            pass
+
+    inner = parts.clocked(lambda: busy(0.04), "inner")
+
+    def work() -> None:
+        busy(0.02)
+        inner()
+        time.sleep(0.05)  # waiting is no work
+
+    def steps():  # type: ignore[no-untyped-def]
+        for _ in range(3):
+            busy(0.01)
+            yield
+
+    before = time.process_time()
+    parts.clocked(work, "outer")()
+    for _ in parts.clocked(steps, "steps")():
+        busy(0.01)
+    found = parts.with_rest(time.process_time() - before)
+    assert found["inner"] == pytest.approx(0.04, abs=0.01)
+    assert found["outer"] == pytest.approx(0.02, abs=0.01)
+    assert found["steps"] == pytest.approx(0.03, abs=0.01)
+    assert found[REST] == pytest.approx(0.03, abs=0.02)
+
+
+def test_parts_of_an_ingest_add_up(shop: Path, tmp_path: Path) -> None:
+    run = run_ingest(make_workspace(tmp_path, "kagl", kagl(shop)), "kagl", parts=True)
+    assert run.num_rows == NUM
+    assert sum(run.parts.values()) == pytest.approx(run.cpu_seconds)
+    assert {"read rows", "decode", "resize", "encode", "write packs", "tables"} <= run.parts.keys()
+    assert min(run.parts.values()) > -0.01
+    assert run.parts[REST] < 0.5 * run.cpu_seconds
+    assert run.whole_seconds > run.seconds + run.import_seconds
+    assert run.peak_bytes > 30e6
+
+
+def test_speed_without_the_peer_is_shown(shop: Path, tmp_path: Path) -> None:
+    speed = measure_speed("kagl", shop, kagl(shop), tmp_path / "work", 60, rounds=1, peer=None, tell=lambda line: None)
+    assert speed.num_images == 60 == speed.files[0].num_rows == speed.shipped[0].num_rows
+    assert speed.ratios == {}
+    assert not (tmp_path / "work").exists()
+    console = Console(record=True, width=120, file=io.StringIO())
+    report.show_speed(console, "kagl", speed)
+    assert f"{60 / speed.decoding['threads'][0]:.0f}" in console.export_text()
+    peer = PeerRun(whole_seconds=6 * speed.files[0].whole_seconds, seconds=3 * speed.files[0].seconds, num_images=60)
+    against = replace(speed, peer=(peer,), settings=Settings("parquet", 2, 8, 2))
+    assert against.ratios["files"] == pytest.approx(3)
+    assert against.ratios["files, with start-up"] == pytest.approx(6)
+    report.show_speed(console, "kagl", against)
+    assert "files 3.00×" in console.export_text()
+
+
+def test_memory_and_the_next_day_are_measured(shop: Path, tmp_path: Path) -> None:
+    memory = measure_memory("kagl", kagl(shop), tmp_path / "memory", 50, repetitions=2)
+    assert (memory.once.num_rows, memory.repeated.num_rows) == (50, 100)
+    assert memory.repeated.num_images == 2 * memory.once.num_images
+    found = measure_incremental("kagl", kagl(shop), tmp_path / "days", None, rounds=1)
+    assert found.num_packs == 1
+    assert found.holds
+    assert found.first[0].num_rows < NUM
+    console = Console(record=True, width=160, file=io.StringIO())
+    report.show_memory(console, "kagl", memory)
+    report.show_incremental(console, "kagl", found)
+    assert "old packs byte-identical" in console.export_text()
+
+
+def test_decoding_reads_every_file(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(picture(1)[:100])
+    with pytest.raises(UserError, match=r"[Tt]runcated"):
+        run_decoding(tmp_path, processes=False, convert_as=None)
+
+
+def test_tuning_keeps_the_fastest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(peer: Peer, given: Input, output: Path, config: ImageConfig, settings: Settings) -> PeerRun:
+        slow = (settings.output_format != "webdataset") + abs(settings.threads - 4) + abs(settings.processes - 4)
+        return PeerRun(9.0, 1.0 + slow + settings.shards_a_process, 10)
+
+    monkeypatch.setattr(Peer, "run", run)
+    given = Input("kagl", tmp_path, tmp_path, (), (), 10, 10)
+    config = ImageConfig(stored_side=224, max_pixels=10**6, jpeg_quality=92)
+    best = tune(Peer(tmp_path), given, tmp_path, config, cores=2, tell=lambda line: None)
+    assert best == Settings("webdataset", 4, 4, 1)
