@@ -57,16 +57,21 @@ def near_duplicates(looks: Looks, config: DuplicateConfig, *, first_new: int = 0
     mean, ink = _mean_and_ink(looks.thumbnail)
     reach = config.max_difference * np.maximum(ink, 1.0)
     new = np.arange(len(mean)) >= first_new
-    found = [np.empty((0, 2), np.int64)]
+    found = [np.empty(0, np.int64)]
     for band in range(BANDS):
         keys = (looks.phash >> np.uint64(band * BAND_BITS)).astype(np.int64) & 0xFFFF
         for i, j in _candidates(keys, mean, reach, new=new):
-            close = np.bitwise_count(looks.phash[i] ^ looks.phash[j]) <= config.max_hash_distance
+            apart = looks.phash[i] ^ looks.phash[j]
+            close = np.bitwise_count(apart) <= config.max_hash_distance
+            for met in range(band):  # a pair is looked at in the first band that finds it
+                close &= np.bitwise_count(apart >> np.uint64(met * BAND_BITS) & np.uint64(0xFFFF)) > 1
             i, j = i[close], j[close]
             difference = np.abs(looks.thumbnail[i].astype(np.int16) - looks.thumbnail[j]).mean(1)
             alike = difference <= np.minimum(reach[i], reach[j])
-            found.append(np.stack([i[alike], j[alike]], 1))
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+            i, j = i[alike], j[alike]
+            found.append(np.minimum(i, j) * len(mean) + np.maximum(i, j))
+    pairs = np.sort(np.concatenate(found))
+    return np.stack([pairs // max(len(mean), 1), pairs % max(len(mean), 1)], 1)
 
 
 def _mean_and_ink(thumbnails: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
