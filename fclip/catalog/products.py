@@ -52,6 +52,13 @@ class Products:
         encoded = self.table[column].combine_chunks().dictionary_encode()
         return pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
+    def family_codes(self) -> NDArray[np.int64]:
+        """A code for each parent, which variants share with the product that is their parent, if it is there."""
+        table = self.table
+        family = pc.coalesce(table["parent_id"], table["product_id"]).combine_chunks()
+        codes: NDArray[np.int64] = family.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return codes
+
     def image_lists(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Aligned: the place of a product, and the number of one of its images."""
         lists = self.table["images"].combine_chunks()

@@ -102,7 +102,7 @@ def _ties(products: Products, store: ImageStore, config: IngestConfig) -> Ties:
     shown = np.zeros(int(look_of.max(initial=-1)) + 1, bool)
     shown[look] = True
     return Ties(
-        parent=products.codes("parent_id"),
+        parent=products.family_codes(),
         text=products.codes("text_key"),
         product=product,
         look=look,

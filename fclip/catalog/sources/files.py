@@ -50,7 +50,7 @@ def describe_folder(folder: Path, digests: FileDigests) -> dict[str, object]:
     paths = sorted(
         Path(entry)
         for entry in entries_below(folder)
-        if (not entry.is_symlink() or is_inside(entry, folder)) and Path(entry).is_file()
+        if (is_inside(entry, folder) and Path(entry).is_file() if entry.is_symlink() else entry.is_file())
     )
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda path: _size_and_digest(path, digests), paths))

@@ -116,3 +116,16 @@ def test_a_product_shows_one_picture_of_each_kind_once(full_shop: Shop, build: B
     assert table.num_rows == built.summary.num_images == 3
     assert sorted(table["image_sha256"].to_pylist()) == table["image_sha256"].to_pylist()
     assert set(table["image_sha256"].to_pylist()) == {image for row in built.products for image in row["images"]}
+
+
+def test_a_product_is_tied_to_the_variants_that_name_it_as_their_parent(full_shop: Shop, build: Build) -> None:
+    rows = [
+        f"p{index},Coat no {index},red,{index}.jpg,{f'p{index - 30}' if index >= 30 else ''}" for index in range(60)
+    ]
+    full_shop.write_csv(["id,title,colour,image,style", *rows])
+    built = build(full_shop.source(parent_id="style"))
+    side = {row["product_id"]: row["split"] for row in built.products}
+    pairs = [(f"p{index}", f"p{index + 30}") for index in range(30)]
+    assert all(side[one] == side[other] for one, other in pairs if one in side and other in side)
+    assert built.summary.refused_by_reason
+    assert all(reason.startswith("same parent in ") for reason in built.summary.refused_by_reason)

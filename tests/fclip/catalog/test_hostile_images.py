@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from fclip.catalog.config import ImageConfig
+from fclip.catalog.config import DuplicateConfig, ImageConfig
+from fclip.catalog.duplicates import distinct_looks, near_duplicates
 from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.images import NormalImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal
@@ -113,3 +115,13 @@ def test_inodes_of_64_bits_are_remembered(tmp_path: Path, monkeypatch: pytest.Mo
     digests.save()
     monkeypatch.setattr("fclip.catalog.file_digests.Path.is_file", lambda _: True)
     assert FileDigests(tmp_path / "digests.parquet").find(path) == bytes(32)
+
+
+def test_one_picture_in_two_thousand_versions() -> None:
+    generator = np.random.default_rng(0)
+    picture = generator.integers(0, 200, 192, np.uint8)
+    thumbnails = picture + generator.integers(0, 3, (2000, 192), np.uint8)
+    looks, _ = distinct_looks(np.full(2000, 2**63 + 5, np.uint64), thumbnails)
+    with within(8):
+        pairs = near_duplicates(looks, DuplicateConfig(max_hash_distance=6, max_difference=0.06))
+    assert np.array_equal(pairs, np.stack(np.triu_indices(2000, 1), 1))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from fclip.catalog.config import FmnistSource
+from fclip.catalog.products import ProductColumns
+from fclip.catalog.rows import SourceRow
 from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
 from tests.fclip.catalog.catalog_shop import Built, Shop
@@ -153,3 +155,15 @@ def test_gzip_bombs_of_fashion_mnist(shop: Shop) -> None:
         describe(source, shop.outside)
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz is damaged"):
         list(reader(source).read(source, shop.outside, None))
+
+
+def test_as_many_spellings_as_rows() -> None:
+    columns = ProductColumns()
+    for number in range(20_000):
+        colour = f"{'Red' if number % 2 else 'red'} {number // 2}"
+        columns.add(SourceRow(number, str(number), {"colour": colour}, {}, ()), [0])
+    products = columns.finish()
+    with within(4):
+        spelled, repairs = products.respelled()
+    assert len(repairs) == 10_000
+    assert len(set(spelled.attributes["colour"].to_pylist())) == 10_000
