@@ -18,11 +18,12 @@ from fclip.images.packs import MAX_PACK_BYTES, PackWriter, StoredImage, pack_dig
 
 @dataclass(frozen=True)
 class Compaction:
-    """How many images were dropped, and how many packs there were before and are now."""
+    """How many images were dropped, how many packs there were before and are now; digests of the dropped' sources."""
 
     num_dropped: int
     num_packs_before: int
     num_packs: int
+    sources: frozenset[str] = frozenset()
 
 
 def compact_store(folder: Path, keep: Set[str]) -> Compaction:
@@ -31,11 +32,13 @@ def compact_store(folder: Path, keep: Set[str]) -> Compaction:
     Packs that hold another image are written anew without it, as are packs of less than half the usual size where
     there are several. What the store knows of the dropped images goes too, so that nothing of them is left there.
     """
-    dropped, before, after = 0, 0, 0
-    for index in sorted(folder.glob("*/images.parquet")):
-        found = _compact(index, keep)
-        dropped, before, after = dropped + found.num_dropped, before + found.num_packs_before, after + found.num_packs
-    return Compaction(dropped, before, after)
+    found = [_compact(index, keep) for index in sorted(folder.glob("*/images.parquet"))]
+    return Compaction(
+        sum(each.num_dropped for each in found),
+        sum(each.num_packs_before for each in found),
+        sum(each.num_packs for each in found),
+        frozenset().union(*(each.sources for each in found)),
+    )
 
 
 def _compact(index: Path, keep: Set[str]) -> Compaction:
@@ -57,7 +60,9 @@ def _compact(index: Path, keep: Set[str]) -> Compaction:
                     if row["image_sha256"] in keep:
                         packs.add(StoredImage(row["image_sha256"], row["bytes"], row["width"], row["height"]))
     remaining = sorted({*fresh, *(pack.name for pack in packs.packs)})
-    kept = pa.array([digest.hex() in keep for digest in table["image_sha256"].to_pylist()])
+    images, sources = table["image_sha256"].to_pylist(), table["source_sha256"].to_pylist()
+    gone = frozenset(source.hex() for image, source in zip(images, sources, strict=True) if image.hex() not in keep)
+    kept = pa.array([image.hex() in keep for image in images])
     # Without its pairs of near-duplicates, which count the images that there were: the next ingest seeks them anew.
     (index.parent / "duplicates.parquet").unlink(missing_ok=True)
     table = table.filter(kept).replace_schema_metadata({"fclip": json.dumps({"packs": remaining})})
@@ -65,4 +70,5 @@ def _compact(index: Path, keep: Set[str]) -> Compaction:
         pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
     for name in set(names).difference(remaining):
         (folder / name).unlink()
-    return Compaction(num_images - len(keep & set().union(*digests.values())), len(names), len(remaining))
+    num_dropped = num_images - len(keep & set().union(*digests.values()))
+    return Compaction(num_dropped, len(names), len(remaining), gone)

@@ -1,6 +1,7 @@
 """`fclip compact`: images that no product shows any more leave the workspace and the DVC cache (a takedown)."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from fclip.compaction import compact_store
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.mirror.store import Store
 from flows.params import load_params
 from flows.stage import stage_environment
 from tasks.paths import Workspace
@@ -45,6 +47,7 @@ class Compacted:
 def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
     """Compact `datasets` (all, if none are given): the image store first, then data/images, by a new ingest.
 
+    What was downloaded of the dropped images goes too, and with it training that was interrupted, which holds pixels.
     The stage runs again (it decodes nothing) so that dvc.lock says what data/images holds. Then the packs that are
     gone are deleted from the DVC cache too, which other workspaces share; copies on remotes are for `dvc gc --cloud`.
 
@@ -63,7 +66,11 @@ def _compact(workspace: Workspace, dataset: str) -> Compacted:
     lists = pq.read_table(products, columns=["images"])["images"].to_pylist()
     before = {pack.name: _md5(pack) for pack in workspace.images(dataset).glob("pack-*.parquet")}
     num_before = _num_images(workspace, dataset)
-    compact_store(workspace.ingest_cache(dataset) / "images", {image for images in lists for image in images})
+    done = compact_store(workspace.ingest_cache(dataset) / "images", {image for images in lists for image in images})
+    if done.sources and workspace.mirror.is_dir():
+        Store(workspace.mirror).drop(done.sources)  # what was downloaded of them
+    if done.sources and workspace.training_cache.is_dir():
+        shutil.rmtree(workspace.training_cache)  # an interrupted run keeps decoded images
     _ingest(workspace, dataset, "--force")
     gone = sorted(before.keys() - {pack.name for pack in workspace.images(dataset).glob("pack-*.parquet")})
     uncached = [path for name in gone for path in _cached(workspace, before[name])]

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -99,6 +99,16 @@ class Store:
     def put(self, address: str, entry: Entry) -> None:
         """Remember what an address gave."""
         self._index.execute("INSERT OR REPLACE INTO entries VALUES (?,?,?,?,?,?,?,?)", (address, *astuple(entry)))
+
+    def drop(self, sha256s: Iterable[str]) -> int:
+        """Delete objects, and forget the addresses that gave them; returns how many objects there were."""
+        num_dropped = 0
+        for sha256 in sha256s:
+            path = _object(self._objects, sha256)
+            num_dropped += path.exists()
+            path.unlink(missing_ok=True)
+            self._index.execute("DELETE FROM entries WHERE sha256 = ?", (sha256,))
+        return num_dropped
 
     def path(self, entry: Entry) -> Path:
         """Where the object of a stored entry lies."""

@@ -159,7 +159,8 @@ def test_compaction_drops_what_no_product_shows(full_shop: Shop, build: Build, t
     shown = {image for row in last.products for image in row["images"]}
     gone = sha256_bytes(jpeg(0))
     assert gone in ImagePacks([last.images])
-    assert compact_store(cache / "images", shown) == Compaction(num_dropped=1, num_packs_before=3, num_packs=1)
+    done = compact_store(cache / "images", shown)
+    assert done == Compaction(num_dropped=1, num_packs_before=3, num_packs=1, sources=frozenset([gone]))
     after = build(full_shop.source(), cache_dir=cache)
     assert sha256_tree(after.catalog) == sha256_tree(build(full_shop.source(), cache_dir=None).catalog)
     packs = ImagePacks([after.images])
