@@ -173,7 +173,7 @@ def _shortened(text: str) -> str:
 def _text_plots(profile: Profile) -> Iterator[Plot]:
     for kind, captions in profile.captions.items():
         note = range_said(captions.tokens) + " tokens"
-        note += f"; {percent(captions.num_truncated / captions.tokens.num)} longer than the context"
+        note += f"; {percent(captions.num_truncated / captions.tokens.num)} shortened to the context"
         yield Plot(f"Captions: {kind}", note, bars(f"tokens-{kind}", captions.tokens, mark=profile.context_length))
     for name, text in profile.texts.items():
         yield Plot(
