@@ -22,7 +22,7 @@ from fclip.images.packs import PackWriter
 BLOCK_ROWS = 32  # the unit of work of a worker: a small image costs little more than handing it over
 BLOCKS_AHEAD = 3  # decoded ahead of the writer, a worker: bounds memory
 NUM_WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-IMAGES_BY_THREADS = 2000  # from so many new images on, processes are worth the second that they take to start
+IMAGES_BY_THREADS = 8000  # from so many new images on, processes are worth the seconds that they take to start
 
 Source: TypeAlias = bytes | Refusal  # what an image is known by: its source's digest; or why it cannot be read
 
