@@ -4,7 +4,6 @@ Packs never change, so an ingest leaves the images of deleted products where the
 for its own sake, at once for a takedown.
 """
 
-import json
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fclip.files import atomic_path
+from fclip.catalog.image_store import kept_metadata, write_kept
 from fclip.images.packs import MAX_PACK_BYTES, PackWriter, StoredImage, pack_digests
 
 
@@ -44,7 +43,7 @@ def compact_store(folder: Path, keep: Set[str]) -> Compaction:
 def _compact(index: Path, keep: Set[str]) -> Compaction:
     folder = index.parent / "packs"
     table = pq.read_table(index)
-    names: list[str] = json.loads(table.schema.metadata[b"fclip"])["packs"]
+    names: list[str] = kept_metadata(table)["packs"]
     digests = {name: pack_digests(folder / name) for name in names}
     small = [name for name in names if (folder / name).stat().st_size < MAX_PACK_BYTES // 2]
     stale = [name for name in names if not keep >= set(digests[name]) or (name in small and len(small) > 1)]
@@ -65,9 +64,7 @@ def _compact(index: Path, keep: Set[str]) -> Compaction:
     kept = pa.array([image.hex() in keep for image in images])
     # Without its pairs of near-duplicates, which count the images that there were: the next ingest seeks them anew.
     (index.parent / "duplicates.parquet").unlink(missing_ok=True)
-    table = table.filter(kept).replace_schema_metadata({"fclip": json.dumps({"packs": remaining})})
-    with atomic_path(index) as temporary:
-        pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
+    write_kept(index, table.filter(kept), {"packs": remaining})
     for name in set(names).difference(remaining):
         (folder / name).unlink()
     num_dropped = num_images - len(keep & set().union(*digests.values()))

@@ -120,10 +120,11 @@ def _write(
     repairs: Sequence[Repair],
 ) -> None:
     facts = store.facts()
-    digests = pa.array([digest.tobytes().hex() for digest in facts.image_sha256], pa.string())
+    digests = pa.array(facts.hex_digests(), pa.string())
     write_products(folder / "products.parquet", products, sides, digests=digests)
-    _, first = np.unique(facts.image_sha256[sides.image_numbers(products)], return_index=True)
-    write_images(folder / "images.parquet", facts.take(sides.image_numbers(products)[first]))
+    numbers = sides.image_numbers(products)
+    _, first = np.unique(facts.image_sha256[numbers], return_index=True)
+    write_images(folder / "images.parquet", facts.take(numbers[first]))
     write_quarantine(folder / "quarantine.parquet", refused)
     write_repairs(folder / "repairs.parquet", repairs)
 

@@ -105,6 +105,10 @@ class ImageFacts:
 
         return pa.table({name: column(name, kind) for name, kind in TYPES.items()})
 
+    def hex_digests(self) -> list[str]:
+        """The digests of the stored bytes, in hex."""
+        return [digest.tobytes().hex() for digest in self.image_sha256]
+
     def take(self, rows: NDArray[np.int64]) -> "ImageFacts":
         """The rows numbered `rows`."""
         return ImageFacts(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})

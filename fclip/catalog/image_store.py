@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -108,11 +109,11 @@ class ImageStore:
         refused = {"source_sha256": pa.array(self._refused, pa.binary(32))}
         for name in ("stage", "reason", "detail"):
             refused[name] = pa.array([getattr(refusal, name) for refusal in self._refused.values()], pa.string())
-        _write(self._folder / "refused.parquet", pa.table(refused), {})
+        write_kept(self._folder / "refused.parquet", pa.table(refused), {})
         pairs = pa.table({"i": self._pairs[:, 0], "j": self._pairs[:, 1]})
-        _write(self._folder / "duplicates.parquet", pairs, self._pairs_of)
+        write_kept(self._folder / "duplicates.parquet", pairs, self._pairs_of)
         images = self.facts().to_table().add_column(0, "source_sha256", pa.array(self._number, pa.binary(32)))
-        _write(self._folder / "images.parquet", images, {"packs": sorted(pack.name for pack in packs)})
+        write_kept(self._folder / "images.parquet", images, {"packs": sorted(pack.name for pack in packs)})
         for other in self._folder.parent.iterdir():
             if other.is_dir() and other != self._folder:
                 shutil.rmtree(other)
@@ -122,12 +123,12 @@ class ImageStore:
         try:
             images = pq.read_table(folder / "images.parquet")
             refused = pq.read_table(folder / "refused.parquet")
-            packs = tuple(folder / "packs" / name for name in _metadata(images)["packs"])  # type: ignore[attr-defined]
+            packs = tuple(folder / "packs" / name for name in kept_metadata(images)["packs"])
             stored = {digest for pack in packs for digest in pack_digests(pack)}
         except (OSError, pa.ArrowException, KeyError):
             return False
         facts = ImageFacts.from_table(images)
-        if not {digest.tobytes().hex() for digest in facts.image_sha256} <= stored:
+        if not set(facts.hex_digests()) <= stored:
             return False
         for stray in set((folder / "packs").iterdir()).difference(packs):
             stray.unlink()  # of a run that was killed while it wrote
@@ -138,7 +139,7 @@ class ImageStore:
         if (path := folder / "duplicates.parquet").is_file():
             duplicates = pq.read_table(path)
             self._pairs = np.stack([duplicates["i"].to_numpy(), duplicates["j"].to_numpy()], 1)
-            self._pairs_of = _metadata(duplicates)
+            self._pairs_of = kept_metadata(duplicates)
         return True
 
     def _settings(self, config: DuplicateConfig, num_images: int) -> dict[str, object]:
@@ -156,12 +157,14 @@ def _key(config: ImageConfig) -> str:
     return sha256_json({"config": asdict(config), "code": code, "pillow": PIL.__version__})
 
 
-def _write(path: Path, table: pa.Table, metadata: Mapping[str, object]) -> None:
+def write_kept(path: Path, table: pa.Table, metadata: Mapping[str, object]) -> None:
+    """Write a table of the store, with what is to be known of it besides."""
     table = table.replace_schema_metadata({"fclip": json.dumps(metadata, sort_keys=True)})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="lz4", use_dictionary=False)
 
 
-def _metadata(table: pa.Table) -> dict[str, object]:
-    values: dict[str, object] = json.loads((table.schema.metadata or {}).get(b"fclip", b"{}"))
+def kept_metadata(table: pa.Table) -> dict[str, Any]:
+    """What was written of a table besides."""
+    values: dict[str, Any] = json.loads((table.schema.metadata or {}).get(b"fclip", b"{}"))
     return values

@@ -36,18 +36,14 @@ class NormalImage:
 
 def file_refusal(path: Path) -> Refusal | None:
     """Why an image file is too large to be looked at, or None; raises OSError."""
-    if (size := path.stat().st_size) > MAX_FILE_BYTES:
-        return Refusal("decode", "image too large", f"{size} bytes, {MAX_FILE_BYTES} at most")
-    return None
+    return _size_refusal(path.stat().st_size)
 
 
 def read_image_file(path: Path) -> bytes | Refusal:
     """The bytes of an image file, or why there are none."""
     try:
         with open_regular(path) as file:
-            if (size := os.fstat(file.fileno()).st_size) > MAX_FILE_BYTES:
-                return Refusal("decode", "image too large", f"{size} bytes, {MAX_FILE_BYTES} at most")
-            return file.read(MAX_FILE_BYTES)
+            return _size_refusal(os.fstat(file.fileno()).st_size) or file.read(MAX_FILE_BYTES)
     except OSError as error:
         return Refusal("read", "image file unreadable", f"{path.name}: {error.strerror}")
 
@@ -61,8 +57,8 @@ def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusa
     """
     if not content:
         return Refusal("decode", "unreadable image", "no bytes")
-    if len(content) > MAX_FILE_BYTES:
-        return Refusal("decode", "image too large", f"{len(content)} bytes, {MAX_FILE_BYTES} at most")
+    if refusal := _size_refusal(len(content)):
+        return refusal
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
@@ -90,6 +86,12 @@ def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusa
         message = printable(f"{type(error).__name__}: {error}")
         truncated = "truncat" in message.lower() or "end of file" in message.lower()
         return Refusal("decode", "truncated image" if truncated else "unreadable image", message)
+
+
+def _size_refusal(num_bytes: int) -> Refusal | None:
+    if num_bytes > MAX_FILE_BYTES:
+        return Refusal("decode", "image too large", f"{num_bytes} bytes, {MAX_FILE_BYTES} at most")
+    return None
 
 
 def _is_fine(image: Image.Image, config: ImageConfig) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -39,8 +39,7 @@ class Made:
 class _Block:
     rows: list[SourceRow | RefusedRow]
     sources: list[list[Source]]  # of each row's images
-    unknown: list[bytes]
-    making: Future[list[Made | Refusal]] | None
+    making: Future[dict[bytes, Made | Refusal]] | None
 
 
 class Intake:
@@ -82,8 +81,8 @@ class Intake:
                 own.append(source)
             sources.append(own)
         self._num_unknown += len(unknown)
-        making = pool.submit(make_images, list(unknown.values()), self._config) if unknown else None
-        return _Block(rows, sources, list(unknown), making)
+        making = pool.submit(make_images, unknown, self._config) if unknown else None
+        return _Block(rows, sources, making)
 
     def _source(self, image: bytes | Path) -> Source:
         """The digest of an image's source; most files were digested when the pin was verified."""
@@ -95,7 +94,7 @@ class Intake:
             return Refusal("read", "image file unreadable", f"{image.name}: {error.strerror}")
 
     def _end(self, block: _Block) -> Iterator[tuple[SourceRow, list[int]] | RefusedRow]:
-        made = dict(zip(block.unknown, block.making.result(), strict=True)) if block.making is not None else {}
+        made = block.making.result() if block.making is not None else {}
         for row, sources in zip(block.rows, block.sources, strict=True):
             if isinstance(row, RefusedRow):
                 yield row
@@ -127,12 +126,15 @@ class Intake:
         return self._store.add(digest, new.image)
 
 
-def make_images(images: Sequence[bytes | Path], config: ImageConfig) -> list[Made | Refusal]:
-    """What is made of each image, read where it is a file; a refusal where it cannot be read."""
-    made: list[Made | Refusal] = []
-    for image in images:
-        content = read_image_file(image) if isinstance(image, Path) else image
-        made.append(
-            content if isinstance(content, Refusal) else Made(digest_bytes(content), normalise_image(content, config))
-        )
-    return made
+def make_images(images: Mapping[bytes, bytes | Path], config: ImageConfig) -> dict[bytes, Made | Refusal]:
+    """What is made of each image by its source's digest, read where it is a file; a refusal where it cannot be read."""
+    return {digest: _make(digest, image, config) for digest, image in images.items()}
+
+
+def _make(digest: bytes, image: bytes | Path, config: ImageConfig) -> Made | Refusal:
+    if isinstance(image, bytes):
+        return Made(digest, normalise_image(image, config))
+    content = read_image_file(image)
+    if isinstance(content, Refusal):
+        return content
+    return Made(digest_bytes(content), normalise_image(content, config))  # it may have changed since it was digested

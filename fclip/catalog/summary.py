@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fclip.catalog.config import SPLITS, DatasetConfig, RowConfig
 from fclip.catalog.products import Products
 from fclip.catalog.repair import Repair
@@ -78,7 +76,7 @@ def summarise(
         num_products=num_products,
         num_groups=len(groups),
         num_groups_across_splits=sum(count > 1 for count in groups.values()),
-        num_images=len(np.unique(sides.image_numbers(products))),
+        num_images=len(sides.image_numbers(products)),
         num_refused=len(refused),
         refused_by_reason=_sorted(Counter(row.refusal.reason for row in refused)),
         repaired=_sorted(Counter(f"{repair.what} in {repair.field}" for repair in repairs)),

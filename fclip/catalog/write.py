@@ -39,7 +39,7 @@ def write_products(path: Path, products: Products, sides: Sides, *, digests: pa.
 def write_images(path: Path, facts: ImageFacts) -> None:
     """Write the facts of distinct images, sorted by digest."""
     table = facts.to_table().drop_columns(["thumbnail"])
-    digests = pa.array([digest.tobytes().hex() for digest in facts.image_sha256], pa.string())
+    digests = pa.array(facts.hex_digests(), pa.string())
     table = table.set_column(0, "image_sha256", digests).sort_by("image_sha256")
     _write(path, IMAGES, [table[name].combine_chunks() for name in IMAGES.names])
 
