@@ -5,7 +5,7 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 WORKSPACE ?= .
 
-.PHONY: help install retrain repro test test-slow benchmark-ingest lint types format clean
+.PHONY: help install retrain repro test test-slow test-properties benchmark-ingest lint types format clean
 
 help:                    ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: lint types         ## lint, format, types, tests
 
 test-slow: install       ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-properties: install  ## the property tests on thousands of new random examples
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile search -n 2 --dist worksteal
 
 benchmark-ingest: install  ## ingest against img2dataset, memory and the next day's ingest; give it the machine for itself
 	$(BIN)/python -m benchmarks.ingest --memory --incremental --out benchmarks/results/ingest.json

@@ -21,7 +21,10 @@ import yaml
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: more of them wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-hypothesis.settings.register_profile("fclip", deadline=None)  # other tests run beside, so a second says nothing
+# The same examples on every run, so that a change is judged by itself; `make test-properties` seeks new ones.
+# No deadline: other tests run beside, so a second says nothing.
+hypothesis.settings.register_profile("fclip", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=2000, print_blob=True)
 hypothesis.settings.load_profile("fclip")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -14,6 +14,7 @@ _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}
 _UNIT = regex.compile(rf"[{_UNSPACED}](?:[\p{{M}}\p{{P}}ー々])*|[^\s{_UNSPACED}]+")
 _ENDS_A_CLAUSE = re.compile(r"[.!?;:,。！？；：，、)\]]$")  # noqa: RUF001
 _BEGINS_A_CLAUSE = re.compile(r"[(\[]|[-–—|/•·]+$")
+_AROUND = regex.compile(r"^[^\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}]+$")
 _DANGLING = re.compile(r"(?:\s[&+]+|[\s,;:/|(\[–—-])+$")
 
 
@@ -119,8 +120,7 @@ class _Cutter:
         rest = range(max(begin, option.num_units), end) if option.with_head else range(0)
         if not rest:
             return kept
-        head = _DANGLING.sub("", text[self.units[rest[0]][0] : self.units[rest[-1]][1]])
-        return f"{kept} {head}".strip()
+        return f"{kept} {_bare(text[self.units[rest[0]][0] : self.units[rest[-1]][1]])}".strip()
 
 
 def _longest(
@@ -144,6 +144,12 @@ def _longest(
 
 def _spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _UNIT.finditer(text)]
+
+
+def _bare(words: str) -> str:
+    """Words without the punctuation around them, which is of a clause that was left out; brackets in them closed."""
+    bare = _AROUND.sub("", words)
+    return f"{bare})" if bare.count("(") > bare.count(")") else bare
 
 
 @lru_cache(maxsize=2**16)
