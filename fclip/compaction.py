@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fclip.catalog.image_store import kept_metadata, write_kept
@@ -59,13 +60,18 @@ def _compact(index: Path, keep: Set[str]) -> Compaction:
                     if row["image_sha256"] in keep:
                         packs.add(StoredImage(row["image_sha256"], row["bytes"], row["width"], row["height"]))
     remaining = sorted({*fresh, *(pack.name for pack in packs.packs)})
-    images, sources = table["image_sha256"].to_pylist(), table["source_sha256"].to_pylist()
-    gone = frozenset(source.hex() for image, source in zip(images, sources, strict=True) if image.hex() not in keep)
-    kept = pa.array([image.hex() in keep for image in images])
+    sources = pq.read_table(index.with_name("sources.parquet"))
+    kept_sources = _kept(sources, keep)
+    gone = frozenset(each.hex() for each in sources.filter(pc.invert(kept_sources))["source_sha256"].to_pylist())
     # Without its pairs of near-duplicates, which count the images that there were: the next ingest seeks them anew.
     (index.parent / "duplicates.parquet").unlink(missing_ok=True)
-    write_kept(index, table.filter(kept), {"packs": remaining})
+    write_kept(index.with_name("sources.parquet"), sources.filter(kept_sources), {})
+    write_kept(index, table.filter(_kept(table, keep)), {"packs": remaining})
     for name in set(names).difference(remaining):
         (folder / name).unlink()
     num_dropped = num_images - len(keep & set().union(*digests.values()))
     return Compaction(num_dropped, len(names), len(remaining), gone)
+
+
+def _kept(table: pa.Table, keep: Set[str]) -> pa.Array:
+    return pa.array([image.hex() in keep for image in table["image_sha256"].to_pylist()], pa.bool_())

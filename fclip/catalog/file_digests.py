@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fclip.files import atomic_path, sha256_file
+from fclip.files import atomic_path, digest_file
 
 SECONDS_TO_SETTLE = 2.0
 INT64 = 2**63 - 1
@@ -38,32 +38,42 @@ class FileDigests:
                 self._known = {}
 
     def find(self, path: Path) -> bytes | None:
-        """The digest of a file that is as it was when it was last digested; None for any other, or for no file."""
+        """The digest of a file that is as it was when it was last digested; None for any other, or for no file.
+
+        One that was asked for before in this run is taken to be as it was then.
+        """
         name = os.fspath(path)
-        known = self._used.get(name) or self._known.get(name)
-        if known is None:
-            return None
-        try:
-            if _signature(path.stat()) != known[0]:
+        if name not in self._used:
+            known = self._known.get(name)
+            try:
+                if known is None or _signature(path.stat()) != known[0]:
+                    return None
+            except OSError:
                 return None
-        except OSError:
-            return None
+            self._used[name] = known
+        return self._used[name][1]
+
+    def digest(self, path: str | Path, stat: os.stat_result | None = None) -> bytes:
+        """The digest of a file, read if it is not as it was when it was last digested; raises OSError.
+
+        `stat` is the file's, where the caller has it.
+        """
+        name = os.fspath(path)
+        stat = stat or os.stat(name)
+        known = self._used.get(name) or self._known.get(name)
+        if known is None or known[0] != _signature(stat):
+            digest = digest_file(Path(name))
+            self.put(name, stat, digest)
+            return digest
         self._used[name] = known
         return known[1]
 
-    def digest(self, path: Path) -> bytes:
-        """The digest of a file, read if need be; raises OSError."""
-        known = self.find(path)
-        if known is None:
-            before = path.stat()
-            known = bytes.fromhex(sha256_file(path))
-            self.put(path, before, known)
-        return known
-
-    def put(self, path: Path, before: os.stat_result, sha256: bytes) -> None:
+    def put(self, path: str | Path, before: os.stat_result, sha256: bytes) -> None:
         """Remember the digest of a file that was `before` when one began to read it."""
         if time.time() - max(before.st_mtime, before.st_ctime) > SECONDS_TO_SETTLE:
             self._used[os.fspath(path)] = (_signature(before), sha256)
+        else:
+            self._used.pop(os.fspath(path), None)
 
     def save(self) -> None:
         """Keep the digests that were asked for or put; others are forgotten."""

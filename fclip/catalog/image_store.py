@@ -1,6 +1,7 @@
 """Every image that was ever taken in, so that the next ingest decodes only what is new.
 
-    FOLDER/<key>/images.parquet      source digest -> facts of the stored image
+    FOLDER/<key>/images.parquet      facts of each stored image, by number
+    FOLDER/<key>/sources.parquet     source digest -> digest of the stored image
     FOLDER/<key>/refused.parquet     source digest -> why the image was refused
     FOLDER/<key>/duplicates.parquet  pairs of near-duplicates among the images' distinct looks
     FOLDER/<key>/packs/              the image packs, as they were first written
@@ -16,14 +17,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
+import simplejpeg
 from numpy.typing import NDArray
 
 import fclip.catalog.fingerprints
 import fclip.catalog.images
+import fclip.catalog.jpegs
 from fclip.catalog.config import DuplicateConfig, ImageConfig
 from fclip.catalog.duplicates import distinct_looks, near_duplicates
 from fclip.catalog.image_facts import ImageFacts
@@ -46,6 +50,7 @@ class ImageStore:
     def __init__(self, folder: Path | None, config: ImageConfig) -> None:
         self._folder = None if folder is None else folder / _key(config)
         self._number: dict[bytes, int] = {}
+        self._number_of_stored: dict[bytes, int] = {}
         self._refused: dict[bytes, Refusal] = {}
         self._parts: list[ImageFacts] = []
         self._new: list[NormalImage] = []
@@ -54,7 +59,7 @@ class ImageStore:
         self.packs: tuple[Path, ...] = ()
         if self._folder is not None and self._folder.exists() and not self._open(self._folder):
             shutil.rmtree(self._folder)  # damaged, or a part of it was deleted
-        self.num_known = len(self._number)
+        self.num_known = len(self._number_of_stored)
 
     def find(self, source: bytes) -> int | Refusal | None:
         """The number of the image with this source digest, why it was refused, or None: not seen before."""
@@ -62,14 +67,19 @@ class ImageStore:
         return self._refused.get(source) if number is None else number
 
     def add(self, source: bytes, image: NormalImage | Refusal) -> int | Refusal:
-        """Take a new image, or its refusal, under its source digest; returns its number, or the refusal."""
+        """Take a new image, or its refusal, under its source digest; returns its number, or the refusal.
+
+        Sources of which the same bytes are stored (one file with other metadata) are one image, by one number.
+        """
         if isinstance(image, Refusal):
             self._refused[source] = image
             return image
-        number = self._number[source] = len(self._number)
-        self._new.append(image)
-        if len(self._new) >= BATCH:
-            self._flush()
+        new = len(self._number_of_stored)
+        number = self._number[source] = self._number_of_stored.setdefault(bytes.fromhex(image.stored.sha256), new)
+        if number == new:
+            self._new.append(image)
+            if len(self._new) >= BATCH:
+                self._flush()
         return number
 
     def facts(self) -> ImageFacts:
@@ -112,7 +122,10 @@ class ImageStore:
         write_kept(self._folder / "refused.parquet", pa.table(refused), {})
         pairs = pa.table({"i": self._pairs[:, 0], "j": self._pairs[:, 1]})
         write_kept(self._folder / "duplicates.parquet", pairs, self._pairs_of)
-        images = self.facts().to_table().add_column(0, "source_sha256", pa.array(self._number, pa.binary(32)))
+        images = self.facts().to_table()
+        stored = images["image_sha256"].take(pa.array(self._number.values(), pa.int64()))
+        sources = pa.table({"source_sha256": pa.array(self._number, pa.binary(32)), "image_sha256": stored})
+        write_kept(self._folder / "sources.parquet", sources, {})
         write_kept(self._folder / "images.parquet", images, {"packs": sorted(pack.name for pack in packs)})
         for other in self._folder.parent.iterdir():
             if other.is_dir() and other != self._folder:
@@ -122,6 +135,7 @@ class ImageStore:
         """Read what was kept; False when it is not whole."""
         try:
             images = pq.read_table(folder / "images.parquet")
+            sources = pq.read_table(folder / "sources.parquet")
             refused = pq.read_table(folder / "refused.parquet")
             packs = tuple(folder / "packs" / name for name in kept_metadata(images)["packs"])
             stored = {digest for pack in packs for digest in pack_digests(pack)}
@@ -134,7 +148,10 @@ class ImageStore:
             stray.unlink()  # of a run that was killed while it wrote
         self.packs = packs
         self._parts = [facts]
-        self._number = dict(zip(images["source_sha256"].to_pylist(), range(len(facts)), strict=True))
+        self._number_of_stored = {digest.tobytes(): number for number, digest in enumerate(facts.image_sha256)}
+        known = zip(sources["source_sha256"].to_pylist(), sources["image_sha256"].to_pylist(), strict=True)
+        numbers = self._number_of_stored
+        self._number = {source: numbers[stored] for source, stored in known if stored in numbers}
         self._refused = {row.pop("source_sha256"): Refusal(**row) for row in refused.to_pylist()}
         if (path := folder / "duplicates.parquet").is_file():
             duplicates = pq.read_table(path)
@@ -152,9 +169,10 @@ class ImageStore:
 
 
 def _key(config: ImageConfig) -> str:
-    modules = (fclip.catalog.images, fclip.catalog.fingerprints)
+    modules = (fclip.catalog.images, fclip.catalog.jpegs, fclip.catalog.fingerprints)
     code = {module.__name__: sha256_file(Path(module.__file__)) for module in modules if module.__file__}
-    return sha256_json({"config": asdict(config), "code": code, "pillow": PIL.__version__})
+    decoders = [PIL.__version__, simplejpeg.__version__, cv2.__version__]
+    return sha256_json({"config": asdict(config), "code": code, "decoders": decoders})
 
 
 def write_kept(path: Path, table: pa.Table, metadata: Mapping[str, object]) -> None:

@@ -2,14 +2,17 @@
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fclip.catalog.config import ImageConfig
 from fclip.catalog.fingerprints import Reduction, reduce
+from fclip.catalog.jpegs import encode, read_header, shrink
 from fclip.catalog.rows import Refusal
 from fclip.errors import printable
 from fclip.files import open_regular, sha256_bytes
@@ -22,6 +25,17 @@ MAX_SCANS = 100  # of a JPEG, each of which is as much work as a whole image; pr
 SPARE_BYTES = 64 * 2**10  # metadata in an image that is kept as it is
 START_OF_SCAN = b"\xff\xda"
 ORIENTATION = 0x0112
+# What turns pixels [height, width, channels] upright, by the value of EXIF's orientation.
+TURNS: dict[object, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
+}
 
 
 @dataclass(frozen=True)
@@ -60,23 +74,7 @@ def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusa
     if refusal := _size_refusal(len(content)):
         return refusal
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > config.max_pixels:
-                return Refusal("decode", "image too large", f"{width}x{height}, {config.max_pixels} pixels at most")
-            if max(width, height) > MAX_ASPECT * min(width, height):
-                return Refusal("decode", "image too narrow", f"{width}x{height}, {MAX_ASPECT} to 1 at most")
-            if image.format in ("JPEG", "MPO") and (scans := content.count(START_OF_SCAN)) > MAX_SCANS:
-                return Refusal("decode", "too many scans", f"{scans} in a {image.format}, {MAX_SCANS} at most")
-            # A phone's MPO is a JPEG with previews behind it, not a film.
-            if image.format != "MPO" and getattr(image, "is_animated", False):
-                return Refusal("decode", "animated image", f"{image.format} of more than one frame")
-            if _is_fine(image, config) and len(content) <= 4 * width * height + SPARE_BYTES:
-                image.load()
-                stored = StoredImage(sha256_bytes(content), content, width, height)
-                return NormalImage(stored, width, height, reduce(image))
-            plain = _plain(_shrunk(image, config))
-            return NormalImage(_encode(plain, config), width, height, reduce(plain))
+        return _plain_jpeg(content, config) or _any_image(content, config)
     except Image.DecompressionBombError as error:
         return Refusal("decode", "image too large", str(error))
     except UnidentifiedImageError:
@@ -86,6 +84,65 @@ def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusa
         message = printable(f"{type(error).__name__}: {error}")
         truncated = "truncat" in message.lower() or "end of file" in message.lower()
         return Refusal("decode", "truncated image" if truncated else "unreadable image", message)
+
+
+def _plain_jpeg(content: bytes, config: ImageConfig) -> NormalImage | Refusal | None:
+    """What is stored of a plain JPEG; None for any other image, and for one that may be broken."""
+    jpeg = read_header(content)
+    if jpeg is None:
+        return None
+    if refusal := _shape_refusal(jpeg.width, jpeg.height, config) or _scans_refusal(content):
+        return refusal
+    turned = 1
+    if jpeg.marked:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            if image.format != "JPEG":
+                return None
+            turned = _orientation(image)
+    fine = min(jpeg.width, jpeg.height) <= config.stored_side
+    try:
+        pixels = jpeg.decode(None if fine else config.stored_side)
+    except ValueError:
+        return None
+    if fine and turned == 1 and not _is_laden(content, jpeg.width, jpeg.height):
+        stored = StoredImage(sha256_bytes(content), content, jpeg.width, jpeg.height)
+        return NormalImage(stored, jpeg.width, jpeg.height, reduce(pixels))
+    if not fine:
+        pixels = shrink(pixels, *_stored_size(jpeg.width, jpeg.height, config))
+    pixels = TURNS[turned](pixels)
+    return NormalImage(_encode(pixels, config), jpeg.width, jpeg.height, reduce(pixels))
+
+
+def _any_image(content: bytes, config: ImageConfig) -> NormalImage | Refusal:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        width, height = image.size
+        if refusal := _shape_refusal(width, height, config):
+            return refusal
+        if image.format in ("JPEG", "MPO") and (refusal := _scans_refusal(content)):
+            return refusal
+        # A phone's MPO is a JPEG with previews behind it, not a film.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            return Refusal("decode", "animated image", f"{image.format} of more than one frame")
+        if _is_fine(image, config) and not _is_laden(content, width, height):
+            image.load()
+            stored = StoredImage(sha256_bytes(content), content, width, height)
+            return NormalImage(stored, width, height, reduce(_pixels(image)))
+        pixels = _pixels(_plain(_shrunk(image, config)))
+        return NormalImage(_encode(pixels, config), width, height, reduce(pixels))
+
+
+def _shape_refusal(width: int, height: int, config: ImageConfig) -> Refusal | None:
+    if width * height > config.max_pixels:
+        return Refusal("decode", "image too large", f"{width}x{height}, {config.max_pixels} pixels at most")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        return Refusal("decode", "image too narrow", f"{width}x{height}, {MAX_ASPECT} to 1 at most")
+    return None
+
+
+def _scans_refusal(content: bytes) -> Refusal | None:
+    if (scans := content.count(START_OF_SCAN)) > MAX_SCANS:
+        return Refusal("decode", "too many scans", f"{scans} in a JPEG, {MAX_SCANS} at most")
+    return None
 
 
 def _size_refusal(num_bytes: int) -> Refusal | None:
@@ -100,15 +157,26 @@ def _is_fine(image: Image.Image, config: ImageConfig) -> bool:
         and image.mode in ("RGB", "L")
         and "transparency" not in image.info
         and min(image.size) <= config.stored_side
-        and _orientation(image) in (0, 1)
+        and _orientation(image) == 1
     )
 
 
-def _orientation(image: Image.Image) -> object:
+def _is_laden(content: bytes, width: int, height: int) -> bool:
+    return len(content) > 4 * width * height + SPARE_BYTES
+
+
+def _orientation(image: Image.Image) -> int:
+    """How an image is to be turned, as EXIF counts the ways: 1, not at all, where it does not say so properly."""
     try:
-        return image.getexif().get(ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # as above; nobody knows then which way is up, and nearly always it is up
         return 1
+    return orientation if orientation in TURNS else 1
+
+
+def _stored_size(width: int, height: int, config: ImageConfig) -> tuple[int, int]:
+    scale = config.stored_side / min(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
@@ -116,10 +184,9 @@ def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("1", "P", "PA"):
         image = _plain(image)  # modes that cannot be interpolated
     width, height = image.size
-    scale = config.stored_side / min(width, height)
-    if scale >= 1:
+    if min(width, height) <= config.stored_side:
         return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = _stored_size(width, height, config)
     image.draft(None, (2 * size[0], 2 * size[1]))
     return image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
 
@@ -145,8 +212,11 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _encode(image: Image.Image, config: ImageConfig) -> StoredImage:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=config.jpeg_quality, comment=b"")
-    content = buffer.getvalue()
-    return StoredImage(sha256_bytes(content), content, *image.size)
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    pixels = np.asarray(image, np.uint8)
+    return pixels.reshape(image.height, image.width, -1)
+
+
+def _encode(pixels: NDArray[np.uint8], config: ImageConfig) -> StoredImage:
+    content = encode(pixels, config.jpeg_quality)
+    return StoredImage(sha256_bytes(content), content, pixels.shape[1], pixels.shape[0])

@@ -6,7 +6,7 @@ from fclip.catalog.config import ClothingSource
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.cells import cell_text, named_cells
 from fclip.catalog.sources.delimited import read_delimited
-from fclip.catalog.sources.files import describe_file, describe_folder, image_file, require_file, require_folder
+from fclip.catalog.sources.files import ImageFolder, describe_file, describe_folder, require_file, require_folder
 from fclip.catalog.sources.spread import spread_rows
 from fclip.mirror.outside import Outside
 
@@ -28,7 +28,7 @@ def describe(source: ClothingSource, outside: Outside) -> dict[str, object]:
 def read(source: ClothingSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """One row a photograph, or a spread sample of `limit`; who sent it is its parent, so no sender is in two splits."""
     path = require_file(outside.root / source.path / "images.csv")
-    folder = require_folder(outside.root / source.path / "images").resolve()
+    folder = ImageFolder(require_folder(outside.root / source.path / "images"))
     chosen = None
     if limit is not None:
         chosen = spread_rows(sum(1 for _ in read_delimited(path, COLUMNS)), limit)
@@ -48,6 +48,6 @@ def read(source: ClothingSource, outside: Outside, limit: int | None) -> Iterato
             parent_id=f"sender {sender}" if sender else None,
             attributes=named_cells(record, {"label": "label", "kids": "kids"}),
             texts={},
-            images=(image_file(folder, f"{name}.jpg"),) if name else (),
+            images=(folder(f"{name}.jpg"),) if name else (),
             raw=record,
         )

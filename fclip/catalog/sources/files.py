@@ -17,6 +17,7 @@ from fclip.errors import UserError
 from fclip.files import sha256_file
 from fclip.mirror.addresses import is_remote
 
+FILES_AT_ONCE = 256
 MAX_NAME_CHARS = 4096  # of a path, on any system that there is
 
 
@@ -47,21 +48,22 @@ def describe_folder(folder: Path, digests: FileDigests) -> dict[str, object]:
     Links that lead out of the folder are left out, as is what is no file; only files that changed are read.
     """
     folder = folder.resolve()
-    paths = sorted(
-        Path(entry)
+    begin = len(os.fspath(folder)) + 1
+    files = sorted(
+        (entry.path[begin:], entry)
         for entry in entries_below(folder)
         if (is_inside(entry, folder) and Path(entry).is_file() if entry.is_symlink() else entry.is_file())
     )
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda path: _size_and_digest(path, digests), paths))
+    parts = [files[first : first + FILES_AT_ONCE] for first in range(0, len(files), FILES_AT_ONCE)]
     listing = hashlib.sha256()
-    for path, (_, digest) in zip(paths, found, strict=True):
-        listing.update(os.fsencode(path.relative_to(folder)) + b"\0" + digest)
-    return {
-        "num_files": len(paths),
-        "bytes": sum(size for size, _ in found),
-        "content_sha256": listing.hexdigest(),
-    }
+    num_bytes = 0
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda part: [_size_and_digest(entry, digests) for _, entry in part], parts)
+        for part, own in zip(parts, found, strict=True):
+            for (name, _), (size, digest) in zip(part, own, strict=True):
+                listing.update(os.fsencode(name) + b"\0" + digest)
+                num_bytes += size
+    return {"num_files": len(files), "bytes": num_bytes, "content_sha256": listing.hexdigest()}
 
 
 def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -85,12 +87,28 @@ def is_inside(path: os.PathLike[str], *folders: Path) -> bool:
     return any(real.is_relative_to(folder) for folder in folders)
 
 
-def _size_and_digest(path: Path, digests: FileDigests) -> tuple[int, bytes]:
+def _size_and_digest(entry: os.DirEntry[str], digests: FileDigests) -> tuple[int, bytes]:
     try:
-        size = path.stat().st_size
-        return size, b"" if size > MAX_FILE_BYTES else digests.digest(path)  # larger ones are refused unread
+        stat = entry.stat()
+        # Larger ones are refused unread.
+        return stat.st_size, b"" if stat.st_size > MAX_FILE_BYTES else digests.digest(entry.path, stat)
     except OSError:  # not ours to read, or gone: a row that names it is refused
         return 0, b""
+
+
+class ImageFolder:
+    """The folder in which cells name files: listed once, since to look for each file takes longer than to read it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        begin = len(os.fspath(self._folder)) + 1
+        self._names = {
+            entry.path[begin:] for entry in entries_below(self._folder) if entry.is_file(follow_symlinks=False)
+        }
+
+    def __call__(self, name: str) -> Path | Refusal:
+        """The file that a cell names, or why there is none; never a file outside."""
+        return self._folder / name if name in self._names else image_file(self._folder, name)
 
 
 def image_file(folder: Path, name: str) -> Path | Refusal:

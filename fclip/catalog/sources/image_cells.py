@@ -1,13 +1,12 @@
 """What a cell of the image column names: files in a folder here, or addresses elsewhere."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 from fclip.catalog.config import TableSource
 from fclip.catalog.rows import Refusal
 from fclip.catalog.sources.cells import cell_text
-from fclip.catalog.sources.files import describe_folder, image_file, require_folder
+from fclip.catalog.sources.files import ImageFolder, describe_folder, require_folder
 from fclip.mirror.addresses import address_in, is_remote, web_fault
 from fclip.mirror.outside import Outside
 
@@ -38,7 +37,7 @@ def describe_images(source: TableSource, outside: Outside, names: Iterable[str])
 def open_images(source: TableSource, outside: Outside, names: Iterable[str]) -> Callable[[str], Path | Refusal]:
     """What turns a name, one of `names`, into the file that holds the image, or says why there is none."""
     if source.image_folder is not None and not is_remote(source.image_folder):
-        return partial(image_file, require_folder(outside.root / source.image_folder).resolve())
+        return ImageFolder(require_folder(outside.root / source.image_folder))
     images = outside.images(_addresses(source, names))
 
     def image(name: str) -> Path | Refusal:

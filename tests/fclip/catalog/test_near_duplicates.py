@@ -91,7 +91,7 @@ def photograph(seed: int, size: tuple[int, int] = (300, 400)) -> Image.Image:
 
 
 def prints(images: list[Image.Image]) -> Fingerprints:
-    return fingerprint([reduce(image) for image in images])
+    return fingerprint([reduce(np.asarray(image).reshape(image.height, image.width, -1)) for image in images])
 
 
 def recoded(image: Image.Image, quality: int, scale: float = 1.0) -> Image.Image:

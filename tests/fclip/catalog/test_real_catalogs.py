@@ -67,7 +67,7 @@ def test_no_picture_of_kagl_is_on_two_sides(build: Callable[..., Built]) -> None
     assert all(len(splits) == 1 for splits in by_text.values())
 
     digests, packs = sorted(side), ImagePacks([built.images])
-    found = fingerprint([reduce(read_image(content)) for content in packs.read_many(digests)])
+    found = fingerprint([reduce(np.asarray(read_image(content))) for content in packs.read_many(digests)])
     split = np.array([side[digest] for digest in digests])
     pixels = found.thumbnail.reshape(len(digests), -1, 3).astype(np.float32)
     ink = np.abs(pixels - np.median(pixels, axis=1, keepdims=True)).mean((1, 2))
