@@ -28,22 +28,41 @@ def sha256_bytes(content: bytes) -> str:
 
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a file to read its bytes; raises OSError for what is no regular file, and never waits, as on a FIFO."""
+    descriptor, _ = _open_regular(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """The first `max_bytes` of a file that is opened as by `open_regular`; reserves no more than the file's size."""
+    descriptor, num_bytes = _open_regular(path)
+    try:
+        left = min(num_bytes, max_bytes)
+        parts = []
+        while left and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def _open_regular(path: Path) -> tuple[int, int]:
+    """A descriptor of a regular file, and its size in bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status.st_size
     os.close(descriptor)
-    code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
     raise OSError(code, os.strerror(code) if code == errno.EISDIR else "Not a regular file", os.fspath(path))
 
 
 def digest_file(path: Path) -> bytes:
     """SHA-256 of a regular file's bytes, 32 bytes; raises OSError."""
+    content = read_regular(path, SMALL_FILE_BYTES)  # most are images, for which file_digest's buffer takes longer
+    if len(content) < SMALL_FILE_BYTES:
+        return digest_bytes(content)
     with open_regular(path) as file:
-        content = file.read(SMALL_FILE_BYTES)  # most files are images, for which file_digest's buffer takes longer
-        if len(content) < SMALL_FILE_BYTES:
-            return digest_bytes(content)
-        file.seek(0)
         return hashlib.file_digest(file, "sha256").digest()
 
 

@@ -27,8 +27,8 @@ MODULES = {
     "fclip.catalog.validate": "validate, repair",
     "fclip.catalog.repair": "validate, repair",
     "fclip.catalog.rows": "validate, repair",
-    "fclip.catalog.intake": "hand out images, read files",
-    "fclip.catalog.file_digests": "hand out images, read files",
+    "fclip.catalog.intake": "hand out images",
+    "fclip.catalog.file_digests": "hand out images",
     "fclip.catalog.images": "normalise (Python)",
     "fclip.catalog.fingerprints": "fingerprints",
     "fclip.catalog.image_facts": "fingerprints",
@@ -44,8 +44,12 @@ MODULES = {
     "fclip.catalog.write": "tables",
     "fclip.images.packs": "write packs",
 }
-DIGESTS = ("digest_bytes", "sha256_bytes", "sha256_file", "sha256_json", "sha256_tree")
-FUNCTIONS = {"fclip.files": dict.fromkeys(DIGESTS, "hash")}
+DIGESTS = ("digest_bytes", "digest_file", "sha256_bytes", "sha256_file", "sha256_json", "sha256_tree")
+JPEGS = {"read_header": "decode", "Jpeg": "decode", "shrink": "resize", "encode": "encode"}
+FUNCTIONS = {
+    "fclip.files": {**dict.fromkeys(DIGESTS, "hash"), "read_regular": "read files"},
+    "fclip.catalog.jpegs": JPEGS,
+}
 PILLOW: tuple[tuple[Any, str, str], ...] = (
     (Image, "open", "open image"),
     (ImageFile.ImageFile, "load", "decode"),

@@ -79,6 +79,8 @@ def _child(*arguments: str) -> dict[str, Any]:
 
 def _ingest(root: Path, dataset: str, with_parts: bool) -> dict[str, Any]:
     began = time.perf_counter()
+    import pandas  # noqa: F401  pyarrow imports it at its first array
+
     from tasks import ingest
 
     import_seconds = time.perf_counter() - began

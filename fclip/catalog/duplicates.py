@@ -95,7 +95,7 @@ def _candidates(
     place = keys * 256.0 + mean  # one number to sort by: means are below 256
     order = np.argsort(place, kind="stable")
     sorted_place = place[order]
-    asking = np.flatnonzero(new)
+    asking = order[new[order]]  # sorted, since neighbours find theirs in the same part of memory
     for flipped in (0, *(1 << bit for bit in range(BAND_BITS))):
         wanted = (keys[asking] ^ flipped) * 256.0
         low = np.searchsorted(sorted_place, wanted + np.maximum(mean[asking] - reach[asking] - 1e-3, 0.0), "left")

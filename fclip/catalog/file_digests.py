@@ -59,7 +59,7 @@ class FileDigests:
         `stat` is the file's, where the caller has it.
         """
         name = os.fspath(path)
-        stat = stat or os.stat(name)
+        stat = stat or Path(name).stat()
         known = self._used.get(name) or self._known.get(name)
         if known is None or known[0] != _signature(stat):
             digest = digest_file(Path(name))

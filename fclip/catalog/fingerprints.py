@@ -70,7 +70,7 @@ class Reduction:
 
 def reduce(pixels: NDArray[np.uint8]) -> Reduction:
     """The reduction of an image's pixels [height, width, 3], or [height, width, 1] where it is grey."""
-    if SIDE * 4 < min(pixels.shape[:2]) and max(pixels.shape[:2]) <= 2 * HALFWAY:
+    if min(pixels.shape[:2]) > SIDE * 4 and max(pixels.shape[:2]) <= 2 * HALFWAY:
         pixels = shrink(pixels, HALFWAY, HALFWAY)  # on the way, since means of whole numbers of pixels are fast
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     if small.ndim == 2:

@@ -1,7 +1,6 @@
 """One image: checked by decoding it whole, and stored small and plain."""
 
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from fclip.catalog.fingerprints import Reduction, reduce
 from fclip.catalog.jpegs import encode, read_header, shrink
 from fclip.catalog.rows import Refusal
 from fclip.errors import printable
-from fclip.files import open_regular, sha256_bytes
+from fclip.files import read_regular, sha256_bytes
 from fclip.images.packs import StoredImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # an MPO is opened as a JPEG
@@ -48,16 +47,11 @@ class NormalImage:
     reduction: Reduction
 
 
-def file_refusal(path: Path) -> Refusal | None:
-    """Why an image file is too large to be looked at, or None; raises OSError."""
-    return _size_refusal(path.stat().st_size)
-
-
 def read_image_file(path: Path) -> bytes | Refusal:
     """The bytes of an image file, or why there are none."""
     try:
-        with open_regular(path) as file:
-            return _size_refusal(os.fstat(file.fileno()).st_size) or file.read(MAX_FILE_BYTES)
+        content = read_regular(path, MAX_FILE_BYTES + 1)
+        return _size_refusal(path.stat().st_size if len(content) > MAX_FILE_BYTES else 0) or content
     except OSError as error:
         return Refusal("read", "image file unreadable", f"{path.name}: {error.strerror}")
 

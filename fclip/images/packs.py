@@ -8,6 +8,7 @@ reading one image costs little more than its bytes.
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +47,7 @@ class PackWriter:
     `stored` are digests of images that older packs hold: they are not written again.
 
     A context manager: the last pack is written when it is left without an error. Which packs come of it depends on
-    nothing but the images and their order.
+    nothing but the images and their order. A pack is written while the images of the next are taken.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int = MAX_PACK_BYTES, stored: Iterable[str] = ()) -> None:
@@ -55,6 +56,8 @@ class PackWriter:
         self._seen = set(stored)
         self._pending: list[StoredImage] = []
         self._pending_bytes = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
         self.packs: list[Path] = []
 
     def __enter__(self) -> "PackWriter":
@@ -64,39 +67,51 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None and self._pending:
-            self._write()
+        with self._thread:
+            if kind is None:
+                self._finish_pack()
+                self._wait()
 
     def add(self, image: StoredImage) -> None:
         """Take one image; a pack is written when the next image would make it too large."""
         if image.sha256 in self._seen:
             return
         if self._pending and self._pending_bytes + len(image.content) > self._max_bytes:
-            self._write()
+            self._finish_pack()
         self._seen.add(image.sha256)
         self._pending.append(image)
         self._pending_bytes += len(image.content)
 
-    def _write(self) -> None:
+    def _finish_pack(self) -> None:
+        if not self._pending:
+            return
+        self._wait()  # no more than two packs are in memory
         images = sorted(self._pending, key=lambda image: image.sha256)
-        name = sha256_json([image.sha256 for image in images])
-        table = pa.Table.from_arrays(
-            [
-                pa.array([image.sha256 for image in images], pa.string()),
-                pa.array([image.content for image in images], pa.binary()),
-                pa.array([image.width for image in images], pa.int32()),
-                pa.array([image.height for image in images], pa.int32()),
-            ],
-            schema=SCHEMA,
-        )
-        path = self._folder / f"pack-{name}.parquet"
-        rows = max(1, ROW_GROUP_BYTES * len(images) // max(1, self._pending_bytes))
-        with atomic_path(path) as temporary:
-            pq.write_table(
-                table, temporary, row_group_size=rows, compression="none", use_dictionary=False, write_statistics=False
-            )
+        path = self._folder / f"pack-{sha256_json([image.sha256 for image in images])}.parquet"
+        self._writing = self._thread.submit(_write_pack, path, images, self._pending_bytes)
         self.packs.append(path)
         self._pending, self._pending_bytes = [], 0
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+
+def _write_pack(path: Path, images: Sequence[StoredImage], num_bytes: int) -> None:
+    table = pa.Table.from_arrays(
+        [
+            pa.array([image.sha256 for image in images], pa.string()),
+            pa.array([image.content for image in images], pa.binary()),
+            pa.array([image.width for image in images], pa.int32()),
+            pa.array([image.height for image in images], pa.int32()),
+        ],
+        schema=SCHEMA,
+    )
+    rows = max(1, ROW_GROUP_BYTES * len(images) // max(1, num_bytes))
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table, temporary, row_group_size=rows, compression="none", use_dictionary=False, write_statistics=False
+        )
 
 
 def write_packs(folder: Path, images: Iterable[StoredImage], *, max_bytes: int = MAX_PACK_BYTES) -> list[Path]:

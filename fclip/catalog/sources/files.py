@@ -6,7 +6,8 @@ inside it.
 
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fclip.files import sha256_file
 from fclip.mirror.addresses import is_remote
 
 FILES_AT_ONCE = 256
+WAITING_THREADS = 16
 MAX_NAME_CHARS = 4096  # of a path, on any system that there is
 
 
@@ -54,15 +56,12 @@ def describe_folder(folder: Path, digests: FileDigests) -> dict[str, object]:
         for entry in entries_below(folder)
         if (is_inside(entry, folder) and Path(entry).is_file() if entry.is_symlink() else entry.is_file())
     )
-    parts = [files[first : first + FILES_AT_ONCE] for first in range(0, len(files), FILES_AT_ONCE)]
     listing = hashlib.sha256()
     num_bytes = 0
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda part: [_size_and_digest(entry, digests) for _, entry in part], parts)
-        for part, own in zip(parts, found, strict=True):
-            for (name, _), (size, digest) in zip(part, own, strict=True):
-                listing.update(os.fsencode(name) + b"\0" + digest)
-                num_bytes += size
+    found = _sizes_and_digests([entry for _, entry in files], digests)
+    for (name, _), (size, digest) in zip(files, found, strict=True):
+        listing.update(os.fsencode(name) + b"\0" + digest)
+        num_bytes += size
     return {"num_files": len(files), "bytes": num_bytes, "content_sha256": listing.hexdigest()}
 
 
@@ -85,6 +84,19 @@ def is_inside(path: os.PathLike[str], *folders: Path) -> bool:
     """Whether a path, its links followed, lies in one of `folders` (given resolved)."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(folder) for folder in folders)
+
+
+def _sizes_and_digests(files: Sequence[os.DirEntry[str]], digests: FileDigests) -> Iterator[tuple[int, bytes]]:
+    """Size and digest of each file; many at a time where the disk makes one wait, as threads cost more than they save
+    where it does not."""
+    parts = [files[first : first + FILES_AT_ONCE] for first in range(0, len(files), FILES_AT_ONCE)]
+    began, busy = time.perf_counter(), time.thread_time()
+    for part in parts[:1]:
+        yield from [_size_and_digest(entry, digests) for entry in part]
+    waits = time.perf_counter() - began > 2 * (time.thread_time() - busy)
+    with ThreadPoolExecutor(WAITING_THREADS if waits else 1) as pool:
+        for found in pool.map(lambda part: [_size_and_digest(entry, digests) for entry in part], parts[1:]):
+            yield from found
 
 
 def _size_and_digest(entry: os.DirEntry[str], digests: FileDigests) -> tuple[int, bytes]:

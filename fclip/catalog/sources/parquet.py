@@ -85,8 +85,9 @@ def read_batches(
 def records(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
     """The rows of a batch, or why one cannot be read: a cell of it is nothing that Python has a value for."""
     cells = [column_values(batch.column(column)) for column in columns]
+    faulty = [place for place, column in enumerate(cells) if any(isinstance(cell, Refusal) for cell in column)]
     for values in zip(*cells, strict=True):
-        bad = [(column, value) for column, value in zip(columns, values, strict=True) if isinstance(value, Refusal)]
+        bad = [(columns[place], values[place]) for place in faulty if isinstance(values[place], Refusal)]
         if bad:
             column, refusal = bad[0]
             yield Refusal(refusal.stage, refusal.reason, f"{column}: {refusal.detail}")

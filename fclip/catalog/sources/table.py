@@ -11,7 +11,7 @@ from fclip.catalog.sources.delimited import read_delimited
 from fclip.catalog.sources.files import describe_file, require_file
 from fclip.catalog.sources.image_cells import describe_images, image_names, open_images
 from fclip.catalog.sources.json_lines import read_json_lines
-from fclip.catalog.sources.parquet import read_batches, records
+from fclip.catalog.sources.parquet import count_rows, read_batches, records
 from fclip.catalog.sources.spread import spread_rows
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
@@ -67,6 +67,8 @@ def _chosen(
 
 
 def _num_records(source: TableSource, path: Path) -> int:
+    if path.suffix.lower() == ".parquet":
+        return count_rows([path])
     return sum(1 for _ in _records(source, path))
 
 

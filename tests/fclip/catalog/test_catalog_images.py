@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import simplejpeg
+from PIL import Image, ImageOps
 
 from fclip.catalog.config import ImageConfig
 from fclip.catalog.images import NormalImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal
 from fclip.images.packs import StoredImage
+from tests.fclip.catalog.test_near_duplicates import photograph
 
 CONFIG = ImageConfig(stored_side=64, max_pixels=1_000_000, jpeg_quality=92)
 
@@ -69,6 +71,44 @@ def test_exif_orientation_is_applied(side: int) -> None:
     assert pixels[: len(pixels) // 3].mean() < 20
     assert pixels[-len(pixels) // 3 :].mean() > 235
     assert upright.getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(60, 50), (300, 200)])
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation: int, size: tuple[int, int]) -> None:
+    corners = Image.fromarray(np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [200, 200, 200]]], np.uint8))
+    image = corners.resize(size, Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    kept, upright = stored(encoded(image, exif=exif.tobytes(), quality=95))
+    image.getexif()[0x0112] = orientation
+    expected = ImageOps.exif_transpose(image).resize(upright.size)
+    assert max(abs(a / b - c / d) for a, b, c, d in [(*upright.size, *expected.size)]) < 0.03
+    difference = np.abs(np.asarray(upright).astype(int) - np.asarray(expected))
+    assert np.median(difference) <= 3
+    assert difference.mean() < 12
+    assert (kept.content == encoded(image, exif=exif.tobytes(), quality=95)) == (orientation == 1 and size[1] <= 64)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("side", [64, 65, 100, 127, 128, 129, 300, 700])
+def test_a_jpeg_is_shrunk_as_by_means_of_areas(mode: str, side: int) -> None:
+    picture = photograph(3, (side, side * 4 // 3)).convert(mode)
+    _, image = stored(encoded(picture, quality=95, progressive=side % 2 == 0))
+    assert image.size == (64, round(64 * (side * 4 // 3) / side))
+    assert image.mode == mode
+    reference = np.asarray(picture.resize(image.size, Image.Resampling.BOX).convert("L"), float)
+    error = ((np.asarray(image.convert("L"), float) - reference) ** 2).mean()
+    assert error < 40  # a peak signal-to-noise ratio of 32 dB
+
+
+def test_a_damaged_jpeg_that_pillow_reads_is_read_by_it() -> None:
+    content = bytearray(encoded(noise(size=(200, 160)), quality=80, restart_marker_blocks=20))
+    place = content.index(b"\xff\xd3") + 1
+    content[place] = 0xD7  # a restart marker out of order: a warning of the decoder's
+    with pytest.raises(ValueError, match=r"orrupt|restart|premature"):
+        simplejpeg.decode_jpeg(bytes(content))
+    assert min(stored(bytes(content))[1].size) == 64
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
