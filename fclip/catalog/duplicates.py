@@ -9,6 +9,7 @@ another shoe by a fifth.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,12 @@ def distinct_looks(phash: NDArray[np.uint64], thumbnail: NDArray[np.uint8]) -> t
     """The distinct looks of images, in the order in which they first occur, and which of them each image has [n]."""
     if not len(phash):
         return Looks(phash, thumbnail), np.empty(0, np.int64)
-    rows = np.concatenate([phash[:, None].view(np.uint8).reshape(-1, 8), thumbnail], axis=1)
-    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
-    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    # Digests of them are sorted in a tenth of the memory.
+    whole = b"".join(
+        blake2b(thumbnail[row].tobytes(), digest_size=16, salt=phash[row].tobytes()).digest()
+        for row in range(len(phash))
+    )
+    _, first, inverse = np.unique(np.frombuffer(whole, "V16"), return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))

@@ -123,7 +123,7 @@ def _value(cell: pa.Scalar) -> object:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # which holds every row group that was read until it is closed
         list(file.schema_arrow.names)
         return file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a column's name is no UTF-8
