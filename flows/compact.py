@@ -47,7 +47,8 @@ class Compacted:
 def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
     """Compact `datasets` (all, if none are given): the image store first, then data/images, by a new ingest.
 
-    What was downloaded of the dropped images goes too, and with it training that was interrupted, which holds pixels.
+    What was downloaded of the dropped images goes too, and with it all pixels that are kept for training, and training
+    that was interrupted.
     The stage runs again (it decodes nothing) so that dvc.lock says what data/images holds. Then the packs that are
     gone are deleted from the DVC cache too, which other workspaces share; copies on remotes are for `dvc gc --cloud`.
 
@@ -69,8 +70,9 @@ def _compact(workspace: Workspace, dataset: str) -> Compacted:
     done = compact_store(workspace.ingest_cache(dataset) / "images", {image for images in lists for image in images})
     if done.sources and workspace.mirror.is_dir():
         Store(workspace.mirror).drop(done.sources)  # what was downloaded of them
-    if done.sources and workspace.training_cache.is_dir():
-        shutil.rmtree(workspace.training_cache)  # an interrupted run keeps decoded images
+    for folder in (workspace.pixel_cache, workspace.training_cache):
+        if done.sources and folder.is_dir():
+            shutil.rmtree(folder)  # decoded images
     _ingest(workspace, dataset, "--force")
     gone = sorted(before.keys() - {pack.name for pack in workspace.images(dataset).glob("pack-*.parquet")})
     uncached = [path for name in gone for path in _cached(workspace, before[name])]

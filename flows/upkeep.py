@@ -47,14 +47,18 @@ def cache_show() -> None:
 
 
 @cache_app.command("prune")
-def cache_prune() -> None:
+def cache_prune(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Of those that `cache show` names; all, if none is given.")
+    ] = None,
+) -> None:
     """Delete cache/; what is needed again is computed again. (The DVC cache is pruned by `dvc gc --projects`.)"""
     from flows.cache import prune
     from tasks.process import lock
 
     workspace = workspace_here()
     with lock(workspace.run_lock, f"a run holds {workspace.root}: wait for it to end"):
-        console.print(f"freed {prune(workspace) / 2**20:.1f} MiB")
+        console.print(f"freed {prune(workspace, parts or []) / 2**20:.1f} MiB")
 
 
 def compact(

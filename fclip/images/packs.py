@@ -150,6 +150,9 @@ class ImagePacks:
             for path in paths:
                 self._index(path)
 
+    def __reduce__(self) -> tuple[type["ImagePacks"], tuple[tuple[Path, ...]]]:
+        return ImagePacks, (self._folders,)  # another process opens the folders anew
+
     def __len__(self) -> int:
         return len(self._where)
 

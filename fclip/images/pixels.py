@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fclip.errors import UserError
 from fclip.models.store import Preprocess
@@ -44,7 +44,8 @@ def read_image(content: bytes, draft_side: int | None = None) -> Image.Image:
                 image.draft("RGB", (draft_side, draft_side))
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"a stored image could not be decoded ({error}): run ingest again") from error
+        said = "no image format is like it" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"a stored image could not be decoded ({said}): run ingest again") from error
 
 
 def normalise(batch: np.ndarray | torch.Tensor, preprocess: Preprocess) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Packs hold what was put in, under names that say what it is."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def test_several_folders_and_threads(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         contents = list(pool.map(lambda image: packs.read(image.sha256), images))
     assert contents == [image.content for image in images]
+
+
+def test_another_process_opens_the_folders_anew(tmp_path: Path) -> None:
+    images = _images(20)
+    write_packs(tmp_path, images)
+    packs = ImagePacks([tmp_path])
+    packs.read(images[3].sha256)
+    assert pickle.loads(pickle.dumps(packs)).read(images[5].sha256) == images[5].content
 
 
 def test_an_absent_image_says_what_to_do(tmp_path: Path) -> None:

@@ -1,14 +1,33 @@
-"""Crops and mirrors on tensors."""
+"""Crops, mirrors and colours on tensors."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as reference
 
-from fclip.training.augment import augment
+from fclip.training.augment import augment, change_colours, draw
 from fclip.training.config import AugmentConfig
+
+ALL: dict[str, Any] = {"min_crop_area": 0.4, "flip": True, "colour_jitter": 0.4, "greyscale": 0.2, "background": 0.6}
+
+
+def make_config(**changes: Any) -> AugmentConfig:
+    values = {"min_crop_area": 1.0, "flip": False, "colour_jitter": 0.0, "greyscale": 0.0, "background": 0.0}
+    return AugmentConfig(**{**values, **changes})
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def varied(batch: torch.Tensor, config: AugmentConfig, size: int, seed: int = 0) -> torch.Tensor:
+    return augment(batch, draw(config, len(batch), generator(seed)), size=size)
+
+
+def noise(count: int, side: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator(seed))
 
 
 def ramp(count: int, side: int) -> torch.Tensor:
@@ -18,24 +37,57 @@ def ramp(count: int, side: int) -> torch.Tensor:
     return image.to(torch.uint8).expand(count, side, side, 3).contiguous()
 
 
+def products(count: int, side: int) -> torch.Tensor:
+    """Mottled rectangles on white."""
+    batch = noise(count, side)
+    batch[:, : side // 4] = batch[:, -side // 4 :] = 255
+    batch[:, :, : side // 4] = batch[:, :, -side // 4 :] = 255
+    return batch
+
+
+def cropped(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
+    """Pixel by pixel: the part around a centre, mirrored where its width is negative."""
+    side = len(image)
+    half_width, half_height, x, y = (float(value) for value in crop)
+    found = np.empty((size, size, 3))
+    for row in range(size):
+        for column in range(size):
+            at_x = ((half_width * ((2 * column + 1) / size - 1) + x + 1) * side - 1) / 2
+            at_y = ((half_height * ((2 * row + 1) / size - 1) + y + 1) * side - 1) / 2
+            at_x, at_y = min(max(at_x, 0), side - 1), min(max(at_y, 0), side - 1)
+            left, top = min(int(at_x), side - 2), min(int(at_y), side - 2)
+            right, down = at_x - left, at_y - top
+            upper = image[top, left] * (1 - right) + image[top, left + 1] * right
+            lower = image[top + 1, left] * (1 - right) + image[top + 1, left + 1] * right
+            found[row, column] = upper * (1 - down) + lower * down
+    return found
+
+
 def test_nothing_to_vary_is_the_whole_image() -> None:
-    batch = torch.randint(0, 256, (4, 20, 20, 3), dtype=torch.uint8, generator=generator())
-    varied = augment(batch, AugmentConfig(min_crop_area=1.0, flip=False), size=20, generator=generator())
-    assert torch.equal(varied, batch)
+    batch = noise(4, 20)
+    assert torch.equal(varied(batch, make_config(), 20), batch)
+
+
+def test_crops_are_those_of_a_loop_over_pixels() -> None:
+    batch = noise(5, 17)
+    draws = draw(make_config(min_crop_area=0.3, flip=True), 5, generator())
+    found = augment(batch, draws, size=11).numpy()
+    for image, crop, one in zip(batch.numpy().astype(float), draws.crops.numpy(), found, strict=True):
+        assert np.abs(cropped(image, crop, 11) - one).max() < 0.51
+    assert {bool(width < 0) for width in draws.crops[:, 0]} == {True, False}
 
 
 def test_mirroring_turns_about_half() -> None:
-    config = AugmentConfig(min_crop_area=0.9, flip=True)
-    varied = augment(ramp(400, 32), config, size=32, generator=generator()).float()
-    mirrored = varied[:, 16, 0, 0] > varied[:, 16, -1, 0]
+    found = varied(ramp(400, 32), make_config(min_crop_area=0.9, flip=True), 32).float()
+    mirrored = found[:, 16, 0, 0] > found[:, 16, -1, 0]
     assert 150 < int(mirrored.sum()) < 250
-    assert (varied[:, -1, 16, 1] > varied[:, 0, 16, 1]).all(), "never upside down"
+    assert (found[:, -1, 16, 1] > found[:, 0, 16, 1]).all(), "never upside down"
 
 
 @pytest.mark.parametrize("least", [0.3, 0.8])
 def test_parts_have_the_area_that_is_asked(least: float) -> None:
-    varied = augment(ramp(300, 64), AugmentConfig(min_crop_area=least, flip=False), size=64, generator=generator())
-    span = varied.float() / (255 // 64) / 63
+    found = varied(ramp(300, 64), make_config(min_crop_area=least), 64)
+    span = found.float() / (255 // 64) / 63
     width = span[:, 32, -1, 0] - span[:, 32, 0, 0]
     height = span[:, -1, 32, 1] - span[:, 0, 32, 1]
     area = width * height
@@ -45,9 +97,72 @@ def test_parts_have_the_area_that_is_asked(least: float) -> None:
     assert width.std() > 0.02
 
 
-def test_the_same_generator_gives_the_same_parts() -> None:
-    config = AugmentConfig(min_crop_area=0.5, flip=True)
-    first, again, other = (augment(ramp(8, 24), config, size=16, generator=generator(seed)) for seed in (1, 1, 2))
+def test_the_same_generator_gives_the_same_images() -> None:
+    config = make_config(**ALL)
+    first, again, other = (varied(products(8, 24), config, 16, seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == (8, 16, 16, 3)
+    assert first.dtype == torch.uint8
+
+
+def test_crops_are_the_same_whatever_else_is_varied() -> None:
+    crops = draw(make_config(min_crop_area=0.4, flip=True), 30, generator()).crops
+    assert torch.equal(draw(make_config(**ALL), 30, generator()).crops, crops)
+
+
+@pytest.mark.parametrize("side", [24, 45, 92])
+def test_rows_of_a_batch_are_varied_as_in_the_whole(side: int) -> None:
+    batch, draws = products(70, side), draw(make_config(**ALL), 70, generator())
+    whole = augment(batch, draws, size=side - 5)
+    for rows in (slice(0, 35), slice(35, 70), slice(3, 20), slice(17, 18), slice(69, None), slice(0, 70, 2)):
+        assert torch.equal(augment(batch[rows], draws[rows], size=side - 5), whole[rows]), rows
+    assert not len(augment(batch[:0], draws[:0], size=8))
+
+
+@pytest.mark.parametrize("config", [make_config(**ALL), make_config(min_crop_area=0.4, flip=True)])
+def test_threads_change_nothing(config: AugmentConfig) -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(varied(products(40, 92), config, 80))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
+def test_colours_change_as_torchvision_changes_them() -> None:
+    batch = (noise(6, 12).float() / 4 + 90).round()  # far enough from both ends not to be cut off
+    factors = 1 + 0.3 * (2 * torch.rand(6, 3, generator=generator()) - 1)
+    factors[0] = 1.0
+    factors[1, 2] = 0.0
+    found = change_colours(batch.permute(0, 3, 1, 2), factors)
+    for image, (brightness, contrast, saturation), one in zip(
+        batch.permute(0, 3, 1, 2) / 255, factors.tolist(), found / 255, strict=True
+    ):
+        expected = reference.adjust_brightness(image, brightness)
+        expected = reference.adjust_contrast(expected, contrast)
+        expected = reference.adjust_saturation(expected, saturation)
+        torch.testing.assert_close(one, expected, atol=1e-3, rtol=0)
+    assert torch.equal(found[0], batch[0].permute(2, 0, 1))
+
+
+def test_colours_are_cut_off_at_both_ends() -> None:
+    draws = draw(make_config(colour_jitter=0.9), 50, generator())
+    found = augment(noise(50, 16), draws, size=16)
+    assert int(found.min()) == 0
+    assert int(found.max()) == 255
+    assert draws.colours is not None
+    assert 0.1 <= float(draws.colours.min()) < 0.3
+    assert 1.7 < float(draws.colours.max()) <= 1.9
+
+
+def test_a_share_of_the_images_loses_its_colours() -> None:
+    batch = noise(400, 8)
+    found = varied(batch, make_config(greyscale=0.25), 8).float()
+    grey = ((found.amax(3) - found.amin(3)) <= 1).all((1, 2))
+    assert 70 < int(grey.sum()) < 130
+    assert torch.equal(found[~grey].to(torch.uint8), batch[~grey]), "the others stay as they are"
+    luma = (batch[grey].float() * torch.tensor([0.299, 0.587, 0.114])).sum(3)
+    assert (found[grey][..., 0] - luma).abs().max() <= 0.51

@@ -1,0 +1,119 @@
+"""Batches of pixels for training: from where there is room for them, prepared ahead of their use."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fclip.images.packs import ImagePacks
+from fclip.models.store import Preprocess
+from fclip.training.pixel_cache import image_bytes, open_pixels
+from fclip.training.stop import Stop
+from fclip.training.streaming import StreamedPixels
+
+logger = logging.getLogger(__name__)
+
+GB = 1e9
+DEPTH = 2
+
+
+class PixelSource(Protocol):
+    """Images of one geometry, by rows: kept decoded (`Pixels`), or decoded anew (`StreamedPixels`)."""
+
+    @property
+    def size(self) -> int:
+        """Side of an image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, plan: Sequence[NDArray[np.int64]], *, pinned: bool = False) -> Iterator[torch.Tensor]:
+        """The images of each entry of `plan`, uint8 [n, size, size, 3]; `pinned`: in memory that a GPU copies from."""
+        ...
+
+
+@contextmanager
+def open_source(
+    folder: Path,
+    packs: ImagePacks,
+    digests: Sequence[str],
+    preprocess: Preprocess,
+    *,
+    max_bytes: float,
+    num_processes: int | None = None,
+    stop: Stop,
+) -> Iterator[PixelSource]:
+    """The images `digests`, row i the i-th, in whichever way there is room for; the pixels are the same, bit for bit.
+
+    Args:
+        folder: where decoded pixels are kept (`fclip.training.pixel_cache`).
+        max_bytes: more are decoded for every batch.
+        num_processes: that decode then; None: one a core but one.
+
+    Raises:
+        UserError, Interrupted: as `open_pixels`.
+    """
+    num_bytes = len(digests) * image_bytes(preprocess)
+    said = f"pixels: {len(digests)} images at {preprocess.size} px are {num_bytes / GB:.2f} GB"
+    if num_bytes <= max_bytes:
+        logger.info("%s: decoded once, in %s", said, folder)
+        yield open_pixels(folder, packs, digests, preprocess, stop=stop)
+        return
+    processes = num_processes or max(1, len(os.sched_getaffinity(0)) - 1)
+    logger.info(
+        "%s, more than finetune.pixel_cache_gb (%g): decoded for every batch, by %d processes",
+        said,
+        max_bytes / GB,
+        processes,
+    )
+    with StreamedPixels(packs, digests, preprocess, num_processes=processes) as streamed:
+        yield streamed
+
+
+class PrefetchedBatches:
+    """The batches of a plan, in its order, `DEPTH` of them prepared by a thread while others are used.
+
+    A context manager, within that of its source: what the thread is at is waited for when it is left.
+
+    Attributes:
+        seconds_waited: how long whoever iterates waited for batches so far.
+    """
+
+    def __init__(self, source: PixelSource, plan: Sequence[NDArray[np.int64]], *, pinned: bool = False) -> None:
+        self.seconds_waited = 0.0
+        self._batches = source.batches(plan, pinned=pinned)
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead = deque(self._prepare() for _ in range(DEPTH))
+
+    def __enter__(self) -> "PrefetchedBatches":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return self
+
+    def __next__(self) -> torch.Tensor:
+        began = time.monotonic()
+        batch = self._ahead.popleft().result()
+        self.seconds_waited += time.monotonic() - began
+        self._ahead.append(self._prepare())
+        if batch is None:
+            raise StopIteration
+        return batch
+
+    def _prepare(self) -> Future[torch.Tensor | None]:
+        return self._thread.submit(next, self._batches, None)

@@ -1,0 +1,174 @@
+"""Pixels that are decoded for each batch are those that are kept, and leave no process behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fclip.errors import UserError
+from fclip.images.packs import ImagePacks
+from fclip.training import streaming
+from fclip.training.pixel_cache import image_bytes, open_pixels
+from fclip.training.stop import never
+from fclip.training.streaming import StreamedPixels
+from tests.conftest import REPOSITORY, eventually
+from tests.fclip.training.pictures import PREPROCESS, broken, expected, photograph, write_pictures
+
+IMAGES = [photograph(seed) for seed in range(50)]
+DIGESTS = [image.sha256 for image in IMAGES]
+PLAN = [np.random.default_rng(seed).integers(0, 50, size) for seed, size in enumerate((16, 1, 23, 8, 8))]
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory: pytest.TempPathFactory) -> ImagePacks:
+    return write_pictures(tmp_path_factory.mktemp("packs"), IMAGES)[0]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 5 * image_bytes(PREPROCESS))
+
+
+def stream(packs: ImagePacks, digests: list[str] = DIGESTS, num_processes: int = 2) -> StreamedPixels:
+    return StreamedPixels(packs, digests, PREPROCESS, num_processes=num_processes)
+
+
+def processes() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_batches_are_those_of_the_kept_pixels(packs: ImagePacks, tmp_path: Path, num_processes: int) -> None:
+    kept = open_pixels(tmp_path, packs, DIGESTS, PREPROCESS, stop=never)
+    with stream(packs, num_processes=num_processes) as streamed:
+        assert (len(streamed), streamed.size) == (len(kept), kept.size)
+        for _ in range(2):
+            for found, same in zip(streamed.batches(PLAN), kept.batches(PLAN), strict=True):
+                assert found.dtype == torch.uint8
+                assert torch.equal(found, same)
+        assert len(processes()) == num_processes, "they stay from plan to plan"
+    assert not processes()
+
+
+def test_a_plan_that_was_left_disturbs_no_other(packs: ImagePacks) -> None:
+    with stream(packs) as streamed:
+        for left in (1, 3):
+            batches = streamed.batches(PLAN)
+            for _ in range(left):
+                next(batches)
+        for rows, batch in zip(PLAN[::-1], streamed.batches(PLAN[::-1]), strict=True):
+            assert (batch.numpy() == expected([IMAGES[row] for row in rows])).all()
+
+
+def test_an_image_that_cannot_be_decoded_is_named_in_one_line(tmp_path: Path) -> None:
+    packs, digests = write_pictures(tmp_path / "packs", [*IMAGES[:5], broken()])
+    with stream(packs, digests) as streamed:
+        batches = streamed.batches([np.arange(5), np.arange(6)])
+        assert len(next(batches)) == 5
+        with pytest.raises(UserError) as refused:
+            next(batches)
+        with pytest.raises(UserError) as same:
+            open_pixels(tmp_path / "pixels", packs, digests, PREPROCESS, stop=never)
+        assert str(refused.value) == str(same.value)
+        assert "\n" not in str(refused.value)
+    with stream(packs, ["f" * 64]) as streamed, pytest.raises(UserError, match=r"f{64} is in no pack"):
+        next(streamed.batches([np.array([0])]))
+    assert not processes()
+
+
+def test_the_callers_randomness_is_left_alone(packs: ImagePacks) -> None:
+    torch.manual_seed(5)
+    expected_draws = torch.rand(3)
+    torch.manual_seed(5)
+    with stream(packs) as streamed:
+        for _ in streamed.batches(PLAN):
+            pass
+    assert torch.equal(torch.rand(3), expected_draws)
+
+
+def test_processes_that_are_killed_are_missed(packs: ImagePacks) -> None:
+    with stream(packs) as streamed:
+        batches = streamed.batches(PLAN * 20)
+        next(batches)
+        for process in processes():
+            os.kill(process, signal.SIGKILL)
+        with pytest.raises(UserError, match=r"were killed: leave them more memory.*larger finetune.pixel_cache_gb"):
+            list(batches)
+    assert not processes()
+
+
+SCRIPT = """
+import multiprocessing, os, sys, time
+from pathlib import Path
+from fclip.training.batches import PrefetchedBatches
+from fclip.training.stop import stop_on_signals
+from tests.fclip.training.test_streaming import ImagePacks, PLAN, stream
+
+def say_children():
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+"""
+"""What the scripts below begin with. They write to a file: their processes would hold a pipe open."""
+
+
+def run_script(tmp_path: Path, script: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """A process in a group of its own, and what it prints; its argument is a folder of packs."""
+    write_pictures(tmp_path / "packs", IMAGES)
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT + script, str(tmp_path / "packs")],
+            cwd=REPOSITORY,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return process, said
+
+
+def children(said: Path) -> list[int]:
+    eventually(lambda: said.read_text().endswith("\n"), seconds=60)
+    return [int(pid) for pid in said.read_text().splitlines()[0].split()]
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "raise RuntimeError"])
+def test_they_end_with_the_process_that_started_them(tmp_path: Path, end: str) -> None:
+    script = f"batches = stream(ImagePacks([Path(sys.argv[1])])).batches(PLAN)\nnext(batches)\nsay_children()\n{end}"
+    process, said = run_script(tmp_path, script)
+    process.wait(60)
+    left = children(said)
+    assert len(left) == 2
+    eventually(lambda: not any(_runs(pid) for pid in left), seconds=30)
+
+
+def test_a_signal_to_the_group_is_for_the_process_that_trains(tmp_path: Path) -> None:
+    script = """
+with stop_on_signals() as stop, stream(ImagePacks([Path(sys.argv[1])])) as source:
+    with PrefetchedBatches(source, PLAN * 1000) as batches:
+        next(batches)
+        say_children()
+        while not stop(0):
+            time.sleep(0.01)
+        for _ in range(20):
+            next(batches)
+assert not multiprocessing.active_children()
+print("all is well")
+"""
+    process, said = run_script(tmp_path, script)
+    left = children(said)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0, said.read_text()
+    assert said.read_text().endswith("all is well\n")
+    assert not any(_runs(pid) for pid in left)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
