@@ -6,7 +6,6 @@ Everything runs on this machine in one go, in processes of their own, in turn. G
 """
 
 import argparse
-import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -15,16 +14,15 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.ingest import report
-from benchmarks.ingest.inputs import REPOSITORY, preset
+from benchmarks.ingest.inputs import preset
 from benchmarks.ingest.machine import machine
 from benchmarks.ingest.peer import install
 from benchmarks.ingest.scale import measure_incremental, measure_memory
 from benchmarks.ingest.speed import measure_speed
+from benchmarks.places import CACHE, DATASETS
 from fclip.errors import UserError
 from fclip.files import write_json
 
-DATASETS = Path(os.environ.get("FCLIP_DATASETS", REPOSITORY.parent / "shared" / "datasets")).resolve()
-CACHE = Path(os.environ.get("FCLIP_BENCHMARK_CACHE", Path.home() / ".cache" / "fclip" / "benchmarks"))
 GROWING = "kagl"  # what is repeated, and changes overnight
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks.places import PRESET
 from fclip.catalog.config import AnySource, DatasetConfig, IngestConfig
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.registry import describe, reader
@@ -20,8 +21,6 @@ from tasks.outside import outside_of
 from tasks.params import load_section, parse, read_params
 from tasks.paths import Workspace
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PRESET = REPOSITORY / "params" / "kagl.yaml"
 NOTHING_REMOTE = Outside(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ingest.inputs import REPOSITORY
 from benchmarks.ingest.parts import Parts
+from benchmarks.places import REPOSITORY
 from fclip.errors import UserError
 from tasks.paths import Workspace
 

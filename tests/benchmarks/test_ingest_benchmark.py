@@ -1,13 +1,10 @@
 """The ingest benchmark measures what it says: same files, true repetitions and changes, parts that add up."""
 
-import hashlib
 import io
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -22,34 +19,12 @@ from benchmarks.ingest.speed import measure_speed
 from benchmarks.ingest.variants import Record, Shop, first_day, next_day, repeated, with_comment
 from fclip.catalog.config import ImageConfig
 from fclip.errors import UserError
-
-NUM = 400
-
-
-def picture(seed: int, side: int = 24) -> bytes:
-    buffer = io.BytesIO()
-    noise = hashlib.shake_128(str(seed).encode()).digest(3 * 16)
-    Image.frombytes("RGB", (4, 4), noise).resize((side, side)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+from tests.benchmarks.small_kagl import NUM, picture
 
 
 def pixels(image: bytes) -> bytes:
     with Image.open(io.BytesIO(image)) as picture:
         return picture.convert("RGB").tobytes()
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder `kagl` as the hub ships it, of `NUM` products, some larger than the stored side."""
-    folder = tmp_path_factory.mktemp("datasets") / "kagl"
-    folder.mkdir()
-    ids = [f"id {number}" for number in range(NUM)]
-    images = [{"bytes": picture(number, 240 if number % 50 == 0 else 24), "path": None} for number in range(NUM)]
-    columns = {name: ["a"] * NUM for name in ("gender", "category1", "category2", "category3", "baseColour")}
-    table = {"image": images, **columns, "season": columns["gender"], "usage": columns["gender"], "year": [2012] * NUM}
-    table |= {"text": [f"shirt {number}" for number in range(NUM)], "item_ID": ids}
-    pq.write_table(pa.table(table), folder / "data.parquet")
-    return folder.parent
 
 
 def kagl(shop: Path) -> dict[str, object]:

@@ -1,0 +1,44 @@
+"""Which precision pays here: the default start `towers`, its image tower tuned, in fp32 and under bf16 autocast."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.train.inputs import make_input
+from benchmarks.train.ours import NO_CHECKPOINT, preset_config, run_job
+from benchmarks.train.pace import Run
+from benchmarks.train.setup import Precision
+from fclip.models.config import TowersStart
+from fclip.models.towers import compose
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+STEPS, SETTLING = 16, 4
+
+
+def measure_towers(
+    datasets: Path, folder: Path, *, device: str, rounds: int, tell: Callable[[str], None]
+) -> dict[Precision, tuple[Run, ...]]:
+    """Runs of `STEPS` steps in each precision, in turn, with the rest of params as in params/kagl.yaml."""
+    config = replace(
+        preset_config(),
+        device=device,
+        processes=1,
+        epochs=1,
+        num_candidates=1,
+        checkpoint_every=NO_CHECKPOINT,
+        captions={"title": 1.0},
+    )
+    assert isinstance(config.start, TowersStart)
+    start = folder / "towers"
+    start.mkdir(parents=True)
+    compose(config.start, start)
+    data = make_input(
+        datasets, folder / "data", num_products=config.batch_size * STEPS, num_validation=config.batch_size
+    )
+    runs: dict[Precision, list[Run]] = {precision: [] for precision in PRECISIONS}
+    for number in range(rounds):
+        for precision, found in runs.items():
+            own = replace(config, precision=precision)
+            found.append(run_job(folder / "job", own, data, start=start, settling=SETTLING))
+        tell(f"towers: round {number + 1} of {rounds} done")
+    return {precision: tuple(found) for precision, found in runs.items()}
