@@ -5,7 +5,7 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 WORKSPACE ?= .
 
-.PHONY: help install retrain repro test test-slow test-properties benchmark-ingest lint types format clean
+.PHONY: help install retrain repro test test-slow test-properties benchmark-ingest benchmark-train lint types format clean
 
 help:                    ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -35,6 +35,9 @@ test-properties: install  ## the property tests on thousands of new random examp
 
 benchmark-ingest: install  ## ingest against img2dataset, memory and the next day's ingest; give it the machine for itself
 	$(BIN)/python -m benchmarks.ingest --memory --incremental --out benchmarks/results/ingest.json
+
+benchmark-train: install  ## training against open_clip's, precisions, minutes to a score; give it the machine for itself
+	$(BIN)/python -m benchmarks.train --quality --out benchmarks/results/train.json
 
 lint: install            ## ruff: rules and format
 	$(BIN)/ruff check .

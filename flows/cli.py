@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fclip.errors import UserError
+from flows.export_commands import export_app
 from flows.terminal import console, errors, workspace_here
 from flows.upkeep import cache_app, compact, workspace_app
 from flows.workspaces import enter_workspace
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(cache_app, name="cache")
+app.add_typer(export_app, name="export")
 app.command("compact")(compact)
 
 QUIET = {
@@ -108,14 +110,19 @@ def stage(
 
 
 @app.command()
-def pin() -> None:
+def pin(
+    follow_champion: Annotated[
+        bool,
+        typer.Option("--follow-champion", help="Let a warm start be the present champion, though no data changed."),
+    ] = False,
+) -> None:
     """Look at sources, start and champion, and write what was seen to pins/ (what `dvc repro` needs before it)."""
     from tasks.process import lock
     from tasks.resolve import resolve
 
     workspace = workspace_here()
     with lock(workspace.run_lock, f"another run holds {workspace.root}: wait for it to end"):
-        resolution = resolve(workspace)
+        resolution = resolve(workspace, follow_champion=follow_champion)
     for path in resolution.changed:
         console.print(f"pinned     {path}")
     for path in resolution.unchanged:

@@ -119,7 +119,11 @@ def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
         **values,
         "base": base,
         "ingest": {**values["ingest"], "limit": ROWS, "datasets": datasets},
-        "finetune": {**values["finetune"], "batch_size": batch_size},
+        "finetune": {
+            **values["finetune"],
+            "batch_size": batch_size,
+            "start": _start_there(values["finetune"]["start"], root),
+        },
     }
 
 
@@ -127,6 +131,14 @@ def _there(source: dict[str, Any], root: Path) -> dict[str, Any]:
     """The source with its paths absolute; what is remote stays where it is."""
     paths = {key: source[key] for key in PATHS if source.get(key) is not None and not is_remote(source[key])}
     return source | {key: str((root / path).resolve()) for key, path in paths.items()}
+
+
+def _start_there(start: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The start with its folder absolute, where it is one."""
+    if start["kind"] == "champion":
+        return {**start, "otherwise": _start_there(start["otherwise"], root)}
+    key = {"local": "path", "transformers": "model"}.get(start["kind"])
+    return {**start, key: str((root / start[key]).resolve())} if key and (root / start[key]).is_dir() else start
 
 
 def _command(workspace: Workspace, command: list[str]) -> None:

@@ -1,6 +1,8 @@
 """What a person asks of a workspace: is it stale, who is champion, what does search read."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from fclip.files import read_json
 from flows.pipeline import read_pipeline
@@ -15,6 +17,7 @@ def read_status(workspace: Workspace) -> list[tuple[str, str]]:
     return [
         ("workspace", f"{base.workspace} in {workspace.root}"),
         ("stale", _stale(workspace)),
+        ("start", _start(workspace)),
         ("champion", _champion(workspace)),
         ("selected", _selected(workspace)),
         ("search", _published(workspace)),
@@ -28,11 +31,28 @@ def _stale(workspace: Workspace) -> str:
     return ", ".join(stale) if stale else "nothing: every stage is as its params, code, pins and data say"
 
 
-def _champion(workspace: Workspace) -> str:
-    pin = read_json(workspace.champion_pin) if workspace.champion_pin.exists() else {}
+def _start(workspace: Workspace) -> str:
+    pin = _pin(workspace.start_pin)
     if not pin:
-        return "none yet"
+        return "not pinned yet"
+    if pin.get("champion"):
+        return f"the champion as pinned: {_version(pin['champion'])}"
+    cold = pin.get("otherwise", pin)
+    named = cold["from"].get("model") or cold["from"].get("path") or ""
+    return f"{cold['kind']} {named} ({cold['model_sha256'][:12]})"
+
+
+def _champion(workspace: Workspace) -> str:
+    pin = _pin(workspace.champion_pin)
+    return _version(pin) if pin else "none yet"
+
+
+def _version(pin: dict[str, Any]) -> str:
     return f"version {pin['version']} of {pin['registered_model']} ({pin['model_sha256'][:12]})"
+
+
+def _pin(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.exists() else {}
 
 
 def _selected(workspace: Workspace) -> str:

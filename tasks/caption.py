@@ -13,13 +13,11 @@ from fclip.captions.table import write_captions
 from fclip.captions.tokens import token_counter
 from fclip.catalog.tables import read_products
 from fclip.errors import UserError
-from fclip.files import read_json
-from fclip.models.config import StartConfig
-from fclip.models.starts import fetch_start
 from fclip.models.store import load_tokenizer
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tasks.process import run_stage
+from tasks.start import find_start
 
 
 def caption(workspace: Workspace, dataset: str) -> pa.Table:
@@ -33,13 +31,7 @@ def caption(workspace: Workspace, dataset: str) -> pa.Table:
         known = ", ".join(config.datasets)
         raise UserError(f"no dataset `{dataset}` in caption.datasets of {workspace.params}: it has {known}")
     products = read_products(workspace.catalog(dataset))
-    start = fetch_start(
-        read_json(workspace.start_pin) if workspace.start_pin.is_file() else {},
-        load_section(workspace, "finetune.start", StartConfig),  # type: ignore[arg-type]
-        root=workspace.root,
-        cache_dir=workspace.model_cache,
-    )
-    tokenizer = load_tokenizer(start)
+    tokenizer = load_tokenizer(find_start(workspace))
     captions = build_captions(
         products,
         config,

@@ -2,7 +2,8 @@
 
     python -m tasks.finetune
 
-Reads pins/start.json and data/training; writes models/finetune.
+Reads pins/start.json and data/training; writes models/finetune. Beside a warm start, what the champion came from at
+first is a candidate too. How long its steps took is in .fclip/timings.
 An interrupted run goes on from cache/training/<key>, the key being all that the result depends on.
 """
 
@@ -17,17 +18,23 @@ import fclip.images.pixels
 import fclip.models.store
 import fclip.training
 from fclip.errors import UserError
-from fclip.files import atomic_dir, link_or_copy, read_json, sha256_file, sha256_json
+from fclip.files import atomic_dir, link_or_copy, sha256_file, sha256_json
 from fclip.models.device import resolve_device
-from fclip.models.starts import fetch_start
 from fclip.training.config import FinetuneConfig, to_json
-from fclip.training.job import run_job, write_job
+from fclip.training.job import TIMINGS, run_job, write_job
+from fclip.training.output import add_untuned
+from fclip.training.rows import mark_old
 from fclip.training.stop import Interrupted, stop_on_signals
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
 from tasks.process import Preempted, run_stage
+from tasks.start import find_rows, find_start, find_untuned
+from tasks.timings import timings_of
 
 logger = logging.getLogger(__name__)
+
+MARKED = "marked.parquet"
+"""The products, and which of them the start was trained on."""
 
 
 def finetune(workspace: Workspace) -> Path:
@@ -44,28 +51,43 @@ def finetune(workspace: Workspace) -> Path:
         raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
     try:
         with stop_on_signals() as stop:
-            start = fetch_start(
-                read_json(workspace.start_pin) if workspace.start_pin.is_file() else {},
-                config.start,
-                root=workspace.root,
-                cache_dir=workspace.model_cache,
-            )
-            job = workspace.training_cache / _key(config, seed, start, products)
+            start = find_start(workspace)
+            rows = find_rows(workspace) if config.replay else None
+            job = workspace.training_cache / _key(config, seed, start, products, rows)
             if job.exists():
                 logger.info("go on with %s", job.relative_to(workspace.root))
+            if rows:
+                mark_old(products, rows, job / MARKED)
+                products = job / MARKED
+            elif config.replay:
+                logger.warning("nobody knows what the start was trained on: all products count as new")
             datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
             images = {name: workspace.images(name) for name in datasets}
-            write_job(job, config=config, seed=seed, start=start, products=products, images=images)
+            write_job(
+                job,
+                config=config,
+                seed=seed,
+                start=start,
+                products=products,
+                images=images,
+                pixels=workspace.pixel_cache,
+            )
             out = run_job(job, stop=stop)
     except Interrupted as error:
         raise Preempted(str(error)) from error
     with atomic_dir(workspace.finetune) as temporary:
         shutil.copytree(out, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
+        if untuned := find_untuned(workspace):
+            add_untuned(temporary, untuned)
+    shutil.rmtree(workspace.timings, ignore_errors=True)  # of an earlier result
+    if (timings := job / TIMINGS).is_file():
+        workspace.timings.mkdir(parents=True)
+        timings.replace(timings_of(workspace))
     shutil.rmtree(job)
     return workspace.finetune
 
 
-def _key(config: FinetuneConfig, seed: int, start: Path, products: Path) -> str:
+def _key(config: FinetuneConfig, seed: int, start: Path, products: Path, rows: Path | None) -> str:
     """Digest of all that a run depends on: params, inputs, and the code, library and device that compute."""
     package = Path(fclip.training.__file__).parent
     modules = [*package.glob("*.py"), Path(fclip.images.pixels.__file__), Path(fclip.models.store.__file__)]
@@ -75,6 +97,7 @@ def _key(config: FinetuneConfig, seed: int, start: Path, products: Path) -> str:
             "seed": seed,
             "start": start.name,  # its digest
             "products": sha256_file(products),
+            "rows": sha256_file(rows) if rows else None,
             "code": {module.name: sha256_file(module) for module in sorted(modules)},
             "torch": torch.__version__,
             "device": resolve_device(config.device).type,

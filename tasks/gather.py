@@ -22,28 +22,34 @@ logger = logging.getLogger(__name__)
 
 
 def main(workspace: Workspace) -> None:
-    """Join `dataset, product_id, split, images, captions` of the datasets with a `train` role, in order of name."""
-    datasets = read_params(workspace.params)["ingest"]["datasets"]
+    """Join `dataset, product_id, split, images, captions, category` of the datasets that train, in order of name."""
+    params = read_params(workspace.params)
+    datasets = params["ingest"]["datasets"]
     names = sorted(name for name, dataset in datasets.items() if "train" in dataset["roles"].values())
     if not names:
         raise UserError(
             "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
         )
-    table = pa.concat_tables([_products(workspace, name) for name in names])
+    heads = {name: dataset["head"] for name, dataset in params["caption"]["datasets"].items()}
+    table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")
     counts = {split: pc.sum(pc.equal(table["split"], split)).as_py() for split in ("train", "val", "test")}
     logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
 
 
-def _products(workspace: Workspace, dataset: str) -> pa.Table:
-    products = pq.read_table(
-        workspace.catalog(dataset) / "products.parquet", columns=["product_id", "split", "images"]
-    ).sort_by("product_id")
+def _products(workspace: Workspace, dataset: str, head: str | None) -> pa.Table:
+    """The products of a dataset; their category is what they are, the attribute that captions keep (`head`)."""
+    path = workspace.catalog(dataset) / "products.parquet"
+    products = pq.read_table(path, columns=["product_id", "split", "images", "attributes"]).sort_by("product_id")
+    attributes = products["attributes"].combine_chunks()
+    nothing = pa.nulls(products.num_rows, pa.string())
+    category = nothing if head is None else pc.map_lookup(attributes, head, "first").cast(pa.string())
+    products = products.drop_columns("attributes")
     captions = pq.read_table(workspace.captions(dataset), columns=["product_id", "captions"]).sort_by("product_id")
     if products["product_id"] != captions["product_id"]:
         raise UserError(f"captions of {dataset} are not of its catalog's products: run `dvc repro caption@{dataset}`")
-    joined = products.append_column("captions", captions["captions"])
+    joined = products.append_column("captions", captions["captions"]).append_column("category", category)
     return joined.add_column(0, "dataset", pa.array([dataset] * joined.num_rows, pa.string()))
 
 

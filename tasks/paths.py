@@ -98,6 +98,10 @@ class Workspace:
         return self.root / "reports" / "catalog" / "profile.json"
 
     @property
+    def trained_rows(self) -> Path:
+        return self.root / "reports" / "catalog" / "trained-rows.parquet"
+
+    @property
     def published(self) -> Path:
         return self.root / "published"
 
@@ -119,6 +123,10 @@ class Workspace:
         return self.cache / "features"
 
     @property
+    def pixel_cache(self) -> Path:
+        return self.cache / "pixels"
+
+    @property
     def mirror(self) -> Path:
         return self.cache / "mirror"
 
@@ -130,11 +138,18 @@ class Workspace:
     def model_cache(self) -> Path:
         return self.cache / "models"
 
-    # Locks and the last word of each stage.
+    def champion_rows(self, sha256: str) -> Path:
+        return self.cache / "models" / f"rows-{sha256}.parquet"
+
+    # Locks, the last word of each stage, and how long training took.
 
     @property
     def state(self) -> Path:
         return self.root / ".fclip"
+
+    @property
+    def timings(self) -> Path:
+        return self.state / "timings"
 
     @property
     def run_lock(self) -> Path:

@@ -17,9 +17,12 @@ from fclip.files import read_json, sha256_tree
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
+from fclip.training.output import UNTUNED
+from fclip.training.rows import write_rows
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
 from tasks.profile import measure_catalogs, write_profiles
+from tasks.timings import timings_of
 
 __all__ = ["NotRegistered", "Receipt", "register"]
 logger = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ def register(workspace: Workspace) -> Receipt | NotRegistered:
         )
     ingest = load_section(workspace, "ingest", IngestConfig)
     write_profiles(workspace, measure_catalogs(workspace))
+    if winner != UNTUNED:  # which was not trained on this table
+        _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)
     receipt = register_version(
         base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner} {found[:8]}"
@@ -62,6 +67,13 @@ def register(workspace: Workspace) -> Receipt | NotRegistered:
     how = "registered as" if receipt.created else "already is"
     logger.info("register: %s %s version %d of %s", winner, how, receipt.version, receipt.registered_model)
     return receipt
+
+
+def _write_rows(workspace: Workspace) -> None:
+    products = workspace.training / "products.parquet"
+    if not products.is_file():
+        raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
+    write_rows(products, workspace.trained_rows)
 
 
 def read_selection(workspace: Workspace) -> dict[str, Any]:
@@ -98,17 +110,21 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
             **{f"{tags.DATASET_SHA256}{dataset.name}": dataset.sha256 for dataset in datasets},
         },
         datasets=datasets,
-        artifacts=_artifacts(workspace, list(ingest.datasets)),
+        artifacts=_artifacts(workspace, list(ingest.datasets), selection["winner"]),
     )
 
 
 def _training(workspace: Workspace) -> list[Point]:
-    """The curves of the fine-tuning: every column of history.csv, and the validation loss of every candidate."""
+    """The curves of the fine-tuning: history.csv's columns, the candidates' validation losses, how fast it was."""
     points = []
     for row in _rows(workspace.finetune / "history.csv"):
         for column, value in row.items():
             if column != "step" and value:
                 points.append(Point(CURVES.get(column, f"train/{column}"), float(value), int(float(row["step"]))))
+    for row in _rows(timings_of(workspace)):
+        seconds, step = float(row["seconds"]), int(row["step"])
+        points.append(Point("timing/samples_per_second", float(row["samples"]) / seconds, step))
+        points.append(Point("timing/data_wait_fraction", float(row["wait_seconds"]) / seconds, step))
     points += [
         Point("validation/loss", float(row["val_loss"]), int(float(row["step"])))
         for row in _rows(workspace.finetune / "validation.csv")
@@ -131,10 +147,11 @@ def _scores(workspace: Workspace, datasets: list[str], winner: str) -> tuple[lis
     return points, headline
 
 
-def _artifacts(workspace: Workspace, datasets: list[str]) -> tuple[tuple[Path, str], ...]:
+def _artifacts(workspace: Workspace, datasets: list[str], winner: str) -> tuple[tuple[Path, str], ...]:
     return (
         *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
         (workspace.profile, ""),
+        *(() if winner == UNTUNED else ((workspace.trained_rows, ""),)),
         *((path, "pins") for path in (workspace.start_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),
         *((workspace.evaluation(name), "evaluation") for name in datasets),

@@ -3,6 +3,10 @@
 What is remote is mirrored into cache/mirror, conditionally: an unchanged world is asked, and not read again.
 Pins are small JSON files in git: the sources, the start weights and the champion. A pin is rewritten only when
 what it says has changed, so that an unchanged world makes no stage stale.
+
+A warm start follows the champion when there is something new to learn: when the source of a dataset that trains
+changed, when the start was not a warm one before, or when it is told to. Were it to follow every promotion, each model
+would be the reason to train the next one, for ever.
 """
 
 import logging
@@ -14,11 +18,12 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.models.config import StartConfig
+from fclip.models.config import ChampionStart, StartConfig
 from fclip.models.starts import describe_start
 from tasks.outside import outside_of
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
+from tasks.start import keep_rows
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +36,30 @@ class Resolution:
     unchanged: tuple[str, ...]
 
 
-def resolve(workspace: Workspace) -> Resolution:
+def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolution:
     """Pin every source, the start and the champion.
+
+    Args:
+        follow_champion: a warm start is pinned to the present champion, though nothing that trains changed.
 
     Raises:
         UserError: a source or the start cannot be read, or the champion's pin names a version that the registry
             does not have.
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
-    start: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    pins: dict[Path, dict[str, Any]] = {}
+    sources: dict[Path, dict[str, Any]] = {}
     for name, dataset in ingest.datasets.items():
         outside = outside_of(workspace, ingest, name, refresh=True)
-        pins[workspace.source_pin(name)] = {"dataset": name, **describe(dataset.source, outside)}
+        sources[workspace.source_pin(name)] = {"dataset": name, **describe(dataset.source, outside)}
         outside.digests.save()
-    pins[workspace.start_pin] = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
-    pins[workspace.champion_pin] = champion_pin(workspace)
+    trains = [name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values()]
+    learns = any(sources[path] != read_pin(path) for path in map(workspace.source_pin, trains))
+    champion = champion_pin(workspace)
+    pins = {  # the start before the sources: a crash in between leaves them changed, to be followed again
+        workspace.start_pin: start_pin(workspace, champion, follow=learns or follow_champion),
+        **sources,
+        workspace.champion_pin: champion,
+    }
     changed = tuple(path for path, pin in pins.items() if pin != read_pin(path))
     for path in changed:
         write_json(path, pins[path])
@@ -59,6 +72,26 @@ def resolve(workspace: Workspace) -> Resolution:
 def read_pin(path: Path) -> dict[str, Any]:
     """A pin's content; `{}` is one that nothing has been pinned in yet, as is a file that does not exist."""
     return dict(read_json(path)) if path.exists() else {}
+
+
+def start_pin(workspace: Workspace, champion: dict[str, Any], *, follow: bool) -> dict[str, Any]:
+    """What the start's pin should say; a warm one stays at the champion that it has, unless it is to `follow`."""
+    config: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
+    where = {"root": workspace.root, "cache_dir": workspace.model_cache}
+    if not isinstance(config, ChampionStart):
+        return describe_start(config, **where)
+    otherwise = describe_start(config.otherwise, **where)
+    pinned = read_pin(workspace.start_pin)
+    if pinned.get("kind") == config.kind and not follow:
+        version = pinned["champion"]
+    else:
+        version = {**champion, "rows_sha256": keep_rows(workspace, champion)} if champion else None
+    return {
+        "kind": config.kind,
+        "champion": version,
+        "otherwise": otherwise,
+        "model_sha256": (version or otherwise)["model_sha256"],
+    }
 
 
 def champion_pin(workspace: Workspace) -> dict[str, Any]:

@@ -165,6 +165,7 @@ def make_shop(root: Path) -> Workspace:
                 "street": {"roles": {"val": "select", "test": "report"}},
             }
         },
+        "caption": {"datasets": {"studio": {"head": "colour"}}},
         "evaluate": {
             "device": "cpu",
             "batch_size": 8,

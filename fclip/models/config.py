@@ -1,10 +1,12 @@
 """Where the start weights come from: one config a kind of start."""
 
-from typing import Annotated, Literal, TypeAlias
+import re
+from typing import Annotated, Any, Literal, TypeAlias
 
 from fclip.config import ByKind, config
 
 HUB_PREFIX = "hf-hub:"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @config
@@ -38,6 +40,24 @@ class OpenClipStart:
 
 
 @config
+class TransformersStart:
+    """A CLIP in transformers' form, as FashionCLIP is published (`fclip.models.from_transformers`).
+
+    Attributes:
+        model: a folder, which may be relative to the workspace, or else `organisation/name` on the hub.
+        revision: of a model on the hub, a branch, tag or commit to stay at; null: the newest whenever it is pinned.
+    """
+
+    kind: Literal["transformers"]
+    model: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model or self.model.startswith(HUB_PREFIX):
+            raise ValueError("model must be a folder, or `organisation/name` of a model on the hub")
+
+
+@config
 class LocalStart:
     """A folder in open_clip's local-directory form; `path` may be relative to the workspace."""
 
@@ -49,4 +69,33 @@ class LocalStart:
             raise ValueError("path must name a folder")
 
 
-StartConfig: TypeAlias = Annotated[TowersStart | OpenClipStart | LocalStart, ByKind()]
+ColdStart: TypeAlias = Annotated[TowersStart | OpenClipStart | TransformersStart | LocalStart, ByKind()]
+
+
+@config
+class ChampionStart:
+    """A warm start: the workspace's champion, as it was when it was pinned; `otherwise` while there is none."""
+
+    kind: Literal["champion"]
+    otherwise: ColdStart
+
+
+StartConfig: TypeAlias = Annotated[
+    TowersStart | OpenClipStart | TransformersStart | LocalStart | ChampionStart, ByKind()
+]
+
+START_KINDS: dict[str, type[Any]] = {
+    "towers": TowersStart,
+    "open_clip": OpenClipStart,
+    "transformers": TransformersStart,
+    "local": LocalStart,
+    "champion": ChampionStart,
+}
+
+
+def start_from_json(values: dict[str, Any]) -> StartConfig:
+    """The start whose `asdict` gave `values`; raises KeyError, TypeError or ValueError for anything else."""
+    if values["kind"] == "champion":
+        values = {**values, "otherwise": start_from_json(values["otherwise"])}
+    start: StartConfig = START_KINDS[values["kind"]](**values)
+    return start

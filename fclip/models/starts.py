@@ -1,10 +1,10 @@
 """Starts: fetch what fine-tuning starts from, once, into a cache keyed by its digest, and pin where it came from.
 
 A pin is `{"kind", "from", "sources": {name: sha256}, "model_sha256", …}`; `model_sha256` is the identity of the
-folder `cache_dir/<model_sha256>/` in open_clip's local-directory form.
+folder `cache_dir/<model_sha256>/` in open_clip's local-directory form. What is read from the hub in transformers' form
+has a `revision` too, the commit. The champion as a start is the registry's, and none of these (`tasks.start`).
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,43 +17,49 @@ import torch
 from open_clip.tokenizer import HFTokenizer
 
 from fclip.errors import UserError
-from fclip.models import store, towers
-from fclip.models.config import HUB_PREFIX, LocalStart, OpenClipStart, StartConfig, TowersStart
+from fclip.files import sha256_file
+from fclip.models import hub, store, towers
+from fclip.models.config import (
+    HUB_ID,
+    HUB_PREFIX,
+    ColdStart,
+    LocalStart,
+    OpenClipStart,
+    TowersStart,
+    TransformersStart,
+)
+from fclip.models.from_transformers import import_clip, source_files
 from fclip.models.quiet import quiet
 
 
-def describe_start(config: StartConfig, *, root: Path, cache_dir: Path) -> dict[str, Any]:
+def describe_start(config: ColdStart, *, root: Path, cache_dir: Path) -> dict[str, Any]:
     """Fetch the start into `cache_dir/<model_sha256>/` and return what pins it.
 
     Args:
-        root: what a relative `LocalStart.path` is relative to.
+        root: what the path of a folder in `config` is relative to.
 
     Raises:
         UserError: the model is unknown, missing, or cannot be reached.
     """
-    with _materialised(config, root=root, cache_dir=cache_dir) as (folder, origin):
+    with _materialised(config, None, root=root, cache_dir=cache_dir) as (folder, origin):
         digest = store.model_sha256(folder)
         _keep(folder, cache_dir / digest)
     return {"kind": config.kind, **origin, "model_sha256": digest}
 
 
-def fetch_start(pin: dict[str, Any], config: StartConfig, *, root: Path, cache_dir: Path) -> Path:
+def fetch_start(pin: dict[str, Any], config: ColdStart, *, root: Path, cache_dir: Path) -> Path:
     """The folder of the pinned start: from the cache by its digest, else fetched again and verified.
 
     Raises:
         UserError: nothing is pinned, the pin is of another start than `config`, or the start is no longer what
             was pinned.
     """
-    digest = pin.get("model_sha256")
-    if not digest:
-        raise UserError("the start is not pinned yet (pins/start.json): run `fclip pin`")
-    described = describe_config(config)
-    if any(pin.get(key) != value for key, value in described.items()):
-        raise UserError("finetune.start in params.yaml is not what pins/start.json holds: run `fclip pin`")
+    require_pinned(pin, config)
+    digest = pin["model_sha256"]
     cached: Path = cache_dir / digest
     if cached.is_dir() and store.model_sha256(cached) == digest:
         return cached
-    with _materialised(config, root=root, cache_dir=cache_dir) as (folder, _):
+    with _materialised(config, pin, root=root, cache_dir=cache_dir) as (folder, _):
         found = store.model_sha256(folder)
         if found != digest:
             raise UserError(
@@ -64,32 +70,50 @@ def fetch_start(pin: dict[str, Any], config: StartConfig, *, root: Path, cache_d
     return cached
 
 
-def describe_config(config: StartConfig) -> dict[str, Any]:
+def require_pinned(pin: dict[str, Any], config: ColdStart) -> None:
+    """Raise UserError unless `pin` is of the start that `config` names."""
+    if not pin.get("model_sha256"):
+        raise UserError("the start is not pinned yet (pins/start.json): run `fclip pin`")
+    if any(pin.get(key) != value for key, value in describe_config(config).items()):
+        raise UserError("finetune.start in params.yaml is not what pins/start.json holds: run `fclip pin`")
+
+
+def describe_config(config: ColdStart) -> dict[str, Any]:
     """What of a pin follows from the config alone."""
     match config:
         case TowersStart():
             name: dict[str, Any] = {"image_size": config.image_size, "context_length": config.context_length}
         case OpenClipStart():
             name = {"model": config.model, "pretrained": config.pretrained}
+        case TransformersStart():
+            name = {"model": config.model, "revision": config.revision}
         case LocalStart():
             name = {"path": config.path}
     return {"kind": config.kind, "from": name}
 
 
 @contextmanager
-def _materialised(config: StartConfig, *, root: Path, cache_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the start's folder, somewhere temporary beside the cache, and what is known of its origin."""
+def _materialised(
+    config: ColdStart, pin: dict[str, Any] | None, *, root: Path, cache_dir: Path
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the start's folder, somewhere temporary beside the cache, and what is known of its origin.
+
+    Args:
+        pin: what is to be fetched again, None to look what there is now.
+    """
     cache_dir.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".start-"))
     try:
         match config:
             case TowersStart():
-                sources = towers.compose(config, temporary)
+                origin: dict[str, Any] = {"sources": towers.compose(config, temporary)}
             case OpenClipStart():
-                sources = _from_open_clip(config, temporary)
+                origin = {"sources": _from_open_clip(config, temporary)}
+            case TransformersStart():
+                origin = _from_transformers(config, pin, root, temporary)
             case LocalStart():
-                sources = _from_folder(root / config.path, temporary)
-        yield temporary, {**describe_config(config), "sources": sources}
+                origin = {"sources": _from_folder(root / config.path, temporary)}
+        yield temporary, {**describe_config(config), **origin}
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -152,6 +176,27 @@ def _from_folder(source: Path, out_dir: Path) -> dict[str, str]:
     return {"folder": clip.model_sha256}
 
 
+def _from_transformers(
+    config: TransformersStart, pin: dict[str, Any] | None, root: Path, out_dir: Path
+) -> dict[str, Any]:
+    origin: dict[str, Any] = {}
+    folder = root / config.model
+    if folder.is_dir():
+        files = source_files(path.name for path in folder.iterdir())
+    elif HUB_ID.fullmatch(config.model):
+        if pin is None:
+            commit, present = hub.look_up(config.model, config.revision)
+            files = source_files(present)
+        else:
+            commit, files = pin["revision"], tuple(pin["sources"])
+        folder = hub.fetch(config.model, files, commit)
+        origin["revision"] = commit
+    else:
+        raise UserError(f"the start {config.model} is no folder in {root}, and no `organisation/name` of the hub")
+    import_clip(folder, files, out_dir)
+    return {**origin, "sources": {name: sha256_file(folder / name) for name in files}}
+
+
 def _write(model: torch.nn.Module, model_cfg: dict[str, Any], tokenizer: store.Tokenizer, out_dir: Path) -> None:
     """Write a model so that it needs nothing outside `out_dir`: what it takes from transformers goes beside it."""
     text_cfg = dict(model_cfg["text_cfg"])
@@ -160,19 +205,10 @@ def _write(model: torch.nn.Module, model_cfg: dict[str, Any], tokenizer: store.T
         text_tower.config.save_pretrained(out_dir)
         text_cfg["hf_model_name"] = store.HERE
     if isinstance(tokenizer, HFTokenizer):
-        tokenizer.save_pretrained(out_dir)
+        store.write_tokenizer(tokenizer, out_dir)
         text_cfg["hf_tokenizer_name"] = store.HERE
-        _without_paths(out_dir / "tokenizer_config.json")
     store.write_config({**model_cfg, "text_cfg": text_cfg}, store.preprocess_of(model), out_dir)
     store.write_weights(model, out_dir)
-
-
-def _without_paths(file: Path) -> None:
-    # Where the tokenizer was read from is no part of what it is.
-    if file.is_file():
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in stored.items() if key not in ("name_or_path", "local_files_only")}
-        store.write_json(file, kept)
 
 
 def _last_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ memory. `open_clip.create_model("local-dir:.")` reads the same folder from insid
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,21 +129,26 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return _tokenizer(_resolved(read_config(folder)["model_cfg"], folder)["text_cfg"])
 
 
-def save(model: torch.nn.Module, *, config_from: Path, out_dir: Path) -> None:
-    """Write `model`'s weights to `out_dir` (existing and empty) with the config and other files of `config_from`.
+def save(state: Mapping[str, torch.Tensor], *, config_from: Path, out_dir: Path) -> None:
+    """Write a model's weights to `out_dir` (existing and empty) with the config and other files of `config_from`.
 
     The same weights give the same bytes, whatever device or memory format they are in.
     """
     for file in sorted(config_from.iterdir()):
         if file.is_file() and file.suffix not in WEIGHT_SUFFIXES:
             (out_dir / file.name).write_bytes(file.read_bytes())
-    write_weights(model, out_dir)
+    write_state(state, out_dir)
 
 
 def write_weights(model: torch.nn.Module, out_dir: Path) -> None:
     """Write the model's state to `out_dir` as safetensors."""
-    state = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in model.state_dict().items()}
-    save_file(state, out_dir / WEIGHTS)
+    write_state(model.state_dict(), out_dir)
+
+
+def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
+    """Write a model's state to `out_dir` as safetensors."""
+    tensors = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in state.items()}
+    save_file(tensors, out_dir / WEIGHTS)
     (out_dir / WEIGHTS).chmod(0o644)
 
 
@@ -151,6 +156,16 @@ def write_config(model_cfg: dict[str, Any], preprocess: Preprocess, out_dir: Pat
     """Write `open_clip_config.json`; the size of the pixels is in `model_cfg`, as open_clip has it."""
     preprocess_cfg = {key: value for key, value in asdict(preprocess).items() if key != "size"}
     write_json(out_dir / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
+
+
+def write_tokenizer(tokenizer: HFTokenizer, out_dir: Path) -> None:
+    """Write the files of transformers' tokenizer, without where it was read from, which is no part of what it is."""
+    tokenizer.save_pretrained(out_dir)
+    file = out_dir / "tokenizer_config.json"
+    if file.is_file():
+        values = json.loads(file.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in values.items() if key not in ("name_or_path", "local_files_only")}
+        write_json(file, kept)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

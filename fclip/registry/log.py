@@ -24,7 +24,7 @@ REQUIREMENTS = (
     "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "pyarrow", "safetensors", "timm", "torch", "torchvision",
     "transformers",
 )  # fmt: skip
-CODE = ("__init__.py", "config.py", "errors.py", "files.py", "progress.py", "features", "images", "models")
+CODE = ("__init__.py", "config.py", "errors.py", "files.py", "hub.py", "progress.py", "features", "images", "models")
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000
 

@@ -126,6 +126,22 @@ def read_artifact(pin: Mapping[str, Any], name: str) -> Any | None:
     Raises:
         UserError: the registry has no such version, or the file cannot be fetched or read.
     """
+    with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
+        path = download_artifact(pin, name, Path(temporary))
+        try:
+            return read_json(path) if path else None
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{name} of version {pin['version']} of {pin['registered_model']} could not be read ({error})"
+            ) from error
+
+
+def download_artifact(pin: Mapping[str, Any], name: str, out_dir: Path) -> Path | None:
+    """Fetch the file `name` that was stored with the pinned version into `out_dir`; None where there is none.
+
+    Raises:
+        UserError: the registry has no such version, or the file cannot be fetched.
+    """
     client = connect()
     import mlflow
 
@@ -139,10 +155,9 @@ def read_artifact(pin: Mapping[str, Any], name: str) -> Any | None:
     try:
         if name not in {entry.path for entry in client.list_artifacts(version.run_id)}:
             return None
-        with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
-            return read_json(Path(client.download_artifacts(version.run_id, name, temporary)))
-    except (mlflow.exceptions.MlflowException, OSError, ValueError) as error:
-        raise UserError(f"{name} of version {number} of {model} could not be read ({error})") from error
+        return Path(client.download_artifacts(version.run_id, name, str(out_dir)))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise UserError(f"{name} of version {number} of {model} could not be fetched ({error})") from error
 
 
 def list_versions(client: "MlflowClient", name: str) -> list[Version]:

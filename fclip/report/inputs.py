@@ -40,7 +40,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint, or the start (step 0), with its primary scores on the data that selects, by dataset.
+    """A checkpoint, or the start (the first at step 0), with its primary scores on the data that selects, by dataset.
 
     score: by the rule in use; None where it is not finite. in_domain: mean primary score over what trains.
     """
@@ -66,6 +66,11 @@ class Selection:
     choices: Mapping[str, str]
     candidates: tuple[Candidate, ...]
     in_domain_datasets: tuple[str, ...]
+
+    @property
+    def path(self) -> tuple[Candidate, ...]:
+        """The start and what became of it, step by step: without what a warm start came from at first."""
+        return self.candidates[:1] + tuple(candidate for candidate in self.candidates if candidate.step)
 
     @property
     def outside_datasets(self) -> tuple[str, ...]:

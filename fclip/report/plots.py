@@ -20,7 +20,7 @@ def in_domain_against_outside(selection: Selection) -> str:
         colours = _colours(selection)
         for name in outside:
             colour = colours[name]
-            points = [c for c in selection.candidates if name in c.select_scores]
+            points = [c for c in selection.path if name in c.select_scores]
             x = [c.in_domain for c in points]
             y = [c.select_scores[name].value for c in points]
             axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.55, zorder=2)
@@ -57,7 +57,7 @@ def scores_over_steps(selection: Selection) -> str:
         colours = _colours(selection)
         for name in names:
             colour = colours[name]
-            points = [c for c in selection.candidates if name in c.select_scores]
+            points = [c for c in selection.path if name in c.select_scores]
             steps = [c.step for c in points]
             scores = [c.select_scores[name] for c in points]
             band = ([s.low for s in scores], [s.high for s in scores])

@@ -14,7 +14,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that may be selected; the one at step 0 is the start.
+    """A model that may be selected; the first at step 0 is the start, a second one what a warm start came from.
 
     in_domain: scores on datasets that train, by dataset. outside: on datasets that do not.
     val_loss: the contrastive loss in domain, None where it is not finite.

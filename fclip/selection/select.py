@@ -39,7 +39,7 @@ class Selection:
 
 
 def select(candidates: Sequence[Candidate], config: SelectConfig) -> Selection:
-    """Choose among the start (step 0) and the candidates.
+    """Choose among the start (the first at step 0) and the candidates.
 
     Eligible are the start and every candidate with finite features whose in-domain score is within the tolerance of
     the best; the highest score by the rule wins, a tie goes to the earliest step.

@@ -1,5 +1,12 @@
-"""What an interrupted run goes on from: whole or absent, and without anything that would have to be unpickled."""
+"""What an interrupted run goes on from: whole or absent, and without anything that would have to be unpickled.
 
+A folder of the two newest, each named by its step and the digest of its bytes, so that a damaged one is known and
+passed over.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,9 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from fclip.files import atomic_path
+from fclip.errors import UserError
+from fclip.files import atomic_path, sha256_file
+from fclip.training.learner import Learner
 
+logger = logging.getLogger(__name__)
 Row = list[float]
+KEPT = 2
+_NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.pt")
 
 
 @dataclass(frozen=True)
@@ -18,40 +30,87 @@ class Progress:
 
     Attributes:
         step: updates done. The order of the data, the variation of images and dropout follow from it and the seed.
+        num_skipped: of these, left out.
         history: a row a step (`fclip.training.output.HISTORY`).
         validation: step and validation loss of each candidate so far.
     """
 
     step: int
+    num_skipped: int
     history: list[Row]
     validation: list[Row]
 
 
-def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write tuned parameters, buffers, the optimiser's state and the progress; the frozen rest is in the start."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run as it was saved: progress; tuned parameters, running means and the optimiser's state."""
+
+    progress: Progress
+    content: dict[str, Any]
+
+    def restore_model(self, model: nn.Module) -> None:
+        """Bring the model's parameters to where they were; those that were not tuned are where the start has them."""
+        _copy(dict(model.named_parameters()), self.content["tuned"])
+
+    def restore(self, learner: Learner) -> None:
+        """Bring parameters, running means and optimiser to where they were."""
+        _copy(learner.parameters, self.content["tuned"])
+        learner.optimiser.load_state_dict(self.content["optimiser"])
+        if learner.mean is not None:
+            _copy(learner.mean.means, self.content["means"])
+
+
+def save(folder: Path, learner: Learner, progress: Progress) -> None:
+    """Write a checkpoint, and delete what is older than the one before.
+
+    Raises:
+        UserError: it could not be written; those that were there still are.
+    """
     content = {
-        "tuned": _tuned(model),
-        "optimiser": optimiser.state_dict(),
+        "tuned": {name: parameter.detach() for name, parameter in learner.parameters.items()},
+        "means": {} if learner.mean is None else learner.mean.means,
+        "optimiser": learner.optimiser.state_dict(),
         "step": progress.step,
+        "num_skipped": progress.num_skipped,
         "history": progress.history,
         "validation": progress.validation,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = folder / "whole.pt"
+    try:
+        with atomic_path(whole) as temporary:
+            torch.save(content, temporary)
+        whole.replace(folder / f"step-{progress.step:08d}-{sha256_file(whole)}.pt")
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter where a disk is full
+        raise UserError(
+            f"step {progress.step} could not be saved in {folder} ({error}): make room there and run it again, to go "
+            "on from the checkpoint before"
+        ) from error
+    for _, old in _found(folder)[KEPT:]:
+        old.unlink()
 
 
-def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-    """Bring `model` and `optimiser` to where they were saved."""
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    tuned = _tuned(model)
-    assert tuned.keys() == content["tuned"].keys()
-    with torch.no_grad():
-        for name, tensor in tuned.items():
-            tensor.copy_(content["tuned"][name])
-    optimiser.load_state_dict(content["optimiser"])
-    return Progress(content["step"], content["history"], content["validation"])
+def load(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that is as it was written; None where there is none."""
+    for step, path in _found(folder):
+        if sha256_file(path) != path.stem.rpartition("-")[2]:
+            logger.warning("the checkpoint of step %d (%s) is damaged: the one before is taken", step, path)
+            path.unlink()
+            continue
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        progress = Progress(content["step"], content["num_skipped"], content["history"], content["validation"])
+        return Checkpoint(progress, content)
+    return None
 
 
-def _tuned(model: nn.Module) -> dict[str, torch.Tensor]:
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+def _found(folder: Path) -> list[tuple[int, Path]]:
+    """Checkpoints by step, the newest first."""
+    named = [(match, path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
+    return sorted(((int(match[1]), path) for match, path in named), reverse=True)
+
+
+@torch.no_grad()
+def _copy(to: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    for name, value in values.items():
+        if name in to:
+            to[name].copy_(value)

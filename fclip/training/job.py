@@ -1,8 +1,10 @@
 """A training job: a folder with all that one run needs, so that it can be carried to another machine.
 
     JOB_DIR/job.json      config, seed, and where in the folder (or by symbolic links in it) the inputs are
-    JOB_DIR/work/         what an interrupted run goes on from; pixels and text features made once
+    JOB_DIR/pixels/       decoded images, which other jobs may share
+    JOB_DIR/work/         what an interrupted run goes on from; features of frozen towers
     JOB_DIR/out/          the result: candidates/, candidates.json (written last), history.csv, validation.csv
+    JOB_DIR/timings.csv   seconds of each step
 
 To carry it, copy the folder with its links followed (`rsync -rL`).
 """
@@ -10,30 +12,34 @@ To carry it, copy the folder with its links followed (`rsync -rL`).
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.images.packs import ImagePacks
 from fclip.models.device import resolve_device
-from fclip.models.store import load
-from fclip.training import output, parts
+from fclip.models.store import Preprocess, load
+from fclip.training import output
+from fclip.training.batches import GB, PixelSource, open_source
 from fclip.training.config import FinetuneConfig, from_json, to_json
-from fclip.training.data import Pass, index, read_items, repeated_fraction, training_pass, validation_pass
-from fclip.training.decoded import decoded_images
-from fclip.training.loop import Pairs, train
+from fclip.training.data import Pass, read_items, repeated_fraction, training_pass, validation_pass
+from fclip.training.feed import Data, Rows
+from fclip.training.launch import launch, own_device, processes_wanted, started_by_torchrun
+from fclip.training.loop import train
 from fclip.training.memory import keep_freed_memory
+from fclip.training.processes import World, joined
 from fclip.training.stop import Stop, never
-from fclip.training.texts import frozen_texts, live_texts
+from fclip.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+TIMINGS = "timings.csv"
 CROP_MARGIN = 1.15
 """Training images are decoded this much larger than the model's size, so that crops of them need no enlarging."""
 
@@ -56,10 +62,24 @@ class Job:
 
 
 def write_job(
-    folder: Path, *, config: FinetuneConfig, seed: int, start: Path, products: Path, images: Mapping[str, Path]
+    folder: Path,
+    *,
+    config: FinetuneConfig,
+    seed: int,
+    start: Path,
+    products: Path,
+    images: Mapping[str, Path],
+    pixels: Path | None = None,
 ) -> None:
-    """Prepare the job folder `folder`: `job.json`, and links to the inputs where they are."""
+    """Prepare the job folder `folder`: `job.json`, and links to the inputs where they are.
+
+    Args:
+        pixels: where decoded images are kept for other jobs too; None: in the folder.
+    """
     links = {"start": start, "products.parquet": products, **{f"images/{name}": path for name, path in images.items()}}
+    if pixels is not None:
+        pixels.mkdir(parents=True, exist_ok=True)
+        links["pixels"] = pixels
     for name, target in links.items():
         link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -98,85 +118,112 @@ def read_job(folder: Path) -> Job:
     return job
 
 
-def run_job(folder: Path, *, stop: Stop = never) -> Path:
+def run_job(folder: Path, *, stop: Stop = never, trace: Path | None = None) -> Path:
     """Do what is left of the job in `folder` and return its `out`; a finished job is left as it is.
 
+    With several GPUs it is done by a process for each, which this one starts, unless torchrun started this one.
+
+    Args:
+        trace: folder for a profile of a few steps.
+
     Raises:
-        UserError: the inputs cannot be trained on, or the loss left the finite numbers.
+        UserError: the inputs cannot be trained on, memory or disk did not suffice, or too many updates were not finite.
         Interrupted: told to stop; the same call goes on from there.
     """
     out, work = folder / "out", folder / "work"
     if (out / output.CANDIDATES_LIST).is_file():
         return out
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        _run(read_job(folder), work, stop)
-    shutil.rmtree(out, ignore_errors=True)
-    (work / "out").rename(out)
-    shutil.rmtree(work)
+    job = read_job(folder)
+    device = own_device(resolve_device(job.config.device))
+    num_processes = processes_wanted(job.config, device)
+    if num_processes > 1 and not started_by_torchrun():
+        launch(folder, num_processes, stop=stop)
+        return out
+    with joined(device) as world, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        watch = Watch(folder / TIMINGS, trace=trace, speaks=world.leads)
+        _run(job, folder / "pixels", work, device, world, stop, watch)
+        with world.first():
+            if world.leads:
+                shutil.rmtree(out, ignore_errors=True)
+                (work / "out").rename(out)
+                shutil.rmtree(work)
     return out
 
 
-def _run(job: Job, work: Path, stop: Stop) -> None:
+def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World, stop: Stop, watch: Watch) -> None:
     config = job.config
-    items = read_items(job.products, "train", config.captions)
-    validation_items = read_items(job.products, "val", config.captions)
-    if len(items) < config.batch_size:
-        raise UserError(
-            f"{len(items)} training products are fewer than one batch of {config.batch_size}: "
-            "lower finetune.batch_size in params.yaml, or ingest more products"
-        )
+    items = read_items(job.products, "train", config.kinds)
+    validation_items = read_items(job.products, "val", config.kinds)
     if len(validation_items) < 2:
         raise UserError(
             "one validation product tells nothing apart: give ingest.datasets.<dataset>.split a larger share of `val`"
         )
     keep_freed_memory()
-    device = resolve_device(config.device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     clip = load(job.start, device=device)
     clip.model.visual.to(memory_format=torch.channels_last)
-    parts.freeze_others(clip.model, parts.trained_names(clip.model, config.trainable))
 
     work.mkdir(parents=True, exist_ok=True)
     packs = ImagePacks(job.images)
-    passes = [training_pass(items, config.captions, seed=job.seed, epoch=epoch) for epoch in range(config.epochs)]
-    checked = validation_pass(validation_items, config.captions)
+    epochs = config.epochs + (0 if config.heads_first is None else config.heads_first.epochs)
+    passes = [training_pass(items, config, seed=job.seed, epoch=epoch) for epoch in range(epochs)]
+    if len(passes[0].items) < config.batch_size:
+        raise UserError(
+            f"{len(passes[0].items)} training products are fewer than one batch of {config.batch_size}: "
+            "lower finetune.batch_size in params.yaml, or ingest more products"
+        )
+    checked = validation_pass(validation_items, config)
+    texts = sorted(set().union(checked.all_texts, *(one.all_texts for one in passes)))
     digests = sorted({digest for item in items for digest in item.images})
-    margin = replace(clip.preprocess, size=round(clip.preprocess.size * CROP_MARGIN))
-    pixels = decoded_images(packs, digests, margin, work / "training-pixels.npy", stop=stop)
     checked_digests = sorted(set(checked.images))
-    checked_pixels = decoded_images(packs, checked_digests, clip.preprocess, work / "validation-pixels.npy", stop=stop)
-    texts = sorted({text for one in (*passes, checked) for text in one.texts})
-    if config.trainable == "all":
-        features = live_texts(clip, texts)
-    else:
-        features = frozen_texts(clip, texts, work / "captions.safetensors", stop=stop)
+    margin = replace(clip.preprocess, size=round(clip.preprocess.size * CROP_MARGIN))
+
+    @contextmanager
+    def opened(wanted: list[str], preprocess: Preprocess) -> Iterator[PixelSource]:
+        with ExitStack() as stack:
+            with world.first():
+                source = open_source(pixels, packs, wanted, preprocess, max_bytes=config.pixel_cache_gb * GB, stop=stop)
+                entered = stack.enter_context(source)
+            yield entered
+
     logger.info(
-        "train %s on %s: %d products, %d images, %d captions; %.0f%% of a batch share their caption with another",
-        config.trainable,
-        device,
+        "train on %s: %d products, %d images, %d captions; %.0f%% of a batch share their caption with another",
+        device if world.size == 1 else f"{world.size} × {device.type}",
         len(items),
         len(digests),
         len(texts),
         100 * repeated_fraction(passes[0].texts, config.batch_size),
     )
+    data = Data(
+        training=_rows(passes, digests, texts),
+        validation=_rows([checked], checked_digests, texts),
+        texts=texts,
+        product_ids=[item.product_id for item in items],
+        crops=lambda: opened(digests, margin),
+        views=lambda: opened(digests, clip.preprocess),
+        checked=lambda: opened(checked_digests, clip.preprocess),
+        kept=work,
+    )
     train(
         clip,
         config,
+        data,
         seed=job.seed,
-        training=Pairs(pixels, *_rows(passes, digests, texts)),
-        validation=Pairs(checked_pixels, *_rows([checked], checked_digests, texts)),
-        texts=features,
-        checkpoint_path=work / "checkpoint.pt",
+        world=world,
+        checkpoints=work / "checkpoints",
         out_dir=work / "out",
         stop=stop,
+        watch=watch,
     )
 
 
-def _rows(
-    passes: Sequence[Pass], digests: Sequence[str], texts: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _rows(passes: Sequence[Pass], digests: Sequence[str], texts: Sequence[str]) -> Rows:
     of_digest = {digest: row for row, digest in enumerate(digests)}
-    of_text = {text: row for row, text in enumerate(texts)}
-    return (
-        np.stack([index(one.images, of_digest) for one in passes]),
-        np.stack([index(one.texts, of_text) for one in passes]),
+    of_text: dict[str | None, int] = {text: row for row, text in enumerate(texts)}
+    of_text[None] = -1
+    return Rows(
+        items=np.array([one.items for one in passes], np.int64),
+        images=np.array([[of_digest[digest] for digest in one.images] for one in passes], np.int64),
+        texts=np.array([[[of_text[text] for text in row] for row in one.texts] for one in passes], np.int64),
     )

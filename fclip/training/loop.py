@@ -6,227 +6,233 @@ uninterrupted one sees, and on a CPU ends with the same bits.
 
 import logging
 import math
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
 from fclip.errors import UserError
-from fclip.images.pixels import normalise
-from fclip.models.device import autocast
 from fclip.models.store import Clip
 from fclip.training import checkpoint, output, parts
-from fclip.training.augment import augment
 from fclip.training.checkpoint import Progress
 from fclip.training.config import FinetuneConfig
 from fclip.training.draws import derive
-from fclip.training.objective import clip_loss
+from fclip.training.feed import Data, Feed
+from fclip.training.learner import Learner
+from fclip.training.low_rank import add_low_rank_updates, merged_state
+from fclip.training.processes import World
 from fclip.training.schedule import candidate_steps, learning_rate
 from fclip.training.stop import Interrupted, Stop
-from fclip.training.texts import TextFeatures
-
-__all__ = ["Interrupted", "Pairs", "train"]
+from fclip.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 10.0
-
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pixels, and which of them goes with which text.
+class Phase:
+    """Steps from `begin` to before `end`, in which the same parts are tuned under one schedule."""
 
-    Attributes:
-        pixels: uint8 [images, size, size, 3].
-        images, texts: int64 [passes, pairs], rows of `pixels` and of the run's texts, in the order they are seen.
-    """
+    config: FinetuneConfig
+    begin: int
+    end: int
 
-    pixels: NDArray[np.uint8]
-    images: NDArray[np.int64]
-    texts: NDArray[np.int64]
+
+def phases(config: FinetuneConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
+    """The projections first, where that is wished; then what is to be tuned."""
+    first = config.heads_first
+    if first is None:
+        return (Phase(config, 0, config.epochs * steps_per_epoch),)
+    heads = replace(
+        config,
+        trainable="heads",
+        epochs=first.epochs,
+        learning_rate=first.learning_rate,
+        heads_first=None,
+        last_layers=None,
+        lora_rank=None,
+    )
+    boundary = first.epochs * steps_per_epoch
+    rest = Phase(replace(config, heads_first=None), boundary, boundary + config.epochs * steps_per_epoch)
+    return Phase(heads, 0, boundary), rest
 
 
 def train(
     clip: Clip,
     config: FinetuneConfig,
+    data: Data,
     *,
     seed: int,
-    training: Pairs,
-    validation: Pairs,
-    texts: TextFeatures,
-    checkpoint_path: Path,
+    world: World,
+    checkpoints: Path,
     out_dir: Path,
     stop: Stop,
+    watch: Watch,
 ) -> None:
     """Tune `clip.model` in place and write candidates and curves to `out_dir`.
 
     Args:
-        clip: the start, its parameters frozen where they are not tuned (`parts.freeze_others`).
-        training: pixels larger than the model's size, for crops; as many passes as `config.epochs`.
-        validation: pixels of the model's size; one pass.
-        checkpoint_path: what an interrupted run goes on from, and this one saves to.
+        clip: the start.
+        checkpoints: what an interrupted run goes on from, and this one saves to.
+        watch: told of each step.
 
     Raises:
-        UserError: fewer training pairs than a batch, or the loss left the finite numbers.
+        UserError: fewer training products than a batch, memory or disk did not suffice, or too many updates were not
+            finite.
         Interrupted: told to stop; the step was finished and saved.
     """
-    steps_per_epoch = training.images.shape[1] // config.batch_size
-    if not steps_per_epoch:
-        raise UserError(
-            f"{training.images.shape[1]} training products are fewer than one batch of {config.batch_size}: "
-            "lower finetune.batch_size in params.yaml, or ingest more products"
-        )
-    num_steps = steps_per_epoch * config.epochs
+    steps_per_epoch = data.training.images.shape[1] // config.batch_size
+    stages = phases(config, steps_per_epoch)
+    num_steps = stages[-1].end
     candidates = (0, *candidate_steps(num_steps, config.num_candidates))
-    optimiser = torch.optim.AdamW(
-        parts.parameter_groups(clip.model, config.weight_decay),
-        lr=config.learning_rate,
-        betas=config.betas,
-        fused=clip.device.type == "cuda",
-    )
-    done = Progress(step=0, history=[], validation=[])
-    if checkpoint_path.exists():
-        done = checkpoint.load(checkpoint_path, clip.model, optimiser)
+    found = checkpoint.load(checkpoints)
+    done = Progress(0, 0, [], []) if found is None else found.progress
+    if found is not None:
         logger.info("go on from step %d of %d", done.step, num_steps)
-    step, history, losses = done.step, list(done.history), list(done.validation)
-    tell = _Teller(num_steps, steps_per_epoch, config.batch_size, step)
-    while True:
-        if step in candidates and step not in {int(row[0]) for row in losses}:
-            output.save_candidate(clip.model, step=step, start=clip.path, out_dir=out_dir)
-            loss = validation_loss(clip, validation, texts, batch_size=config.batch_size, step=step, stop=stop)
-            _require_finite(loss, "validation loss", step, config)
-            losses.append([float(step), loss])
-            tell.candidate(step, loss)
-        if step == num_steps:
-            break
-        rate = learning_rate(
-            step, num_steps=num_steps, peak=config.learning_rate, warmup_fraction=config.warmup_fraction
-        )
-        epoch, place = divmod(step, steps_per_epoch)
-        rows = slice(place * config.batch_size, (place + 1) * config.batch_size)
-        pixels = training.pixels[training.images[epoch, rows]]
-        loss, norm = _step(
-            clip,
-            optimiser,
-            config,
-            pixels,
-            training.texts[epoch, rows],
-            texts,
-            rate=rate,
-            seed=derive(seed, "step", step),
-        )
-        step += 1
-        _require_finite(loss, "loss", step, config)
-        _require_finite(norm, "gradient", step, config)
-        scale = float(_logit_scale(clip.model).detach().exp())
-        history.append([float(step), output.epoch(step, steps_per_epoch), rate, loss, norm, scale])
-        tell.step(step, loss, rate)
-        stopping = stop(step)
-        if stopping or step in candidates or step % config.checkpoint_every == 0:
-            checkpoint.save(checkpoint_path, clip.model, optimiser, Progress(step, history, losses))
-        if stopping:
-            raise Interrupted(f"stopped after step {step} of {num_steps}, which is saved; run it again to go on")
-    output.write_history(out_dir, history, losses)
-    output.write_candidates(out_dir, candidates, steps_per_epoch=steps_per_epoch)
+    watch.begin(num_steps, steps_per_epoch, config.batch_size, done.step)
+    start = _frozen_copy(clip.model) if config.near_start.weights or config.near_start.similarities else None
+    for phase in stages:
+        due = {done.step} & set(candidates) - {int(row[0]) for row in done.validation}
+        if done.step > phase.end or (done.step == phase.end < num_steps and not due):
+            continue
+        if found is not None and done.step == phase.begin:
+            found.restore_model(clip.model)
+        _choose(clip.model, phase.config, seed)
+        with _explained_memory(config):
+            learner = Learner(clip, phase.config, world, start)
+            if found is not None and done.step > phase.begin:
+                found.restore(learner)
+            logger.info("%s: %s", phase.config.trainable, learner.encoder.formats)
+            with Feed(clip, learner.encoder, phase.config, data, world, seed=seed, stop=stop) as feed:
+                run = _Run(learner, feed, phase, candidates, num_steps, seed, world, checkpoints, out_dir, stop, watch)
+                done, found = run.go(done), None
+    if world.leads:
+        output.write_history(out_dir, done.history, done.validation)
+        output.write_candidates(out_dir, candidates, steps_per_epoch=steps_per_epoch)
 
 
-@torch.no_grad()
-def validation_loss(clip: Clip, pairs: Pairs, texts: TextFeatures, *, batch_size: int, step: int, stop: Stop) -> float:
-    """Mean contrastive loss over full batches in a fixed order; fewer pairs than a batch are one batch."""
-    parts.set_mode(clip.model, "all", training=False)
-    size = min(batch_size, pairs.images.shape[1])
-    losses = []
-    for begin in range(0, pairs.images.shape[1] - size + 1, size):
-        if stop(step):
-            raise Interrupted(f"stopped while step {step} was validated; run it again to go on")
-        rows = slice(begin, begin + size)
-        pixels = torch.from_numpy(pairs.pixels[pairs.images[0, rows]]).to(clip.device)
-        with autocast(clip.device):
-            image_features = clip.model.encode_image(normalise(pixels, clip.preprocess))  # type: ignore[operator]
-            text_features = texts(pairs.texts[0, rows])
-        losses.append(float(clip_loss(image_features, text_features, _logit_scale(clip.model).exp())))
-    return sum(losses) / len(losses)
+@dataclass(frozen=True)
+class _Run:
+    """One phase, step by step."""
 
+    learner: Learner
+    feed: Feed
+    phase: Phase
+    candidates: Sequence[int]
+    num_steps: int
+    seed: int
+    world: World
+    checkpoints: Path
+    out_dir: Path
+    stop: Stop
+    watch: Watch
 
-def _step(
-    clip: Clip,
-    optimiser: torch.optim.Optimizer,
-    config: FinetuneConfig,
-    pixels: NDArray[np.uint8],
-    text_rows: NDArray[np.int64],
-    texts: TextFeatures,
-    *,
-    rate: float,
-    seed: int,
-) -> tuple[float, float]:
-    """One update; returns the loss before it and the length of its gradient before clipping."""
-    torch.manual_seed(seed)  # for dropout; a run restores the caller's state at its end
-    generator = torch.Generator().manual_seed(seed)
-    parts.set_mode(clip.model, config.trainable, training=True)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    batch = augment(
-        torch.from_numpy(pixels).to(clip.device), config.augment, size=clip.preprocess.size, generator=generator
-    )
-    with autocast(clip.device):
-        image_features = clip.model.encode_image(normalise(batch, clip.preprocess))  # type: ignore[operator]
-        text_features = texts(text_rows)
-    scale = _logit_scale(clip.model)
-    loss = clip_loss(image_features, text_features, scale.exp())
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    tuned = [parameter for parameter in clip.model.parameters() if parameter.requires_grad]
-    norm = torch.nn.utils.clip_grad_norm_(tuned, config.clip_grad_norm)
-    optimiser.step()
-    with torch.no_grad():
-        scale.clamp_(0, math.log(config.max_logit_scale))
-    return float(loss.detach()), float(norm)
+    def go(self, done: Progress) -> Progress:
+        """Take the steps of the phase that are not done yet; returns how far that is."""
+        config, phase = self.phase.config, self.phase
+        step, num_skipped = done.step, done.num_skipped
+        history, losses = list(done.history), list(done.validation)
+        self._keep_candidate(step, losses)
+        for inputs, waited in self.feed.training(step, phase.end):
+            rate = learning_rate(
+                step - phase.begin,
+                num_steps=phase.end - phase.begin,
+                peak=config.learning_rate,
+                warmup_fraction=config.warmup_fraction,
+            )
+            update = self.learner.update(
+                inputs, rate=rate, num_updates=step - phase.begin - num_skipped, seed=derive(self.seed, "step", step)
+            )
+            step += 1
+            if not update.applied:
+                num_skipped += 1
+                self._explain_skipped(step, num_skipped, update.loss)
+            epoch = output.epoch(step, self.feed.steps_per_epoch)
+            row = [step, epoch, rate, update.loss, update.gradient_norm, self.learner.logit_scale, not update.applied]
+            history.append([float(value) for value in row])
+            self.watch.step(step, history[-1], waited)
+            stopping = self.world.any(self.stop(step), self.learner.clip.device)
+            due = stopping or step in self.candidates or step % config.checkpoint_every == 0 or step == phase.end
+            if due and self.world.leads:
+                checkpoint.save(self.checkpoints, self.learner, Progress(step, num_skipped, history, losses))
+            if stopping:
+                raise Interrupted(
+                    f"stopped after step {step} of {self.num_steps}, which is saved; run it again to go on"
+                )
+            self._keep_candidate(step, losses)
+        return Progress(step, num_skipped, history, losses)
 
-
-def _logit_scale(model: Any) -> torch.Tensor:
-    scale: torch.Tensor = model.logit_scale
-    return scale
-
-
-def _require_finite(value: float, what: str, step: int, config: FinetuneConfig) -> None:
-    if not math.isfinite(value):
-        raise UserError(
-            f"the {what} is {value} at step {step}: lower finetune.learning_rate (now {config.learning_rate:g}) "
-            "in params.yaml, or lengthen finetune.warmup_fraction"
-        )
-
-
-class _Teller:
-    """Lines for the log at readable intervals: the first step, then one every few seconds, and each candidate."""
-
-    def __init__(self, num_steps: int, steps_per_epoch: int, batch_size: int, first: int) -> None:
-        self._num_steps, self._steps_per_epoch, self._batch_size = num_steps, steps_per_epoch, batch_size
-        self._began = self._last = time.monotonic()
-        self._first, self._since, self._pace = first, first, 0.0
-
-    def step(self, step: int, loss: float, rate: float) -> None:
-        now = time.monotonic()
-        if step not in (self._first + 1, self._num_steps) and now - self._last < SECONDS_BETWEEN_LINES:
+    def _keep_candidate(self, step: int, losses: list[list[float]]) -> None:
+        """Where a candidate is due after so many steps: save it, validate it, and add its loss."""
+        if step not in self.candidates or step in {int(row[0]) for row in losses}:
             return
-        pace = (step - self._since) / max(now - self._last, 1e-9)
-        left = round((self._num_steps - step) / pace)
-        logger.info(
-            "step %d/%d  epoch %.2f  loss %.3f  lr %.2e  %.0f images/s  ETA %d:%02d",
-            step,
-            self._num_steps,
-            step / self._steps_per_epoch,
-            loss,
-            rate,
-            pace * self._batch_size,
-            left // 60,
-            left % 60,
-        )
-        self._last, self._since = now, step
+        mean = self.learner.mean
+        with nullcontext() if mean is None or not step else mean.in_place():
+            if self.world.leads:
+                clip = self.learner.clip
+                output.save_candidate(merged_state(clip.model), step=step, start=clip.path, out_dir=self.out_dir)
+            loss = self._validation_loss(step)
+        if not math.isfinite(loss):
+            raise UserError(f"the validation loss is {loss} at step {step}: {_remedy(self.phase.config)}")
+        losses.append([float(step), loss])
+        self.watch.candidate(step, loss)
 
-    def candidate(self, step: int, loss: float) -> None:
-        logger.info("candidate %s: validation loss %.4f", output.candidate_name(step), loss)
-        self._last, self._since = time.monotonic(), step
+    def _validation_loss(self, step: int) -> float:
+        """Mean loss over full batches in a fixed order."""
+        found = []
+        for inputs in self.feed.validation():
+            if self.stop(step) and self.world.size == 1:
+                raise Interrupted(f"stopped while step {step} was validated; run it again to go on")
+            found.append(self.learner.loss(inputs))
+        device = self.learner.clip.device
+        sums = self.world.mean(torch.tensor([sum(found), float(len(found))], dtype=torch.float64, device=device))
+        return float(sums[0] / sums[1])
+
+    def _explain_skipped(self, step: int, num_skipped: int, loss: float) -> None:
+        config = self.phase.config
+        ids = ", ".join(self.feed.product_ids(step - 1, 5))
+        logger.warning("step %d is left out: loss or gradient is not finite (loss %g; products %s, …)", step, loss, ids)
+        if num_skipped > config.max_skipped_steps:
+            raise UserError(
+                f"the loss or its gradient was not finite in {num_skipped} steps, the last of them step {step} "
+                f"(loss {loss:g}; products {ids}, …): {_remedy(config)}"
+            )
+
+
+def _choose(model: nn.Module, config: FinetuneConfig, seed: int) -> None:
+    """Let what is to be tuned have gradients, and nothing else."""
+    names = parts.trained_names(model, config)
+    if config.lora_rank is not None:
+        heads = parts.heads_of(names)
+        names = heads | add_low_rank_updates(model, names - heads, config.lora_rank, derive(seed, "low rank"))
+    parts.freeze_others(model, names)
+
+
+def _frozen_copy(model: nn.Module) -> nn.Module:
+    return deepcopy(model).requires_grad_(False).eval()
+
+
+def _remedy(config: FinetuneConfig) -> str:
+    return (
+        f"lower finetune.learning_rate (now {config.learning_rate:g}) in params.yaml, or lengthen "
+        "finetune.warmup_fraction"
+    )
+
+
+@contextmanager
+def _explained_memory(config: FinetuneConfig) -> Iterator[None]:
+    """Within, an allocation that fails is a UserError that names what takes less."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        failed = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+        if not failed:
+            raise
+        rows = config.objective.micro_batch_size or config.batch_size
+        raise UserError(
+            f"out of memory with {rows} rows at once: lower finetune.objective.micro_batch_size (the batch and what "
+            "is learned stay as they are), or set finetune.gradient_checkpointing, or finetune.precision: bf16"
+        ) from error

@@ -2,18 +2,19 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import nn
+import torch
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, atomic_write, write_json
+from fclip.files import atomic_dir, atomic_write, read_json, write_json
 from fclip.models import store
 from fclip.training.checkpoint import Row
 
-START = "start"
-HISTORY = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale")
+START, UNTUNED = "start", "untuned"
+HISTORY = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped")
 CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
     "candidates",
     "candidates.json",
@@ -27,7 +28,7 @@ def candidate_name(step: int) -> str:
     return f"step-{step:06d}" if step else START
 
 
-def save_candidate(model: nn.Module, *, step: int, start: Path, out_dir: Path) -> None:
+def save_candidate(state: Mapping[str, torch.Tensor], *, step: int, start: Path, out_dir: Path) -> None:
     """Write `out_dir/candidates/<name>/`; the start itself is copied as it is, so that its digest stays."""
     target = out_dir / CANDIDATES / candidate_name(step)
     if target.is_dir():
@@ -35,7 +36,7 @@ def save_candidate(model: nn.Module, *, step: int, start: Path, out_dir: Path) -
     try:
         with atomic_dir(target) as temporary:
             if step:
-                store.save(model, config_from=start, out_dir=temporary)
+                store.save(state, config_from=start, out_dir=temporary)
             else:
                 for file in sorted(start.rglob("*")):
                     if file.is_file():
@@ -67,6 +68,14 @@ def write_candidates(out_dir: Path, steps: Sequence[int], *, steps_per_epoch: in
             for step in steps
         ],
     )
+
+
+def add_untuned(out_dir: Path, folder: Path) -> None:
+    """Make the model folder `folder` one more candidate of a finished run, at step 0, listed after the start."""
+    shutil.copytree(folder, out_dir / CANDIDATES / UNTUNED, copy_function=shutil.copyfile)
+    start, *rest = read_json(out_dir / CANDIDATES_LIST)
+    untuned = {"name": UNTUNED, "step": 0, "epoch": 0.0, "model_sha256": store.model_sha256(folder)}
+    write_json(out_dir / CANDIDATES_LIST, [start, untuned, *rest])
 
 
 def epoch(step: int, steps_per_epoch: int) -> float:

@@ -1,37 +1,70 @@
-"""Which parts of a model are tuned, and where the text tower ends and its projection begins."""
+"""Which parts of a model are tuned, how far they are from its input, and how fast each learns."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import re
+from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import nn
 
 from fclip.errors import UserError
-
-Trainable = Literal["heads", "image_tower", "all"]
+from fclip.training.config import FinetuneConfig
 
 # Where open_clip's models keep the maps into the shared space: ViT, timm, ResNet; CLIP, CustomTextCLIP, transformers.
 IMAGE_PROJECTIONS = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.")
 TEXT_PROJECTIONS = ("text_projection", "text.text_projection", "text.proj.")
-SCALE = "logit_scale"
+PROJECTIONS = (*IMAGE_PROJECTIONS, *TEXT_PROJECTIONS)
+SCALE, BIAS = "logit_scale", "logit_bias"
+IMAGE_TOWER = "visual."
+# Blocks: open_clip's ViT, ResNet; timm's ViT and EfficientNet; transformers'.
+_BLOCK = re.compile(r"\.(?:resblocks|blocks|layers?)\.(\d+)\.|\.layer(\d)\.")
+# What follows the blocks; anything else outside them (patches, embeddings) goes before them.
+_AFTER = re.compile(r"(?:^|\.)(?:ln_post|ln_final|norm|fc_norm|attn_pool|attnpool|conv_head|bn2|pooler|pre_logits)\.")
 
 
-def trained_names(model: nn.Module, trainable: Trainable) -> frozenset[str]:
-    """Names of the parameters that `trainable` tunes.
+def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
+    """Names of the parameters that are tuned; both projections and the logit scale always are, where there are any.
 
     Raises:
         UserError: the heads alone are to be tuned, and the model has none (SigLIP's towers meet without a projection).
     """
     names = [name for name, _ in model.named_parameters()]
-    heads = {name for name in names if name.startswith((*IMAGE_PROJECTIONS, *TEXT_PROJECTIONS))}
-    match trainable:
-        case "all":
-            return frozenset(names) - {"logit_bias"}  # the softmax cancels it
-        case "image_tower":
-            return frozenset({name for name in names if name.startswith("visual.")} | heads | {SCALE})
-    if not heads:
-        raise UserError("finetune.trainable is heads, but this model has no projections: use image_tower or all")
-    return frozenset(heads | {SCALE})
+    heads = {name for name in names if name.startswith(PROJECTIONS)}
+    scale = {SCALE, *({BIAS} & set(names) if config.objective.loss == "siglip" else ())}  # a softmax cancels the bias
+    if config.trainable == "heads":
+        if not heads:
+            raise UserError(
+                "finetune.trainable is heads, but this model has no projections: use image_tower, text_tower or all"
+            )
+        return frozenset(heads | scale)
+    towers = {"image_tower": (True,), "text_tower": (False,), "all": (True, False)}[config.trainable]
+    tuned = {name for name in names if name not in (SCALE, BIAS) and name.startswith(IMAGE_TOWER) in towers}
+    if config.last_layers is not None:
+        depth = depths(names)
+        last = {tower: max(depth[name] for name in tuned if name.startswith(IMAGE_TOWER) == tower) for tower in towers}
+        tuned = {name for name in tuned if depth[name] >= last[name.startswith(IMAGE_TOWER)] - config.last_layers}
+    return frozenset(tuned | heads | scale)
+
+
+def heads_of(names: frozenset[str]) -> frozenset[str]:
+    """Of tuned names, those of the projections and the logit scale."""
+    return frozenset(name for name in names if name.startswith((*PROJECTIONS, SCALE, BIAS)))
+
+
+def depths(names: list[str]) -> dict[str, int]:
+    """How far each parameter is from its tower's input: 0 before the first block, then 1 a block, then one more."""
+    found: dict[str, int] = {}
+    for image in (True, False):
+        own = [name for name in names if name.startswith(IMAGE_TOWER) == image]
+        blocks: dict[str, int] = {}  # "visual.trunk.blocks.3" -> 4, in the order of the parameters
+        place = {}
+        for name in own:
+            if match := _BLOCK.search(f".{name}"):
+                place[name] = blocks.setdefault(f".{name}"[: match.end()], len(blocks) + 1)
+        last = len(blocks) + 1
+        for name in own:
+            after = name.startswith(PROJECTIONS) or name in (SCALE, BIAS) or _AFTER.search(name)
+            found[name] = place.get(name, last if after else 0)
+    return found
 
 
 def freeze_others(model: nn.Module, names: frozenset[str]) -> None:
@@ -40,7 +73,7 @@ def freeze_others(model: nn.Module, names: frozenset[str]) -> None:
         parameter.requires_grad_(name in names)
 
 
-def set_mode(model: nn.Module, trainable: Trainable, *, training: bool) -> None:
+def set_mode(model: nn.Module, *, training: bool) -> None:
     """Put the tuned towers into training mode (or none), so that a frozen tower's dropout stays still.
 
     Batch normalisation keeps the statistics of the start throughout. Those of one catalog's photographs (white, with
@@ -49,55 +82,64 @@ def set_mode(model: nn.Module, trainable: Trainable, *, training: bool) -> None:
     model.eval()
     if not training:
         return
-    if trainable == "all":
-        model.train()
-    elif trainable == "image_tower":
-        model.visual.train()  # type: ignore[union-attr]
+    for module in _tuned_towers(model):
+        module.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What AdamW tunes: matrices with weight decay; norms, biases and the logit scale without."""
-    tuned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def image_tower_is_tuned(model: nn.Module) -> bool:
+    """Whether more of it than its projection has gradients."""
+    return _is_tuned(model, image=True)
+
+
+def text_tower_is_tuned(model: nn.Module) -> bool:
+    """Whether more of it than its projection has gradients."""
+    return _is_tuned(model, image=False)
+
+
+def _is_tuned(model: nn.Module, *, image: bool) -> bool:
+    return any(
+        parameter.requires_grad and name.startswith(IMAGE_TOWER) == image
+        for name, parameter in model.named_parameters()
+        if not name.startswith((*PROJECTIONS, SCALE, BIAS))
+    )
+
+
+def _tuned_towers(model: Any) -> list[nn.Module]:
+    towers: list[nn.Module] = [model.visual] if image_tower_is_tuned(model) else []
+    if text_tower_is_tuned(model):
+        towers += [child for name, child in model.named_children() if name != "visual"]
+    return towers
+
+
+def parameter_groups(
+    parameters: Mapping[str, nn.Parameter], *, weight_decay: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """What AdamW tunes: matrices with weight decay; norms, biases and the logit scale without.
+
+    A group has `rate_scale`, what its learning rate is multiplied by: 1 for the projections, and `layer_decay` times
+    that of the block after it for a block (ULMFiT's discriminative rates; BEiT's for ViTs).
+    """
+    depth = depths(list(parameters))
+    last = {
+        image: max((d for name, d in depth.items() if name.startswith(IMAGE_TOWER) == image), default=0)
+        for image in (True, False)
+    }
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        if not parameter.requires_grad:
+            continue
+        scale = (
+            1.0 if name.endswith((SCALE, BIAS)) else layer_decay ** (last[name.startswith(IMAGE_TOWER)] - depth[name])
+        )
+        groups.setdefault((scale, weight_decay if parameter.ndim >= 2 else 0.0), []).append(parameter)
     return [
-        {"params": [parameter for parameter in tuned if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in tuned if parameter.ndim < 2], "weight_decay": 0.0},
+        {"params": members, "weight_decay": decay, "rate_scale": scale} for (scale, decay), members in groups.items()
     ]
 
 
-@dataclass(frozen=True)
-class TextSplit:
-    """A text tower cut before its projection: `pooled`, then `project`, is `encode_text`."""
-
-    model: Any
-    owner: nn.Module
-    name: str
-
-    @classmethod
-    def of(cls, model: Any) -> "TextSplit":
-        """Where open_clip's model is to be cut."""
-        owner = getattr(model, "text", model)
-        for name in ("text_projection", "proj"):
-            if hasattr(owner, name):
-                return cls(model, owner, name)
-        raise UserError(f"the text tower {type(owner).__name__} has no known projection: set finetune.trainable to all")
-
-    def pooled(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Features before the projection: int64 [n, length] -> [n, width]. Not for use from several threads."""
-        projection = getattr(self.owner, self.name)
-        setattr(self.owner, self.name, nn.Identity() if isinstance(projection, nn.Module) else None)
-        try:
-            features: torch.Tensor = self.model.encode_text(tokens)
-        finally:
-            setattr(self.owner, self.name, projection)
-        return features
-
-    def project(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Pooled features in the shared space: [n, width] -> [n, d]."""
-        projection = getattr(self.owner, self.name)
-        if projection is None:
-            return pooled
-        projected: torch.Tensor = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
-        return projected
+def tuned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that have gradients, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -21,3 +21,18 @@ def test_only_paths_are_made_absolute(tmp_path: Path) -> None:
 
     source |= {"path": "https://shop.example/products.csv", "image_folder": None}
     assert few_rows(params, tmp_path)["ingest"]["datasets"]["catalog"]["source"] == source
+
+
+def test_a_folder_that_a_start_is_in_is_made_absolute_too(tmp_path: Path) -> None:
+    params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    (tmp_path / "mine").mkdir()
+    there, hub = str(tmp_path / "mine"), {"kind": "transformers", "model": "organisation/name"}
+    for start, expected in (
+        ({"kind": "local", "path": "mine"}, {"kind": "local", "path": there}),
+        ({"kind": "transformers", "model": "mine"}, {"kind": "transformers", "model": there}),
+        (hub, hub),
+    ):
+        params["finetune"]["start"] = start
+        assert few_rows(params, tmp_path)["finetune"]["start"] == expected
+        params["finetune"]["start"] = {"kind": "champion", "otherwise": start}
+        assert few_rows(params, tmp_path)["finetune"]["start"] == {"kind": "champion", "otherwise": expected}

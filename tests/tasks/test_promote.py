@@ -8,7 +8,6 @@ import pytest
 
 from fclip.errors import UserError
 from fclip.files import read_json
-from fclip.registry.backend import connect
 from fclip.registry.log import Receipt, RunRecord, register_version
 from fclip.registry.store import champion, versions
 from fclip.selection.gate import Comparison
@@ -18,16 +17,6 @@ from tasks.rollback import rollback
 
 NAME = "fclip-test"
 PARAMS = "base: {workspace: test, registered_model: fclip-test, seed: 0}\n"
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FCLIP_HOME", str(home))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect()
-    return home / "mlflow.db"
 
 
 @pytest.fixture

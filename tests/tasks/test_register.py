@@ -23,6 +23,7 @@ from fclip.registry.backend import connect
 from fclip.registry.store import challenger, versions
 from tasks.compare import compare_models
 from tasks.evaluate import evaluate
+from tasks.gather import main as gather
 from tasks.paths import Workspace
 from tasks.promote import promote
 from tasks.register import NotRegistered, Receipt, register
@@ -51,6 +52,7 @@ def params(rule: str) -> dict:
                 for name, roles in ROLES.items()
             },
         },
+        "caption": {"datasets": {name: {"head": "colour"} for name in ROLES}},
         "evaluate": {
             "device": "cpu",
             "batch_size": 16,
@@ -103,6 +105,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space.params.write_text(yaml.safe_dump(params("last")))
     for dataset in ROLES:
         draw(space, dataset)
+    gather(space)
     start = make_tiny_start(space.finetune / "candidates" / "start")
     listed = []
     for step in (0, 3):
@@ -164,6 +167,8 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     assert {p.step for p in client.get_metric_history(found.run_id, "train/loss")} == {1, 2, 3}
     artifacts = {entry.path for entry in client.list_artifacts(found.run_id)}
     assert {"params.yaml", "dvc.lock", "selection.json", "evaluation", "training", "pins", "profile.json"} <= artifacts
+    assert pq.read_metadata(space.trained_rows).num_rows == 7  # of the shop's 20, every third product trains
+    assert space.trained_rows.name in artifacts
 
     # What embed adds after promotion is no other lineage, and the same weights are no other version.
     before = found.tags[tags.DVC_LOCK_SHA256]
@@ -173,6 +178,23 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     assert lineage(space.root).dvc_lock_sha256 == before
     assert register(space) == Receipt("fclip-squares", 1, receipt.model_sha256, created=False)
     assert len(versions("fclip-squares")) == 1
+
+
+def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspace) -> None:
+    selection = read_json(space.selection)
+    chosen = next(entry for entry in selection["candidates"] if entry["name"] == selection["winner"])
+    chosen["name"] = selection["winner"] = "untuned"
+    write_json(space.selection, selection)
+    for dataset in ROLES:
+        table = pq.read_table(space.evaluation(dataset))
+        names = [{"step-000003": "untuned"}.get(name, name) for name in table["candidate"].to_pylist()]
+        place = table.column_names.index("candidate")
+        pq.write_table(table.set_column(place, "candidate", pa.array(names)), space.evaluation(dataset))
+    register(space)
+    client = connect()
+    artifacts = {entry.path for entry in client.list_artifacts(challenger("fclip-squares").run_id)}
+    assert "profile.json" in artifacts
+    assert space.trained_rows.name not in artifacts
 
 
 def test_where_the_start_won_nothing_is_registered(space: Workspace) -> None:

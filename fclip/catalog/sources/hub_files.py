@@ -1,17 +1,16 @@
 """What the hub has of a dataset, and the files of one commit on this machine."""
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from fclip.catalog.sources.parquet import fits
 from fclip.errors import UserError
+from fclip.hub import SECONDS, asked
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-SECONDS = 30
 
 
 def look_up(repo: str, patterns: Sequence[str], revision: str | None) -> dict[str, object]:
@@ -85,26 +84,4 @@ def _lacking(folder: Path, sizes: Mapping[str, int]) -> list[str]:
 
 
 def _asked(repo: str, ask: Callable[[], T], patterns: Sequence[str]) -> T:
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        return ask()
-    except (OSError, HTTPError) as error:
-        _refuse(repo, error, patterns)
-
-
-def _refuse(repo: str, error: Exception, patterns: Sequence[str]) -> NoReturn:
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    match error:
-        case RevisionNotFoundError():
-            what = "has no such commit"
-        case RepositoryNotFoundError():  # a gated one is such an error too
-            what = "does not show it (it is gone, private or gated: `hf auth login` with an account that may read it)"
-        case _:
-            what = "cannot be reached"
-    said = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-    raise UserError(
-        f"dataset {repo}: the hub {what} ({said:.300}): try again, or give `path` a local copy of the files "
-        f"{', '.join(patterns)}"
-    ) from error
+    return asked(f"dataset {repo}", ask, otherwise=f"give `path` a local copy of the files {', '.join(patterns)}")

@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.fake_hub import NOWHERE, FakeHub, ask, serve
 from tests.fclip.catalog.catalog_shop import jpeg
-from tests.fclip.catalog.fake_hub import FakeHub, serve
 
-NOWHERE = "http://127.0.0.1:9"  # nothing listens there
 Session = Callable[..., list[dict[str, Any]]]
 
 
@@ -57,27 +52,11 @@ def session(hub: FakeHub, tmp_path: Path) -> Session:
     def run(
         *steps: str | tuple[str, dict[str, Any]], pin: dict[str, Any] | None = None, endpoint: str | None = None
     ) -> list[dict[str, Any]]:
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},
-            "HF_ENDPOINT": endpoint or hub.endpoint,
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_OFFLINE": "0",
-            "OMP_NUM_THREADS": "1",
-        }
         named = [(step, {}) if isinstance(step, str) else step for step in steps]
         whole = [(step, {"kind": "published", "dataset": "marqo-polyvore", **change}) for step, change in named]
         arguments = [str(tmp_path), json.dumps(pin or {}), json.dumps(whole)]
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.fclip.catalog.hub_session", *arguments],
-            cwd=REPOSITORY,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert result.returncode == 0, result.stderr
-        return list(json.loads(result.stdout))
+        where = endpoint or hub.endpoint
+        return list(ask("tests.fclip.catalog.hub_session", arguments, endpoint=where, home=tmp_path / "hf"))
 
     return run
 

@@ -11,8 +11,9 @@ import torch
 
 from fclip.errors import UserError
 from fclip.models import store
-from fclip.models.config import LocalStart, OpenClipStart, StartConfig
+from fclip.models.config import ColdStart, LocalStart, OpenClipStart, TransformersStart
 from fclip.models.starts import describe_start, fetch_start
+from tests.fclip.models.peers import peer, save_peer
 from tests.tiny_shop import tiny_clip
 
 
@@ -59,17 +60,35 @@ def test_a_start_that_changed_or_was_never_pinned_is_refused(tmp_path: Path, loc
         fetch_start(pin, LocalStart(kind="local", path="other"), root=tmp_path, cache_dir=cache)
 
 
+def test_a_folder_in_transformers_form_is_pinned_by_its_files(tmp_path: Path) -> None:
+    start = TransformersStart(kind="transformers", model="theirs")
+    save_peer(tmp_path / "theirs")
+    pin = describe_start(start, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert set(pin["sources"]) == {"config.json", "model.safetensors"}
+    assert "revision" not in pin
+    kept = fetch_start(pin, start, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert store.model_sha256(kept) == pin["model_sha256"]
+    shutil.rmtree(tmp_path / "cache")
+    assert fetch_start(pin, start, root=tmp_path, cache_dir=tmp_path / "cache") == kept
+    shutil.rmtree(tmp_path / "cache")
+    save_peer(tmp_path / "theirs", peer(seed=1))
+    with pytest.raises(UserError, match="changed since it was pinned"):
+        fetch_start(pin, start, root=tmp_path, cache_dir=tmp_path / "cache")
+
+
 @pytest.mark.parametrize(
     ("start", "said"),
     [
         (LocalStart(kind="local", path="nowhere"), "nowhere is not a folder"),
+        (TransformersStart(kind="transformers", model="nowhere"), "the start nowhere is no folder"),
+        (TransformersStart(kind="transformers", model="."), "cannot be read as a CLIPModel of transformers"),
         (OpenClipStart(kind="open_clip", model="ViT-B-999", pretrained="openai"), "open_clip knows no model"),
         (OpenClipStart(kind="open_clip", model="ViT-B-32", pretrained="mine"), "it has openai"),
         (OpenClipStart(kind="open_clip", model="hf-hub:nobody/nothing"), "is this machine online"),
     ],
 )
 def test_an_unknown_start_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: StartConfig, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: ColdStart, said: str
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=said):

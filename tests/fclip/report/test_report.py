@@ -217,6 +217,15 @@ def test_metrics_have_names_for_people(metric: str, name: str) -> None:
     assert metric_name(metric) == name
 
 
+def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> None:
+    inputs = made_up()
+    start, *steps = inputs.selection.candidates
+    untuned = replace(start, name="untuned", in_domain=0.2)
+    selection = replace(inputs.selection, candidates=(start, untuned, *steps))
+    assert selection.path == inputs.selection.candidates
+    assert "All 7 candidates" in render(replace(inputs, selection=selection))
+
+
 def test_drift_from_the_champions_catalog_is_shown_where_somebody_looked() -> None:
     assert "The catalog against" not in render(made_up())
     features = (

@@ -72,6 +72,16 @@ def test_the_start_may_win() -> None:
     assert "beats the start" in selection.reason
 
 
+def test_what_a_warm_start_came_from_may_win_too() -> None:
+    warm = [candidate(0, 0.60, {"home": 0.40}), replace(candidate(0, 0.58, {"home": 0.40}, loss=None), name="untuned")]
+    tuned = candidate(100, 0.62, {"home": 0.35})
+    assert select([*warm, tuned], config()).winner.name == "start"  # as good as the other, and in use
+    better = replace(warm[1], outside={"home": Score(0.5, 0.02)})
+    selection = select([warm[0], better, tuned], config())
+    assert (selection.winner.name, selection.won) == ("untuned", True)
+    assert select([warm[0], better, tuned], config("in_domain_loss")).winner.name == "start"
+
+
 def test_without_an_outside_dataset_it_says_so_loudly() -> None:
     alone = [candidate(0, 0.3, {}), candidate(100, 0.6, {})]
     selection = select(alone, config())

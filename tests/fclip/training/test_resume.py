@@ -1,5 +1,6 @@
 """Interrupted at any step and run again, a run ends with the bytes of one that was not interrupted."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,15 +8,18 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from fclip.errors import UserError
 from fclip.files import sha256_tree
+from fclip.training.config import AugmentConfig, HeadsFirstConfig, NearStartConfig
 from fclip.training.job import run_job
-from fclip.training.loop import Interrupted
-from fclip.training.stop import SIGNALS, stop_on_signals
+from fclip.training.stop import SIGNALS, Interrupted, stop_on_signals
 from tests.conftest import REPOSITORY
-from tests.fclip.training.training_jobs import make_job
+from tests.fclip.training.training_jobs import make_job, make_objective
 
 
 @pytest.mark.parametrize("after", [1, 3, 7, 20])
@@ -23,7 +27,7 @@ def test_told_to_stop_after_a_step(after: int, finished: Path, tmp_path: Path, s
     job = make_job(tmp_path / "job", shop, tiny_start)
     with pytest.raises(Interrupted, match=f"after step {after} of 20"):
         run_job(job, stop=lambda step: step >= after)
-    assert (job / "work" / "checkpoint.pt").is_file()
+    assert list((job / "work" / "checkpoints").glob(f"step-{after:08d}-*.pt"))
     assert not (job / "out").exists()
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
     assert not (job / "work").exists()
@@ -75,20 +79,103 @@ def test_a_frozen_text_tower_resumes_too(tmp_path: Path, shop: Path, tiny_start:
     assert sha256_tree(run_job(job)) == sha256_tree(whole)
 
 
+EVERYTHING: dict[str, Any] = {
+    "trainable": "all",
+    "epochs": 2,
+    "batch_size": 10,
+    "lora_rank": 4,
+    "layer_decay": 0.8,
+    "last_layers": 1,
+    "ema_decay": 0.9,
+    "heads_first": HeadsFirstConfig(epochs=1, learning_rate=1e-2),
+    "near_start": NearStartConfig(weights=1.0, similarities=0.5),
+    "objective": make_objective(
+        loss="siglip", positives="shared", fields={"title": 0.7, "short": 0.3}, hard_negatives=0.5, micro_batch_size=4
+    ),
+    "augment": AugmentConfig(min_crop_area=0.6, flip=True, colour_jitter=0.2, greyscale=0.2, background=0.5),
+}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_start: Path) -> Path:
+    return run_job(make_job(tmp_path_factory.mktemp("everything"), shop, tiny_start, **EVERYTHING))
+
+
+@pytest.mark.parametrize("after", [1, 4, 5, 8, 9])
+def test_all_options_at_once_resume(after: int, everything: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    """Twelve steps, four of them of the heads alone; candidates after 4, 8 and 12."""
+    job = make_job(tmp_path / "job", shop, tiny_start, **EVERYTHING)
+    with pytest.raises(Interrupted, match=f"after step {after} of 12"):
+        run_job(job, stop=lambda step: step >= after)
+    assert sha256_tree(run_job(job)) == sha256_tree(everything)
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    finished: Path, tmp_path: Path, shop: Path, tiny_start: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_start)
+    with pytest.raises(Interrupted):
+        run_job(job, stop=lambda step: step >= 8)
+    older, newest = sorted((job / "work" / "checkpoints").iterdir())
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with caplog.at_level("INFO"):
+        assert sha256_tree(run_job(job)) == sha256_tree(finished)
+    assert "the checkpoint of step 8" in caplog.text
+    assert f"go on from step {int(older.name[5:13])} of 20" in caplog.text
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    finished: Path, tmp_path: Path, shop: Path, tiny_start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_start)
+    true = torch.save
+
+    def full(content: dict[str, Any], path: Path) -> None:
+        true(content, path)
+        if content["step"] == 6:
+            os.truncate(path, 1000)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"step 6 could not be saved in .*No space left on device.*make room"):
+        run_job(job)
+    assert [path.name[:13] for path in (job / "work" / "checkpoints").iterdir()] == ["step-00000003"]
+    monkeypatch.setattr(torch, "save", true)
+    assert sha256_tree(run_job(job)) == sha256_tree(finished)
+
+
+def test_sigkill_at_any_moment(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_start, checkpoint_every=1)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    for seconds in (0.0, 0.05, 0.15):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fclip.training", str(job)], env=environment, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not list((job / "work").rglob("step-*.pt")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+    assert sha256_tree(run_job(job)) == sha256_tree(finished)
+
+
 def test_sigterm_in_a_process_of_its_own(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
     job = make_job(tmp_path / "job", shop, tiny_start)
     # As `python -m fclip.training` does it, slowed down so that the signal meets it in the middle.
     code = (
-        "import sys, time\nimport fclip.training.loop as loop\nfrom fclip.training.__main__ import main\n"
-        "step = loop._step\n"
-        "def slow(*a, **k):\n    time.sleep(0.2)\n    return step(*a, **k)\n"
-        "loop._step = slow\nsys.exit(main(sys.argv[1:]))"
+        "import sys, time\nfrom fclip.training.learner import Learner\nfrom fclip.training.__main__ import main\n"
+        "update = Learner.update\n"
+        "def slow(*a, **k):\n    time.sleep(0.2)\n    return update(*a, **k)\n"
+        "Learner.update = slow\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, str(job)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (job / "work" / "checkpoint.pt").exists() and time.monotonic() < deadline and process.poll() is None:
+    while not list((job / "work").rglob("step-*.pt")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)

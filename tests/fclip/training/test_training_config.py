@@ -1,22 +1,32 @@
 """The section `finetune`: what is refused, and the form it has in a job."""
 
+import json
 from typing import Any
 
 import pytest
 
 from fclip.errors import UserError
-from fclip.models.config import OpenClipStart, TowersStart
-from fclip.training.config import AugmentConfig, from_json, to_json
+from fclip.models.config import ChampionStart, OpenClipStart, TowersStart, TransformersStart
+from fclip.training.config import AugmentConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tests.conftest import REPOSITORY
-from tests.fclip.training.training_jobs import make_config
+from tests.fclip.training.training_jobs import make_config, make_objective
 
 
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"trainable": "text_tower"}, "trainable"),
+        ({"trainable": "towers"}, "trainable"),
+        ({"processes": 0}, "processes"),
+        ({"precision": "fp16"}, "precision"),
+        ({"last_layers": 0}, "last_layers"),
+        ({"layer_decay": 1.1}, "layer_decay"),
+        ({"lora_rank": 0}, "lora_rank"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"trainable": "heads", "lora_rank": 4}, "must be null where trainable is heads"),
+        ({"max_skipped_steps": -1}, "max_skipped_steps"),
+        ({"pixel_cache_gb": -1.0}, "pixel_cache_gb"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 1}, "batch_size"),
         ({"learning_rate": 0.0}, "learning_rate"),
@@ -38,10 +48,36 @@ def test_values_out_of_range_are_named(changes: dict[str, Any], names: str) -> N
         make_config(**changes)
 
 
+def test_replay_is_of_what_a_champion_has_seen() -> None:
+    with pytest.raises(ValueError, match="share must be from 0 to below 1"):
+        ReplayConfig(share=1.0)
+    with pytest.raises(ValueError, match="replay must be null unless start is of the kind champion"):
+        make_config(replay=ReplayConfig(share=0.3))
+    config = make_config(
+        start=ChampionStart(kind="champion", otherwise=make_config().start), replay=ReplayConfig(share=0.3)
+    )
+    assert from_json(to_json(config)) == config
+
+
 @pytest.mark.parametrize("area", [0.0, 1.5])
 def test_a_crop_keeps_something(area: float) -> None:
     with pytest.raises(ValueError, match="min_crop_area"):
-        AugmentConfig(min_crop_area=area, flip=True)
+        AugmentConfig(min_crop_area=area, flip=True, colour_jitter=0.0, greyscale=0.0, background=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"loss": "triplet"}, "loss"),
+        ({"positives": "all"}, "positives"),
+        ({"fields": {"titel": 1.0}}, "fields must be of the kinds"),
+        ({"hard_negatives": 1.5}, "hard_negatives"),
+        ({"micro_batch_size": 0}, "micro_batch_size"),
+    ],
+)
+def test_objectives_out_of_range_are_named(changes: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        make_objective(**changes)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +85,21 @@ def test_a_crop_keeps_something(area: float) -> None:
     [
         TowersStart(kind="towers", image_size=96, context_length=64),
         OpenClipStart(kind="open_clip", model="hf-hub:Marqo/marqo-fashionCLIP"),
+        ChampionStart(
+            kind="champion", otherwise=TransformersStart(kind="transformers", model="patrickjohncyh/fashion-clip")
+        ),
         make_config().start,
     ],
 )
 def test_json_and_back(start: Any) -> None:
     config = make_config(start=start)
     assert from_json(to_json(config)) == config
+    config = make_config(
+        start=start,
+        heads_first=HeadsFirstConfig(epochs=1, learning_rate=0.1),
+        objective=make_objective(fields={"title": 1.0}),
+    )
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
 
 
 @pytest.mark.parametrize("change", [{"lr": 1.0}, {"start": {"kind": "nothing"}}, {"epochs": 0}, {"betas": None}])

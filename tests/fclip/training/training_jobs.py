@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from fclip.images.packs import write_packs
 from fclip.models.config import LocalStart
-from fclip.training.config import AugmentConfig, FinetuneConfig
+from fclip.training.config import AugmentConfig, FinetuneConfig, NearStartConfig, ObjectiveConfig
 from fclip.training.job import write_job
 from tests.tiny_shop import COLOURS, picture
 
@@ -16,12 +16,30 @@ SPLITS = {"train": 40, "val": 12, "test": 4}
 PACKS = "packs"
 
 
+def make_objective(**changes: Any) -> ObjectiveConfig:
+    """CLIP's, whole batches."""
+    values = {"loss": "clip", "positives": "pairs", "fields": None, "hard_negatives": 0.0, "micro_batch_size": None}
+    return ObjectiveConfig(**{**values, **changes})
+
+
 def make_config(**changes: Any) -> FinetuneConfig:
     """Four passes of five batches, candidates after steps 7, 14 and 20."""
     values: dict[str, Any] = {
         "start": LocalStart(kind="local", path="start"),
+        "replay": None,
         "device": "cpu",
+        "processes": "auto",
+        "precision": "fp32",
+        "compile": False,
+        "gradient_checkpointing": False,
         "trainable": "all",
+        "last_layers": None,
+        "layer_decay": 1.0,
+        "lora_rank": None,
+        "ema_decay": None,
+        "heads_first": None,
+        "near_start": NearStartConfig(weights=0.0, similarities=0.0),
+        "objective": make_objective(),
         "epochs": 4,
         "batch_size": 8,
         "learning_rate": 2e-3,
@@ -30,10 +48,12 @@ def make_config(**changes: Any) -> FinetuneConfig:
         "betas": (0.9, 0.98),
         "clip_grad_norm": 1.0,
         "max_logit_scale": 100.0,
+        "max_skipped_steps": 2,
         "num_candidates": 3,
         "checkpoint_every": 3,
+        "pixel_cache_gb": 1.0,
         "captions": {"title": 1.0, "short": 1.0},
-        "augment": AugmentConfig(min_crop_area=0.6, flip=True),
+        "augment": AugmentConfig(min_crop_area=0.6, flip=True, colour_jitter=0.0, greyscale=0.0, background=0.0),
     }
     return FinetuneConfig(**{**values, **changes})
 
@@ -55,6 +75,7 @@ def product_rows(splits: dict[str, int]) -> tuple[list[dict[str, Any]], list[Any
                 "split": split,
                 "images": [image.sha256 for image in own],
                 "captions": [caption("title", f"{colour} number {number}"), caption("short", colour)],
+                "category": colour,
             }
         )
     return rows, images

@@ -1,27 +1,37 @@
 """A small HTTP server that speaks enough of the hub's API for huggingface_hub itself to look up and download.
 
 Answered: `/api/datasets/<repo>[/revision/<commit>]` (with file metadata), `/api/datasets/<repo>/tree/<commit>` and
-`/datasets/<repo>/resolve/<commit>/<file>`, as huggingface.co/docs/hub/api says. Every request is kept.
+`/datasets/<repo>/resolve/<commit>/<file>`, as huggingface.co/docs/hub/api says; of a model, `/api/models/…` and
+`/<repo>/resolve/…`. Every request is kept. HF_ENDPOINT is read at import: what asks runs in a process of its own.
 """
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from tests.conftest import REPOSITORY
+
 Files = Mapping[str, bytes]
+NOWHERE = "http://127.0.0.1:9"  # nothing listens there
+IN_LARGE_FILE_STORAGE = (".parquet", ".safetensors", ".bin")
 
 
 @dataclass
 class FakeHub:
-    """One dataset's commits, oldest first; the newest is `main`."""
+    """One repository's commits, oldest first; the newest is `main`."""
 
     repo: str
+    kind: Literal["datasets", "models"] = "datasets"
     commits: dict[str, Files] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     endpoint: str = ""
@@ -38,23 +48,31 @@ class FakeHub:
         self.requests.clear()
         return sorted(sent)
 
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        api, resolve = f"/api/datasets/{self.repo}", f"/datasets/{self.repo}/resolve/"
+    def answer(self, path: str) -> tuple[int, dict[str, str], bytes] | None:
+        """Code, headers and body; None where another repository is asked for."""
+        api = f"/api/{self.kind}/{self.repo}"
+        resolve = f"/{self.repo}/resolve/" if self.kind == "models" else f"/{self.kind}/{self.repo}/resolve/"
         if path == api or path.startswith(f"{api}/revision/"):
-            sha = path.removeprefix(f"{api}/revision/") if path != api else list(self.commits)[-1]
+            sha = self._sha(path.removeprefix(f"{api}/revision/") if path != api else "main")
             return self._json(sha, lambda files: self._info(sha, files))
         if path.startswith(f"{api}/tree/"):
-            sha = path.removeprefix(f"{api}/tree/")
-            return self._json(sha, lambda files: [_entry(name, content) for name, content in files.items()])
+            sha, _, folder = path.removeprefix(f"{api}/tree/").partition("/")
+            if folder:
+                return 404, {"X-Error-Code": "EntryNotFound"}, b""  # of none here is a folder listed
+            return self._json(self._sha(sha), lambda files: [_entry(name, file) for name, file in files.items()])
         if path.startswith(resolve):
             sha, _, name = path.removeprefix(resolve).partition("/")
+            sha = self._sha(sha)
             content = self.commits.get(sha, {}).get(name)
             if content is not None:
                 digest = hashlib.sha256(content).hexdigest()
                 size = str(len(content))
                 return 200, {"ETag": f'"{digest}"', "X-Repo-Commit": sha, "X-Linked-Size": size}, content
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
-        return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        return None
+
+    def _sha(self, revision: str) -> str:
+        return list(self.commits)[-1] if revision == "main" else revision
 
     def _json(self, sha: str, body: Any) -> tuple[int, dict[str, str], bytes]:
         if sha not in self.commits:
@@ -80,14 +98,14 @@ def _entry(name: str, content: bytes) -> dict[str, Any]:
         "size": len(content),
         "oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),
     }
-    if name.endswith(".parquet"):
+    if name.endswith(IN_LARGE_FILE_STORAGE):
         entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
     return entry
 
 
 @contextmanager
-def serve(hub: FakeHub) -> Iterator[FakeHub]:
-    """Answer for `hub` on a free local port, for as long as this lasts."""
+def serve(hub: FakeHub, *others: FakeHub) -> Iterator[FakeHub]:
+    """Answer for `hub` and `others` on a free local port, for as long as this lasts; `hub` keeps all requests."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -95,7 +113,9 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append(f"{self.command} {path}")
-            code, headers, body = hub.answer(path)
+            answers = (one.answer(path) for one in (hub, *others))
+            unknown = 404, {"X-Error-Code": "RepoNotFound"}, b""
+            code, headers, body = next((answer for answer in answers if answer is not None), unknown)
             self.send_response(code)
             for key, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(key, value)
@@ -117,3 +137,19 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def ask(module: str, arguments: list[str], *, endpoint: str, home: Path) -> Any:
+    """The JSON that `python -m module` prints, with the hub at `endpoint` and its cache in `home`."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", module, *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)

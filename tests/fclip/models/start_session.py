@@ -1,0 +1,34 @@
+"""What `resolve` and a stage do with a start, in a process of its own: HF_ENDPOINT is read at import.
+
+python -m tests.fclip.models.start_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin the
+start anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name, or
+the `error` that a user can cause.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fclip.errors import UserError
+from fclip.models.config import start_from_json
+from fclip.models.starts import describe_start, fetch_start
+
+
+def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+    given: list[Any] = []
+    for step, values in steps:
+        start: Any = start_from_json(values)
+        try:
+            if step == "pin":
+                pin = describe_start(start, root=root, cache_dir=root / "cache")
+                given.append(pin)
+            else:
+                given.append(fetch_start(pin, start, root=root, cache_dir=root / "cache").name)
+        except UserError as error:
+            given.append({"error": str(error)})
+    return given
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), *map(json.loads, sys.argv[2:]))))

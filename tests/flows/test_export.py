@@ -1,0 +1,30 @@
+"""`fclip export`: a model folder in another library's form, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CLIPModel
+from typer.testing import CliRunner
+
+from fclip.errors import UserError
+from fclip.models import store
+from flows.cli import app
+from tests.tiny_shop import tiny_clip
+
+
+def test_a_model_folder_is_written_for_transformers_and_overwrites_nothing(tmp_path: Path) -> None:
+    folder = tiny_clip(tmp_path / "ours")
+    command = ["export", "transformers", str(folder), str(tmp_path / "theirs")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "CLIPModel.from_pretrained" in done.output
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        theirs = CLIPModel.from_pretrained(tmp_path / "theirs").eval().get_image_features(pixel_values=pixels)
+        ours = store.load(folder).model.encode_image(pixels)
+    assert torch.allclose(theirs.pooler_output, ours, atol=1e-5)
+    again = CliRunner().invoke(app, command)
+    assert isinstance(again.exception, UserError)
+    with pytest.raises(UserError, match="exists already"):
+        raise again.exception

@@ -1,0 +1,38 @@
+"""A warm start in the loop: it begins from the champion, and a promotion alone retrains nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Space
+
+
+@pytest.mark.slow
+def test_a_promotion_is_no_reason_to_train_again(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "warm")
+    first, start = space.json("pins/champion.json"), space.params["finetune"]["start"]
+    space.set_params(
+        lambda params: params["finetune"].update(start={"kind": "champion", "otherwise": start}, learning_rate=5.0e-4)
+    )
+    warm = space.run("fclip", "retrain", timeout=600)
+    assert warm.code == 0, warm.output
+    pinned = space.json("pins/start.json")["champion"]
+    assert {key: pinned[key] for key in first} == first
+    candidates = space.json("models/finetune/candidates.json")
+    assert [entry["name"] for entry in candidates[:2]] == ["start", "untuned"]
+    assert candidates[0]["model_sha256"] == first["model_sha256"]
+    assert space.json("pins/start.json")["otherwise"]["model_sha256"] == candidates[1]["model_sha256"]
+    assert (space.root / "reports" / "report.html").is_file()
+    assert "version 1" in space.run("fclip", "status").output
+
+    promoted = space.run("fclip", "promote", "--force")
+    assert promoted.code == 0, promoted.output
+    assert space.json("pins/champion.json")["version"] == 2
+    again = space.run("fclip", "retrain", timeout=600)
+    assert again.code == 0, again.output
+    assert "no stage was recomputed" in again.output
+    assert space.json("pins/start.json")["champion"] == pinned
+
+    followed = space.run("fclip", "pin", "--follow-champion")
+    assert "pinned     pins/start.json" in followed.output
+    assert space.json("pins/start.json")["champion"]["version"] == 2
