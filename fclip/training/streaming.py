@@ -59,6 +59,8 @@ class StreamedPixels:
         return self._num_images
 
     def __enter__(self) -> "StreamedPixels":
+        # The processes start here: one that is forked in a thread of a pool fails as it ends, as it waits for itself.
+        iter(self._loader)
         return self
 
     def __exit__(

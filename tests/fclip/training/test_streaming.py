@@ -14,6 +14,7 @@ import torch
 from fclip.errors import UserError
 from fclip.images.packs import ImagePacks
 from fclip.training import streaming
+from fclip.training.batches import PrefetchedBatches
 from fclip.training.pixel_cache import image_bytes, open_pixels
 from fclip.training.stop import never
 from fclip.training.streaming import StreamedPixels
@@ -90,6 +91,15 @@ def test_the_callers_randomness_is_left_alone(packs: ImagePacks) -> None:
         for _ in streamed.batches(PLAN):
             pass
     assert torch.equal(torch.rand(3), expected_draws)
+
+
+def test_they_end_well_where_a_thread_asks_for_the_batches(packs: ImagePacks) -> None:
+    for _ in range(3):
+        with stream(packs) as streamed:
+            with PrefetchedBatches(streamed, PLAN) as batches:
+                assert [len(batch) for batch in batches] == [len(rows) for rows in PLAN]
+            started = multiprocessing.active_children()
+        assert [process.exitcode for process in started] == [0, 0]
 
 
 def test_processes_that_are_killed_are_missed(packs: ImagePacks) -> None:
