@@ -1,7 +1,7 @@
 """How fast training goes: against open_clip's own, near to stepping on data in memory, and to a given quality.
 
 python -m benchmarks.train [--device cuda] [--precisions fp32 bf16] [--rounds 3] [--steps N] [--epochs N] [--no-peer]
-                           [--quality] [--no-speed] [--out JSON]
+                           [--workers N …] [--quality] [--no-speed] [--out JSON]
 
 Everything runs on this machine in one go, in processes of their own, in turn. Give it the machine for itself.
 """
@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,11 @@ def _setup(arguments: argparse.Namespace) -> Setup:
     steps = arguments.steps or STEPS[arguments.device]
     if arguments.device == "cuda":
         precisions = tuple(arguments.precisions or ("bf16",))
-        return cuda_setup(precisions=precisions, steps=steps, epochs=arguments.epochs, compile=arguments.compile)
-    return cpu_setup(precisions=tuple(arguments.precisions or ("fp32", "bf16")), steps=steps, epochs=arguments.epochs)
+        setup = cuda_setup(precisions=precisions, steps=steps, epochs=arguments.epochs, compile=arguments.compile)
+    else:
+        precisions = tuple(arguments.precisions or ("fp32", "bf16"))
+        setup = cpu_setup(precisions=precisions, steps=steps, epochs=arguments.epochs)
+    return replace(setup, workers=tuple(arguments.workers)) if arguments.workers else setup
 
 
 def main() -> None:
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turn; medians are shown")
     parser.add_argument("--steps", type=int, help=f"of an epoch; {STEPS['cpu']} on a CPU, {STEPS['cuda']} on a GPU")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--workers", type=int, nargs="+", help="data workers that open_clip is tried with")
     parser.add_argument("--compile", action="store_true", help="torch.compile on both sides (GPU)")
     parser.add_argument("--no-peer", action="store_true", help="without open_clip's training")
     parser.add_argument("--no-towers", action="store_true", help="without the default start in both precisions")

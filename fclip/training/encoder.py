@@ -1,5 +1,6 @@
 """Both towers of a model as training runs them: whole, or the projection alone on what a frozen tower gave once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from fclip.training.objectives import unit
 from fclip.training.precision import Precision, autocast, autocast_dtype
 from fclip.training.splits import Split
 
+Encode = Callable[[torch.Tensor], torch.Tensor]
 TOKENS_STEP = 8  # lengths of a batch's tokens are multiples of it, which kernels like and compilers need
 
 
@@ -48,8 +50,9 @@ class Encoder:
         model: Any = clip.model
         self._image_dtype = autocast_dtype(precision, model.visual, self._device)
         self._text_dtype = autocast_dtype(precision, getattr(model, "text", None) or model.transformer, self._device)
-        self._encode_image = torch.compile(model.encode_image) if compiled else model.encode_image
         self._texts = _Texts(model)
+        encode = torch.compile if compiled else _as_it_is
+        self._encode_images, self._encode_texts = encode(self._of_pixels), encode(self._texts.__call__)
 
     @property
     def formats(self) -> str:
@@ -61,14 +64,14 @@ class Encoder:
         """Of pixels, uint8 [n, size, size, 3] at the model's size, or of what the frozen tower gave of them."""
         with autocast(self._device, self._image_dtype):
             if self.image_is_tuned:
-                return unit(self._encode_image(normalise(inputs, self._clip.preprocess)))
+                return unit(self._encode_images(inputs))
             return unit(Split.of_images(self._clip.model).project(inputs))
 
     def texts(self, batch: TextBatch) -> torch.Tensor:
         """Of texts: a row's is the weighted mean of those of its texts."""
         with autocast(self._device, self._text_dtype):
             if self.text_is_tuned:
-                distinct = unit(self._texts(batch.inputs))
+                distinct = unit(self._encode_texts(batch.inputs))
             else:
                 distinct = unit(Split.of_texts(self._clip.model).project(batch.inputs))
         features = distinct[batch.texts]
@@ -87,9 +90,17 @@ class Encoder:
         """What the frozen text tower gives of tokens, before its projection: float32 [n, width]."""
         return replace(Split.of_texts(self._clip.model), encode=self._texts).pooled(tokens)
 
+    def _of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        encoded: torch.Tensor = self._clip.model.encode_image(normalise(pixels, self._clip.preprocess))  # type: ignore[operator]
+        return encoded
+
     def needed(self, lengths: torch.Tensor) -> int | None:
         """How many tokens a batch of texts of these lengths needs, those of start and end included; None: all."""
         return self._texts.needed(lengths)
+
+
+def _as_it_is(function: Encode) -> Encode:
+    return function
 
 
 class _Texts:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from fclip.files import atomic_path
 from fclip.models.store import Clip
 from fclip.progress import progress
+from fclip.training.ahead import ahead
 from fclip.training.augment import augment, draw
 from fclip.training.batches import PixelSource, PrefetchedBatches
 from fclip.training.config import FinetuneConfig
@@ -123,16 +124,21 @@ class Feed:
             for number, chosen in zip(range(first, last), plan, strict=True):
                 yield self._inputs(number, self._training_features[torch.from_numpy(chosen)]), 0.0
             return
-        device = self._clip.device
-        with PrefetchedBatches(self._training, plan, pinned=device.type == "cuda") as batches:
-            waited = 0.0
-            for number, pixels in zip(range(first, last), batches, strict=True):
-                generator = torch.Generator().manual_seed(derive(self._seed, "augment", number))
-                draws = draw(self._config.augment, self._config.batch_size, generator)[own]
-                on_device = pixels.to(device, non_blocking=True)
-                varied = augment(on_device, draws, size=self._clip.preprocess.size)
-                yield self._inputs(number, varied), batches.seconds_waited - waited
-                waited = batches.seconds_waited
+        numbers = range(first, last)
+        with PrefetchedBatches(self._training, plan, pinned=self._clip.device.type == "cuda") as batches:
+            varied = ahead(self._varied(numbers, batches, own), self._clip.device)
+            for number, (pixels, waited) in zip(numbers, varied, strict=True):
+                yield self._inputs(number, pixels), waited
+
+    def _varied(self, numbers: range, batches: PrefetchedBatches, own: slice) -> Iterator[tuple[torch.Tensor, float]]:
+        """The images of the steps `numbers`, each varied as its step has it, and the seconds waited for them."""
+        waited = 0.0
+        for number, pixels in zip(numbers, batches, strict=True):
+            generator = torch.Generator().manual_seed(derive(self._seed, "augment", number))
+            draws = draw(self._config.augment, self._config.batch_size, generator)[own]
+            on_device = pixels.to(self._clip.device, non_blocking=True)
+            yield augment(on_device, draws, size=self._clip.preprocess.size), batches.seconds_waited - waited
+            waited = batches.seconds_waited
 
     def validation(self) -> Iterator[Inputs]:
         """This process's full batches of the validation products; fewer products than a batch are one batch."""

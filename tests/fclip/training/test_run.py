@@ -18,7 +18,15 @@ from fclip.training import parts
 from fclip.training.job import read_job, run_job
 from fclip.training.splits import Split
 from tests.conftest import REPOSITORY
-from tests.fclip.training.training_jobs import PACKS, make_config, make_job, product_rows, write_products, write_shop
+from tests.fclip.training.training_jobs import (
+    PACKS,
+    make_config,
+    make_job,
+    make_objective,
+    product_rows,
+    write_products,
+    write_shop,
+)
 
 NAMES = ["start", "step-000007", "step-000014", "step-000020"]
 
@@ -133,6 +141,19 @@ def test_a_ruinous_learning_rate_names_the_knob(tmp_path: Path, shop: Path, tiny
     with pytest.raises(UserError, match=r"lower finetune.learning_rate \(now 1e\+30\)"):
         run_job(job)
     assert not (job / "out").exists()
+
+
+@pytest.mark.parametrize("rows", [None, 4])
+def test_out_of_memory_names_the_knobs(
+    rows: int | None, tmp_path: Path, shop: Path, tiny_start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", fail)
+    job = make_job(tmp_path / "job", shop, tiny_start, objective=make_objective(micro_batch_size=rows))
+    with pytest.raises(UserError, match=rf"out of memory with {rows or 8} rows at once: lower finetune\.objective"):
+        run_job(job)
 
 
 def test_too_few_products_for_a_batch_names_the_knob(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
