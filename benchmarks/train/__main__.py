@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +106,14 @@ def _measure_speeds(
 
 
 def _setup(arguments: argparse.Namespace) -> Setup:
-    steps = arguments.steps or STEPS[arguments.device]
+    given: dict[str, Any] = {
+        "steps": arguments.steps or STEPS[arguments.device],
+        "epochs": arguments.epochs,
+        "workers": arguments.workers and tuple(arguments.workers),
+    }
     if arguments.device == "cuda":
-        precisions = tuple(arguments.precisions or ("bf16",))
-        setup = cuda_setup(precisions=precisions, steps=steps, epochs=arguments.epochs, compile=arguments.compile)
-    else:
-        precisions = tuple(arguments.precisions or ("fp32", "bf16"))
-        setup = cpu_setup(precisions=precisions, steps=steps, epochs=arguments.epochs)
-    return replace(setup, workers=tuple(arguments.workers)) if arguments.workers else setup
+        return cuda_setup(precisions=tuple(arguments.precisions or ("bf16",)), compile=arguments.compile, **given)
+    return cpu_setup(precisions=tuple(arguments.precisions or ("fp32", "bf16")), **given)
 
 
 def main() -> None:

@@ -70,7 +70,9 @@ class Setup:
         return PREFETCHED * max(self.workers)
 
 
-def cpu_setup(*, precisions: tuple[Precision, ...], steps: int, epochs: int) -> Setup:
+def cpu_setup(
+    *, precisions: tuple[Precision, ...], steps: int, epochs: int, workers: tuple[int, ...] | None = None
+) -> Setup:
     """A small ViT on the CPU, batches of 256."""
     return Setup(
         model="ViT of 6 layers, 64 px",
@@ -81,12 +83,19 @@ def cpu_setup(*, precisions: tuple[Precision, ...], steps: int, epochs: int) -> 
         steps=steps,
         epochs=epochs,
         log_every=1,
-        workers=(0, 1, 2, 4),
+        workers=workers or (0, 1, 2, 4),
         compile=False,
     )
 
 
-def cuda_setup(*, precisions: tuple[Precision, ...], steps: int, epochs: int, compile: bool) -> Setup:
+def cuda_setup(
+    *,
+    precisions: tuple[Precision, ...],
+    steps: int,
+    epochs: int,
+    compile: bool,
+    workers: tuple[int, ...] | None = None,
+) -> Setup:
     """CLIP's ViT-B/32 on one GPU, batches of 1,024."""
     return Setup(
         model="ViT-B/32, 224 px",
@@ -97,6 +106,6 @@ def cuda_setup(*, precisions: tuple[Precision, ...], steps: int, epochs: int, co
         steps=steps,
         epochs=epochs,
         log_every=5,
-        workers=tuple(sorted({max(1, CORES // 2), max(1, CORES - 2), CORES})),
+        workers=workers or tuple(sorted({max(1, CORES // 2), max(1, CORES - 2), CORES})),
         compile=compile,
     )
