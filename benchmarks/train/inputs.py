@@ -18,7 +18,7 @@ from fclip.images.packs import PackWriter, StoredImage
 from fclip.shards import export_shards
 
 DATASET = "kagl"
-SHARDS = 8  # at least: each of open_clip's workers takes whole ones
+SHARDS = 64  # at least: each of open_clip's workers takes whole ones
 TAR_BYTES = 2560  # headers and fillings of a sample, at least
 SPARE = 1.02  # rows without an image or a title are left out
 SCHEMA = pa.schema(

@@ -129,7 +129,9 @@ def tune(
     precision: Precision,
     tell: Callable[[str], None],
 ) -> dict[str, int]:
-    """The number of workers with which it is fastest once settled, for each form: a run each."""
+    """The number of workers with which it is fastest once settled, for each form: a run each if there is a choice."""
+    if len(setup.workers) == 1:
+        return dict.fromkeys(FORMS, setup.workers[0])
     best = {}
     for form in FORMS:
         rates = {}

@@ -1,6 +1,7 @@
 """On a GPU a run goes as on a CPU but for rounding, and goes on where it was interrupted."""
 
 import csv
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def losses(out: Path) -> list[float]:
 def test_a_run_goes_as_on_a_cpu(
     precision: str, changes: dict[str, Any], tmp_path: Path, shop: Path, tiny_start: Path
 ) -> None:
-    given = {"epochs": 2, **changes}
+    given = {"epochs": 2, "learning_rate": 2e-4, **changes}  # slow, so that rounding does not grow
     on_cpu = run_job(make_job(tmp_path / "cpu", shop, tiny_start, **{**given, "compile": False}))
     on_gpu = run_job(make_job(tmp_path / "gpu", shop, tiny_start, device="cuda", precision=precision, **given))
     assert losses(on_gpu) == pytest.approx(losses(on_cpu), rel=ROUNDING[precision])
@@ -63,9 +64,11 @@ def test_all_options_at_once_resume(tmp_path: Path, shop: Path, tiny_start: Path
 
 def test_out_of_memory_names_the_knobs(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
     job = make_job(tmp_path / "job", shop, tiny_start, device="cuda")
+    gc.collect()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(24 * 2**20 / total)  # the model fits, and its optimiser does not
+    allowed = torch.cuda.memory_reserved() + 32 * 2**20  # the model fits, and its optimiser does not
+    torch.cuda.set_per_process_memory_fraction(allowed / total)
     try:
         with pytest.raises(UserError, match=r"out of memory with 8 rows.*finetune\.objective"):
             run_job(job)
