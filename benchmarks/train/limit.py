@@ -22,6 +22,7 @@ from benchmarks.train.processes import run_measured
 from fclip.models.device import resolve_device
 from fclip.models.store import load
 from fclip.training import parts
+from fclip.training.compiling import compiles
 from fclip.training.config import FinetuneConfig
 from fclip.training.data import read_items, training_pass
 from fclip.training.job import read_job, write_job
@@ -61,7 +62,7 @@ def step_seconds(job: Path, steps: int) -> list[float]:
     clip = load(start, device=device)
     clip.model.visual.to(memory_format=torch.channels_last)
     parts.freeze_others(clip.model, parts.trained_names(clip.model, config))
-    learner = Learner(clip, config, World())
+    learner = Learner(clip, config, World(), compiled=compiles(config.compile, device, steps))
     first = training_pass(read_items(read_job(job).products, "train", config.kinds), config, seed=SEED, epoch=0)
     drawn = [text for (text,) in first.texts[: config.batch_size] if text is not None]
     distinct = list(dict.fromkeys(drawn))

@@ -40,5 +40,5 @@ def measure_towers(
         for precision, found in runs.items():
             own = replace(config, precision=precision)
             found.append(run_job(folder / "job", own, data, start=start, settling=SETTLING))
-        tell(f"towers: round {number + 1} of {rounds} done")
+            tell(f"towers, {precision}, round {number + 1} of {rounds}: {found[-1].rate:.1f} samples/s")
     return {precision: tuple(found) for precision, found in runs.items()}

@@ -95,5 +95,5 @@ def measure_speed(
     for number in range(rounds):
         for name, run in contenders.items():
             runs[name].append(run())
-        tell(f"{setup.model}, {precision}: round {number + 1} of {rounds} done")
+            tell(f"{name}, {precision}, round {number + 1} of {rounds}: {runs[name][-1].rate:.1f} samples/s")
     return Speed(precision, {name: tuple(found) for name, found in runs.items()}, workers)

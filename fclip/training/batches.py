@@ -1,7 +1,6 @@
 """Batches of pixels for training: from where there is room for them, prepared ahead of their use."""
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -50,7 +49,7 @@ def open_source(
     preprocess: Preprocess,
     *,
     max_bytes: float,
-    num_processes: int | None = None,
+    num_processes: int,
     stop: Stop,
 ) -> Iterator[PixelSource]:
     """The images `digests`, row i the i-th, in whichever way there is room for; the pixels are the same, bit for bit.
@@ -58,7 +57,7 @@ def open_source(
     Args:
         folder: where decoded pixels are kept (`fclip.training.pixel_cache`).
         max_bytes: more are decoded for every batch.
-        num_processes: that decode then; None: one a core but one.
+        num_processes: that decode then.
 
     Raises:
         UserError, Interrupted: as `open_pixels`.
@@ -69,14 +68,13 @@ def open_source(
         logger.info("%s: decoded once, in %s", said, folder)
         yield open_pixels(folder, packs, digests, preprocess, stop=stop)
         return
-    processes = num_processes or max(1, len(os.sched_getaffinity(0)) - 1)
     logger.info(
         "%s, more than finetune.pixel_cache_gb (%g): decoded for every batch, by %d processes",
         said,
         max_bytes / GB,
-        processes,
+        num_processes,
     )
-    with StreamedPixels(packs, digests, preprocess, num_processes=processes) as streamed:
+    with StreamedPixels(packs, digests, preprocess, num_processes=num_processes) as streamed:
         yield streamed
 
 

@@ -132,7 +132,7 @@ class FinetuneConfig:
         device: "auto" (cuda where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
         processes: how many train together, one a GPU: "auto" (as many as there are GPUs) or a number.
         precision: "auto" (bf16 where it pays: `fclip.training.precision`), "bf16" or "fp32".
-        compile: whether torch.compile makes the towers' kernels: pays on a GPU, in runs of more than some minutes.
+        compile: whether torch.compile makes the towers' kernels; "auto": where it pays (`fclip.training.compiling`).
         gradient_checkpointing: compute activations twice rather than keep them.
         trainable: "heads" (both projections and the logit scale), "image_tower" or "text_tower" (these and that
             tower: the latter is LiT, Zhai et al. 2022), "all".
@@ -157,7 +157,7 @@ class FinetuneConfig:
     device: str
     processes: int | Literal["auto"]
     precision: Literal["auto", "bf16", "fp32"]
-    compile: bool
+    compile: bool | Literal["auto"]
     gradient_checkpointing: bool
     trainable: Literal["heads", "image_tower", "text_tower", "all"]
     last_layers: int | None

@@ -183,7 +183,15 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
     def opened(wanted: list[str], preprocess: Preprocess) -> Iterator[PixelSource]:
         with ExitStack() as stack:
             with world.first():
-                source = open_source(pixels, packs, wanted, preprocess, max_bytes=config.pixel_cache_gb * GB, stop=stop)
+                source = open_source(
+                    pixels,
+                    packs,
+                    wanted,
+                    preprocess,
+                    max_bytes=config.pixel_cache_gb * GB,
+                    num_processes=max(1, len(os.sched_getaffinity(0)) // world.size - 1),
+                    stop=stop,
+                )
                 entered = stack.enter_context(source)
             yield entered
 

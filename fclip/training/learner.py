@@ -51,9 +51,18 @@ class Learner:
     Args:
         clip: its parameters have gradients where they are tuned.
         start: what holds it there (`config.near_start`), frozen.
+        compiled: whether torch.compile makes the towers' kernels.
     """
 
-    def __init__(self, clip: Clip, config: FinetuneConfig, world: World, start: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        config: FinetuneConfig,
+        world: World,
+        start: nn.Module | None = None,
+        *,
+        compiled: bool = False,
+    ) -> None:
         self.clip, self._config, self._world = clip, config, world
         model: Any = clip.model
         options: dict[str, Any] = {
@@ -66,7 +75,7 @@ class Learner:
             self._start_encoder = Encoder(replace(clip, model=start), config.precision, **options)
         if config.gradient_checkpointing:
             model.set_grad_checkpointing()
-        self.encoder = Encoder(clip, config.precision, compiled=config.compile, **options)
+        self.encoder = Encoder(clip, config.precision, compiled=compiled, **options)
         own = parts.tuned_parameters(model)
         self.parameters = dict(own)
         self._scale: nn.Parameter = model.logit_scale

@@ -19,6 +19,7 @@ from fclip.errors import UserError
 from fclip.models.store import Clip
 from fclip.training import checkpoint, output, parts
 from fclip.training.checkpoint import Progress
+from fclip.training.compiling import compiles
 from fclip.training.config import FinetuneConfig
 from fclip.training.draws import derive
 from fclip.training.feed import Data, Feed
@@ -102,7 +103,8 @@ def train(
             found.restore_model(clip.model)
         _choose(clip.model, phase.config, seed)
         with _explained_memory(config):
-            learner = Learner(clip, phase.config, world, start)
+            compiled = compiles(phase.config.compile, clip.device, phase.end - phase.begin)
+            learner = Learner(clip, phase.config, world, start, compiled=compiled)
             if found is not None and done.step > phase.begin:
                 found.restore(learner)
             logger.info("%s: %s", phase.config.trainable, learner.encoder.formats)
