@@ -51,7 +51,13 @@ def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = C
         pixel_cache_gb=pixel_cache_gb,
         captions={"title": 1.0},
         augment=AugmentConfig(
-            min_crop_area=given.MIN_CROP_AREA, flip=False, colour_jitter=0.0, greyscale=0.0, background=0.0
+            min_crop_area=given.MIN_CROP_AREA,
+            flip=False,
+            colour_jitter=0.0,
+            greyscale=0.0,
+            background=0.0,
+            low_resolution=0.0,
+            invert=0.0,
         ),
     )
 

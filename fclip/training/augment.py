@@ -17,6 +17,8 @@ from fclip.training.grounds import Grounds, draw_grounds, replace_grounds
 MAX_ASPECT = 4 / 3
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey level (ITU-R BT.601)."""
+LOW_SIDES = (20, 28, 40)
+"""Sides in pixels of an image that is seen as if it were small."""
 CPU_IMAGES = 16
 """Images at a time on a CPU: as many as its caches hold."""
 
@@ -30,22 +32,28 @@ class Draws:
             that is kept, in [-1, 1].
         colours: float32 [n, 3], factors of brightness, contrast and saturation; None: colours stay.
         grounds: None: grounds stay.
+        sides: int64 [n], to how many pixels a side an image is reduced first, 0 for not at all; None: for none.
+        inverted: bool [n], whether light and dark change places; None: for none.
     """
 
     crops: torch.Tensor
     colours: torch.Tensor | None
     grounds: Grounds | None
+    sides: torch.Tensor | None
+    inverted: torch.Tensor | None
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __getitem__(self, rows: slice) -> "Draws":
         """Those of some rows."""
-        colours = None if self.colours is None else self.colours[rows]
         grounds = self.grounds and Grounds(
             **{field.name: getattr(self.grounds, field.name)[rows] for field in fields(Grounds)}
         )
-        return Draws(self.crops[rows], colours, grounds)
+        colours, sides, inverted = (
+            None if each is None else each[rows] for each in (self.colours, self.sides, self.inverted)
+        )
+        return Draws(self.crops[rows], colours, grounds, sides, inverted)
 
 
 def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws:
@@ -61,11 +69,18 @@ def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws
         colours = (1 + config.colour_jitter * (2 * changes[:3] - 1)).T.contiguous()
         colours[changes[3] < config.greyscale, 2] = 0
     grounds = draw_grounds(config.background, count, generator) if config.background else None
-    return Draws(crops, colours, grounds)
+    sides = inverted = None
+    if config.low_resolution:
+        uniform = torch.rand(2, count, generator=generator)
+        sides = torch.tensor(LOW_SIDES)[(uniform[0] * len(LOW_SIDES)).long()]
+        sides[uniform[1] >= config.low_resolution] = 0
+    if config.invert:
+        inverted = torch.rand(count, generator=generator) < config.invert
+    return Draws(crops, colours, grounds, sides, inverted)
 
 
 def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
-    """Other grounds, then a part of each image at the model's size, mirrored or not, then other colours.
+    """Other grounds, fewer pixels, then a part of each image at the model's size, mirrored or not, then other colours.
 
     Args:
         batch: uint8 [n, height, width, 3], on any device.
@@ -82,10 +97,13 @@ def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
         own = draws[rows]
         if own.grounds is not None:
             pixels = replace_grounds(pixels, own.grounds)
-        pixels = crop(pixels, own.crops.to(batch.device), size)
+        pixels = _crop_some_small(pixels, own, size)
         if own.colours is not None:
             pixels = change_colours(pixels.round_(), own.colours.to(batch.device))
-        varied[rows] = pixels.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        pixels = pixels.round_().clamp_(0, 255)
+        if own.inverted is not None:
+            pixels = torch.where(own.inverted.to(batch.device)[:, None, None, None], 255 - pixels, pixels)
+        varied[rows] = pixels.to(torch.uint8).permute(0, 2, 3, 1)
     return varied
 
 
@@ -112,6 +130,18 @@ def change_colours(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     mean = _grey(pixels.sum(3).double().sum(2)[:, :, None, None]).float() / (pixels.shape[2] * pixels.shape[3])
     whole = brightness * contrast
     return pixels * (whole * saturation) + (grey * (whole * (1 - saturation)) + mean * (brightness * (1 - contrast)))
+
+
+def _crop_some_small(pixels: torch.Tensor, draws: Draws, size: int) -> torch.Tensor:
+    crops = draws.crops.to(pixels.device)
+    found = crop(pixels, crops, size)
+    if draws.sides is None:
+        return found
+    for side in LOW_SIDES:
+        rows = (draws.sides == side).nonzero()[:, 0].to(pixels.device)
+        if len(rows):
+            found[rows] = crop(F.interpolate(pixels[rows], size=(side, side), mode="area"), crops[rows], size)
+    return found
 
 
 def _grey(pixels: torch.Tensor) -> torch.Tensor:

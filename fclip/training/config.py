@@ -21,6 +21,8 @@ class AugmentConfig:
         colour_jitter: brightness, contrast and saturation change by a factor of 1 ± this at most; 0 leaves them.
         greyscale: share of the images that lose their colours.
         background: share of the images on white whose ground is replaced by another.
+        low_resolution: share of the images that are seen as if they had few pixels.
+        invert: share of the images whose light and dark change places.
     """
 
     min_crop_area: float
@@ -28,13 +30,15 @@ class AugmentConfig:
     colour_jitter: float
     greyscale: float
     background: float
+    low_resolution: float
+    invert: float
 
     def __post_init__(self) -> None:
         if not 0 < self.min_crop_area <= 1:
             raise ValueError("min_crop_area must be above 0, and 1 at most")
         if not 0 <= self.colour_jitter < 1:
             raise ValueError("colour_jitter must be from 0 to below 1")
-        for name in ("greyscale", "background"):
+        for name in ("greyscale", "background", "low_resolution", "invert"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1")
 

@@ -7,14 +7,30 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from fclip.training.augment import augment, change_colours, draw
+from fclip.training.augment import LOW_SIDES, augment, change_colours, draw
 from fclip.training.config import AugmentConfig
 
-ALL: dict[str, Any] = {"min_crop_area": 0.4, "flip": True, "colour_jitter": 0.4, "greyscale": 0.2, "background": 0.6}
+ALL: dict[str, Any] = {
+    "min_crop_area": 0.4,
+    "flip": True,
+    "colour_jitter": 0.4,
+    "greyscale": 0.2,
+    "background": 0.6,
+    "low_resolution": 0.3,
+    "invert": 0.3,
+}
 
 
 def make_config(**changes: Any) -> AugmentConfig:
-    values = {"min_crop_area": 1.0, "flip": False, "colour_jitter": 0.0, "greyscale": 0.0, "background": 0.0}
+    values = {
+        "min_crop_area": 1.0,
+        "flip": False,
+        "colour_jitter": 0.0,
+        "greyscale": 0.0,
+        "background": 0.0,
+        "low_resolution": 0.0,
+        "invert": 0.0,
+    }
     return AugmentConfig(**{**values, **changes})
 
 
@@ -46,7 +62,7 @@ def products(count: int, side: int) -> torch.Tensor:
 
 
 def cropped(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
-    """Pixel by pixel: the part around a centre, mirrored where its width is negative."""
+    """Pixel by pixel: the part around a centre, mirrored where its width is invert."""
     side = len(image)
     half_width, half_height, x, y = (float(value) for value in crop)
     found = np.empty((size, size, 3))
@@ -166,3 +182,27 @@ def test_a_share_of_the_images_loses_its_colours() -> None:
     assert torch.equal(found[~grey].to(torch.uint8), batch[~grey]), "the others stay as they are"
     luma = (batch[grey].float() * torch.tensor([0.299, 0.587, 0.114])).sum(3)
     assert (found[grey][..., 0] - luma).abs().max() <= 0.51
+
+
+def test_a_share_of_the_images_is_inverted() -> None:
+    batch = noise(400, 8)
+    found = varied(batch, make_config(invert=0.25), 8)
+    inverted = (found != batch).any(-1).any(-1).any(-1)
+    assert 70 < int(inverted.sum()) < 130
+    assert torch.equal(found[inverted], 255 - batch[inverted])
+
+
+def test_a_share_of_the_images_has_few_pixels() -> None:
+    batch, config = noise(400, 80), make_config(low_resolution=0.3)
+    draws = draw(config, len(batch), generator())
+    found = augment(batch, draws, size=80)
+    assert draws.sides is not None
+    few = draws.sides > 0
+    assert 80 < int(few.sum()) < 160
+    assert set(draws.sides.tolist()) == {0, *LOW_SIDES}
+    assert torch.equal(found[~few], batch[~few]), "the others stay as they are"
+    for side in (20, 40):  # whole pixels of the image in each of these: their mean, then as many as before
+        image, one = (each[draws.sides == side][0].float().permute(2, 0, 1)[None] for each in (batch, found))
+        small = torch.nn.functional.avg_pool2d(image, 80 // side)
+        large = torch.nn.functional.interpolate(small, size=80, mode="bilinear")
+        torch.testing.assert_close(one, large, atol=0.51, rtol=0)

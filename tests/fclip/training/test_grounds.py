@@ -125,7 +125,15 @@ def test_grounds_are_of_four_kinds_and_within_range() -> None:
 
 
 def config(background: float) -> AugmentConfig:
-    return AugmentConfig(min_crop_area=1.0, flip=False, colour_jitter=0.0, greyscale=0.0, background=background)
+    return AugmentConfig(
+        min_crop_area=1.0,
+        flip=False,
+        colour_jitter=0.0,
+        greyscale=0.0,
+        background=background,
+        low_resolution=0.0,
+        invert=0.0,
+    )
 
 
 def test_a_share_of_the_products_on_white_gets_another_ground() -> None:

@@ -92,7 +92,9 @@ EVERYTHING: dict[str, Any] = {
     "objective": make_objective(
         loss="siglip", positives="shared", fields={"title": 0.7, "short": 0.3}, hard_negatives=0.5, micro_batch_size=4
     ),
-    "augment": AugmentConfig(min_crop_area=0.6, flip=True, colour_jitter=0.2, greyscale=0.2, background=0.5),
+    "augment": AugmentConfig(
+        min_crop_area=0.6, flip=True, colour_jitter=0.2, greyscale=0.2, background=0.5, low_resolution=0.3, invert=0.3
+    ),
 }
 
 

@@ -62,7 +62,15 @@ def test_replay_is_of_what_a_champion_has_seen() -> None:
 @pytest.mark.parametrize("area", [0.0, 1.5])
 def test_a_crop_keeps_something(area: float) -> None:
     with pytest.raises(ValueError, match="min_crop_area"):
-        AugmentConfig(min_crop_area=area, flip=True, colour_jitter=0.0, greyscale=0.0, background=0.0)
+        AugmentConfig(
+            min_crop_area=area,
+            flip=True,
+            colour_jitter=0.0,
+            greyscale=0.0,
+            background=0.0,
+            low_resolution=0.0,
+            invert=0.0,
+        )
 
 
 @pytest.mark.parametrize(

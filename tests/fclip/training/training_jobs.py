@@ -53,7 +53,15 @@ def make_config(**changes: Any) -> FinetuneConfig:
         "checkpoint_every": 3,
         "pixel_cache_gb": 1.0,
         "captions": {"title": 1.0, "short": 1.0},
-        "augment": AugmentConfig(min_crop_area=0.6, flip=True, colour_jitter=0.0, greyscale=0.0, background=0.0),
+        "augment": AugmentConfig(
+            min_crop_area=0.6,
+            flip=True,
+            colour_jitter=0.0,
+            greyscale=0.0,
+            background=0.0,
+            low_resolution=0.0,
+            invert=0.0,
+        ),
     }
     return FinetuneConfig(**{**values, **changes})
 

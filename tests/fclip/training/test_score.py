@@ -1,0 +1,76 @@
+"""A training run on the drawn catalog reaches a stated zero-shot score on products that it never saw."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fclip.features.encode import encode_images, encode_texts
+from fclip.files import read_json, sha256_bytes
+from fclip.images.packs import StoredImage, write_packs
+from fclip.images.pixels import decode
+from fclip.models.config import TowersStart
+from fclip.models.store import load
+from fclip.models.towers import compose
+from fclip.sample.catalog import SampleProduct, draw_products
+from fclip.training.job import run_job, write_job
+from tests.fclip.training.training_jobs import PACKS, caption, make_config, write_products
+
+SIDE = 64
+NUM_TRAIN, NUM_VAL, NUM_TEST = 320, 48, 132
+
+
+@pytest.fixture(scope="module")
+def products() -> list[SampleProduct]:
+    return list(draw_products("studio", num_products=NUM_TRAIN + NUM_VAL + NUM_TEST, seed=3, side=SIDE))
+
+
+def accuracy(model: Path, products: list[SampleProduct]) -> float:
+    """How many article types are the nearest among those of the products, by one image and one template."""
+    clip = load(model)
+    names = sorted({product.attributes["article_type"] for product in products})
+    images = encode_images(clip, np.stack([decode(product.images[0], clip.preprocess) for product in products]))
+    texts = encode_texts(clip, [f"a photo of a {name}" for name in names])
+    found = (images @ texts.T).argmax(1)
+    return float(
+        np.mean(
+            [names[one] == product.attributes["article_type"] for one, product in zip(found, products, strict=True)]
+        )
+    )
+
+
+def test_projections_learn_a_catalog_from_its_captions(products: list[SampleProduct], tmp_path: Path) -> None:
+    rows, images = [], []
+    for number, product in enumerate(products[: NUM_TRAIN + NUM_VAL]):
+        content = product.images[0]
+        image = StoredImage(sha256_bytes(content), content, *Image.open(io.BytesIO(content)).size)
+        images.append(image)
+        rows.append(
+            {
+                "dataset": "shop",
+                "product_id": product.product_id,
+                "split": "train" if number < NUM_TRAIN else "val",
+                "images": [image.sha256],
+                "captions": [caption("title", product.texts["title"])],
+                "category": product.attributes["article_type"],
+            }
+        )
+    write_packs(tmp_path / PACKS, images)
+    start = tmp_path / "start"
+    start.mkdir()
+    compose(TowersStart(kind="towers", image_size=SIDE, context_length=32), start)
+    job = tmp_path / "job"
+    config = make_config(
+        trainable="heads", captions={"title": 1.0}, epochs=30, batch_size=64, learning_rate=1e-3, num_candidates=1
+    )
+    table = write_products(tmp_path, rows)
+    write_job(job, config=config, seed=0, start=start, products=table, images={"shop": tmp_path / PACKS})
+    out = run_job(job)
+
+    unseen = products[NUM_TRAIN + NUM_VAL :]
+    last = read_json(out / "candidates.json")[-1]["name"]
+    before, after = (accuracy(out / "candidates" / name, unseen) for name in ("start", last))
+    assert before < 0.3
+    assert after > 0.6
