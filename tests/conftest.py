@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: more of them wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -233,12 +234,24 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_start: Path) -> tuple[Space, Finished]:
-    """A workspace after its first `fclip retrain`, without a Prefect server, and what that printed."""
-    folder = tmp_path_factory.mktemp("retrained")
-    space = make_space(folder / "space", tiny_params(tiny_start), folder / "home")
-    finished = space.run("fclip", "retrain", timeout=600)
-    assert finished.code == 0, finished.output
-    return space, finished
+    """A workspace after its first `fclip retrain`, without a Prefect server, and what that printed.
+
+    It runs once for all of pytest's workers: the first that comes here runs it, and each has a copy.
+    """
+    own = tmp_path_factory.mktemp("retrained")
+    together = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        together = together.parent
+    with FileLock(together / "first-run.lock"):
+        said = together / "first-run.json"
+        if not said.exists():
+            space = make_space(own / "original", tiny_params(tiny_start), own / "original-home")
+            finished = space.run("fclip", "retrain", timeout=600)
+            assert finished.code == 0, finished.output
+            said.write_text(json.dumps([str(space.root), dict(space.environment), finished.output]))
+    root, environment, output = json.loads(said.read_text())
+    copied = Space(Path(root), environment).copy(own / "space")
+    return copied.at(copied.root, PREFECT_HOME=str(own / "prefect")), Finished(0, output)
 
 
 @pytest.fixture(scope="session")

