@@ -6,14 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.places import PRESET
 from benchmarks.train.ours import preset_config
 from benchmarks.train.processes import run_measured
-from fclip.catalog.config import IngestConfig
-from fclip.catalog.sources.registry import describe
-from fclip.errors import UserError
+from benchmarks.workspaces import lay_out_workspace
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import evaluate_models
 from fclip.files import read_json, write_json
@@ -21,18 +17,12 @@ from fclip.models.config import ChampionStart
 from fclip.models.starts import describe_start
 from fclip.models.store import WEIGHTS
 from fclip.training.job import write_job
-from tasks import gather
-from tasks.caption import caption
 from tasks.evaluate import dataset_files, run_options
-from tasks.ingest import ingest
-from tasks.outside import outside_of
 from tasks.params import load_section, read_params
-from tasks.paths import Workspace
 
 DATASET, SPLIT = "kagl", "test"
 TARGET = 0.75
 NUM_CANDIDATES = 18  # one a minute or so, where three passes take twenty
-SECTIONS = ("ingest", "caption", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -79,14 +69,11 @@ def measure_quality(
     What comes before training takes no part of the minutes; start-up, decoding, encoding captions, validating and
     saving candidates do.
     """
-    workspace = _workspace(datasets, folder / "workspace", device, limit)
+    workspace = lay_out_workspace(folder / "workspace", datasets, [DATASET], limit=limit, device=device)
     config = preset_config().start
     assert not isinstance(config, ChampionStart)
     start = describe_start(config, root=workspace.root, cache_dir=workspace.model_cache)
     write_json(workspace.start_pin, start)
-    ingest(workspace, DATASET)
-    caption(workspace, DATASET)
-    gather.main(workspace)
     tell(f"{DATASET} is ingested and captioned; training")
     job = folder / "job"
     write_job(
@@ -128,24 +115,3 @@ def measure_quality(
 
 def _candidates(job: Path) -> list[dict[str, Any]]:
     return list(read_json(job / "out" / "candidates.json"))
-
-
-def _workspace(datasets: Path, root: Path, device: str, limit: int | None) -> Workspace:
-    """A workspace of params/kagl.yaml with kagl alone, its source pinned."""
-    if not (datasets / DATASET).is_dir():
-        raise UserError(f"{datasets / DATASET} does not exist: set FCLIP_DATASETS to the folder that holds `{DATASET}`")
-    params = read_params(PRESET)
-    for section in SECTIONS:
-        params[section]["datasets"] = {DATASET: params[section]["datasets"][DATASET]}
-    params["ingest"]["limit"] = limit
-    params["ingest"]["datasets"][DATASET]["source"]["path"] = str(datasets / DATASET)
-    params["evaluate"]["device"] = device
-    workspace = Workspace(root)
-    root.mkdir(parents=True)
-    workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    config = load_section(workspace, "ingest", IngestConfig)
-    outside = outside_of(workspace, config, DATASET, refresh=True)
-    write_json(
-        workspace.source_pin(DATASET), {"dataset": DATASET, **describe(config.datasets[DATASET].source, outside)}
-    )
-    return workspace

@@ -1,0 +1,81 @@
+"""Variants of the recipe in params/kagl.yaml, trained and evaluated one after another, as a table.
+
+python -m benchmarks.ablation --work DIR [--rows NAME ...] [--limit N] [--epochs N] [--out JSON]
+
+Rows and what they change are in benchmarks/ablation/rows.yaml. What is done stays in DIR and in the JSON file, and is
+not done again.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from benchmarks.ablation.report import show
+from benchmarks.ablation.run import DATASETS_OF, Row, run_row
+from benchmarks.places import DATASETS, PRESET
+from benchmarks.workspaces import lay_out_workspace
+from fclip.errors import UserError
+from fclip.files import read_json, write_json
+from fclip.training.config import FinetuneConfig
+from tasks.params import parse, read_params
+from tasks.paths import Workspace
+
+ROWS = Path(__file__).with_name("rows.yaml")
+WIDTH = 140
+
+
+def changed(section: Mapping[str, Any], changes: Mapping[str, Any]) -> FinetuneConfig:
+    """The section `finetune` with `changes`, whose keys are paths (`augment.flip`)."""
+    values = copy.deepcopy(dict(section))
+    for path, value in changes.items():
+        *parents, name = path.split(".")
+        inner = values
+        for parent in parents:
+            inner = inner[parent]
+        inner[name] = value
+    return parse("finetune", values, FinetuneConfig)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    rows: dict[str, dict[str, Any]] = yaml.safe_load(ROWS.read_text(encoding="utf-8"))
+    parser.add_argument("--work", type=Path, required=True, help="where datasets are laid out, and models stay")
+    parser.add_argument(
+        "--rows", nargs="+", choices=list(rows), default=list(rows), metavar="NAME", help=", ".join(rows)
+    )
+    parser.add_argument("--limit", type=int, help="rows of a dataset at most; all of them without")
+    parser.add_argument("--epochs", type=int, help="passes of each run; as the preset has it without")
+    parser.add_argument("--role", choices=["select", "report"], default="select", help="what is evaluated on")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ablation.json"))
+    arguments = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    section = {**read_params(PRESET)["finetune"], "device": arguments.device}
+    if arguments.epochs:
+        section["epochs"] = arguments.epochs
+    done: list[Row] = [Row(**row) for row in read_json(arguments.out)] if arguments.out.is_file() else []
+    try:
+        configs = {name: changed(section, rows[name]) for name in arguments.rows}
+        workspace = Workspace(arguments.work.resolve() / f"workspace-{arguments.limit or 'all'}")
+        if not workspace.training.is_dir():
+            lay_out_workspace(workspace.root, DATASETS, DATASETS_OF, limit=arguments.limit, device=arguments.device)
+        for name, config in configs.items():
+            key = {"name": name, "limit": arguments.limit, "role": arguments.role, "epochs": config.epochs}
+            if not any(row.key == key for row in done):
+                done.append(run_row(workspace, key, config, arguments.work.resolve() / "jobs"))
+                write_json(arguments.out, [vars(row) for row in done])
+            show(console, [row for row in done if row.key["limit"] == arguments.limit])
+    except UserError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""One variant: trained from its start, and its last candidate evaluated on every dataset."""
+
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.places import PRESET
+from benchmarks.train.ours import NO_CHECKPOINT
+from benchmarks.train.processes import run_measured
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.run import evaluate_models
+from fclip.files import read_json, sha256_json
+from fclip.models.config import ChampionStart
+from fclip.models.starts import describe_start
+from fclip.training.config import FinetuneConfig, to_json
+from fclip.training.job import write_job
+from tasks.evaluate import dataset_files, run_options
+from tasks.params import load_section, read_params
+from tasks.paths import Workspace
+
+TRAINED = "kagl"
+DATASETS_OF = (TRAINED, "clothing", "fmnist")
+METRICS = ("classification.acc1", "classification.weighted_f1", "text_to_image.recall_at_10")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a variant came to.
+
+    Attributes:
+        key: its name, and what it was trained and evaluated on.
+        config: the whole section `finetune`.
+        minutes: of the training process.
+        scores: metric -> value, by dataset.
+        start: the same of what it started from.
+        folder: the candidate's.
+    """
+
+    key: dict[str, Any]
+    config: dict[str, Any]
+    minutes: float
+    scores: dict[str, dict[str, float]]
+    start: dict[str, dict[str, float]]
+    folder: str
+
+
+def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> Row:
+    """Train on what the workspace has gathered, in a folder of `jobs`, and evaluate on the splits of `key["role"]`."""
+    cold = config.start
+    assert not isinstance(cold, ChampionStart)
+    config = replace(config, num_candidates=1, checkpoint_every=NO_CHECKPOINT)
+    pin = describe_start(cold, root=workspace.root, cache_dir=workspace.model_cache)
+    start = workspace.model_cache / pin["model_sha256"]
+    job = jobs / sha256_json([key, to_json(config)])[:16]
+    shutil.rmtree(job, ignore_errors=True)
+    write_job(
+        job,
+        config=config,
+        seed=read_params(PRESET)["base"]["seed"],
+        start=start,
+        products=workspace.training / "products.parquet",
+        images={TRAINED: workspace.images(TRAINED)},
+        pixels=workspace.pixel_cache,
+    )
+    done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=False)
+    last = job / "out" / "candidates" / read_json(job / "out" / "candidates.json")[-1]["name"]
+    found: dict[str, dict[str, dict[str, float]]] = {"start": {}, "last": {}}
+    for name in DATASETS_OF:
+        evaluation = evaluate_models(
+            {"start": start, "last": last},
+            dataset_files(workspace, name),
+            load_section(workspace, f"evaluate.datasets.{name}", DatasetEvaluation),
+            cache=workspace.feature_cache,
+            options=run_options(workspace),
+            roles=(key["role"],),
+        )
+        for model, of_model in found.items():
+            of_model[name] = {
+                each.metric: each.estimate.value
+                for each in evaluation.scores
+                if each.model == model and each.metric in METRICS
+            }
+    return Row(key, to_json(config), done.seconds / 60, found["last"], found["start"], str(last))

@@ -1,0 +1,53 @@
+"""A workspace of params/kagl.yaml, or of some of its datasets, ingested, captioned and gathered."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from benchmarks.places import PRESET
+from fclip.catalog.config import IngestConfig
+from fclip.catalog.sources.registry import describe
+from fclip.errors import UserError
+from fclip.files import write_json
+from tasks import gather
+from tasks.caption import caption
+from tasks.ingest import ingest
+from tasks.outside import outside_of
+from tasks.params import load_section, read_params
+from tasks.paths import Workspace
+
+SECTIONS = ("ingest", "caption", "evaluate")
+
+
+def lay_out_workspace(root: Path, datasets: Path, names: Sequence[str], *, limit: int | None, device: str) -> Workspace:
+    """Make the workspace `root` of the datasets `names`, of which those in the folder `datasets` are read.
+
+    Args:
+        limit: rows of each at most; None: all.
+        device: on which models are evaluated.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    params = read_params(PRESET)
+    for section in SECTIONS:
+        params[section]["datasets"] = {name: params[section]["datasets"][name] for name in names}
+    params["ingest"]["limit"] = limit
+    params["evaluate"]["device"] = device
+    for name in names:
+        if not (datasets / name).is_dir():
+            raise UserError(f"{datasets / name} does not exist: set FCLIP_DATASETS to the folder that holds `{name}`")
+        params["ingest"]["datasets"][name]["source"]["path"] = str(datasets / name)
+    workspace = Workspace(root)
+    root.mkdir(parents=True)
+    workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    config = load_section(workspace, "ingest", IngestConfig)
+    for name in names:
+        outside = outside_of(workspace, config, name, refresh=True)
+        pin = {"dataset": name, **describe(config.datasets[name].source, outside)}
+        write_json(workspace.source_pin(name), pin)
+        ingest(workspace, name)
+        caption(workspace, name)
+    gather.main(workspace)
+    return workspace
