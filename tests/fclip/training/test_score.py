@@ -73,4 +73,4 @@ def test_projections_learn_a_catalog_from_its_captions(products: list[SampleProd
     last = read_json(out / "candidates.json")[-1]["name"]
     before, after = (accuracy(out / "candidates" / name, unseen) for name in ("start", last))
     assert before < 0.3
-    assert after > 0.6
+    assert after > 0.5
