@@ -1,4 +1,4 @@
-"""A workspace of params/kagl.yaml, or of some of its datasets, ingested, captioned and gathered."""
+"""A workspace of params/kagl.yaml, or of some of its datasets: start pinned, ingested, captioned and gathered."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,13 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import write_json
+from fclip.models.config import TowersStart
+from fclip.models.starts import describe_start
 from tasks import gather
 from tasks.caption import caption
 from tasks.ingest import ingest
 from tasks.outside import outside_of
-from tasks.params import load_section, read_params
+from tasks.params import load_section, parse, read_params
 from tasks.paths import Workspace
 
 SECTIONS = ("ingest", "caption", "evaluate")
@@ -42,11 +44,14 @@ def lay_out_workspace(root: Path, datasets: Path, names: Sequence[str], *, limit
     workspace = Workspace(root)
     root.mkdir(parents=True)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    start = parse("finetune.start", params["finetune"]["start"], TowersStart)
+    pin = describe_start(start, root=root, cache_dir=workspace.model_cache)
+    write_json(workspace.start_pin, pin)  # captions are cut to its context
     config = load_section(workspace, "ingest", IngestConfig)
     for name in names:
         outside = outside_of(workspace, config, name, refresh=True)
-        pin = {"dataset": name, **describe(config.datasets[name].source, outside)}
-        write_json(workspace.source_pin(name), pin)
+        source = config.datasets[name].source
+        write_json(workspace.source_pin(name), {"dataset": name, **describe(source, outside)})
         ingest(workspace, name)
         caption(workspace, name)
     gather.main(workspace)

@@ -12,9 +12,7 @@ from benchmarks.train.processes import run_measured
 from benchmarks.workspaces import lay_out_workspace
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import evaluate_models
-from fclip.files import read_json, write_json
-from fclip.models.config import ChampionStart
-from fclip.models.starts import describe_start
+from fclip.files import read_json
 from fclip.models.store import WEIGHTS
 from fclip.training.job import write_job
 from tasks.evaluate import dataset_files, run_options
@@ -70,17 +68,13 @@ def measure_quality(
     saving candidates do.
     """
     workspace = lay_out_workspace(folder / "workspace", datasets, [DATASET], limit=limit, device=device)
-    config = preset_config().start
-    assert not isinstance(config, ChampionStart)
-    start = describe_start(config, root=workspace.root, cache_dir=workspace.model_cache)
-    write_json(workspace.start_pin, start)
     tell(f"{DATASET} is ingested and captioned; training")
     job = folder / "job"
     write_job(
         job,
         config=replace(preset_config(), device=device, processes=1, num_candidates=NUM_CANDIDATES),
         seed=read_params(PRESET)["base"]["seed"],
-        start=workspace.model_cache / start["model_sha256"],
+        start=workspace.model_cache / read_json(workspace.start_pin)["model_sha256"],
         products=workspace.training / "products.parquet",
         images={DATASET: workspace.images(DATASET)},
     )
