@@ -77,9 +77,6 @@ def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, j
             roles=(key["role"],),
         )
         for model, of_model in found.items():
-            of_model[name] = {
-                each.metric: each.estimate.value
-                for each in evaluation.scores
-                if each.model == model and each.metric in METRICS
-            }
+            scores = {f"{each.protocol}.{each.metric}": each for each in evaluation.scores if each.model == model}
+            of_model[name] = {metric: scores[metric].estimate.value for metric in METRICS if metric in scores}
     return Row(key, to_json(config), done.seconds / 60, found["last"], found["start"], str(last))

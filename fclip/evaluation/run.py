@@ -38,7 +38,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Scored:
-    """One metric of one model on one split; `metric` is `<protocol>.<metric>`."""
+    """One metric of a protocol, of one model on one split."""
 
     model: str
     model_sha256: str
