@@ -5,10 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.places import PRESET
+from benchmarks.places import PRESET, dataset_folder
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
-from fclip.errors import UserError
 from fclip.files import write_json
 from fclip.models.config import TowersStart
 from fclip.models.starts import describe_start
@@ -38,9 +37,7 @@ def lay_out_workspace(root: Path, datasets: Path, names: Sequence[str], *, limit
     params["ingest"]["limit"] = limit
     params["evaluate"]["device"] = device
     for name in names:
-        if not (datasets / name).is_dir():
-            raise UserError(f"{datasets / name} does not exist: set FCLIP_DATASETS to the folder that holds `{name}`")
-        params["ingest"]["datasets"][name]["source"]["path"] = str(datasets / name)
+        params["ingest"]["datasets"][name]["source"]["path"] = str(dataset_folder(datasets, name))
     workspace = Workspace(root)
     root.mkdir(parents=True)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

@@ -155,3 +155,8 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def holds_something(path: Path) -> bool:
+    """Whether there is a file, or a folder that is not empty, where a new folder is to be."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))

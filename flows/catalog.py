@@ -8,12 +8,12 @@ from prefect.artifacts import create_markdown_artifact
 from rich.console import Console
 from rich.markup import escape
 
-from fclip.files import read_json
 from fclip.profile.drift import Drift
 from fclip.profile.profile import Profile
 from fclip.profile.terminal import details, overview
 from flows.effect import artifact_key, effect
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 from tasks.profile import drift, profile
 
 LOG_WIDTH = 120
@@ -49,7 +49,7 @@ def show_catalog(space: Workspace, console: Console, dataset: str | None) -> Non
     for name, each in profiles.items():
         console.print(details(each), highlight=False)
         console.print(f"[bold]page[/bold]  {escape(str(space.catalog_page(name)))}\n", highlight=False, soft_wrap=True)
-    if space.champion_pin.is_file() and read_json(space.champion_pin):
+    if read_pin(space.champion_pin):
         found = drift(space, profiles)
         for line in (found.summary, *found.warnings):
             console.print(f"[bold]drift[/bold] {escape(line)}", highlight=False)

@@ -1,7 +1,6 @@
 """What a person asks of a workspace: is it stale, who is champion, what does search read."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fclip.files import read_json
@@ -9,6 +8,7 @@ from flows.pipeline import read_pipeline
 from tasks.commit import pending
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 
 
 def read_status(workspace: Workspace) -> list[tuple[str, str]]:
@@ -32,7 +32,7 @@ def _stale(workspace: Workspace) -> str:
 
 
 def _start(workspace: Workspace) -> str:
-    pin = _pin(workspace.start_pin)
+    pin = read_pin(workspace.start_pin)
     if not pin:
         return "not pinned yet"
     if pin.get("champion"):
@@ -43,16 +43,12 @@ def _start(workspace: Workspace) -> str:
 
 
 def _champion(workspace: Workspace) -> str:
-    pin = _pin(workspace.champion_pin)
+    pin = read_pin(workspace.champion_pin)
     return _version(pin) if pin else "none yet"
 
 
 def _version(pin: dict[str, Any]) -> str:
     return f"version {pin['version']} of {pin['registered_model']} ({pin['model_sha256'][:12]})"
-
-
-def _pin(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.exists() else {}
 
 
 def _selected(workspace: Workspace) -> str:

@@ -17,11 +17,12 @@ from fclip.embeddings.store import Rows, write_embeddings
 from fclip.errors import UserError
 from fclip.features.encode import unit
 from fclip.features.extract import extract_features
-from fclip.files import atomic_dir, read_json, sha256_json, sha256_tree
+from fclip.files import atomic_dir, sha256_json, sha256_tree
 from fclip.images.packs import ImagePacks
 from fclip.models.store import read_config
 from tasks.params import load_section
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 from tasks.process import run_stage
 from tasks.weights import find_model
 
@@ -35,7 +36,7 @@ def main(workspace: Workspace) -> None:
         UserError: the products or the model are missing, or it gives embeddings that are not finite.
     """
     config = load_section(workspace, "embed", EmbedConfig)
-    pin = read_json(workspace.champion_pin) if workspace.champion_pin.is_file() else {}
+    pin = read_pin(workspace.champion_pin)
     table = workspace.training / "products.parquet"
     if not table.is_file():
         raise UserError(f"{table} is missing: run `dvc pull`, or `dvc repro gather`")

@@ -16,6 +16,7 @@ from fclip.profile.profile import Profile, from_json
 from fclip.registry.store import read_artifact
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 
 
 def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
@@ -80,7 +81,7 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
     Raises:
         UserError: the registry does not have the pinned version.
     """
-    pin = read_json(workspace.champion_pin) if workspace.champion_pin.is_file() else {}
+    pin = read_pin(workspace.champion_pin)
     if not pin:
         return Drift("no champion", notes=("there is no champion yet, so nothing to compare the catalog with",))
     against = f"version {pin['version']} of {pin['registered_model']}"
@@ -101,6 +102,6 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
 
 def _context_length(workspace: Workspace) -> int | None:
     """Tokens that the pinned start reads; None where it is not in the cache, and not worth fetching for this."""
-    pin = read_json(workspace.start_pin) if workspace.start_pin.is_file() else {}
+    pin = read_pin(workspace.start_pin)
     path = workspace.model_cache / pin.get("model_sha256", "none") / "open_clip_config.json"
     return int(read_json(path)["model_cfg"]["text_cfg"].get("context_length", 77)) if path.is_file() else None

@@ -21,6 +21,7 @@ from fclip.training.output import UNTUNED
 from fclip.training.rows import write_rows
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 from tasks.profile import measure_catalogs, write_profiles
 from tasks.timings import timings_of
 
@@ -95,7 +96,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
         for name, dataset in sorted(ingest.datasets.items())
     )
     scores, headline = _scores(workspace, list(ingest.datasets), selection["winner"])
-    start = read_json(workspace.start_pin).get("model_sha256", "") if workspace.start_pin.exists() else ""
+    start = read_pin(workspace.start_pin).get("model_sha256", "")
     return RunRecord(
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),

@@ -24,6 +24,7 @@ from fclip.report.inputs import (
 )
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 from tasks.promote import Promotion
 from tasks.register import START, NotRegistered, Receipt, read_selection
 
@@ -165,7 +166,7 @@ def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion 
 
 def _lineage(workspace: Workspace, selection: dict[str, Any], datasets: list[str]) -> tuple[tuple[str, str], ...]:
     origin = lineage(workspace.root)
-    start = read_json(workspace.start_pin).get("model_sha256") if workspace.start_pin.exists() else None
+    start = read_pin(workspace.start_pin).get("model_sha256")
     dirty = ", with uncommitted changes" if origin.git_dirty else ""
     return (
         ("selected model", selection["model_sha256"]),

@@ -17,12 +17,13 @@ from typing import Any
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
-from fclip.files import read_json, write_json
+from fclip.files import write_json
 from fclip.models.config import ChampionStart, StartConfig
 from fclip.models.starts import describe_start
 from tasks.outside import outside_of
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 from tasks.start import keep_rows
 
 logger = logging.getLogger(__name__)
@@ -67,11 +68,6 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
     return Resolution(
         _names(workspace, changed), _names(workspace, tuple(path for path in pins if path not in changed))
     )
-
-
-def read_pin(path: Path) -> dict[str, Any]:
-    """A pin's content; `{}` is one that nothing has been pinned in yet, as is a file that does not exist."""
-    return dict(read_json(path)) if path.exists() else {}
 
 
 def start_pin(workspace: Workspace, champion: dict[str, Any], *, follow: bool) -> dict[str, Any]:

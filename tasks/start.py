@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, atomic_path, link_or_copy, read_json, sha256_file
+from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
 from fclip.models.config import ChampionStart, ColdStart, StartConfig
 from fclip.models.starts import fetch_start, require_pinned
 from tasks.params import load_section
 from tasks.paths import Workspace
+from tasks.pins import read_pin
 from tasks.weights import find_model
 
 
@@ -71,7 +72,7 @@ def keep_rows(workspace: Workspace, pin: dict[str, Any]) -> str | None:
 def _pinned(workspace: Workspace) -> tuple[dict[str, Any], dict[str, Any] | None, ColdStart]:
     """The pin of the start that is no champion, the champion's where that is the start, and the former's config."""
     config: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    pin: dict[str, Any] = read_json(workspace.start_pin) if workspace.start_pin.is_file() else {}
+    pin = read_pin(workspace.start_pin)
     if not isinstance(config, ChampionStart):
         require_pinned(pin, config)
         return pin, None, config

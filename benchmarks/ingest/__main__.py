@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.command import run
 from benchmarks.ingest import report
 from benchmarks.ingest.inputs import preset
 from benchmarks.ingest.machine import machine
@@ -20,8 +21,6 @@ from benchmarks.ingest.peer import install
 from benchmarks.ingest.scale import measure_incremental, measure_memory
 from benchmarks.ingest.speed import measure_speed
 from benchmarks.places import CACHE, DATASETS
-from fclip.errors import UserError
-from fclip.files import write_json
 
 GROWING = "kagl"  # what is repeated, and changes overnight
 
@@ -73,14 +72,7 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true", help="without img2dataset")
     parser.add_argument("--work", type=Path, help="where files are laid out meanwhile (3 GB); the system's otherwise")
     parser.add_argument("--out", type=Path, help="write all measurements there, as JSON")
-    arguments = parser.parse_args()
-    console = Console()
-    try:
-        results = measure(arguments, console)
-    except UserError as error:
-        parser.exit(1, f"{error}\n")
-    if arguments.out:
-        write_json(arguments.out, results)
+    run(parser, measure, Console())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.places import PRESET
+from benchmarks.places import PRESET, dataset_folder
 from fclip.catalog.config import AnySource, DatasetConfig, IngestConfig
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.registry import describe, reader
@@ -61,9 +61,7 @@ def preset(name: str, datasets: Path) -> dict[str, Any]:
     values = read_params(PRESET)["ingest"]["datasets"]
     if name not in values:
         raise UserError(f"no dataset `{name}` in {PRESET}: it has {', '.join(values)}")
-    if not (datasets / name).is_dir():
-        raise UserError(f"{datasets / name} does not exist: set FCLIP_DATASETS to the folder that holds `{name}`")
-    source = {**values[name]["source"], "path": str(datasets / name)}
+    source = {**values[name]["source"], "path": str(dataset_folder(datasets, name))}
     if "not_classes" in source:
         source["not_classes"] = []  # img2dataset takes these rows too
     return {**values[name], "source": source, "roles": {}}

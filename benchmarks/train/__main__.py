@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.command import run
 from benchmarks.ingest.machine import machine
 from benchmarks.places import CACHE, DATASETS
 from benchmarks.train import report
@@ -30,7 +31,6 @@ from benchmarks.train.quality import measure_quality
 from benchmarks.train.setup import Precision, Setup, cpu_setup, cuda_setup
 from benchmarks.train.speed import OURS, measure_speed
 from fclip.errors import UserError
-from fclip.files import write_json
 
 STEPS = {"cpu": 40, "cuda": 150}
 WIDTH = 120
@@ -134,14 +134,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="rows of kagl for --quality; all of them without")
     parser.add_argument("--work", type=Path, help="where files are laid out meanwhile (2 GB; on a GPU 12)")
     parser.add_argument("--out", type=Path, help="write all measurements there, as JSON")
-    arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    try:
-        results = measure(arguments, console)
-    except UserError as error:
-        parser.exit(1, f"{error}\n")
-    if arguments.out:
-        write_json(arguments.out, results)
+    run(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 
 
 if __name__ == "__main__":

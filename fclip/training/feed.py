@@ -119,12 +119,12 @@ class Feed:
         """The inputs of the steps from `first` to before `last`, and the seconds that each had to be waited for."""
         images = self._data.training.images
         own = self._world.rows(self._config.batch_size)
-        plan = [images[epoch, rows][own] for epoch, rows in map(self.step, range(first, last))]
+        numbers = range(first, last)
+        plan = [images[epoch, rows][own] for epoch, rows in map(self.step, numbers)]
         if not self._encoder.image_is_tuned:
-            for number, chosen in zip(range(first, last), plan, strict=True):
+            for number, chosen in zip(numbers, plan, strict=True):
                 yield self._inputs(number, self._training_features[torch.from_numpy(chosen)]), 0.0
             return
-        numbers = range(first, last)
         with PrefetchedBatches(self._training, plan, pinned=self._clip.device.type == "cuda") as batches:
             varied = ahead(self._varied(numbers, batches, own), self._clip.device)
             for number, (pixels, waited) in zip(numbers, varied, strict=True):

@@ -1,7 +1,6 @@
 """Profiles of a workspace's catalogs, kept with a version of the registry and compared with by the next catalog."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.profile.profile import from_json
-from fclip.registry.backend import connect
 from fclip.registry.log import RunRecord, register_version
 from fclip.registry.store import challenger
 from flows import catalog as flow
@@ -27,23 +25,9 @@ from tests.tiny_shop import write_dataset
 NAME = "fclip-sample"
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FCLIP_HOME", str(home))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect()
-    return home / "mlflow.db"
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     """The repository's params over catalogs of coloured squares: `studio` trains, `street` does not."""
-    (tmp_path / "home").mkdir()
-    shutil.copy(empty_store, tmp_path / "home" / "mlflow.db")
-    monkeypatch.setenv("FCLIP_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     space = Workspace(tmp_path / "space")
     space.root.mkdir()
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

@@ -20,12 +20,7 @@ PARAMS = "base: {workspace: test, registered_model: fclip-test, seed: 0}\n"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(empty_store, home / "mlflow.db")
-    monkeypatch.setenv("FCLIP_HOME", str(home))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     space = Workspace(tmp_path / "space")
     space.root.mkdir()
     space.params.write_text(PARAMS)

@@ -29,12 +29,8 @@ NAME = "fclip-test"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     """A studio that trains, a street that does not, and a warm start from a folder while there is no champion."""
-    (tmp_path / "home").mkdir()
-    shutil.copy(empty_store, tmp_path / "home" / "mlflow.db")
-    monkeypatch.setenv("FCLIP_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     space = Workspace(tmp_path / "space")
     tiny_clip(space.root / "mine")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

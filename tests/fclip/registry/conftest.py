@@ -31,18 +31,24 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "mlflow.db"
 
 
-@pytest.fixture(autouse=True)
-def registry_home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The embedded registry of this test alone; the current folder is elsewhere."""
+@pytest.fixture
+def own_registry(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of an embedded registry of this test alone."""
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(empty_store, home / "mlflow.db")
     monkeypatch.setenv("FCLIP_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def registry_home(tmp_path: Path, own_registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The embedded registry of this test alone; the current folder is elsewhere."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    return home
+    return own_registry
 
 
 @pytest.fixture
