@@ -9,17 +9,27 @@ from fclip.evaluation.metrics import ClassificationOutcome
 from fclip.features.encode import FloatArray, unit
 
 
-def prompts(classes: Sequence[str], config: ClassificationConfig) -> list[str]:
-    """Each class in each template, in its wording: classes × templates texts, those of a class together."""
+def prompts(classes: Sequence[str], config: ClassificationConfig) -> list[tuple[str, ...]]:
+    """The texts of each class: each of its wordings in each template."""
     return [
-        template.replace("{}", config.wordings.get(name, name)) for name in classes for template in config.templates
+        tuple(template.replace("{}", wording) for wording in config.wordings_of(name) for template in config.templates)
+        for name in classes
     ]
 
 
-def class_embeddings(prompt_features: FloatArray, num_classes: int) -> FloatArray:
-    """float32 [classes, d]: of each class, the mean of its prompts' normalised features, normalised."""
-    features = unit(prompt_features)
-    return unit(features.reshape(num_classes, -1, features.shape[1]).mean(axis=1))
+def class_embeddings(prompt_features: FloatArray, num_prompts: Sequence[int]) -> FloatArray:
+    """Of each class, the mean of its prompts' normalised features, normalised.
+
+    Args:
+        prompt_features: float32 [prompts, d], those of a class together.
+        num_prompts: how many of them each class has, at least one.
+
+    Returns:
+        float32 [classes, d].
+    """
+    begins = np.cumsum([0, *num_prompts[:-1]])
+    sums = np.add.reduceat(unit(prompt_features), begins, axis=0)
+    return unit(sums / np.asarray(num_prompts, np.float32)[:, None])
 
 
 def classify(image_features: FloatArray, embeddings: FloatArray, labels: Sequence[int]) -> ClassificationOutcome:

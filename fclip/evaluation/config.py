@@ -12,16 +12,24 @@ class ClassificationConfig:
 
     label: the attribute whose values, over all splits, are the classes.
     templates: prompts with `{}` for the class; their features are averaged.
-    wordings: what to write for a class where its own name is no English for it.
+    wordings: what to write for a class where its own name is no English for it, or stands for several things: a text,
+        or a list of texts, whose features are averaged too.
     """
 
     label: str
     templates: list[str]
-    wordings: dict[str, str]
+    wordings: dict[str, str | list[str]]
 
     def __post_init__(self) -> None:
         if not self.templates or not all("{}" in template for template in self.templates):
             raise ValueError("templates must be at least one text with {} in it")
+        if empty := [name for name, wording in self.wordings.items() if not wording or not all(wording)]:
+            raise ValueError(f"wordings of {empty[0]} must be a text, or a list of at least one, none of them empty")
+
+    def wordings_of(self, name: str) -> list[str]:
+        """What to write for a class."""
+        wording = self.wordings.get(name, name)
+        return [wording] if isinstance(wording, str) else wording
 
 
 @config

@@ -36,7 +36,7 @@ class Items:
         classified, labels: image digest and class of each product that has the label.
         retrieved, text_of: image digest of each product that has the caption, and which of `texts` it is.
         texts: distinct captions.
-        prompts: the texts of the classes, those of a class together.
+        prompts: the texts of each class.
     """
 
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Items:
     retrieved: tuple[str, ...]
     texts: tuple[str, ...]
     text_of: tuple[int, ...]
-    prompts: tuple[str, ...]
+    prompts: tuple[tuple[str, ...], ...]
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Items:
     @property
     def all_texts(self) -> tuple[str, ...]:
         """Texts of both protocols, the prompts first."""
-        return self.prompts + self.texts
+        return tuple(text for own in self.prompts for text in own) + self.texts
 
 
 def read_items(files: DatasetFiles, config: DatasetEvaluation, splits: Sequence[str]) -> dict[str, Items]:

@@ -155,11 +155,12 @@ def _scored(
 def _protocols(
     items: Items, images: FloatArray, texts: FloatArray, config: DatasetEvaluation
 ) -> Iterable[tuple[str, Outcome]]:
+    num_prompts = [len(own) for own in items.prompts]
     if config.classification:
-        embeddings = class_embeddings(texts[: len(items.prompts)], len(items.classes))
+        embeddings = class_embeddings(texts[: sum(num_prompts)], num_prompts)
         yield "classification", classify(images[: len(items.classified)], embeddings, items.labels)
     if config.retrieval:
-        yield from retrieve(images[len(items.classified) :], texts[len(items.prompts) :], items.text_of).items()
+        yield from retrieve(images[len(items.classified) :], texts[sum(num_prompts) :], items.text_of).items()
 
 
 def _log(dataset: str, scores: list[Scored], num_nonfinite: Mapping[str, int]) -> None:

@@ -74,10 +74,24 @@ def test_retrieval_is_the_naive_one_with_several_relevant_and_ties() -> None:
 
 
 def test_classification_takes_the_nearest_class_by_the_mean_of_its_prompts() -> None:
-    config = ClassificationConfig(label="type", templates=["a {}", "one {}"], wordings={"b": "bee"})
-    assert prompts(["a", "b"], config) == ["a a", "one a", "a bee", "one bee"]
-    embeddings = class_embeddings(np.array([[1, 0], [2, 0.1], [0, 1], [0.1, 3]], "f4"), 2)
-    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1)
+    wordings = {"b": "bee", "c": ["sea", "see"]}
+    config = ClassificationConfig(label="type", templates=["a {}", "one {}"], wordings=wordings)
+    texts = [("a a", "one a"), ("a bee", "one bee"), ("a sea", "one sea", "a see", "one see")]
+    assert prompts(["a", "b", "c"], config) == texts
+    features = np.random.default_rng(0).normal(size=(8, 5)).astype("f4")
+    embeddings = class_embeddings(features, [len(own) for own in texts])
+    for found, own in zip(embeddings, (features[:2], features[2:4], features[4:]), strict=True):
+        assert found == pytest.approx(unit(unit(own).mean(axis=0)), abs=1e-6)
+
+
+@pytest.mark.parametrize("wording", ["", [], ["bee", ""]])
+def test_a_wording_must_say_something(wording: str | list[str]) -> None:
+    with pytest.raises(ValueError, match="wordings of b must be a text, or a list of at least one"):
+        ClassificationConfig(label="type", templates=["a {}"], wordings={"b": wording})
+
+
+def test_an_image_is_of_the_nearest_class_and_of_none_where_it_is_not_finite() -> None:
+    embeddings = unit(np.array([[1, 0], [0.1, 3]], "f4"))
     found = classify(np.array([[5, 1], [0.1, 0.2], [np.nan, 1]], "f4"), embeddings, [0, 1, 1])
     assert found.predictions.tolist() == [0, 1, -1]
 
