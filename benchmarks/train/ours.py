@@ -56,7 +56,7 @@ def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = C
             colour_jitter=0.0,
             greyscale=0.0,
             background=0.0,
-            low_resolution=0.0,
+            thumbnail=0.0,
             invert=0.0,
         ),
     )

@@ -17,8 +17,12 @@ from fclip.training.grounds import Grounds, draw_grounds, replace_grounds
 MAX_ASPECT = 4 / 3
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey level (ITU-R BT.601)."""
-LOW_SIDES = (20, 28, 40)
-"""Sides in pixels of an image that is seen as if it were small."""
+THUMBNAIL_SIDE = 28
+"""Pixels a side of a thumbnail; Fashion-MNIST's have as many, made of photographs on white in the same way."""
+NEGATIVES = 0.8
+"""Share of the thumbnails whose light and dark change places."""
+WHITE = 232.0
+"""A product is where a channel is darker; the rest is its ground."""
 CPU_IMAGES = 16
 """Images at a time on a CPU: as many as its caches hold."""
 
@@ -32,14 +36,14 @@ class Draws:
             that is kept, in [-1, 1].
         colours: float32 [n, 3], factors of brightness, contrast and saturation; None: colours stay.
         grounds: None: grounds stay.
-        sides: int64 [n], to how many pixels a side an image is reduced first, 0 for not at all; None: for none.
+        thumbnails: bool [n], whether it becomes a thumbnail; None: none does.
         inverted: bool [n], whether light and dark change places; None: for none.
     """
 
     crops: torch.Tensor
     colours: torch.Tensor | None
     grounds: Grounds | None
-    sides: torch.Tensor | None
+    thumbnails: torch.Tensor | None
     inverted: torch.Tensor | None
 
     def __len__(self) -> int:
@@ -50,10 +54,10 @@ class Draws:
         grounds = self.grounds and Grounds(
             **{field.name: getattr(self.grounds, field.name)[rows] for field in fields(Grounds)}
         )
-        colours, sides, inverted = (
-            None if each is None else each[rows] for each in (self.colours, self.sides, self.inverted)
+        colours, thumbnails, inverted = (
+            None if each is None else each[rows] for each in (self.colours, self.thumbnails, self.inverted)
         )
-        return Draws(self.crops[rows], colours, grounds, sides, inverted)
+        return Draws(self.crops[rows], colours, grounds, thumbnails, inverted)
 
 
 def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws:
@@ -69,18 +73,18 @@ def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws
         colours = (1 + config.colour_jitter * (2 * changes[:3] - 1)).T.contiguous()
         colours[changes[3] < config.greyscale, 2] = 0
     grounds = draw_grounds(config.background, count, generator) if config.background else None
-    sides = inverted = None
-    if config.low_resolution:
+    thumbnails = inverted = None
+    if config.thumbnail or config.invert:
         uniform = torch.rand(2, count, generator=generator)
-        sides = torch.tensor(LOW_SIDES)[(uniform[0] * len(LOW_SIDES)).long()]
-        sides[uniform[1] >= config.low_resolution] = 0
-    if config.invert:
-        inverted = torch.rand(count, generator=generator) < config.invert
-    return Draws(crops, colours, grounds, sides, inverted)
+        thumbnails = uniform[0] < config.thumbnail
+        inverted = uniform[1] < torch.where(thumbnails, NEGATIVES, config.invert)
+    return Draws(crops, colours, grounds, thumbnails, inverted)
 
 
 def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
-    """Other grounds, fewer pixels, then a part of each image at the model's size, mirrored or not, then other colours.
+    """Other grounds, then a part of each image at the model's size, mirrored or not, then other colours.
+
+    What becomes a thumbnail does so as it is, mirrored or not.
 
     Args:
         batch: uint8 [n, height, width, 3], on any device.
@@ -93,13 +97,16 @@ def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
     assert len(batch) == len(draws)
     varied = batch.new_empty(len(batch), size, size, 3)
     for rows in _groups(batch):
-        pixels = batch[rows].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        whole = batch[rows].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         own = draws[rows]
-        if own.grounds is not None:
-            pixels = replace_grounds(pixels, own.grounds)
-        pixels = _crop_some_small(pixels, own, size)
+        pixels = whole if own.grounds is None else replace_grounds(whole, own.grounds)
+        pixels = crop(pixels, own.crops.to(batch.device), size)
         if own.colours is not None:
             pixels = change_colours(pixels.round_(), own.colours.to(batch.device))
+        if own.thumbnails is not None and len(chosen := own.thumbnails.nonzero()[:, 0]):
+            on_device = chosen.to(batch.device)
+            mirrors = own.crops[chosen, 0].sign().to(batch.device)
+            pixels[on_device] = thumbnails(whole[on_device], mirrors, size)
         pixels = pixels.round_().clamp_(0, 255)
         if own.inverted is not None:
             pixels = torch.where(own.inverted.to(batch.device)[:, None, None, None], 255 - pixels, pixels)
@@ -108,7 +115,7 @@ def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
 
 
 def crop(pixels: torch.Tensor, crops: torch.Tensor, size: int) -> torch.Tensor:
-    """The parts `crops` [n, 4] of `pixels` [n, 3, height, width], bilinear: float32 [n, 3, size, size]."""
+    """The parts `crops` [n, 4] of `pixels` [n, c, height, width], bilinear: float32 [n, c, size, size]."""
     line = (2 * torch.arange(size, device=pixels.device) + 1) / size - 1
     grid = torch.empty(len(pixels), size, size, 2, device=pixels.device)
     grid[..., 0] = (crops[:, 0, None] * line + crops[:, 2, None])[:, None, :]
@@ -132,16 +139,42 @@ def change_colours(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     return pixels * (whole * saturation) + (grey * (whole * (1 - saturation)) + mean * (brightness * (1 - contrast)))
 
 
-def _crop_some_small(pixels: torch.Tensor, draws: Draws, size: int) -> torch.Tensor:
-    crops = draws.crops.to(pixels.device)
-    found = crop(pixels, crops, size)
-    if draws.sides is None:
-        return found
-    for side in LOW_SIDES:
-        rows = (draws.sides == side).nonzero()[:, 0].to(pixels.device)
-        if len(rows):
-            found[rows] = crop(F.interpolate(pixels[rows], size=(side, side), mode="area"), crops[rows], size)
-    return found
+def thumbnails(pixels: torch.Tensor, mirrors: torch.Tensor, size: int) -> torch.Tensor:
+    """Each image as a thumbnail: a square about its product, grey, of few pixels, enlarged again.
+
+    Args:
+        pixels: float32 [n, 3, height, width].
+        mirrors: [n], −1 for what is mirrored, else 1.
+
+    Returns:
+        float32 [n, 3, size, size], possibly outside [0, 255] by what enlarging overshoots.
+    """
+    squares = product_squares(pixels)
+    squares = torch.cat([squares[:, :1] * mirrors[:, None], squares[:, 1:]], dim=1)
+    small = F.avg_pool2d(crop(_grey(pixels), squares, 2 * THUMBNAIL_SIDE), 2)
+    return F.interpolate(small, size=(size, size), mode="bicubic").expand(-1, 3, -1, -1)
+
+
+def product_squares(pixels: torch.Tensor) -> torch.Tensor:
+    """The least square about each product on white, as `crop` wants it: float32 [n, 4]; of blank images the whole.
+
+    Args:
+        pixels: float32 [n, 3, height, width]. What is a square on them may reach over their edges.
+    """
+    dark = pixels.amin(1) < WHITE
+    sides, centres = [], []
+    for occupied in (dark.any(1), dark.any(2)):
+        length = occupied.shape[1]
+        place = torch.arange(length, device=pixels.device)
+        first = torch.where(occupied, place, length).amin(1)
+        last = torch.where(occupied, place + 1, 0).amax(1)
+        blank = first >= last
+        first, last = first.masked_fill(blank, 0), last.masked_fill(blank, length)
+        sides.append(last - first)
+        centres.append((first + last) / length - 1)
+    side = torch.maximum(*sides)
+    height, width = pixels.shape[2:]
+    return torch.stack([side / width, side / height, *centres], dim=1).float()
 
 
 def _grey(pixels: torch.Tensor) -> torch.Tensor:

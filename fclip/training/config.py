@@ -21,7 +21,8 @@ class AugmentConfig:
         colour_jitter: brightness, contrast and saturation change by a factor of 1 ± this at most; 0 leaves them.
         greyscale: share of the images that lose their colours.
         background: share of the images on white whose ground is replaced by another.
-        low_resolution: share of the images that are seen as if they had few pixels.
+        thumbnail: share of the images that become what small grey catalogs hold: the product alone, 28 pixels a side,
+            grey, mostly light on dark.
         invert: share of the images whose light and dark change places.
     """
 
@@ -30,7 +31,7 @@ class AugmentConfig:
     colour_jitter: float
     greyscale: float
     background: float
-    low_resolution: float
+    thumbnail: float
     invert: float
 
     def __post_init__(self) -> None:
@@ -38,7 +39,7 @@ class AugmentConfig:
             raise ValueError("min_crop_area must be above 0, and 1 at most")
         if not 0 <= self.colour_jitter < 1:
             raise ValueError("colour_jitter must be from 0 to below 1")
-        for name in ("greyscale", "background", "low_resolution", "invert"):
+        for name in ("greyscale", "background", "thumbnail", "invert"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1")
 

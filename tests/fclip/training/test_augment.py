@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from fclip.training.augment import LOW_SIDES, augment, change_colours, draw
+from fclip.training.augment import augment, change_colours, draw, product_squares
 from fclip.training.config import AugmentConfig
 
 ALL: dict[str, Any] = {
@@ -16,7 +16,7 @@ ALL: dict[str, Any] = {
     "colour_jitter": 0.4,
     "greyscale": 0.2,
     "background": 0.6,
-    "low_resolution": 0.3,
+    "thumbnail": 0.3,
     "invert": 0.3,
 }
 
@@ -28,7 +28,7 @@ def make_config(**changes: Any) -> AugmentConfig:
         "colour_jitter": 0.0,
         "greyscale": 0.0,
         "background": 0.0,
-        "low_resolution": 0.0,
+        "thumbnail": 0.0,
         "invert": 0.0,
     }
     return AugmentConfig(**{**values, **changes})
@@ -192,17 +192,44 @@ def test_a_share_of_the_images_is_inverted() -> None:
     assert torch.equal(found[inverted], 255 - batch[inverted])
 
 
-def test_a_share_of_the_images_has_few_pixels() -> None:
-    batch, config = noise(400, 80), make_config(low_resolution=0.3)
-    draws = draw(config, len(batch), generator())
+def test_thumbnails_show_the_product_alone_grey_and_small() -> None:
+    batch = torch.full((300, 100, 90, 3), 255, dtype=torch.uint8)
+    batch[:, 20:76, 40:70] = noise(300, 56)[:, :, :30] // 2  # 56 by 30: two by two pixels are one of a thumbnail's
+    draws = draw(make_config(thumbnail=1.0, flip=True, greyscale=0.5), len(batch), generator())
+    found = augment(batch, draws, size=28)
+    square = batch[:, 20:76, 27:83].float().numpy() @ np.array([0.299, 0.587, 0.114])
+    expected = square.reshape(300, 28, 2, 28, 2).mean((2, 4))
+    mirrored = draws.crops[:, 0].numpy() < 0
+    expected[mirrored] = expected[mirrored][:, :, ::-1]
+    assert draws.inverted is not None
+    negative = draws.inverted.numpy()
+    expected[negative] = 255 - expected[negative]
+    assert np.abs(expected[..., None] - found.numpy()).max() <= 1
+    assert 215 < negative.sum() < 265
+
+
+def test_a_share_of_the_images_becomes_thumbnails() -> None:
+    batch = noise(400, 80)
+    draws = draw(make_config(thumbnail=0.3), len(batch), generator())
     found = augment(batch, draws, size=80)
-    assert draws.sides is not None
-    few = draws.sides > 0
-    assert 80 < int(few.sum()) < 160
-    assert set(draws.sides.tolist()) == {0, *LOW_SIDES}
-    assert torch.equal(found[~few], batch[~few]), "the others stay as they are"
-    for side in (20, 40):  # whole pixels of the image in each of these: their mean, then as many as before
-        image, one = (each[draws.sides == side][0].float().permute(2, 0, 1)[None] for each in (batch, found))
-        small = torch.nn.functional.avg_pool2d(image, 80 // side)
-        large = torch.nn.functional.interpolate(small, size=80, mode="bilinear")
-        torch.testing.assert_close(one, large, atol=0.51, rtol=0)
+    assert draws.thumbnails is not None
+    assert 80 < int(draws.thumbnails.sum()) < 160
+    assert torch.equal(found[~draws.thumbnails], batch[~draws.thumbnails]), "the others stay as they are"
+    assert (found[draws.thumbnails].float().std((1, 2)) < batch[draws.thumbnails].float().std((1, 2))).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "square"),
+    [
+        ((10, 20, 30, 40), (0.5, 0.5, 0.0, 0.5)),
+        ((0, 0, 40, 10), (1.0, 1.0, 0.0, -0.75)),
+        ((35, 0, 40, 40), (1.0, 1.0, 0.875, 0.0)),  # over the edge: what is white beside it goes on
+        (None, (1.0, 1.0, 0.0, 0.0)),
+    ],
+)
+def test_squares_about_products(box: tuple[int, int, int, int] | None, square: tuple[float, ...]) -> None:
+    image = torch.full((1, 3, 40, 40), 250.0)
+    if box is not None:
+        left, top, right, bottom = box
+        image[:, 1, top:bottom, left:right] = 90
+    assert product_squares(image)[0].tolist() == pytest.approx(square)

@@ -80,7 +80,7 @@ def test_images_vary_as_on_a_cpu() -> None:
     generator = torch.Generator().manual_seed(0)
     batch = torch.randint(0, 256, (32, 40, 40, 3), dtype=torch.uint8, generator=generator)
     config = AugmentConfig(
-        min_crop_area=0.4, flip=True, colour_jitter=0.4, greyscale=0.2, background=0.0, low_resolution=0.5, invert=0.2
+        min_crop_area=0.4, flip=True, colour_jitter=0.4, greyscale=0.2, background=0.0, thumbnail=0.5, invert=0.2
     )
     draws = draw(config, len(batch), generator)
     on_gpu = augment(batch.cuda(), draws, size=32).cpu().short()

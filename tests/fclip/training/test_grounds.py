@@ -131,7 +131,7 @@ def config(background: float) -> AugmentConfig:
         colour_jitter=0.0,
         greyscale=0.0,
         background=background,
-        low_resolution=0.0,
+        thumbnail=0.0,
         invert=0.0,
     )
 

@@ -93,7 +93,7 @@ EVERYTHING: dict[str, Any] = {
         loss="siglip", positives="shared", fields={"title": 0.7, "short": 0.3}, hard_negatives=0.5, micro_batch_size=4
     ),
     "augment": AugmentConfig(
-        min_crop_area=0.6, flip=True, colour_jitter=0.2, greyscale=0.2, background=0.5, low_resolution=0.3, invert=0.3
+        min_crop_area=0.6, flip=True, colour_jitter=0.2, greyscale=0.2, background=0.5, thumbnail=0.3, invert=0.3
     ),
 }
 

@@ -68,7 +68,7 @@ def test_a_crop_keeps_something(area: float) -> None:
             colour_jitter=0.0,
             greyscale=0.0,
             background=0.0,
-            low_resolution=0.0,
+            thumbnail=0.0,
             invert=0.0,
         )
 

@@ -59,7 +59,7 @@ def make_config(**changes: Any) -> FinetuneConfig:
             colour_jitter=0.0,
             greyscale=0.0,
             background=0.0,
-            low_resolution=0.0,
+            thumbnail=0.0,
             invert=0.0,
         ),
     }
