@@ -28,8 +28,8 @@ def class_embeddings(prompt_features: FloatArray, num_prompts: Sequence[int]) ->
         float32 [classes, d].
     """
     begins = np.cumsum([0, *num_prompts[:-1]])
-    sums = np.add.reduceat(unit(prompt_features), begins, axis=0)
-    return unit(sums / np.asarray(num_prompts, np.float32)[:, None])
+    sums: FloatArray = np.add.reduceat(unit(prompt_features), begins, axis=0)
+    return unit(sums)  # the mean's direction
 
 
 def classify(image_features: FloatArray, embeddings: FloatArray, labels: Sequence[int]) -> ClassificationOutcome:
