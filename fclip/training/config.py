@@ -140,7 +140,8 @@ class FinetuneConfig:
         compile: whether torch.compile makes the towers' kernels; "auto": where it pays (`fclip.training.compiling`).
         gradient_checkpointing: compute activations twice rather than keep them.
         trainable: "heads" (both projections and the logit scale), "image_tower" or "text_tower" (these and that
-            tower: the latter is LiT, Zhai et al. 2022), "all".
+            tower: the latter is LiT, Zhai et al. 2022), "image_side" (the image tower and its projection: texts stay
+            where the start has them, those that training never shows too), "all".
         last_layers: of each tuned tower, only so many of its last blocks; null: all.
         layer_decay: the learning rate of a block is this times that of the block after it.
         lora_rank: low-rank updates of the tuned matrices (Hu et al. 2022) instead of these themselves; null: none.
@@ -164,7 +165,7 @@ class FinetuneConfig:
     precision: Literal["auto", "bf16", "fp32"]
     compile: bool | Literal["auto"]
     gradient_checkpointing: bool
-    trainable: Literal["heads", "image_tower", "text_tower", "all"]
+    trainable: Literal["heads", "image_side", "image_tower", "text_tower", "all"]
     last_layers: int | None
     layer_decay: float
     lora_rank: int | None
@@ -190,8 +191,8 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if self.replay and not isinstance(self.start, ChampionStart):
             raise ValueError("replay must be null unless start is of the kind champion")
-        if self.trainable not in ("heads", "image_tower", "text_tower", "all"):
-            raise ValueError("trainable must be heads, image_tower, text_tower or all")
+        if self.trainable not in ("heads", "image_side", "image_tower", "text_tower", "all"):
+            raise ValueError("trainable must be heads, image_side, image_tower, text_tower or all")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError("precision must be auto, bf16 or fp32")
         if self.processes != "auto" and self.processes < 1:

@@ -22,7 +22,7 @@ _AFTER = re.compile(r"(?:^|\.)(?:ln_post|ln_final|norm|fc_norm|attn_pool|attnpoo
 
 
 def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
-    """Names of the parameters that are tuned; both projections and the logit scale always are, where there are any.
+    """Names of the parameters that are tuned; projections (but for `image_side`) and the logit scale always are.
 
     Raises:
         UserError: the heads alone are to be tuned, and the model has none (SigLIP's towers meet without a projection).
@@ -36,7 +36,11 @@ def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
                 "finetune.trainable is heads, but this model has no projections: use image_tower, text_tower or all"
             )
         return frozenset(heads | scale)
-    towers = {"image_tower": (True,), "text_tower": (False,), "all": (True, False)}[config.trainable]
+    towers = {"image_side": (True,), "image_tower": (True,), "text_tower": (False,), "all": (True, False)}[
+        config.trainable
+    ]
+    if config.trainable == "image_side":
+        heads = {name for name in heads if name.startswith(IMAGE_PROJECTIONS)}
     tuned = {name for name in names if name not in (SCALE, BIAS) and name.startswith(IMAGE_TOWER) in towers}
     if config.last_layers is not None:
         depth = depths(names)

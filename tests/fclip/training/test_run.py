@@ -101,7 +101,7 @@ def test_the_callers_randomness_is_left_alone(tmp_path: Path, shop: Path, tiny_s
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("trainable", ["heads", "image_tower", "all"])
+@pytest.mark.parametrize("trainable", ["heads", "image_side", "image_tower", "all"])
 def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
     out = run_job(make_job(tmp_path / "job", shop, tiny_start, trainable=trainable, epochs=1, num_candidates=1))
     before, after = weights(out / "candidates" / "start"), weights(out / "candidates" / "step-000005")
@@ -109,8 +109,13 @@ def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: 
     heads = {"visual.proj", "text_projection", "logit_scale"}
     image_tower = {name for name in before if name.startswith("visual.")}
     # Of the words only those that occur change, and a position past every text's end has no gradient.
-    expected = {"heads": heads, "image_tower": heads | image_tower, "all": set(before)}[trainable]
-    assert changed == expected
+    expected = {
+        "heads": heads,
+        "image_side": image_tower | {"logit_scale"},
+        "image_tower": heads | image_tower,
+        "all": set(before),
+    }
+    assert changed == expected[trainable]
 
 
 def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> None:
@@ -184,7 +189,7 @@ def test_job_folders(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
         read_job(tmp_path / "job")
 
 
-@pytest.mark.parametrize("trainable", ["heads", "image_tower", "text_tower", "all"])
+@pytest.mark.parametrize("trainable", ["heads", "image_side", "image_tower", "text_tower", "all"])
 def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_start: Path) -> None:
     model = store.load(tiny_start).model
     parts.freeze_others(model, parts.trained_names(model, make_config(trainable=trainable)))
