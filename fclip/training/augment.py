@@ -106,7 +106,7 @@ def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
         if own.thumbnails is not None and len(chosen := own.thumbnails.nonzero()[:, 0]):
             on_device = chosen.to(batch.device)
             mirrors = own.crops[chosen, 0].sign().to(batch.device)
-            pixels[on_device] = thumbnails(whole[on_device], mirrors, size)
+            pixels[on_device] = as_thumbnails(whole[on_device], mirrors, size)
         pixels = pixels.round_().clamp_(0, 255)
         if own.inverted is not None:
             pixels = torch.where(own.inverted.to(batch.device)[:, None, None, None], 255 - pixels, pixels)
@@ -139,7 +139,7 @@ def change_colours(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     return pixels * (whole * saturation) + (grey * (whole * (1 - saturation)) + mean * (brightness * (1 - contrast)))
 
 
-def thumbnails(pixels: torch.Tensor, mirrors: torch.Tensor, size: int) -> torch.Tensor:
+def as_thumbnails(pixels: torch.Tensor, mirrors: torch.Tensor, size: int) -> torch.Tensor:
     """Each image as a thumbnail: a square about its product, grey, of few pixels, enlarged again.
 
     Args:
@@ -150,7 +150,7 @@ def thumbnails(pixels: torch.Tensor, mirrors: torch.Tensor, size: int) -> torch.
         float32 [n, 3, size, size], possibly outside [0, 255] by what enlarging overshoots.
     """
     squares = product_squares(pixels)
-    squares = torch.cat([squares[:, :1] * mirrors[:, None], squares[:, 1:]], dim=1)
+    squares[:, 0] *= mirrors
     small = F.avg_pool2d(crop(_grey(pixels), squares, 2 * THUMBNAIL_SIDE), 2)
     return F.interpolate(small, size=(size, size), mode="bicubic").expand(-1, 3, -1, -1)
 

@@ -22,13 +22,16 @@ _AFTER = re.compile(r"(?:^|\.)(?:ln_post|ln_final|norm|fc_norm|attn_pool|attnpoo
 
 
 def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
-    """Names of the parameters that are tuned; projections (but for `image_side`) and the logit scale always are.
+    """Names of the parameters that are tuned.
+
+    Both projections (with `image_side` the image tower's alone), where there are any, and the logit scale always are.
 
     Raises:
         UserError: the heads alone are to be tuned, and the model has none (SigLIP's towers meet without a projection).
     """
     names = [name for name, _ in model.named_parameters()]
-    heads = {name for name in names if name.startswith(PROJECTIONS)}
+    projections = IMAGE_PROJECTIONS if config.trainable == "image_side" else PROJECTIONS
+    heads = {name for name in names if name.startswith(projections)}
     scale = {SCALE, *({BIAS} & set(names) if config.objective.loss == "siglip" else ())}  # a softmax cancels the bias
     if config.trainable == "heads":
         if not heads:
@@ -39,8 +42,6 @@ def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
     towers = {"image_side": (True,), "image_tower": (True,), "text_tower": (False,), "all": (True, False)}[
         config.trainable
     ]
-    if config.trainable == "image_side":
-        heads = {name for name in heads if name.startswith(IMAGE_PROJECTIONS)}
     tuned = {name for name in names if name not in (SCALE, BIAS) and name.startswith(IMAGE_TOWER) in towers}
     if config.last_layers is not None:
         depth = depths(names)
