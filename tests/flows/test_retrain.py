@@ -109,8 +109,10 @@ def test_search_by_another_model_is_refused(retrained: Space, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("learning_rate", "code", "said"),
-    [(1.0e18, 1, "learning_rate"), (1.0, 0, "stays challenger to version 1")],
-    ids=["the loss leaves the finite numbers", "the model is ruined"],
+    [
+        pytest.param(1.0e18, 1, "learning_rate", id="the loss leaves the finite numbers"),
+        pytest.param(1.0, 0, "stays challenger to version 1", id="the model is ruined", marks=pytest.mark.slow),
+    ],
 )
 def test_a_ruinous_learning_rate_leaves_all_in_use_as_it_was(
     retrained: Space, tmp_path: Path, learning_rate: float, code: int, said: str
@@ -213,7 +215,10 @@ def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
         (lambda p: p["finetune"].update(epochs="two"), "finetune.epochs"),
         (lambda p: p.pop("select"), "select: is missing"),
         (lambda p: p["ingest"]["datasets"]["studio"]["source"].update(kind="magic"), "`kind` must be one of sample"),
-        (lambda p: p["finetune"].update(start={"kind": "magic"}), "finetune.start: `kind` must be one of towers"),
+        (
+            lambda p: p["finetune"].update(start={"kind": "magic"}),
+            "finetune.start: `kind` must be one of fclip-tiny, towers",
+        ),
         (lambda p: p["finetune"].update(start={"kind": "local"}), "finetune.start.path: is missing"),
         (lambda p: p["evaluate"]["datasets"].update(moon=p["evaluate"]["datasets"]["street"]), "moon"),
         (lambda p: p["ingest"]["datasets"]["studio"]["split"].update(train=0.9), "sum to 1"),
