@@ -1,4 +1,4 @@
-"""A workspace of params/kagl.yaml, or of some of its datasets: start pinned, ingested, captioned and gathered."""
+"""A workspace of a preset, or of some of its datasets: start pinned, ingested, captioned and gathered."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,17 +21,20 @@ from tasks.paths import Workspace
 SECTIONS = ("ingest", "caption", "evaluate")
 
 
-def lay_out_workspace(root: Path, datasets: Path, names: Sequence[str], *, limit: int | None, device: str) -> Workspace:
+def lay_out_workspace(
+    root: Path, datasets: Path, names: Sequence[str], *, preset: Path = PRESET, limit: int | None, device: str
+) -> Workspace:
     """Make the workspace `root` of the datasets `names`, of which those in the folder `datasets` are read.
 
     Args:
+        preset: the params.
         limit: rows of each at most; None: all.
         device: on which models are evaluated.
 
     Raises:
         UserError: one of them is not there.
     """
-    params = read_params(PRESET)
+    params = read_params(preset)
     for section in SECTIONS:
         params[section]["datasets"] = {name: params[section]["datasets"][name] for name in names}
     params["ingest"]["limit"] = limit

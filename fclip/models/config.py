@@ -36,6 +36,13 @@ class TowersStart:
 
 
 @config
+class FclipTinyStart:
+    """The small CLIP that this package carries (`fclip.models.tiny`): `towers`, fine-tuned on a catalog of fashion."""
+
+    kind: Literal["fclip-tiny"]
+
+
+@config
 class OpenClipStart:
     """A model that open_clip knows: a built-in name with the tag of its weights, or `hf-hub:organisation/name`."""
 
@@ -80,7 +87,9 @@ class LocalStart:
             raise ValueError("path must name a folder")
 
 
-ColdStart: TypeAlias = Annotated[TowersStart | OpenClipStart | TransformersStart | LocalStart, ByKind()]
+ColdStart: TypeAlias = Annotated[
+    FclipTinyStart | TowersStart | OpenClipStart | TransformersStart | LocalStart, ByKind()
+]
 
 
 @config
@@ -92,10 +101,11 @@ class ChampionStart:
 
 
 StartConfig: TypeAlias = Annotated[
-    TowersStart | OpenClipStart | TransformersStart | LocalStart | ChampionStart, ByKind()
+    FclipTinyStart | TowersStart | OpenClipStart | TransformersStart | LocalStart | ChampionStart, ByKind()
 ]
 
 START_KINDS: dict[str, type[Any]] = {
+    "fclip-tiny": FclipTinyStart,
     "towers": TowersStart,
     "open_clip": OpenClipStart,
     "transformers": TransformersStart,

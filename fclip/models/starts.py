@@ -19,11 +19,12 @@ from open_clip.tokenizer import HFTokenizer
 
 from fclip.errors import UserError
 from fclip.files import sha256_file
-from fclip.models import hub, store, towers
+from fclip.models import hub, store, tiny, towers
 from fclip.models.config import (
     HUB_ID,
     HUB_PREFIX,
     ColdStart,
+    FclipTinyStart,
     LocalStart,
     OpenClipStart,
     TowersStart,
@@ -82,8 +83,10 @@ def require_pinned(pin: dict[str, Any], config: ColdStart) -> None:
 def describe_config(config: ColdStart) -> dict[str, Any]:
     """What of a pin follows from the config alone."""
     match config:
+        case FclipTinyStart():
+            name: dict[str, Any] = {}
         case TowersStart():
-            name: dict[str, Any] = {key: value for key, value in asdict(config).items() if key != "kind"}
+            name = {key: value for key, value in asdict(config).items() if key != "kind"}
         case OpenClipStart():
             name = {"model": config.model, "pretrained": config.pretrained}
         case TransformersStart():
@@ -106,8 +109,10 @@ def _materialised(
     temporary = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".start-"))
     try:
         match config:
+            case FclipTinyStart():
+                origin: dict[str, Any] = {"sources": tiny.compose(temporary)}
             case TowersStart():
-                origin: dict[str, Any] = {"sources": towers.compose(config, temporary)}
+                origin = {"sources": towers.compose(config, temporary)}
             case OpenClipStart():
                 origin = {"sources": _from_open_clip(config, temporary)}
             case TransformersStart():

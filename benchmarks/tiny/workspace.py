@@ -1,0 +1,49 @@
+"""Where what is measured lies: a workspace of params/fclip-tiny.yaml, laid out once in `--work`."""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.places import DATASETS, REPOSITORY
+from benchmarks.workspaces import lay_out_workspace
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.items import DatasetFiles
+from fclip.models.config import ColdStart, FclipTinyStart
+from fclip.models.starts import describe_start
+from tasks.evaluate import dataset_files
+from tasks.params import parse, read_params
+from tasks.paths import Workspace
+
+PRESET = REPOSITORY / "params" / "fclip-tiny.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--work` and `--model`."""
+    parser.add_argument("--work", type=Path, required=True, help="where datasets are laid out, and stay")
+    parser.add_argument("--model", type=Path, help="an open_clip model folder; fclip-tiny without")
+
+
+def workspace_in(work: Path) -> Workspace:
+    """The workspace in the folder `work`: all datasets of the preset, ingested and captioned."""
+    workspace = Workspace(work.resolve() / "workspace")
+    if not workspace.training.is_dir():
+        names = list(read_params(PRESET)["ingest"]["datasets"])
+        lay_out_workspace(workspace.root, DATASETS, names, preset=PRESET, limit=None, device="auto")
+    return workspace
+
+
+def dataset_and_config(workspace: Workspace, dataset: str) -> tuple[DatasetFiles, DatasetEvaluation]:
+    """A dataset's files, and what the preset says, today, of its evaluation."""
+    values = read_params(PRESET)["evaluate"]["datasets"][dataset]
+    return dataset_files(workspace, dataset), parse(f"evaluate.datasets.{dataset}", values, DatasetEvaluation)
+
+
+def folder_of(start: ColdStart, workspace: Workspace) -> Path:
+    """The model folder of a start."""
+    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
+    folder: Path = workspace.model_cache / pin["model_sha256"]
+    return folder
+
+
+def model_folder(workspace: Workspace, model: Path | None) -> Path:
+    """`model`, or fclip-tiny's."""
+    return model or folder_of(FclipTinyStart(kind="fclip-tiny"), workspace)

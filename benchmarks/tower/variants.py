@@ -1,0 +1,96 @@
+"""Ways to run one image tower: the same function, as it is loaded and otherwise."""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
+from torch.ao.quantization import QConfigMapping, get_default_qconfig
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+Tower = Callable[[torch.Tensor], torch.Tensor]
+
+
+def fused(tower: nn.Module) -> nn.Module:
+    """A copy in which each batch norm, whose statistics are fixed, is part of the convolution before it."""
+    copied = copy.deepcopy(tower).eval()
+    for parent in list(copied.modules()):
+        children = list(parent.named_children())
+        for (_, convolution), (name, norm) in pairwise(children):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                weight, bias = fuse_conv_bn_weights(
+                    convolution.weight,
+                    convolution.bias,
+                    norm.running_mean,
+                    norm.running_var,
+                    norm.eps,
+                    norm.weight,
+                    norm.bias,
+                )
+                convolution.weight, convolution.bias = weight, bias
+                setattr(parent, name, norm.act)
+    return copied
+
+
+def int8(tower: nn.Module, calibration: torch.Tensor) -> nn.Module:
+    """A copy with weights and activations of 8 bits, of the ranges seen on `calibration` [n, 3, side, side]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its deprecation, a screen full
+        torch.backends.quantized.engine = "x86"
+        mapping = QConfigMapping().set_global(get_default_qconfig("x86"))
+        prepared = prepare_fx(fused(tower), mapping, (calibration[:1],))
+        with torch.inference_mode():
+            for batch in calibration.split(32):
+                prepared(batch)
+        quantized: nn.Module = convert_fx(prepared)
+    return quantized
+
+
+def forward_variants(tower: nn.Module, calibration: torch.Tensor) -> Mapping[str, Callable[[], Tower]]:
+    """How each way of inference is made, by its name; the first is the tower as it is loaded."""
+
+    def channels_last(made: nn.Module) -> Tower:
+        moved = copy.deepcopy(made).to(memory_format=torch.channels_last)
+        return lambda pixels: moved(pixels.contiguous(memory_format=torch.channels_last))
+
+    return {
+        "as loaded": lambda: tower,
+        "channels last": lambda: channels_last(tower),
+        "batch norms fused": lambda: fused(tower),
+        "batch norms fused, channels last": lambda: channels_last(fused(tower)),
+        "torch.compile": lambda: torch.compile(copy.deepcopy(tower)),
+        "batch norms fused, torch.compile": lambda: torch.compile(fused(tower)),
+        "bfloat16": lambda: partial(_in_bfloat16, tower),
+        "int8": lambda: int8(tower, calibration),
+    }
+
+
+def backward_variants(tower: nn.Module) -> Mapping[str, Callable[[], Tower]]:
+    """The same of training with fixed statistics: the gradients of all weights."""
+
+    def trained(memory_format: torch.memory_format = torch.contiguous_format) -> Any:
+        return copy.deepcopy(tower).to(memory_format=memory_format).requires_grad_(True)
+
+    def channels_last() -> Tower:
+        made = trained(torch.channels_last)
+        return lambda pixels: made(pixels.contiguous(memory_format=torch.channels_last))
+
+    return {
+        "as loaded": trained,
+        "channels last": channels_last,
+        "torch.compile": lambda: torch.compile(trained()),
+        "bfloat16": lambda: partial(_in_bfloat16, trained()),
+    }
+
+
+def _in_bfloat16(tower: Tower, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return tower(pixels)
