@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 WORKSPACE ?= .
+TINY ?= ../tiny
 
-.PHONY: help install retrain repro test test-slow test-properties benchmark-ingest benchmark-train lint types format clean
+.PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-ingest benchmark-train \
+  benchmark-tiny benchmark-tower benchmark-ablation lint types format clean
 
 help:                    ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -24,6 +26,11 @@ retrain: install         ## the whole loop; WORKSPACE=PATH for another catalog
 repro: install           ## the DVC stages alone: pins first, no registry
 	@cd $(WORKSPACE) && $(BIN)/python -m flows.cli pin && PATH=$(BIN):$$PATH $(BIN)/dvc repro
 
+fclip-tiny: install      ## train the model that the package carries anew, on real data, in a workspace at TINY; an hour
+	test -d $(TINY) || $(BIN)/fclip workspace new $(TINY) --params params/fclip-tiny.yaml
+	cd $(TINY) && $(BIN)/python -m flows.cli retrain
+	$(BIN)/python -m fclip.models.tiny $(TINY)/models/selected
+
 test: lint types         ## lint, format, types, tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -38,6 +45,15 @@ benchmark-ingest: install  ## ingest against img2dataset, memory and the next da
 
 benchmark-train: install  ## training against open_clip's, precisions, minutes to a score; give it the machine for itself
 	$(BIN)/python -m benchmarks.train --quality --out benchmarks/results/train.json
+
+benchmark-tiny: install  ## what fclip-tiny scores on data that trained nothing
+	$(BIN)/python -m benchmarks.tiny --work benchmarks/results/tiny --out benchmarks/results/tiny.json
+
+benchmark-tower: install  ## what an image tower costs on a CPU; give it the machine for itself
+	$(BIN)/python -m benchmarks.tower --work benchmarks/results/tiny --out benchmarks/results/tower.json
+
+benchmark-ablation: install  ## what each part of the recipe is worth: a run a row, hours
+	$(BIN)/python -m benchmarks.ablation --work benchmarks/results/ablation --limit 12000 --epochs 2
 
 lint: install            ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -17,12 +17,12 @@ import yaml
 from rich.console import Console
 
 from benchmarks.ablation.report import show
-from benchmarks.ablation.run import DATASETS_OF, Row, run_row
+from benchmarks.ablation.run import DATASETS_OF, Row, as_run, run_row
 from benchmarks.places import DATASETS, PRESET
 from benchmarks.workspaces import lay_out_workspace
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.training.config import FinetuneConfig
+from fclip.training.config import FinetuneConfig, to_json
 from tasks.params import parse, read_params
 from tasks.paths import Workspace
 
@@ -69,7 +69,8 @@ def main() -> None:
             lay_out_workspace(workspace.root, DATASETS, DATASETS_OF, limit=arguments.limit, device=arguments.device)
         for name, config in configs.items():
             key = {"name": name, "limit": arguments.limit, "role": arguments.role, "epochs": config.epochs}
-            if not any(row.key == key for row in done):
+            if not any((row.key, row.config) == (key, to_json(as_run(config))) for row in done):
+                done = [row for row in done if row.key != key]  # of a row that was something else
                 done.append(run_row(workspace, key, config, arguments.work.resolve() / "jobs"))
                 write_json(arguments.out, [vars(row) for row in done])
             show(console, [row for row in done if row.key["limit"] == arguments.limit])

@@ -46,11 +46,16 @@ class Row:
     folder: str
 
 
+def as_run(config: FinetuneConfig) -> FinetuneConfig:
+    """`config` with its last candidate alone, and without checkpoints to go on from."""
+    return replace(config, num_candidates=1, checkpoint_every=NO_CHECKPOINT)
+
+
 def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> Row:
     """Train on what the workspace has gathered, in a folder of `jobs`, and evaluate on the splits of `key["role"]`."""
     cold = config.start
     assert not isinstance(cold, ChampionStart)
-    config = replace(config, num_candidates=1, checkpoint_every=NO_CHECKPOINT)
+    config = as_run(config)
     pin = describe_start(cold, root=workspace.root, cache_dir=workspace.model_cache)
     start = workspace.model_cache / pin["model_sha256"]
     job = jobs / sha256_json([key, to_json(config)])[:16]

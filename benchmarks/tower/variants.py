@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, Conv2dSame, get_same_padding
 from torch import nn
 from torch.ao.quantization import QConfigMapping, get_default_qconfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
@@ -46,12 +46,34 @@ def int8(tower: nn.Module, calibration: torch.Tensor) -> nn.Module:
         warnings.simplefilter("ignore")  # of its deprecation, a screen full
         torch.backends.quantized.engine = "x86"
         mapping = QConfigMapping().set_global(get_default_qconfig("x86"))
-        prepared = prepare_fx(fused(tower), mapping, (calibration[:1],))
+        prepared = prepare_fx(_traceable(fused(tower), calibration[:1]), mapping, (calibration[:1],))
         with torch.inference_mode():
             for batch in calibration.split(32):
                 prepared(batch)
         quantized: nn.Module = convert_fx(prepared)
     return quantized
+
+
+def _traceable(tower: nn.Module, pixels: torch.Tensor) -> nn.Module:
+    """`tower`, for images of this size only: what its convolutions would pad by is set, and asks no tensor's shape."""
+    sides: dict[nn.Module, int] = {}
+    padded = [module for module in tower.modules() if isinstance(module, Conv2dSame)]
+    hooks = [
+        module.register_forward_pre_hook(lambda module, inputs: sides.update({module: inputs[0].shape[-1]}))
+        for module in padded
+    ]
+    with torch.inference_mode():
+        tower(pixels)
+    for hook in hooks:
+        hook.remove()
+    for parent in list(tower.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Conv2dSame):
+                total = get_same_padding(sides[child], child.kernel_size[0], child.stride[0], child.dilation[0])
+                before, after = total // 2, total - total // 2
+                child.__class__ = nn.Conv2d  # type: ignore[assignment]
+                setattr(parent, name, nn.Sequential(nn.ZeroPad2d((before, after, before, after)), child))
+    return tower
 
 
 def forward_variants(tower: nn.Module, calibration: torch.Tensor) -> Mapping[str, Callable[[], Tower]]:
