@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fclip.errors import UserError
-from fclip.models.config import ChampionStart, OpenClipStart, TowersStart, TransformersStart
+from fclip.models.config import ChampionStart, FclipTinyStart, OpenClipStart, TowersStart, TransformersStart
 from fclip.training.config import AugmentConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
 from tasks.params import load_section
 from tasks.paths import Workspace
@@ -118,5 +118,5 @@ def test_json_that_is_no_config_is_refused(change: dict[str, Any]) -> None:
 
 def test_the_repositorys_params_are_valid() -> None:
     config = load_section(Workspace(REPOSITORY), "finetune", type(make_config()))
-    assert isinstance(config.start, TowersStart)
+    assert isinstance(config.start, FclipTinyStart)
     assert config.betas == (0.9, 0.98)
