@@ -9,11 +9,11 @@ from typing import Any
 from benchmarks.places import PRESET
 from benchmarks.train.ours import NO_CHECKPOINT
 from benchmarks.train.processes import run_measured
+from benchmarks.workspaces import start_folder
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import evaluate_models
 from fclip.files import read_json, sha256_json
 from fclip.models.config import ChampionStart
-from fclip.models.starts import describe_start
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import write_job
 from tasks.evaluate import dataset_files, run_options
@@ -56,8 +56,7 @@ def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, j
     cold = config.start
     assert not isinstance(cold, ChampionStart)
     config = as_run(config)
-    pin = describe_start(cold, root=workspace.root, cache_dir=workspace.model_cache)
-    start = workspace.model_cache / pin["model_sha256"]
+    start = start_folder(cold, workspace)
     job = jobs / sha256_json([key, to_json(config)])[:16]
     shutil.rmtree(job, ignore_errors=True)
     write_job(

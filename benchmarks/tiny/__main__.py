@@ -17,8 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import run
-from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, folder_of, model_folder, workspace_in
+from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
+from benchmarks.workspaces import start_folder
 from fclip.evaluation.config import ClassificationConfig, DatasetEvaluation
+from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import Evaluation, evaluate_models
 from fclip.models import store
 from fclip.models.tiny import start_of
@@ -36,10 +38,9 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Evaluate the model and its start on every protocol."""
     workspace = workspace_in(arguments.work)
     model = model_folder(workspace, arguments.model)
-    models = {"start": folder_of(start_of(model), workspace), "model": model}
+    models = {"start": start_folder(start_of(model), workspace), "model": model}
     scores: dict[str, Any] = {}
-    for name, (dataset, config) in protocols(workspace).items():
-        files, _ = dataset_and_config(workspace, dataset)
+    for name, (files, config) in protocols(workspace).items():
         evaluation = evaluate_models(
             models,
             files,
@@ -58,15 +59,14 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     return found
 
 
-def protocols(workspace: Workspace) -> dict[str, tuple[str, DatasetEvaluation]]:
+def protocols(workspace: Workspace) -> dict[str, tuple[DatasetFiles, DatasetEvaluation]]:
     """What is evaluated, by the name of its row: a dataset and how."""
-    configs = {name: dataset_and_config(workspace, name)[1] for name in read_params(PRESET)["evaluate"]["datasets"]}
-    found = {name: (name, config) for name, config in configs.items()}
+    found = {name: dataset_and_config(workspace, name) for name in read_params(PRESET)["evaluate"]["datasets"]}
     for name, entry in yaml.safe_load(LABELS.read_text(encoding="utf-8")).items():
-        config = configs[entry["dataset"]]
+        files, config = found[entry["dataset"]]
         assert config.classification is not None
         by_label = ClassificationConfig(label=entry["label"], templates=config.classification.templates, wordings={})
-        found[name] = (entry["dataset"], replace(config, classification=by_label, retrieval=None))
+        found[name] = (files, replace(config, classification=by_label, retrieval=None))
     return found
 
 

@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 
 from benchmarks.places import DATASETS, REPOSITORY
-from benchmarks.workspaces import lay_out_workspace
+from benchmarks.workspaces import lay_out_workspace, start_folder
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.items import DatasetFiles
-from fclip.models.config import ColdStart, FclipTinyStart
-from fclip.models.starts import describe_start
+from fclip.models.config import FclipTinyStart
 from tasks.evaluate import dataset_files
 from tasks.params import parse, read_params
 from tasks.paths import Workspace
@@ -37,13 +36,6 @@ def dataset_and_config(workspace: Workspace, dataset: str) -> tuple[DatasetFiles
     return dataset_files(workspace, dataset), parse(f"evaluate.datasets.{dataset}", values, DatasetEvaluation)
 
 
-def folder_of(start: ColdStart, workspace: Workspace) -> Path:
-    """The model folder of a start."""
-    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
-    folder: Path = workspace.model_cache / pin["model_sha256"]
-    return folder
-
-
 def model_folder(workspace: Workspace, model: Path | None) -> Path:
     """`model`, or fclip-tiny's."""
-    return model or folder_of(FclipTinyStart(kind="fclip-tiny"), workspace)
+    return model or start_folder(FclipTinyStart(kind="fclip-tiny"), workspace)

@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", help="data workers that open_clip is tried with")
     parser.add_argument("--compile", action="store_true", help="torch.compile on both sides (GPU)")
     parser.add_argument("--no-peer", action="store_true", help="without open_clip's training")
-    parser.add_argument("--no-towers", action="store_true", help="without the default start in both precisions")
+    parser.add_argument("--no-towers", action="store_true", help="without `towers` in both precisions")
     parser.add_argument("--no-speed", action="store_true", help="--quality alone")
     parser.add_argument("--quality", action="store_true", help="also the minutes to a given score; takes half an hour")
     parser.add_argument("--limit", type=int, help="rows of kagl for --quality; all of them without")

@@ -1,4 +1,4 @@
-"""Which precision pays here: the default start `towers`, its image tower tuned, in fp32 and under bf16 autocast."""
+"""Which precision pays here: the start `towers`, its image tower tuned, in fp32 and under bf16 autocast."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Minutes of training from the default start to a given zero-shot score on kagl's article types."""
+"""Minutes of training from `towers` to a given zero-shot score on kagl's article types."""
 
 import sys
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Quality:
-    """A whole run from the default start, as in params/kagl.yaml but for more candidates.
+    """A whole run from `towers`, as in params/kagl.yaml but for more candidates.
 
     Attributes:
         metric: what the scores are, on the split that only reports.

@@ -16,7 +16,7 @@ from fclip.models.store import Clip
 
 CPU_IMAGES = 32  # in a batch; more only fall out of the processor's caches
 LEAST_ROWS = 16
-TOKENS_STEP = 16  # the default start's text tower gives the same bits at 16, 32, 48 and 64 tokens, others at 8 or 24
+TOKENS_STEP = 16  # the text tower of `towers` gives the same bits at 16, 32, 48 and 64 tokens, others at 8 or 24
 
 FloatArray = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""The default start, composed offline from two pip packages: it already knows something.
+"""The start `towers`, composed offline from two pip packages: it already knows something.
 
 Image tower: EfficientNet-Lite0 trained on ImageNet, or the larger Lite1 or Lite2. Text tower: all-MiniLM-L6-v2, mean
 pooling. The bridge between them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows

@@ -1,4 +1,4 @@
-"""The default start, composed once."""
+"""The start `towers`, composed once."""
 
 from pathlib import Path
 

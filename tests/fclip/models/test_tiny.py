@@ -1,5 +1,6 @@
 """fclip-tiny: what training changed in `towers`, kept small, and the model that this package carries."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,7 @@ def test_what_was_trained_comes_back(trained: Path, composed: Path, tmp_path: Pa
 
 def test_a_model_of_another_start_is_refused(trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    other.mkdir()
-    for file in trained.iterdir():
-        (other / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(trained, other)
     config = other / store.CONFIG
     config.write_text(config.read_text().replace("tf_efficientnet_lite0", "resnet18"))
     with pytest.raises(UserError, match="was not trained from `towers`"):

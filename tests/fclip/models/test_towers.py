@@ -1,4 +1,4 @@
-"""The default start: composed offline, readable by open_clip, and what it knows before any fine-tuning."""
+"""The start `towers`: composed offline, readable by open_clip, and what it knows before any fine-tuning."""
 
 from dataclasses import replace
 from pathlib import Path
