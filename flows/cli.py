@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fclip.errors import UserError
 from flows.export_commands import export_app
+from flows.judge import compare, evaluate
 from flows.terminal import console, errors, workspace_here
 from flows.upkeep import cache_app, compact, workspace_app
 from flows.workspaces import enter_workspace
@@ -36,6 +37,8 @@ app.add_typer(workspace_app, name="workspace")
 app.add_typer(cache_app, name="cache")
 app.add_typer(export_app, name="export")
 app.command("compact")(compact)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

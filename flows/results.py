@@ -24,12 +24,8 @@ class Result:
 
 
 # Beside the primary metric of each dataset; the rest is in the report.
-SHOWN = (
-    "classification.acc1",
-    "classification.weighted_f1",
-    "text_to_image.recall_at_10",
-    "image_to_text.recall_at_10",
-)
+OF_THE_PRIMARY = ("acc1", "weighted_f1")
+RETRIEVED = ("text_to_image.recall_at_10", "image_to_text.recall_at_10")
 
 
 def read_results(workspace: Workspace, datasets: list[str], *, before: str, after: str) -> list[Result]:
@@ -37,9 +33,10 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
     results = []
     for dataset in datasets:
         rows = pq.read_table(workspace.evaluation(dataset)).to_pylist()
+        primary = next(f"{row['protocol']}.{row['metric']}" for row in rows if row["primary"])
         found = {(row["role"], f"{row['protocol']}.{row['metric']}", row["candidate"]): row for row in rows}
         for (role, metric, candidate), old in found.items():
-            if candidate != before or not (old["primary"] or metric in SHOWN):
+            if candidate != before or not _is_shown(metric, primary):
                 continue
             new = found[role, metric, after]
             results.append(
@@ -56,6 +53,12 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
                 )
             )
     return results
+
+
+def _is_shown(metric: str, primary: str) -> bool:
+    protocol, _, name = metric.rpartition(".")
+    of_the_primary = protocol == primary.rpartition(".")[0] and name in OF_THE_PRIMARY
+    return metric == primary or of_the_primary or metric.endswith(RETRIEVED)
 
 
 def selected_candidate(workspace: Workspace) -> str:

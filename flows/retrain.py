@@ -21,11 +21,12 @@ from flows.pipeline import read_pipeline
 from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
 from flows.stage import run_stage
 from tasks.commit import Closing, close, pending, require_clean
+from tasks.judge import write_comparisons
 from tasks.paths import Workspace
 from tasks.process import lock, require_own_code
 from tasks.promote import Promotion, promote
 from tasks.publish import Publication, publish
-from tasks.register import NotRegistered, Receipt, register
+from tasks.register import START, NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
 
@@ -56,6 +57,7 @@ resolve_task = effect(resolve, retries=2)
 register_task = effect(register, retries=2)
 promote_task = effect(promote, retries=2)
 publish_task = effect(publish)
+comparisons_task = effect(write_comparisons)
 report_task = effect(write_report)
 close_task = effect(close, retries=2)
 
@@ -86,7 +88,7 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     drift = look_at_catalogs(space, params.base.workspace)
     stages = _joined(stages, run_stale(space, up_to="select"))
     selected = selected_candidate(space)
-    results = read_results(space, list(params.evaluate.datasets), before="start", after=selected)
+    results = read_results(space, list(params.evaluate.datasets), before=START, after=selected)
 
     registration = register_task(space)
     promotion = None
@@ -98,6 +100,8 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
 
     stages = _joined(stages, run_stale(space, up_to="embed"))
     publication = publish_task(space)
+    if any(stages.values()) or not space.evaluation_page.exists():
+        comparisons_task(space, START, selected)
     report = report_task(space, registration, promotion, drift)
     if not any(stages.values()):
         logger.info("nothing changed: no stage was recomputed")

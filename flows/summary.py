@@ -14,8 +14,8 @@ from tasks.register import Receipt
 
 # Short enough for 80 columns; DVC, MLflow and the report show a metric's whole name.
 LABELS = {
-    "classification.acc1": "accuracy",
-    "classification.weighted_f1": "weighted F1",
+    "acc1": "accuracy",
+    "weighted_f1": "weighted F1",
     "text_to_image.recall_at_10": "text→image R@10",
     "image_to_text.recall_at_10": "image→text R@10",
 }
@@ -70,7 +70,7 @@ def _results(results: list[Result], selected: str) -> Table:
         table.add_row(
             r.dataset,
             r.role,
-            LABELS.get(r.metric, r.metric) + (" *" if r.primary else ""),
+            LABELS.get(r.metric.partition(".")[2], r.metric) + (" *" if r.primary else ""),
             str(r.num_items),
             _value(r.before, r.before_interval),
             _value(r.after, r.after_interval),

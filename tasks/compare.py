@@ -30,7 +30,8 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     """
     datasets = load_section(workspace, "ingest", IngestConfig).datasets
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
-    options = replace(run_options(workspace), confidence=confidence)
+    options = run_options(workspace)
+    options = replace(options, resampling=replace(options.resampling, confidence=confidence))
     found: list[Comparison] = []
     for name, dataset in datasets.items():
         splits = [split for split, role in dataset.roles.items() if role == ROLE]

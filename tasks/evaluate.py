@@ -11,8 +11,9 @@ import argparse
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.evaluation.table import long_table, metrics_json, plot_csv
 from fclip.files import atomic_path, atomic_write, read_json, write_json
@@ -65,9 +66,11 @@ def run_options(workspace: Workspace) -> RunOptions:
     return RunOptions(
         device=load_section(workspace, "evaluate.device", str),
         batch_size=load_section(workspace, "evaluate.batch_size", int),
-        resamples=load_section(workspace, "evaluate.resamples", int),
-        confidence=load_section(workspace, "evaluate.confidence", float),
-        seed=load_section(workspace, "base", Base).seed,
+        resampling=Resampling(
+            resamples=load_section(workspace, "evaluate.resamples", int),
+            confidence=load_section(workspace, "evaluate.confidence", float),
+            seed=load_section(workspace, "base", Base).seed,
+        ),
     )
 
 

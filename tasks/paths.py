@@ -1,5 +1,6 @@
 """Every path of a workspace, once."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,15 @@ class Workspace:
     @property
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
+
+    @property
+    def evaluation_page(self) -> Path:
+        return self.root / "reports" / "evaluation.html"
+
+    def comparison(self, dataset: str, before: str, after: str) -> Path:
+        """The page of two models, whose names may be paths."""
+        names = [re.sub(r"[^\w.-]+", "-", name).strip("-") for name in (before, after)]
+        return self.root / "reports" / "comparisons" / f"{dataset}-{'-'.join(names)}.html"
 
     def catalog_page(self, dataset: str) -> Path:
         return self.root / "reports" / "catalog" / f"{dataset}.html"

@@ -40,7 +40,7 @@ def measure_catalogs(workspace: Workspace, dataset: str | None = None) -> dict[s
             f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {', '.join(datasets)}"
         )
     judged = load_section(workspace, "evaluate", EvaluateConfig).datasets
-    labels = {name: own.classification.label for name, own in judged.items() if own.classification}
+    labels = {name: own.label for name, own in judged.items()}
     return {
         name: measure(
             name,

@@ -76,6 +76,7 @@ def gather_inputs(
         ingests=tuple(_ingest(workspace, name, dataset) for name, dataset in ingest.datasets.items()),
         lineage=_lineage(workspace, selection, list(ingest.datasets)),
         drift=drift,
+        evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
     )
 
 

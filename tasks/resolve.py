@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.sources.registry import describe
+from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
 from fclip.files import write_json
 from fclip.models.config import ChampionStart, StartConfig
@@ -51,7 +51,7 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
     sources: dict[Path, dict[str, Any]] = {}
     for name, dataset in ingest.datasets.items():
         outside = outside_of(workspace, ingest, name, refresh=True)
-        sources[workspace.source_pin(name)] = {"dataset": name, **describe(dataset.source, outside)}
+        sources[workspace.source_pin(name)] = pin_of(name, dataset, outside)
         outside.digests.save()
     trains = [name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values()]
     learns = any(sources[path] != read_pin(path) for path in map(workspace.source_pin, trains))

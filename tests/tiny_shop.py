@@ -156,7 +156,13 @@ def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
 def make_shop(root: Path) -> Workspace:
     """A workspace with params, the datasets `studio` (trains) and `street` (outside), and three candidates."""
     workspace = Workspace(root)
-    classification = {"label": "colour", "templates": ["a photo of a {}", "{}"], "wordings": {"grey": "gray"}}
+    classification = {
+        "kind": "zero-shot",
+        "label": "colour",
+        "templates": ["a photo of a {}", "{}"],
+        "wordings": {"grey": "gray"},
+        "pool": "mean",
+    }
     params = {
         "base": {"workspace": "shop", "registered_model": "fclip-shop", "seed": 0},
         "ingest": {
@@ -171,18 +177,22 @@ def make_shop(root: Path) -> Workspace:
             "batch_size": 8,
             "resamples": 50,
             "confidence": 0.9,
+            "min_slice": 5,
             "datasets": {
                 "studio": {
                     "primary": "classification.acc1",
                     "max_items": 20,
-                    "classification": classification,
-                    "retrieval": {"caption": "title"},
+                    "slices": ["colour"],
+                    "protocols": {
+                        "classification": classification,
+                        "retrieval": {"kind": "retrieval", "caption": "title"},
+                    },
                 },
                 "street": {
                     "primary": "classification.acc1",
                     "max_items": None,
-                    "classification": classification,
-                    "retrieval": None,
+                    "slices": [],
+                    "protocols": {"classification": classification},
                 },
             },
         },

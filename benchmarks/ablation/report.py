@@ -9,7 +9,7 @@ from benchmarks.ablation.run import Row
 
 COLUMNS = {
     "kagl wF1": ("kagl", "classification.weighted_f1"),
-    "kagl R@10": ("kagl", "text_to_image.recall_at_10"),
+    "kagl R@10": ("kagl", "retrieval.text_to_image.recall_at_10"),
     "clothing acc.": ("clothing", "classification.acc1"),
     "fmnist acc.": ("fmnist", "classification.acc1"),
     "fmnist wF1": ("fmnist", "classification.weighted_f1"),

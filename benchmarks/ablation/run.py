@@ -22,7 +22,7 @@ from tasks.paths import Workspace
 
 TRAINED = "kagl"
 DATASETS_OF = (TRAINED, "clothing", "fmnist")
-METRICS = ("classification.acc1", "classification.weighted_f1", "text_to_image.recall_at_10")
+METRICS = ("classification.acc1", "classification.weighted_f1", "retrieval.text_to_image.recall_at_10")
 
 
 @dataclass(frozen=True)

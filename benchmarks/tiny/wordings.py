@@ -1,16 +1,15 @@
 """Class wordings for zero-shot classification, chosen on the select half of a dataset.
 
-python -m benchmarks.tiny.wordings DATASET --work DIR [--model DIR]
+python -m benchmarks.tiny.wordings DATASET [PROTOCOL] --work DIR [--model DIR]
 
-Of the texts that benchmarks/tiny/wordings.yaml offers for each class, at most three are taken together: those that
-raise the dataset's primary metric most, class by class, until a round changes nothing. What is chosen is printed as it
-goes into params, with the score before and after. The report half is not read.
+Each class starts with its own name. Of the texts that benchmarks/tiny/wordings.yaml offers for it, one at a time is
+taken in, left out or put in the place of all, where that raises the metric; class by class, until a round changes
+nothing. What is chosen is printed as it goes into params, with the score before and after. The report half is not read.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +17,16 @@ import yaml
 
 from benchmarks.tiny.workspace import add_arguments, dataset_and_config, model_folder, workspace_in
 from fclip.errors import UserError
-from fclip.evaluation.classification import class_embeddings, prompts
-from fclip.evaluation.config import ClassificationConfig
-from fclip.evaluation.items import read_items
-from fclip.evaluation.metrics import ClassificationOutcome, all_items
+from fclip.evaluation.catalog import read_catalog
+from fclip.evaluation.outcomes import ClassificationOutcome, once
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, points, zero_shot
 from fclip.features.encode import FloatArray, unit
 from fclip.features.extract import extract_features
 from fclip.images.packs import ImagePacks
 
 OFFERED = Path(__file__).with_suffix(".yaml")
-MOST = 3
 ROUNDS = 10
+METRIC = "weighted_f1"
 
 
 @dataclass(frozen=True)
@@ -41,42 +39,59 @@ class Chosen:
 
 
 def choose(
-    similarity: Mapping[str, Mapping[tuple[str, ...], FloatArray]], labels: Sequence[int], metric: str
+    images: FloatArray,
+    offered: Mapping[str, Mapping[str, FloatArray]],
+    labels: Sequence[int],
+    *,
+    pool: str,
+    metric: str,
 ) -> Chosen:
-    """Of each class, the option that raises `metric` most while the other classes stay; again until nothing changes.
+    """Of each class, the change of its wordings that raises `metric` most while the other classes stay; and again.
 
     Args:
-        similarity: of each class, in the labels' order, option -> float [n]; the first option is the class's own name.
+        images: float32 [n, d], normalised.
+        offered: of each class, in the labels' order, text -> its point, float32 [d]; the first is the class's own name.
+        pool: of a class's wordings, as in `ZeroShotConfig`.
     """
-    options = [list(own.items()) for own in similarity.values()]
     truth = np.asarray(labels, np.int64)
-    scores = np.stack([own[0][1] for own in options], axis=1)
+    chosen: dict[str, tuple[str, ...]] = {name: (next(iter(own)),) for name, own in offered.items()}
+
+    def column(name: str, texts: tuple[str, ...]) -> FloatArray:
+        own = np.stack([offered[name][text] for text in texts])
+        points_of_class = own if pool == "max" else unit(own.sum(axis=0, keepdims=True))
+        nearest: FloatArray = (images @ points_of_class.T).max(axis=1)
+        return nearest
+
+    scores = np.stack([column(name, texts) for name, texts in chosen.items()], axis=1)
 
     def value() -> float:
-        outcome = ClassificationOutcome(truth, scores.argmax(axis=1), scores.shape[1])
-        return float(outcome.metrics(all_items(outcome))[metric][0])
+        predictions = scores.argmax(axis=1)
+        outcome = ClassificationOutcome(truth, predictions, np.where(predictions == truth, 1, 0), scores.shape[1])
+        return float(outcome.metrics(once(outcome))[metric][0])
 
     plain = best = value()
-    chosen = [0] * len(options)
     for _ in range(ROUNDS):
-        before = list(chosen)
-        for number, own in enumerate(options):
-            for option, (_, column) in enumerate(own):
-                scores[:, number] = column
-                if (found := value()) > best:
-                    best, chosen[number] = found, option
-            scores[:, number] = own[chosen[number]][1]
+        before = dict(chosen)
+        for number, (name, own) in enumerate(offered.items()):
+            while True:
+                taken = chosen[name]
+                for texts in changed(taken, tuple(own)):
+                    scores[:, number] = column(name, texts)
+                    if (found := value()) > best:
+                        best, chosen[name] = found, texts
+                scores[:, number] = column(name, chosen[name])
+                if chosen[name] == taken:
+                    break
         if chosen == before:
             break
-    names = list(similarity)
-    return Chosen({name: list(options[i][chosen[i]][0]) for i, name in enumerate(names)}, plain, best)
+    return Chosen({name: list(texts) for name, texts in chosen.items()}, plain, best)
 
 
-def options_of(name: str, offered: Sequence[str]) -> list[tuple[str, ...]]:
-    """The class's own name alone, then every choice of at most `MOST` of the texts."""
-    texts = list(dict.fromkeys(offered))
-    several = [choice for size in range(1, MOST + 1) for choice in combinations(texts, size)]
-    return list(dict.fromkeys([(name,), *several]))
+def changed(taken: tuple[str, ...], offered: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """`taken` with one text of `offered` more, with one less, and each text alone."""
+    more = [(*taken, text) for text in offered if text not in taken]
+    less = [tuple(each for each in taken if each != text) for text in taken if len(taken) > 1]
+    return list(dict.fromkeys([*more, *less, *((text,) for text in offered)]))
 
 
 def main() -> None:
@@ -87,48 +102,44 @@ def main() -> None:
     )
     offered = yaml.safe_load(OFFERED.read_text(encoding="utf-8"))
     parser.add_argument("dataset", choices=list(offered))
+    parser.add_argument("protocol", nargs="?", default="classification", help="one of the dataset's; classification")
     add_arguments(parser)
     arguments = parser.parse_args()
+    own = offered[arguments.dataset].get(arguments.protocol)
+    if own is None:
+        parser.error(f"{OFFERED.name} offers nothing for {arguments.protocol} of {arguments.dataset}")
     try:
-        chosen = choose_on_select(arguments.work, arguments.model, arguments.dataset, offered[arguments.dataset])
+        chosen = choose_on_select(arguments.work, arguments.model, arguments.dataset, arguments.protocol, own)
     except UserError as error:
         parser.exit(1, f"{error}\n")
     print(yaml.safe_dump({"wordings": chosen.wordings}, default_flow_style=None, width=110, sort_keys=False), end="")
     print(f"# on the select half: {chosen.plain:.3f} with plain names, {chosen.score:.3f} with these")
 
 
-def choose_on_select(work: Path, model: Path | None, dataset: str, offered: Mapping[str, list[str]]) -> Chosen:
-    """Wordings of the classes of `dataset` for a model (None: fclip-tiny), by its primary metric."""
+def choose_on_select(
+    work: Path, model: Path | None, dataset: str, protocol: str, offered: Mapping[str, list[str]]
+) -> Chosen:
+    """Wordings of the classes of a protocol of `dataset` for a model (None: fclip-tiny), by weighted F1."""
     workspace = workspace_in(work)
     files, config = dataset_and_config(workspace, dataset)
-    assert config.classification is not None
+    judged = config.protocols[protocol]
+    assert isinstance(judged, ZeroShotConfig)
     split = next(split for split, role in files.roles.items() if role == "select")
-    items = read_items(files, config, [split])[split]
-    options = {name: options_of(name, offered.get(name, [])) for name in items.classes}
-    texts = {text: _prompts(text, config.classification) for own in options.values() for each in own for text in each}
+    catalog = read_catalog(files, with_captions=False)
+    plain = replace(judged, wordings={})
+    task = zero_shot(plain, catalog, split, None)
+    texts_of = {name: tuple(dict.fromkeys([name, *offered.get(name, [])])) for name in task.classes}
+    prompts = [plain.prompts(text)[0] for own in texts_of.values() for text in own]
     features = extract_features(
         {"model": model_folder(workspace, model)},
         packs=ImagePacks([files.images]),
-        digests=items.classified,
-        texts=[prompt for own in texts.values() for prompt in own],
+        digests=task.images,
+        texts=[prompt for own in prompts for prompt in own],
         cache=workspace.feature_cache,
     )["model"]
-    images = unit(features.images)
-    parts = np.split(features.texts, np.cumsum([len(own) for own in texts.values()])[:-1])
-    features_of = dict(zip(texts, parts, strict=True))
-    similarity = {
-        name: {
-            option: images
-            @ class_embeddings(rows := np.concatenate([features_of[text] for text in option]), [len(rows)])[0]
-            for option in own
-        }
-        for name, own in options.items()
-    }
-    return choose(similarity, items.labels, config.primary.removeprefix("classification."))
-
-
-def _prompts(text: str, config: ClassificationConfig) -> tuple[str, ...]:
-    return prompts([text], replace(config, wordings={}))[0]
+    embeddings = iter(points(features.texts, [len(own) for own in prompts]))
+    of_class = {name: {text: next(embeddings) for text in own} for name, own in texts_of.items()}
+    return choose(unit(features.images), of_class, task.labels, pool=judged.pool, metric=METRIC)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from benchmarks.places import DATASETS, REPOSITORY
 from benchmarks.workspaces import lay_out_workspace, start_folder
+from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.items import DatasetFiles
 from fclip.models.config import FclipTinyStart
 from tasks.evaluate import dataset_files
 from tasks.params import parse, read_params

@@ -22,9 +22,9 @@ from benchmarks.command import run
 from benchmarks.tiny.workspace import add_arguments, dataset_and_config, model_folder, workspace_in
 from benchmarks.tower.time import Timed, medians
 from benchmarks.tower.variants import Tower, backward_variants, forward_variants
-from fclip.evaluation.classification import class_embeddings, classify
-from fclip.evaluation.items import Items, read_items
-from fclip.evaluation.metrics import all_items
+from fclip.evaluation.catalog import read_catalog
+from fclip.evaluation.outcomes import once
+from fclip.evaluation.protocols.zero_shot import ZeroShot, ZeroShotConfig, classify, points, zero_shot
 from fclip.features.encode import FloatArray, encode_texts
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode, normalise
@@ -42,7 +42,10 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     tower: Any = clip.model.visual
     tower.requires_grad_(False)
     files, config = dataset_and_config(workspace, CATALOG)
-    items = read_items(files, config, ["val", "test"])
+    judged = config.protocols["classification"]
+    assert isinstance(judged, ZeroShotConfig)
+    catalog = read_catalog(files, with_captions=False)
+    items = {split: zero_shot(judged, catalog, split, config.max_items) for split in ("val", "test")}
     packs = ImagePacks([files.images])
     pixels = {
         split: normalise(
@@ -50,16 +53,15 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             clip.preprocess,
         )
         for split, digests in (
-            ("val", items["val"].classified[:CALIBRATION]),
-            ("test", items["test"].classified),
+            ("val", items["val"].images[:CALIBRATION]),
+            ("test", items["test"].images),
         )
     }
     forward = {name: make() for name, make in forward_variants(tower, pixels["val"]).items()}
     backward = {name: make() for name, make in backward_variants(tower).items()}
     times = medians(forward, backward, pixels["val"], repeats=arguments.repeats)
     test = items["test"]
-    prompts = encode_texts(clip, [text for own in test.prompts for text in own])
-    classes = class_embeddings(prompts, [len(own) for own in test.prompts])
+    classes = points(encode_texts(clip, test.texts), test.num_prompts)
     own = features(tower, pixels["test"])
     changes = {name: _change(own, features(made, pixels["test"]), classes, test) for name, made in forward.items()}
     found = {
@@ -81,10 +83,10 @@ def features(tower: Tower, pixels: torch.Tensor) -> FloatArray:
     return rows
 
 
-def _change(own: FloatArray, found: FloatArray, classes: FloatArray, items: Items) -> dict[str, float]:
+def _change(own: FloatArray, found: FloatArray, classes: FloatArray, items: ZeroShot) -> dict[str, float]:
     cosines = (own * found).sum(1) / np.linalg.norm(own, axis=1) / np.linalg.norm(found, axis=1)
-    outcome = classify(found, classes, items.labels)
-    metrics = outcome.metrics(all_items(outcome))
+    outcome = classify(found, classes, items.labels, items.num_points)
+    metrics = outcome.metrics(once(outcome))
     return {
         "mean_cosine": float(cosines.mean()),
         "acc1": float(metrics["acc1"][0]),

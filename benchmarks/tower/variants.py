@@ -4,15 +4,15 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame, get_same_padding
+from timm.layers import Conv2dSame, get_same_padding
 from torch import nn
 from torch.ao.quantization import QConfigMapping, get_default_qconfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from fclip.models.folding import fold_batch_norms
 
 Tower = Callable[[torch.Tensor], torch.Tensor]
 
@@ -20,23 +20,7 @@ Tower = Callable[[torch.Tensor], torch.Tensor]
 def fused(tower: nn.Module) -> nn.Module:
     """A copy in which each batch norm, whose statistics are fixed, is part of the convolution before it."""
     copied = copy.deepcopy(tower).eval()
-    for parent in list(copied.modules()):
-        children = list(parent.named_children())
-        for (_, convolution), (name, norm) in pairwise(children):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                weight, bias = fuse_conv_bn_weights(
-                    convolution.weight,
-                    convolution.bias,
-                    norm.running_mean,
-                    norm.running_var,
-                    norm.eps,
-                    norm.weight,
-                    norm.bias,
-                )
-                convolution.weight, convolution.bias = weight, bias
-                setattr(parent, name, norm.act)
+    fold_batch_norms(copied)
     return copied
 
 

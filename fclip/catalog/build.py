@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from fclip.catalog.config import IngestConfig
+from fclip.catalog.config import IngestConfig, JudgementsConfig
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.intake import Intake
+from fclip.catalog.judgements import read_judgements, write_judgements
 from fclip.catalog.pin import verify_pin
 from fclip.catalog.products import ProductColumns, Products
 from fclip.catalog.repair import Repair, repair_row
@@ -55,7 +57,7 @@ def build_catalog(
     """
     own = config.datasets[dataset]
     source = at_pin(own.source, pin)
-    verify_pin(dataset, source, pin, outside=outside)
+    verify_pin(dataset, own, source, pin, outside=outside)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
     rows = reader(source).read(source, outside, config.limit)
     repairs: list[Repair] = []
@@ -89,7 +91,8 @@ def build_catalog(
         )
         require_products(summary, own)
         _write(catalog, products, store, sides, refused, repairs)
-        write_json(catalog / "ingest.json", summary.to_json())
+        judged = {} if own.judgements is None else {"judgements": _judge(own.judgements, outside, catalog)}
+        write_json(catalog / "ingest.json", {**summary.to_json(), **judged})
         store.save(sorted(images.glob("pack-*.parquet")))
         outside.digests.save()
     for line in summary.lines():
@@ -127,6 +130,16 @@ def _write(
     write_images(folder / "images.parquet", facts.take(numbers[first]))
     write_quarantine(folder / "quarantine.parquet", refused)
     write_repairs(folder / "repairs.parquet", repairs)
+
+
+def _judge(config: JudgementsConfig, outside: Outside, catalog: Path) -> dict[str, object]:
+    """Take in the judgements about the products that were written."""
+    ids = pq.read_table(catalog / "products.parquet", columns=["product_id"])["product_id"].to_pylist()
+    judgements = read_judgements(config, outside, frozenset(ids))
+    write_judgements(judgements, catalog / "judgements.parquet")
+    said = judgements.to_json()
+    logger.info("judgements: %s", ", ".join(f"{name} {value}" for name, value in said.items()))
+    return said
 
 
 def _total(pin: Mapping[str, object], limit: int | None) -> int | None:

@@ -133,12 +133,23 @@ Source: TypeAlias = Annotated[AnySource, ByKind()]
 
 
 @config
+class JudgementsConfig:
+    """A CSV or TSV of judgements: its path, which may be remote; its columns for query, product and grade (0 to 4)."""
+
+    path: str
+    query: str
+    product_id: str
+    grade: str
+
+
+@config
 class DatasetConfig:
     """One dataset: where it comes from, the fraction of its groups in each split, what each split may be used for.
 
     `split` is empty for a source that comes split. A split without a role is kept and used for nothing.
     `hold_outs`: name -> attribute -> values. Products with such values in every one of the attributes are a split of
     that name, kept out of the others (FashionCLIP held out whole categories and one brand, and judged them zero-shot).
+    `judgements`: queries with the products that answer them, as people graded them.
     `types`: attributes that must be a `number` or an `integer`; all others are text.
     """
 
@@ -146,6 +157,7 @@ class DatasetConfig:
     split: dict[str, float]
     roles: dict[str, str]
     hold_outs: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    judgements: JudgementsConfig | None = None
     types: dict[str, Literal["number", "integer"]] = field(default_factory=dict)
 
     @property

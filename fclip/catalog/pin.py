@@ -1,18 +1,31 @@
-"""Whether a source still is what its pin says that it was."""
+"""What a pin holds of a dataset, and whether it still is so."""
 
 from collections.abc import Mapping
 
-from fclip.catalog.config import AnySource
+from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.judgements import describe_judgements
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 
 
-def verify_pin(dataset: str, source: AnySource, pin: Mapping[str, object], *, outside: Outside) -> None:
+def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: AnySource | None = None) -> dict[str, object]:
+    """What the source, `config`'s or another way to say it, and the judgements are now.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    judged = {} if config.judgements is None else {"judgements": describe_judgements(config.judgements, outside)}
+    return {"dataset": dataset, **describe(source or config.source, outside), **judged}
+
+
+def verify_pin(
+    dataset: str, config: DatasetConfig, source: AnySource, pin: Mapping[str, object], *, outside: Outside
+) -> None:
     """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
     if not pin:
         raise UserError(f"the source of `{dataset}` is not pinned yet: run `fclip pin`")
-    before, now = _flat(pin), _flat({"dataset": dataset, **describe(source, outside)})
+    before, now = _flat(pin), _flat(pin_of(dataset, config, outside, source))
     if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
         what = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed)
         raise UserError(f"the source of `{dataset}` changed since it was pinned ({what}): run `fclip pin`")

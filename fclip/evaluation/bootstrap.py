@@ -1,7 +1,8 @@
 """The bootstrap over items: intervals of a metric, and of the difference of two models on the same items.
 
-Percentile intervals (Efron 1979). Resamples depend on the seed and the number of items alone, so that two models'
-values on the same items are paired by construction.
+Percentile intervals (Efron 1979). Where items come in clusters (products that near-duplicates tie together), whole
+clusters are drawn. Resamples depend on the seed and the clusters alone, so that two models' values on the same items
+are paired by construction.
 """
 
 from collections.abc import Iterator
@@ -9,9 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fclip.evaluation.metrics import Floats, Ints, Outcome, all_items
+from fclip.evaluation.outcomes import Floats, Ints, Outcome, Weights, once
 
-MAX_DRAWN = 4_000_000  # item indices in memory at once
+MAX_DRAWN = 4_000_000  # weights in memory at once
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made: resamples, their confidence, the seed."""
+
+    resamples: int
+    confidence: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -23,36 +33,53 @@ class Estimate:
     high: float
     standard_error: float
 
-
-def estimates(outcome: Outcome, *, resamples: int, confidence: float, seed: int) -> dict[str, Estimate]:
-    """Every metric of an outcome."""
-    values = outcome.metrics(all_items(outcome))
-    drawn = _resampled(outcome, resamples, seed)
-    return {metric: _estimate(float(value[0]), drawn[metric], confidence) for metric, value in values.items()}
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether, of a difference, it may be called one."""
+        return self.low > 0 or self.high < 0
 
 
-def difference(
-    metric: str, first: Outcome, second: Outcome, *, resamples: int, confidence: float, seed: int
-) -> Estimate:
-    """second − first on one metric, paired: both must be of the same items in the same order."""
+def estimates(outcome: Outcome, clusters: Ints | None, how: Resampling) -> dict[str, Estimate]:
+    """Every metric of an outcome.
+
+    Args:
+        clusters: int [n], which cluster each item is of, from 0; None: each is its own.
+    """
+    values = outcome.metrics(once(outcome))
+    drawn = _resampled(outcome, clusters, how)
+    return {metric: _estimate(float(value[0]), drawn[metric], how) for metric, value in values.items()}
+
+
+def differences(first: Outcome, second: Outcome, clusters: Ints | None, how: Resampling) -> dict[str, Estimate]:
+    """second − first on every metric, paired: both must be of the same items in the same order."""
     assert first.num_items == second.num_items
-    value = second.metrics(all_items(second))[metric] - first.metrics(all_items(first))[metric]
-    drawn = _resampled(second, resamples, seed)[metric] - _resampled(first, resamples, seed)[metric]
-    return _estimate(float(value[0]), drawn, confidence)
+    values = [outcome.metrics(once(outcome)) for outcome in (first, second)]
+    drawn = [_resampled(outcome, clusters, how) for outcome in (first, second)]
+    return {
+        metric: _estimate(float(value[0] - values[0][metric][0]), drawn[1][metric] - drawn[0][metric], how)
+        for metric, value in values[1].items()
+    }
 
 
-def _estimate(value: float, drawn: Floats, confidence: float) -> Estimate:
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+def _estimate(value: float, drawn: Floats, how: Resampling) -> Estimate:
+    low, high = np.quantile(drawn, [(1 - how.confidence) / 2, (1 + how.confidence) / 2])
     return Estimate(value, float(low), float(high), float(drawn.std(ddof=1)))
 
 
-def _resampled(outcome: Outcome, resamples: int, seed: int) -> dict[str, Floats]:
-    parts = [outcome.metrics(samples) for samples in _samples(outcome.num_items, resamples, seed)]
+def _resampled(outcome: Outcome, clusters: Ints | None, how: Resampling) -> dict[str, Floats]:
+    parts = [outcome.metrics(weights) for weights in resamples(outcome.num_items, clusters, how)]
     return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
 
-def _samples(num_items: int, resamples: int, seed: int) -> Iterator[Ints]:
-    random = np.random.default_rng([seed, num_items])
-    rows = max(1, MAX_DRAWN // num_items)
-    for begin in range(0, resamples, rows):
-        yield random.integers(num_items, size=(min(rows, resamples - begin), num_items))
+def resamples(num_items: int, clusters: Ints | None, how: Resampling) -> Iterator[Weights]:
+    """How often each item is drawn in each resample: blocks of rows [r, n], `how.resamples` rows in all."""
+    num_units = num_items if clusters is None else int(clusters.max()) + 1
+    random = np.random.default_rng([how.seed, num_units])
+    rows = max(1, MAX_DRAWN // max(num_items, num_units))
+    for begin in range(0, how.resamples, rows):
+        num_rows = min(rows, how.resamples - begin)
+        drawn = random.integers(num_units, size=(num_rows, num_units))
+        drawn += np.arange(num_rows)[:, None] * num_units
+        counts = np.bincount(drawn.ravel(), minlength=num_rows * num_units).reshape(num_rows, num_units)
+        weights: Weights = counts.astype(np.float32)
+        yield weights if clusters is None else weights[:, clusters]

@@ -1,63 +1,78 @@
 """What is evaluated on each dataset: the section `evaluate` of params.yaml."""
 
-from fclip.config import config
+from typing import Annotated, Any, TypeAlias
 
-CLASSIFICATION_METRICS = ("acc1", "mean_per_class_recall", "macro_f1", "weighted_f1")
-RETRIEVAL_METRICS = ("recall_at_1", "recall_at_5", "recall_at_10", "mrr")
+from fclip.config import ByKind, config
+from fclip.evaluation.protocols.fitted import LinearProbeConfig, NeighboursConfig
+from fclip.evaluation.protocols.judged import JudgedConfig
+from fclip.evaluation.protocols.products import ProductsConfig
+from fclip.evaluation.protocols.retrieval import RetrievalConfig
+from fclip.evaluation.protocols.similar import SimilarConfig
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig
 
+ProtocolConfig: TypeAlias = Annotated[
+    ZeroShotConfig
+    | RetrievalConfig
+    | ProductsConfig
+    | SimilarConfig
+    | JudgedConfig
+    | LinearProbeConfig
+    | NeighboursConfig,
+    ByKind(),
+]
 
-@config
-class ClassificationConfig:
-    """Zero-shot classification of each product's primary image; products without the label are left out, counted.
-
-    label: the attribute whose values, over all splits, are the classes.
-    templates: prompts with `{}` for the class; their features are averaged.
-    wordings: what to write for a class where its own name is no English for it, or stands for several things: a text,
-        or a list of texts, whose features are averaged too.
-    """
-
-    label: str
-    templates: list[str]
-    wordings: dict[str, str | list[str]]
-
-    def __post_init__(self) -> None:
-        if not self.templates or not all("{}" in template for template in self.templates):
-            raise ValueError("templates must be at least one text with {} in it")
-        if empty := [name for name, wording in self.wordings.items() if not wording or not all(wording)]:
-            raise ValueError(f"wordings of {empty[0]} must be a text, or a list of at least one, none of them empty")
-
-    def wordings_of(self, name: str) -> list[str]:
-        """What to write for a class."""
-        wording = self.wordings.get(name, name)
-        return [wording] if isinstance(wording, str) else wording
-
-
-@config
-class RetrievalConfig:
-    """Text to image and image to text, by one kind of caption."""
-
-    caption: str
+CLASSIFIED = ("acc1", "acc5", "mean_per_class_recall", "macro_f1", "weighted_f1")
+RANKED = tuple(f"{metric}_at_{k}" for metric in ("recall", "hit") for k in (1, 5, 10))
+RETRIEVED = (*RANKED, "mrr")
 
 
 @config
 class DatasetEvaluation:
-    """One dataset's protocols, and the metric by which it selects and gates (`<protocol>.<metric>`)."""
+    """One dataset's protocols by their names, and the metric by which it selects and gates.
+
+    primary: `<protocol>.<metric>`; of a retrieval `<protocol>.text_to_image.<metric>` or `….image_to_text.<metric>`.
+    max_items: products of a split at most; null: all of them.
+    slices: attributes by whose values the comparison of two models is looked at.
+    """
 
     primary: str
     max_items: int | None
-    classification: ClassificationConfig | None
-    retrieval: RetrievalConfig | None
+    slices: list[str]
+    protocols: dict[str, ProtocolConfig]
 
     def __post_init__(self) -> None:
         if self.max_items is not None and self.max_items < 1:
             raise ValueError("max_items must be null or at least 1")
-        known = [f"classification.{metric}" for metric in CLASSIFICATION_METRICS if self.classification]
-        if self.retrieval:
-            known += [f"{way}.{metric}" for way in ("text_to_image", "image_to_text") for metric in RETRIEVAL_METRICS]
-        if not known:
-            raise ValueError("classification or retrieval must be given")
+        if not self.protocols:
+            raise ValueError("protocols must hold at least one")
+        for name in self.protocols:
+            if not name.isidentifier():
+                raise ValueError(f"protocols: `{name}` must be a name of letters, digits and underscores")
+        known = [f"{name}.{metric}" for name, own in self.protocols.items() for metric in _metrics(own)]
         if self.primary not in known:
-            raise ValueError(f"primary must be one of {', '.join(known)}")
+            raise ValueError(f"primary must be one of {', '.join(known) or 'none of these protocols can be it'}")
+
+    @property
+    def label(self) -> str | None:
+        """The attribute that classes are of: the primary protocol's, else that of the first that has one."""
+        first = self.primary.partition(".")[0]
+        ordered = [self.protocols[first], *self.protocols.values()]
+        return next((label for own in ordered if (label := getattr(own, "label", None))), None)
+
+
+def _metrics(protocol: Any) -> list[str]:
+    """The metrics that a dataset may be selected by; a handful of queries, as `products` has them, decides nothing."""
+    match protocol:
+        case RetrievalConfig():
+            return [f"{way}.{metric}" for way in ("text_to_image", "image_to_text") for metric in RETRIEVED]
+        case ProductsConfig():
+            return []
+        case SimilarConfig():
+            return list(RETRIEVED)
+        case JudgedConfig():
+            return ["ndcg_at_10", *RETRIEVED]
+        case _:
+            return list(CLASSIFIED)
 
 
 @config
@@ -68,6 +83,7 @@ class EvaluateConfig:
     batch_size: int
     resamples: int
     confidence: float
+    min_slice: int
     datasets: dict[str, DatasetEvaluation]
 
     def __post_init__(self) -> None:
@@ -77,3 +93,5 @@ class EvaluateConfig:
             raise ValueError("resamples must be at least 10")
         if not 0.5 <= self.confidence < 1:
             raise ValueError("confidence must be from 0.5 to below 1")
+        if self.min_slice < 1:
+            raise ValueError("min_slice must be at least 1")

@@ -4,21 +4,26 @@ Images are decoded once for all models and encoded once per model (the feature c
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fclip.errors import UserError
-from fclip.evaluation.bootstrap import Estimate, difference, estimates
-from fclip.evaluation.classification import class_embeddings, classify
+from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
+from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.items import DatasetFiles, Items, read_items
-from fclip.evaluation.metrics import Outcome
-from fclip.evaluation.retrieval import retrieve
-from fclip.features.encode import FloatArray
-from fclip.features.extract import extract_features
+from fclip.evaluation.protocols.documents import IMAGE
+from fclip.evaluation.protocols.fitted import LinearProbeConfig, NeighboursConfig, fitted
+from fclip.evaluation.protocols.judged import JudgedConfig, judged
+from fclip.evaluation.protocols.products import ProductsConfig, products
+from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
+from fclip.evaluation.protocols.similar import SimilarConfig, similar
+from fclip.evaluation.protocols.task import Judged, Task
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
+from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
 
 logger = logging.getLogger(__name__)
@@ -27,13 +32,11 @@ EVALUATED_ROLES = ("select", "report")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run: device name, rows a batch, bootstrap resamples, confidence of intervals, seed."""
+    """How to run: device name, rows a batch, and how intervals are made."""
 
     device: str
     batch_size: int
-    resamples: int
-    confidence: float
-    seed: int
+    resampling: Resampling
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,15 @@ class Scored:
 class Evaluation:
     """All metrics of all models on one dataset, and the outcomes they came from, for paired comparisons.
 
-    num_nonfinite: for each model, how many images or texts it gave features that are not finite.
+    Attributes:
+        judged: what happened under each protocol: (model, split, protocol) -> outcome and its items.
+        num_nonfinite: for each model, how many images or texts it gave features that are not finite.
     """
 
     dataset: str
     primary: str
     scores: tuple[Scored, ...]
-    outcomes: Mapping[tuple[str, str, str], Outcome]  # (model, split, protocol)
+    judged: Mapping[tuple[str, str, str], Judged]
     num_nonfinite: Mapping[str, int]
     options: RunOptions
 
@@ -71,10 +76,13 @@ class Evaluation:
 
     def compare(self, first: str, second: str, split: str) -> Estimate:
         """second − first on the primary metric of a split: paired bootstrap over its items."""
-        protocol, metric = self.primary.split(".")
-        pair = [self.outcomes[model, split, protocol] for model in (first, second)]
-        options = self.options
-        return difference(metric, *pair, resamples=options.resamples, confidence=options.confidence, seed=options.seed)
+        protocol, _, metric = self.primary.rpartition(".")
+        return self.compare_all(first, second, split, protocol)[metric]
+
+    def compare_all(self, first: str, second: str, split: str, protocol: str) -> dict[str, Estimate]:
+        """second − first on every metric of a protocol."""
+        pair = [self.judged[model, split, protocol] for model in (first, second)]
+        return differences(pair[0].outcome, pair[1].outcome, pair[1].clusters, self.options.resampling)
 
 
 def evaluate_models(
@@ -96,71 +104,89 @@ def evaluate_models(
     splits = {split: role for split, role in files.roles.items() if role in roles}
     if not splits:
         raise UserError(f"{files.name}: no split has the role {' or '.join(roles)}: give one in ingest.datasets")
-    items = read_items(files, config, tuple(splits))
+    catalog = read_catalog(files, with_captions=any(reads_captions(own) for own in config.protocols.values()))
+    tasks = {
+        (split, name): task
+        for split in splits
+        for name, protocol in config.protocols.items()
+        if (task := make_task(protocol, catalog, split, config.max_items)) is not None
+    }
+    _log_left_out(files.name, tasks)
     encoded = extract_features(
         models,
         packs=ImagePacks([files.images]),
-        digests=[digest for split in splits for digest in items[split].digests],
-        texts=[text for split in splits for text in items[split].all_texts],
+        digests=[digest for task in tasks.values() for digest in task.images],
+        texts=[text for task in tasks.values() for text in task.texts],
         cache=cache,
         device=options.device,
         batch_size=options.batch_size,
     )
-    outcomes: dict[tuple[str, str, str], Outcome] = {}
+    happened: dict[tuple[str, str, str], Judged] = {}
     scores: list[Scored] = []
-    for name, features in encoded.items():
-        first_image = first_text = 0
-        for split, role in splits.items():
-            here = items[split]
-            images = features.images[first_image : (first_image := first_image + len(here.digests))]
-            texts = features.texts[first_text : (first_text := first_text + len(here.all_texts))]
-            for protocol, outcome in _protocols(here, images, texts, config):
-                outcomes[name, split, protocol] = outcome
-                scores += _scored(name, features.model_sha256, split, role, protocol, outcome, config, options)
+    for model, features in encoded.items():
+        for split, protocol, found in _judge(tasks, features):
+            happened[model, split, protocol] = found
+            for metric, estimate in estimates(found.outcome, found.clusters, options.resampling).items():
+                scores.append(
+                    Scored(
+                        model,
+                        features.model_sha256,
+                        split,
+                        splits[split],
+                        protocol,
+                        metric,
+                        estimate,
+                        found.outcome.num_items,
+                        primary=f"{protocol}.{metric}" == config.primary,
+                    )
+                )
     num_nonfinite = {
         name: int(sum((~np.isfinite(rows)).any(axis=1).sum() for rows in (features.images, features.texts)))
         for name, features in encoded.items()
     }
     _log(files.name, scores, num_nonfinite)
-    return Evaluation(files.name, config.primary, tuple(scores), outcomes, num_nonfinite, options)
+    return Evaluation(files.name, config.primary, tuple(scores), happened, num_nonfinite, options)
 
 
-def _scored(
-    model: str,
-    model_sha256: str,
-    split: str,
-    role: str,
-    protocol: str,
-    outcome: Outcome,
-    config: DatasetEvaluation,
-    options: RunOptions,
-) -> list[Scored]:
-    found = estimates(outcome, resamples=options.resamples, confidence=options.confidence, seed=options.seed)
-    return [
-        Scored(
-            model,
-            model_sha256,
-            split,
-            role,
-            protocol,
-            metric,
-            estimate,
-            outcome.num_items,
-            primary=f"{protocol}.{metric}" == config.primary,
-        )
-        for metric, estimate in found.items()
-    ]
+def reads_captions(protocol: Any) -> bool:
+    """Whether a config of a protocol is of texts that products carry."""
+    return isinstance(protocol, RetrievalConfig) or (
+        isinstance(protocol, ProductsConfig | JudgedConfig) and set(protocol.documents) != {IMAGE}
+    )
 
 
-def _protocols(
-    items: Items, images: FloatArray, texts: FloatArray, config: DatasetEvaluation
-) -> Iterable[tuple[str, Outcome]]:
-    num_prompts = [len(own) for own in items.prompts]
-    if config.classification:
-        embeddings = class_embeddings(texts[: sum(num_prompts)], num_prompts)
-        yield "classification", classify(images[: len(items.classified)], embeddings, items.labels)
-    if config.retrieval:
-        yield from retrieve(images[len(items.classified) :], texts[sum(num_prompts) :], items.text_of).items()
+def make_task(protocol: Any, catalog: Catalog, split: str, max_items: int | None) -> Task | None:
+    """What `protocol`, a config of one, asks on a split; None where it does not judge that split."""
+    match protocol:
+        case ZeroShotConfig():
+            return zero_shot(protocol, catalog, split, max_items)
+        case RetrievalConfig():
+            return retrieval(protocol, catalog, split, max_items)
+        case ProductsConfig():
+            return products(protocol, catalog, split, max_items)
+        case JudgedConfig():
+            return judged(protocol, catalog, split, max_items)
+        case SimilarConfig():
+            return similar(protocol, catalog, split, max_items)
+        case LinearProbeConfig() | NeighboursConfig():
+            return fitted(protocol, catalog, split, max_items)
+    raise AssertionError(protocol)
+
+
+def _judge(tasks: Mapping[tuple[str, str], Task], features: Features) -> Iterator[tuple[str, str, Judged]]:
+    """(split, protocol or protocol.part, what happened), task by task in the order that features were asked for."""
+    image = text = 0
+    for (split, name), task in tasks.items():
+        images = features.images[image : (image := image + len(task.images))]
+        texts = features.texts[text : (text := text + len(task.texts))]
+        for part, found in task.judge(images, texts).items():
+            yield split, f"{name}.{part}" if part else name, found
+
+
+def _log_left_out(dataset: str, tasks: Mapping[tuple[str, str], Task]) -> None:
+    for (split, name), task in tasks.items():
+        for why, number in task.left_out.items():
+            logger.info("%s: %s: %d are left out of %s: %s", dataset, split, number, name, why)
 
 
 def _log(dataset: str, scores: list[Scored], num_nonfinite: Mapping[str, int]) -> None:

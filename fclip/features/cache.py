@@ -1,8 +1,8 @@
 """Features by what they are made of: parts of Parquet that are only ever added to, and may be deleted at any time.
 
-A shelf holds one modality of one model with one preprocessing and precision; an entry is named by the digest of the
-image or text. So evaluation and embedding share what either has encoded, and a rerun after an interruption goes on
-from the last part.
+A shelf holds what one tower gives with one preprocessing and precision; an entry is named by the digest of the image or
+text. So evaluation and embedding share what either has encoded, and a rerun after an interruption goes on from the last
+part.
 """
 
 import logging
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fclip.files import atomic_path, sha256_json
 
 logger = logging.getLogger(__name__)
-FORM = 1  # raise when what encodes changes what it gives for the same key
+FORM = 2  # raise when what encodes changes what it gives for the same key
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FeatureKey:
     """Everything that features depend on beside their input."""
 
     modality: Literal["image", "text"]
-    model_sha256: str
+    tower_sha256: str
     preprocessing: str  # digest of how pixels or tokens are made
     precision: str  # device and number format, e.g. "cpu-float32"
 
@@ -97,7 +97,7 @@ class FeatureShelf:
 
 
 class FeatureCache:
-    """The shelves below one folder: `<model_sha256>/<modality>-<digest of the key>/`."""
+    """The shelves below one folder: `<tower_sha256>/<modality>-<digest of the key>/`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -105,7 +105,7 @@ class FeatureCache:
     def shelf(self, key: FeatureKey) -> FeatureShelf:
         """The shelf of `key`, read from disk."""
         name = f"{key.modality}-{sha256_json([FORM, asdict(key)])[:16]}"
-        return FeatureShelf(self._folder / key.model_sha256 / name)
+        return FeatureShelf(self._folder / key.tower_sha256 / name)
 
 
 def _as_lists(features: NDArray[np.float32]) -> pa.Array:

@@ -6,12 +6,14 @@ rerun that finds some of them in the cache.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fclip.images.pixels import normalise
+from fclip.models.split import Split
 from fclip.models.store import Clip
 
 CPU_IMAGES = 32  # in a batch; more only fall out of the processor's caches
@@ -21,17 +23,20 @@ TOKENS_STEP = 16  # the text tower of `towers` gives the same bits at 16, 32, 48
 FloatArray = NDArray[np.float32]
 
 
-def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128) -> FloatArray:
+def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
     """Image features of decoded pixels.
 
     Args:
         clip: the model, on the device that it is to run on.
         pixels: uint8 [n, height, width, 3], as `fclip.images.pixels.decode` gives them for this model.
         batch_size: images at a time at most; a CPU takes fewer where that is faster.
+        pooled: stop before the projection, which must be a matrix (`fclip.features.sides`).
 
     Returns:
-        float32 [n, d], not normalised.
+        float32 [n, d], not normalised; [n, width] where pooled.
     """
+    model: Any = clip.model
+    encode = Split.of_images(model).pooled if pooled else model.encode_image
     rows = min(batch_size, CPU_IMAGES) if clip.device.type == "cpu" else batch_size
     parts = [np.empty((0, 0), np.float32)] if not len(pixels) else []
     with torch.inference_mode():
@@ -40,15 +45,19 @@ def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 12
             missing = max(0, LEAST_ROWS - len(batch))
             filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
             tensor = normalise(torch.from_numpy(np.ascontiguousarray(filled)).to(clip.device), clip.preprocess)
-            parts.append(_to_numpy(clip.model.encode_image(tensor))[: len(batch)])  # type: ignore[operator]
+            parts.append(_to_numpy(encode(tensor))[: len(batch)])
     return np.concatenate(parts)
 
 
-def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128) -> FloatArray:
+def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
     """Text features, float32 [n, d], not normalised; texts longer than the model's context are cut by its tokenizer.
+
+    `pooled`: those before the projection, as of images.
 
     Texts of about one length go together, padded hardly further than the longest of a batch where the tower allows it.
     """
+    model: Any = clip.model
+    encode = Split.of_texts(model).pooled if pooled else model.encode_text
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     parts = [np.empty((0, 0), np.float32)] if not texts else []
     with torch.inference_mode():
@@ -56,7 +65,7 @@ def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128) -> 
             batch = [texts[index] for index in order[begin : begin + batch_size]]
             filled = batch + batch[-1:] * max(0, LEAST_ROWS - len(batch))
             tokens = clip.tokenize(filled, multiple_of=TOKENS_STEP).to(clip.device)
-            parts.append(_to_numpy(clip.model.encode_text(tokens))[: len(batch)])  # type: ignore[operator]
+            parts.append(_to_numpy(encode(tokens))[: len(batch)])
     by_length = np.concatenate(parts)
     features = np.empty_like(by_length)
     features[order] = by_length
@@ -67,6 +76,11 @@ def unit(features: FloatArray) -> FloatArray:
     """Rows divided by their L2 norms, float32; a row of zeros stays as it is."""
     norms = np.linalg.norm(features.astype(np.float64), axis=-1, keepdims=True)
     return (features / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+
+
+def finite_rows(features: FloatArray) -> NDArray[np.bool_]:
+    """bool [n]: the rows without a value that is not finite."""
+    return np.asarray(np.isfinite(features).all(axis=1))
 
 
 def _to_numpy(features: torch.Tensor) -> FloatArray:

@@ -1,7 +1,8 @@
 """The features of many images and texts by several models: what the cache lacks is encoded, each image decoded once.
 
-One model is in memory at a time. Images are decoded a block at a time, the block as large as a fixed amount of
-memory holds, and encoded by every model that lacks some of it.
+One model is in memory at a time, and encodes up to its projections, so that models with equal towers share what these
+give (`fclip.features.sides`). Images are decoded a block at a time, the block as large as a fixed amount of memory
+holds, and encoded by every tower that lacks some of it.
 """
 
 import logging
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from fclip.errors import UserError
 from fclip.features.cache import FeatureCache, FeatureKey, FeatureShelf
 from fclip.features.encode import FloatArray, encode_images, encode_texts
+from fclip.features.sides import Modality, Side, sides_of
 from fclip.files import sha256_bytes, sha256_json
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode
 from fclip.models.device import resolve_device
+from fclip.models.folding import fold_batch_norms
 from fclip.models.store import Clip, Preprocess, load, model_sha256, read_config
 from fclip.progress import progress
 
@@ -50,10 +53,12 @@ class Features:
 
 
 @dataclass(frozen=True)
-class _Shelves:
-    model_sha256: str
-    images: FeatureShelf
-    texts: FeatureShelf
+class _Tower:
+    """What a side of some models gives before its projection, and the first of these models, which encodes."""
+
+    shelf: FeatureShelf
+    model: str
+    is_cut: bool
 
 
 def extract_features(
@@ -68,46 +73,67 @@ def extract_features(
 ) -> dict[str, Features]:
     """Features of the images `digests` (read from `packs`) and of `texts`, by each of `models` (name -> folder).
 
-    Models with the same weights share their work. A model whose features are all in `cache` is not loaded.
+    Models share the work of equal towers. A model whose towers' features are all in `cache` is not loaded.
 
     Raises:
         UserError: a model does not load, or an image is in no pack or cannot be decoded.
     """
     target = resolve_device(device)
-    store = FeatureCache(cache)
-    sha256_of = {name: model_sha256(folder) for name, folder in models.items()}
-    names: dict[str, str] = {}
-    for name, digest in sha256_of.items():
-        names.setdefault(digest, name)
-    folders = {digest: models[name] for digest, name in names.items()}
-    shelves = {digest: _open(store, folder, digest, target) for digest, folder in folders.items()}
+    sides = {name: sides_of(folder) for name, folder in models.items()}
+    keys = {name: _keys(models[name], own, target) for name, own in sides.items()}
+    towers = _open_towers(FeatureCache(cache), sides, keys)
     distinct, distinct_texts = list(dict.fromkeys(digests)), {_text_digest(text): text for text in texts}
-    lacking = {
-        digest: len(shelf.images.missing(distinct)) + len(shelf.texts.missing(list(distinct_texts)))
-        for digest, shelf in shelves.items()
-    }
-    lacked = {image for shelf in shelves.values() for image in shelf.images.missing(distinct)}
-    to_decode = [image for image in distinct if image in lacked]
-    side = max((_side(folder) for folder in folders.values()), default=DEFAULT_SIDE)
+    wanted = {"image": distinct, "text": list(distinct_texts)}
+    lacked = {key: tower.shelf.missing(wanted[key.modality]) for key, tower in towers.items()}
+    images_lacked = {image for key, missing in lacked.items() if key.modality == "image" for image in missing}
+    to_decode = [image for image in distinct if image in images_lacked]
+    side = max((_image_size(folder) for folder in models.values()), default=DEFAULT_SIDE)
     for block in _blocks(to_decode, max(1, BLOCK_BYTES // (3 * side * side))):
         pixels: dict[Preprocess, NDArray[np.uint8]] = {}
-        for digest, shelf in shelves.items():
-            missing = shelf.images.missing(block)
-            missing_texts = shelf.texts.missing(list(distinct_texts))
+        where = {image: row for row, image in enumerate(block)}
+        for name, folder in models.items():
+            own = {modality: towers[key] for modality, key in keys[name].items() if towers[key].model == name}
+            missing = own["image"].shelf.missing(block) if "image" in own else []
+            missing_texts = own["text"].shelf.missing(wanted["text"]) if "text" in own else []
             if not missing and not missing_texts:
                 continue
-            clip = _load(folders[digest], target)
-            _add_texts(clip, shelf.texts, {text: distinct_texts[text] for text in missing_texts}, batch_size)
+            clip = _load(folder, target)
+            if missing_texts:
+                _add_texts(clip, own["text"], {text: distinct_texts[text] for text in missing_texts}, batch_size)
             if missing:
                 assert packs is not None
                 geometry = replace(clip.preprocess, mean=(0.0,) * 3, std=(1.0,) * 3)
                 if geometry not in pixels:
                     pixels[geometry] = _decode_all(packs, block, geometry)
-                where = {image: row for row, image in enumerate(block)}
                 rows = np.array([where[image] for image in missing])
-                _add_images(clip, shelf.images, missing, pixels[geometry], rows, batch_size, names[digest])
+                _add_images(clip, own["image"], missing, pixels[geometry], rows, batch_size)
             del clip
-    return {name: _collect(shelves[digest], digests, texts, lacking[digest]) for name, digest in sha256_of.items()}
+    return {
+        name: Features(
+            model_sha256=model_sha256(folder),
+            images=sides[name]["image"].project(towers[keys[name]["image"]].shelf.get(digests)),
+            texts=sides[name]["text"].project(towers[keys[name]["text"]].shelf.get([_text_digest(t) for t in texts])),
+            num_encoded=(num_encoded := sum(len(lacked[key]) for key in keys[name].values())),
+            num_cached=len(distinct) + len(distinct_texts) - num_encoded,
+        )
+        for name, folder in models.items()
+    }
+
+
+def _keys(folder: Path, sides: Mapping[Modality, Side], device: torch.device) -> dict[Modality, FeatureKey]:
+    config, precision = sha256_json(read_config(folder)), f"{device.type}-float32"
+    return {modality: FeatureKey(modality, side.tower_sha256, config, precision) for modality, side in sides.items()}
+
+
+def _open_towers(
+    store: FeatureCache, sides: Mapping[str, Mapping[Modality, Side]], keys: Mapping[str, Mapping[Modality, FeatureKey]]
+) -> dict[FeatureKey, _Tower]:
+    towers: dict[FeatureKey, _Tower] = {}
+    for name, own in keys.items():
+        for modality, key in own.items():
+            if key not in towers:
+                towers[key] = _Tower(store.shelf(key), name, sides[name][modality].projection is not None)
+    return towers
 
 
 def _blocks(digests: list[str], size: int) -> Iterator[list[str]]:
@@ -116,24 +142,15 @@ def _blocks(digests: list[str], size: int) -> Iterator[list[str]]:
         yield digests[begin : begin + size]
 
 
-def _open(store: FeatureCache, folder: Path, digest: str, device: torch.device) -> _Shelves:
-    preprocessing = sha256_json(read_config(folder))
-    precision = f"{device.type}-float32"
-    return _Shelves(
-        digest,
-        store.shelf(FeatureKey("image", digest, preprocessing, precision)),
-        store.shelf(FeatureKey("text", digest, preprocessing, precision)),
-    )
-
-
 def _load(folder: Path, device: torch.device) -> Clip:
     clip = load(folder, device=device)
     if device.type == "cpu":
+        fold_batch_norms(clip.model)
         clip.model.to(memory_format=torch.channels_last)
     return clip
 
 
-def _side(folder: Path) -> int:
+def _image_size(folder: Path) -> int:
     size = read_config(folder)["model_cfg"]["vision_cfg"].get("image_size", DEFAULT_SIDE)
     return int(size if isinstance(size, int) else max(size))
 
@@ -158,44 +175,32 @@ def _decode_all(packs: ImagePacks, digests: list[str], preprocess: Preprocess) -
 
 def _add_images(
     clip: Clip,
-    shelf: FeatureShelf,
+    tower: _Tower,
     digests: list[str],
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
     batch_size: int,
-    name: str,
 ) -> None:
     pending: list[FloatArray] = []
     begin = 0
     done = 0
     for chunk in progress(
         [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)],
-        label=f"encode by {name}",
+        label=f"encode by {tower.model}",
         total=len(rows),
         unit="images",
         size=len,
     ):
-        pending.append(encode_images(clip, pixels[chunk], batch_size=batch_size))
+        pending.append(encode_images(clip, pixels[chunk], batch_size=batch_size, pooled=tower.is_cut))
         done += len(chunk)
         if done - begin >= ROWS_A_PART or done == len(rows):
-            shelf.add(digests[begin:done], np.concatenate(pending))
+            tower.shelf.add(digests[begin:done], np.concatenate(pending))
             pending, begin = [], done
 
 
-def _add_texts(clip: Clip, shelf: FeatureShelf, texts: Mapping[str, str], batch_size: int) -> None:
-    if texts:
-        shelf.add(list(texts), encode_texts(clip, list(texts.values()), batch_size=batch_size))
-
-
-def _collect(shelves: _Shelves, digests: Sequence[str], texts: Sequence[str], num_encoded: int) -> Features:
-    total = len(set(digests)) + len(set(texts))
-    return Features(
-        model_sha256=shelves.model_sha256,
-        images=shelves.images.get(digests),
-        texts=shelves.texts.get([_text_digest(text) for text in texts]),
-        num_encoded=num_encoded,
-        num_cached=total - num_encoded,
-    )
+def _add_texts(clip: Clip, tower: _Tower, texts: Mapping[str, str], batch_size: int) -> None:
+    features = encode_texts(clip, list(texts.values()), batch_size=batch_size, pooled=tower.is_cut)
+    tower.shelf.add(list(texts), features)
 
 
 def _text_digest(text: str) -> str:

@@ -1,27 +1,21 @@
 """Pictures of a catalog for its page: a contact sheet, examples of classes, the largest groups. Chosen by digest, so
 that a catalog always shows the same ones, and one that grew by little shows nearly the same."""
 
-import base64
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
-from fclip.images.packs import ImagePacks
-from fclip.images.pixels import read_image
 from fclip.profile.measure import in_order
 from fclip.profile.wording import things
+from fclip.report.thumbnails import thumbnails
 
 SHEET = 60
 CLASSES, OF_A_CLASS = 12, 8
 GROUPS, OF_A_GROUP = 20, 8
-SIDE = 112  # of a thumbnail's longer side, pixels
-QUALITY = 68
 ROWS_AT_ONCE = 50_000
 
 
@@ -61,14 +55,14 @@ def take_pictures(catalog_dir: Path, images_dir: Path, *, label: str | None) -> 
     of_group = {key: _where(products, "group_id", key).sort_by("product_id") for key, _ in groups}
     of_group_first = {key: _distinct(table).slice(0, OF_A_GROUP) for key, table in of_group.items()}
     tables = [sheet, *of_class.values(), *of_group_first.values()]
-    thumbnails = _thumbnails(images_dir, {image for table in tables for image in table["image"].to_pylist()})
+    drawn = thumbnails(images_dir, {image for table in tables for image in table["image"].to_pylist()})
     return Pictures(
-        sheet=_drawn(sheet, thumbnails),
+        sheet=_drawn(sheet, drawn),
         classes=tuple(
-            Row(key, things(num, "product"), _drawn(of_class[key], thumbnails)) for key, num in classes
+            Row(key, things(num, "product"), _drawn(of_class[key], drawn)) for key, num in classes
         ),
         groups=tuple(
-            Row(of_group[key]["title"][0].as_py(), _group_note(of_group[key]), _drawn(of_group_first[key], thumbnails))
+            Row(of_group[key]["title"][0].as_py(), _group_note(of_group[key]), _drawn(of_group_first[key], drawn))
             for key, _ in groups
         ),
     )  # fmt: skip
@@ -113,9 +107,9 @@ def _distinct(products: pa.Table) -> pa.Table:
     return products.take(rows.take(pc.sort_indices(rows)))
 
 
-def _drawn(products: pa.Table, thumbnails: Mapping[str, str]) -> tuple[Picture, ...]:
+def _drawn(products: pa.Table, sources: Mapping[str, str]) -> tuple[Picture, ...]:
     images, titles = products["image"].to_pylist(), products["title"].to_pylist()
-    return tuple(Picture(thumbnails[image], title) for image, title in zip(images, titles, strict=True))
+    return tuple(Picture(sources[image], title) for image, title in zip(images, titles, strict=True))
 
 
 def _group_note(products: pa.Table) -> str:
@@ -123,17 +117,3 @@ def _group_note(products: pa.Table) -> str:
     splits = ", ".join(in_order(dict.fromkeys(products["split"].to_pylist(), 0)))
     pictures = f", {things(num_images, 'picture')}" if num_images != products.num_rows else ""
     return f"{things(products.num_rows, 'product')} in {splits}{pictures}"
-
-
-def _thumbnails(images_dir: Path, digests: Iterable[str]) -> dict[str, str]:
-    wanted = sorted(digests)
-    contents = ImagePacks([images_dir]).read_many(wanted) if wanted else []
-    return dict(zip(wanted, map(_thumbnail, contents), strict=True))
-
-
-def _thumbnail(content: bytes) -> str:
-    image = read_image(content, draft_side=SIDE)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=QUALITY, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

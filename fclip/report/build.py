@@ -26,33 +26,42 @@ def write_report(inputs: ReportInputs, path: Path) -> Path:
 
 def render(inputs: ReportInputs) -> str:
     """The page as text."""
-    environment = Environment(
+    results = sorted(inputs.results, key=_order)
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            inputs=inputs,
+            headline=headline(inputs),
+            evidence=evidence(inputs),
+            primary=[result for result in results if result.primary],
+            all_results=results,
+            rules=_rules(inputs.selection),
+            winner=inputs.selection.candidate(inputs.selection.winner),
+            start=inputs.selection.candidates[0],
+            plots={
+                "domain": in_domain_against_outside(inputs.selection),
+                "scores": scores_over_steps(inputs.selection),
+                "curves": curves(inputs.training, inputs.selection),
+            },
+            num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Where this folder's templates are rendered."""
+    found = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["signed"] = _signed
-    environment.filters["metric"] = metric_name
-    environment.filters["rule"] = lambda rule: RULE_NAMES.get(rule, rule.replace("_", " "))
-    results = sorted(inputs.results, key=_order)
-    return environment.get_template("report.html.j2").render(
-        inputs=inputs,
-        headline=headline(inputs),
-        evidence=evidence(inputs),
-        primary=[result for result in results if result.primary],
-        all_results=results,
-        rules=_rules(inputs.selection),
-        winner=inputs.selection.candidate(inputs.selection.winner),
-        start=inputs.selection.candidates[0],
-        plots={
-            "domain": in_domain_against_outside(inputs.selection),
-            "scores": scores_over_steps(inputs.selection),
-            "curves": curves(inputs.training, inputs.selection),
-        },
-        num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
-    )
+    found.filters["signed"] = _signed
+    found.filters["metric"] = metric_name
+    found.filters["rule"] = lambda rule: RULE_NAMES.get(rule, rule.replace("_", " "))
+    return found
 
 
 def headline(inputs: ReportInputs) -> str:
@@ -77,12 +86,15 @@ def evidence(inputs: ReportInputs) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """A metric's name for people: `classification.acc1` -> `accuracy`."""
-    protocol, _, name = metric.partition(".")
-    words = {"acc1": "accuracy", "mrr": "MRR", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
-    plain = words.get(name, name.replace("recall_at_", "recall at ").replace("_", "-" if "per_class" in name else " "))
-    ways = {"text_to_image": "text to image ", "image_to_text": "image to text "}
-    return f"{ways.get(protocol, '')}{plain}"
+    """A metric's name for people: `classification.acc1` -> `accuracy`, `probe.acc1` -> `probe: accuracy`."""
+    protocol, *way, name = metric.split(".")
+    words = {"acc1": "accuracy", "acc5": "accuracy in five", "mrr": "MRR", "macro_f1": "macro F1"}
+    plain = words.get(
+        name, name.replace("weighted_f1", "weighted F1").replace("_", "-" if "per_class" in name else " ")
+    )
+    plain = plain.replace("ndcg", "nDCG").replace("map at", "mAP at")
+    own = "" if protocol in ("classification", "retrieval") else f"{protocol.replace('_', ' ')}: "
+    return own + " ".join([*(part.replace("_", " ") for part in way), plain])
 
 
 def _rules(selection: Selection) -> list[dict[str, Any]]:

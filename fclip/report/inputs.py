@@ -130,6 +130,7 @@ class ReportInputs:
     """One run. `lineage`: what to show of digests and commits, (name, value) in order. `made_at`: ISO time.
 
     drift: the catalogs that train against the champion's, None where nobody looked.
+    evaluation_page: where the comparison of the start with the winner is, seen from the report; None: there is none.
     """
 
     workspace: str
@@ -141,3 +142,4 @@ class ReportInputs:
     ingests: tuple[Ingest, ...]
     lineage: tuple[tuple[str, str], ...]
     drift: Drift | None = None
+    evaluation_page: str | None = None

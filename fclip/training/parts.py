@@ -7,14 +7,9 @@ from typing import Any
 from torch import nn
 
 from fclip.errors import UserError
+from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, PROJECTIONS, SCALE
 from fclip.training.config import FinetuneConfig
 
-# Where open_clip's models keep the maps into the shared space: ViT, timm, ResNet; CLIP, CustomTextCLIP, transformers.
-IMAGE_PROJECTIONS = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.")
-TEXT_PROJECTIONS = ("text_projection", "text.text_projection", "text.proj.")
-PROJECTIONS = (*IMAGE_PROJECTIONS, *TEXT_PROJECTIONS)
-SCALE, BIAS = "logit_scale", "logit_bias"
-IMAGE_TOWER = "visual."
 # Blocks: open_clip's ViT, ResNet; timm's ViT and EfficientNet; transformers'.
 _BLOCK = re.compile(r"\.(?:resblocks|blocks|layers?)\.(\d+)\.|\.layer(\d)\.")
 # What follows the blocks; anything else outside them (patches, embeddings) goes before them.

@@ -1,54 +1,57 @@
 """Class wordings: chosen by what they raise, of what is offered; and what fclip-tiny is judged on."""
 
-import itertools
-
 import numpy as np
+import pytest
 import yaml
 
-from benchmarks.tiny.__main__ import LABELS
-from benchmarks.tiny.wordings import MOST, OFFERED, choose, options_of
+from benchmarks.tiny.wordings import OFFERED, changed, choose
 from benchmarks.tiny.workspace import PRESET
+from fclip.evaluation.protocols.zero_shot import classify, points
+from fclip.features.encode import FloatArray, unit
 from tasks.params import read_params
 
-LABELS_OF = [0, 0, 1, 1, 2, 2, 2]
+LABELS = [0, 0, 1, 1, 2, 2, 2, 0, 1, 2]
+CLASSES = ("coat", "bag", "shoe")
 
 
-def similarities(seed: int) -> dict[str, dict[tuple[str, ...], np.ndarray]]:
+def embeddings(seed: int) -> tuple[FloatArray, dict[str, dict[str, FloatArray]]]:
     draw = np.random.default_rng(seed)
-    return {
-        name: {option: draw.normal(size=len(LABELS_OF)).astype(np.float32) for option in ((name,), ("x",), ("x", "y"))}
-        for name in ("coat", "bag", "shoe")
-    }
+    rows = unit(draw.normal(size=(len(LABELS) + 9, 4)).astype("f4"))
+    texts = iter(rows[len(LABELS) :])
+    return rows[: len(LABELS)], {name: {text: next(texts) for text in (name, "x", "y")} for name in CLASSES}
 
 
-def accuracy(columns: tuple[np.ndarray, ...]) -> float:
-    return float((np.stack(columns, axis=1).argmax(axis=1) == LABELS_OF).mean())
+def accuracy(images: FloatArray, chosen: list[list[FloatArray]], pool: str) -> float:
+    if pool == "mean":
+        chosen = [list(points(np.stack(own), [len(own)])) for own in chosen]
+    found = classify(images, np.concatenate([np.stack(own) for own in chosen]), LABELS, [len(own) for own in chosen])
+    return float((found.predictions == LABELS).mean())
 
 
-def test_no_single_other_choice_is_better() -> None:
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_no_change_of_one_class_is_better(pool: str) -> None:
     for seed in range(20):
-        offered = similarities(seed)
-        chosen = choose(offered, LABELS_OF, "acc1")
-        columns = {name: own[tuple(chosen.wordings[name])] for name, own in offered.items()}
-        assert chosen.score == accuracy(tuple(columns.values()))
-        assert chosen.plain == accuracy(tuple(own[name,] for name, own in offered.items())) <= chosen.score
-        for name, option in itertools.chain.from_iterable(((n, o) for o in own.values()) for n, own in offered.items()):
-            assert accuracy(tuple((columns | {name: option}).values())) <= chosen.score
+        images, offered = embeddings(seed)
+        found = choose(images, offered, LABELS, pool=pool, metric="acc1")
+        chosen = {name: [offered[name][text] for text in texts] for name, texts in found.wordings.items()}
+        assert found.score == pytest.approx(accuracy(images, list(chosen.values()), pool))
+        plain = accuracy(images, [[own[name]] for name, own in offered.items()], pool)
+        assert found.plain == pytest.approx(plain)
+        for name, texts in found.wordings.items():
+            for other in changed(tuple(texts), tuple(offered[name])):
+                tried = {**chosen, name: [offered[name][text] for text in other]}
+                assert accuracy(images, list(tried.values()), pool) <= found.score + 1e-9
 
 
-def test_a_class_may_keep_its_name_or_have_a_few_others() -> None:
-    assert options_of("Bag", []) == [("Bag",)]
-    options = options_of("Bag", ["bag", "purse", "clutch", "tote", "bag"])
-    assert options[0] == ("Bag",)
-    assert len(options) == len(set(options)) == 1 + 4 + 6 + 4
-    assert max(len(option) for option in options) == MOST
+def test_a_change_is_one_text_more_or_less_or_one_alone() -> None:
+    assert changed(("a",), ("a", "b")) == [("a", "b"), ("a",), ("b",)]
+    assert changed(("a", "b"), ("a", "b")) == [("b",), ("a",)]
+    assert changed(("Bag",), ("Bag",)) == [("Bag",)]
 
 
 def test_what_is_offered_and_judged_is_of_the_preset() -> None:
     datasets = read_params(PRESET)["evaluate"]["datasets"]
-    offered = yaml.safe_load(OFFERED.read_text())
-    assert set(offered) <= set(datasets)
-    for name, classes in offered.items():
-        for wordings in datasets[name]["classification"]["wordings"].items():
-            assert set(wordings[1]) <= {wordings[0], *classes[wordings[0]]}
-    assert {entry["dataset"] for entry in yaml.safe_load(LABELS.read_text()).values()} <= set(datasets)
+    for dataset, protocols in yaml.safe_load(OFFERED.read_text()).items():
+        for protocol, offered in protocols.items():
+            for name, wordings in datasets[dataset]["protocols"][protocol]["wordings"].items():
+                assert set(wordings) <= {name, *offered[name]}

@@ -73,7 +73,7 @@ def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) 
         (name, entry["step"], entry["model_sha256"]) for name, entry in candidates.items()
     }
     assert {(row["split"], row["role"]) for row in rows} == {("val", "select"), ("test", "report")}
-    assert {row["protocol"] for row in rows} == {"classification", "text_to_image", "image_to_text"}
+    assert {row["protocol"] for row in rows} == {"classification", "retrieval.text_to_image", "retrieval.image_to_text"}
     judged = {row["num_items"] for row in rows if (row["split"], row["protocol"]) == ("val", "classification")}
     assert max(judged) <= 20  # max_items, less those without a label
     assert set(read_json(finished.evaluation_metrics("street"))) == {"select", "report"}

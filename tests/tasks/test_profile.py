@@ -32,7 +32,7 @@ def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     space.root.mkdir()
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     for own in params["evaluate"]["datasets"].values():
-        own["classification"] = {**own["classification"], "label": "colour"}
+        own["protocols"]["classification"] = {**own["protocols"]["classification"], "label": "colour"}
     space.params.write_text(yaml.safe_dump(params, sort_keys=False))
     write_dataset(space, "studio", {"train": 60, "val": 24, "test": 12})
     write_dataset(space, "street", {"val": 8, "test": 8})

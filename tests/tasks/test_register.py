@@ -38,8 +38,19 @@ COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 
 def params(rule: str) -> dict:
     source = {"kind": "sample", "domain": "studio", "num_products": 20, "seed": 0}
-    classification = {"label": "colour", "templates": ["a {} thing"], "wordings": {}}
-    scored = {"primary": "classification.acc1", "max_items": None, "classification": classification, "retrieval": None}
+    classification = {
+        "kind": "zero-shot",
+        "label": "colour",
+        "templates": ["a {} thing"],
+        "wordings": {},
+        "pool": "mean",
+    }
+    scored = {
+        "primary": "classification.acc1",
+        "max_items": None,
+        "slices": [],
+        "protocols": {"classification": classification},
+    }
     return {
         "base": {"workspace": "squares", "registered_model": "fclip-squares", "seed": 0},
         "ingest": {
@@ -58,6 +69,7 @@ def params(rule: str) -> dict:
             "batch_size": 16,
             "resamples": 50,
             "confidence": 0.95,
+            "min_slice": 30,
             "datasets": dict.fromkeys(ROLES, scored),
         },
         "select": {"rule": rule, "in_domain_tolerance": 1.0},

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from fclip.evaluation.bootstrap import difference, estimates
-from fclip.evaluation.classification import class_embeddings, classify, prompts
-from fclip.evaluation.config import ClassificationConfig, DatasetEvaluation
-from fclip.evaluation.metrics import ClassificationOutcome, all_items
-from fclip.evaluation.retrieval import retrieve
+from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates, resamples
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome, Outcome, once
+from fclip.evaluation.protocols.retrieval import retrieve
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, points
 from fclip.features.encode import unit
 
 
@@ -18,7 +18,12 @@ def outcome(seed: int, num_items: int = 400, num_classes: int = 7) -> Classifica
     random = np.random.default_rng(seed)
     labels = random.integers(num_classes, size=num_items)
     predictions = np.where(random.random(num_items) < 0.6, labels, random.integers(num_classes, size=num_items))
-    return ClassificationOutcome(labels, predictions, num_classes)
+    ranks = np.where(labels == predictions, 1, random.integers(2, num_classes + 1, size=num_items))
+    return ClassificationOutcome(labels, predictions, ranks, num_classes)
+
+
+def measured(outcome: Outcome) -> dict[str, float]:
+    return {name: float(value[0]) for name, value in outcome.metrics(once(outcome)).items()}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -26,7 +31,7 @@ def outcome(seed: int, num_items: int = 400, num_classes: int = 7) -> Classifica
 @settings(max_examples=60, deadline=None)
 def test_classification_metrics_are_scikit_learns(seed: int, num_items: int) -> None:
     found = outcome(seed, num_items)
-    values = {name: float(value[0]) for name, value in found.metrics(all_items(found)).items()}
+    values = measured(found)
     labels, predictions = found.labels, found.predictions
     present = sorted(set(labels) | set(predictions))
     assert values["acc1"] == pytest.approx(accuracy_score(labels, predictions))
@@ -35,16 +40,20 @@ def test_classification_metrics_are_scikit_learns(seed: int, num_items: int) -> 
     assert values["macro_f1"] == pytest.approx(macro)
     weighted = f1_score(labels, predictions, average="weighted", zero_division=0)
     assert values["weighted_f1"] == pytest.approx(weighted)
+    assert values["acc5"] == pytest.approx(np.mean(found.ranks <= 5))
 
 
 def test_metrics_of_a_resample_are_those_of_its_items() -> None:
     found = outcome(0)
     samples = np.random.default_rng(1).integers(400, size=(5, 400))
-    resampled = found.metrics(samples)
+    weights = np.stack([np.bincount(sample, minlength=400) for sample in samples]).astype("f4")
+    resampled = found.metrics(weights)
     for row, sample in enumerate(samples):
-        alone = ClassificationOutcome(found.labels[sample], found.predictions[sample], found.num_classes)
-        for metric, values in alone.metrics(all_items(alone)).items():
-            assert resampled[metric][row] == pytest.approx(values[0])
+        alone = ClassificationOutcome(
+            found.labels[sample], found.predictions[sample], found.ranks[sample], found.num_classes
+        )
+        for metric, value in measured(alone).items():
+            assert resampled[metric][row] == pytest.approx(value)
 
 
 def naive_retrieval(images: np.ndarray, texts: np.ndarray, text_of: list[int]) -> dict[str, float]:
@@ -64,22 +73,24 @@ def test_retrieval_is_the_naive_one_with_several_relevant_and_ties() -> None:
     images[10:20] = images[0]  # ties
     text_of = [*range(25), *random.integers(25, size=35)]
     found = retrieve(images, texts, text_of)
-    values = found["text_to_image"].metrics(all_items(found["text_to_image"]))
+    values = measured(found["text_to_image"])
     for metric, value in naive_retrieval(images, texts, text_of).items():
-        assert values[metric][0] == pytest.approx(value)
-    back = found["image_to_text"].metrics(all_items(found["image_to_text"]))
+        assert values[metric] == pytest.approx(value)
+    back = measured(found["image_to_text"])
     order = np.argsort(-(unit(images) @ unit(texts).T), axis=1, kind="stable")
     hits = [text_of[image] in order[image][:10] for image in range(60)]
-    assert back["recall_at_10"][0] == pytest.approx(np.mean(hits))
+    assert back["recall_at_10"] == back["hit_at_10"] == pytest.approx(np.mean(hits))
 
 
 def test_classification_takes_the_nearest_class_by_the_mean_of_its_prompts() -> None:
     wordings = {"b": "bee", "c": ["sea", "see"]}
-    config = ClassificationConfig(label="type", templates=["a {}", "one {}"], wordings=wordings)
+    config = ZeroShotConfig(
+        kind="zero-shot", label="type", templates=["a {}", "one {}"], wordings=wordings, pool="mean"
+    )
     texts = [("a a", "one a"), ("a bee", "one bee"), ("a sea", "one sea", "a see", "one see")]
-    assert prompts(["a", "b", "c"], config) == texts
+    assert [config.prompts(name) for name in "abc"] == [(own,) for own in texts]
     features = np.random.default_rng(0).normal(size=(8, 5)).astype("f4")
-    embeddings = class_embeddings(features, [len(own) for own in texts])
+    embeddings = points(features, [len(own) for own in texts])
     for found, own in zip(embeddings, (features[:2], features[2:4], features[4:]), strict=True):
         assert found == pytest.approx(unit(unit(own).mean(axis=0)), abs=1e-6)
 
@@ -87,40 +98,74 @@ def test_classification_takes_the_nearest_class_by_the_mean_of_its_prompts() -> 
 @pytest.mark.parametrize("wording", ["", [], ["bee", ""]])
 def test_a_wording_must_say_something(wording: str | list[str]) -> None:
     with pytest.raises(ValueError, match="wordings of b must be a text, or a list of at least one"):
-        ClassificationConfig(label="type", templates=["a {}"], wordings={"b": wording})
+        ZeroShotConfig(kind="zero-shot", label="type", templates=["a {}"], wordings={"b": wording}, pool="mean")
 
 
 def test_an_image_is_of_the_nearest_class_and_of_none_where_it_is_not_finite() -> None:
     embeddings = unit(np.array([[1, 0], [0.1, 3]], "f4"))
-    found = classify(np.array([[5, 1], [0.1, 0.2], [np.nan, 1]], "f4"), embeddings, [0, 1, 1])
+    found = classify(np.array([[5, 1], [0.1, 0.2], [np.nan, 1]], "f4"), embeddings, [0, 1, 1], [1, 1])
     assert found.predictions.tolist() == [0, 1, -1]
+    assert found.ranks.tolist() == [1, 1, 0]
+
+
+def test_where_points_of_a_class_are_not_averaged_the_nearest_counts() -> None:
+    wordings: dict[str, str | list[str]] = {"bottoms": ["jeans", "skirts"]}
+    config = ZeroShotConfig(kind="zero-shot", label="type", templates=["a {}", "{}"], wordings=wordings, pool="max")
+    assert config.prompts("bottoms") == (("a jeans", "jeans"), ("a skirts", "skirts"))
+    assert config.prompts("tops") == (("a tops", "tops"),)
+    embeddings = unit(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]], "f4"))  # tops; jeans and skirts
+    images = np.array([[0.9, 0.5, 0], [0.1, 0.5, 0.9], [0, 1, 0.8]], "f4")
+    assert classify(images, embeddings, [1, 1, 1], [1, 2]).predictions.tolist() == [1, 1, 0]
+    mean = np.stack([embeddings[0], unit(embeddings[1:].sum(axis=0, keepdims=True))[0]])
+    assert classify(images, mean, [1, 1, 1], [1, 1]).predictions.tolist() == [1, 1, 0]
+    near_one = np.array([[1, 0.75, 0]], "f4")
+    assert classify(near_one, embeddings, [1], [1, 2]).predictions.tolist() == [1]
+    assert classify(near_one, mean, [1], [1, 1]).predictions.tolist() == [0]
 
 
 def test_features_that_are_not_finite_are_wrong_and_stop_nothing() -> None:
     broken = np.full((4, 3), np.nan, "f4")
     fine = np.eye(4, 3, dtype="f4")
-    assert classify(broken, fine, [0, 1, 2, 3]).metrics(np.arange(4)[None])["acc1"][0] == 0
+    assert measured(classify(broken, fine, [0, 1, 2, 3], [1, 1, 1, 1]))["acc1"] == 0
+    assert measured(classify(fine, broken, [0, 1, 2, 3], [1, 1, 1, 1]))["acc1"] == 0
     found = retrieve(broken, fine, [0, 1, 2, 3])
-    assert found["text_to_image"].metrics(np.arange(4)[None])["mrr"][0] == 0
+    assert set(measured(found["text_to_image"]).values()) == {0.0}
 
 
 def test_a_model_does_not_differ_from_itself_and_a_better_one_does() -> None:
     first = outcome(0)
-    better = ClassificationOutcome(first.labels, first.labels, first.num_classes)
-    options = {"resamples": 200, "confidence": 0.95, "seed": 0}
-    same = difference("acc1", first, first, **options)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
-    gain = difference("acc1", first, better, **options)
-    assert gain.low > 0
-    assert difference("acc1", better, first, **options).high < 0
+    better = ClassificationOutcome(first.labels, first.labels, np.ones_like(first.ranks), first.num_classes)
+    how = Resampling(resamples=200, confidence=0.95, seed=0)
+    same = differences(first, first, None, how)
+    assert all(each == Estimate(0, 0, 0, 0) and not each.excludes_zero for each in same.values())
+    gain, loss = differences(first, better, None, how)["acc1"], differences(better, first, None, how)["acc1"]
+    assert gain.low > 0 > loss.high
+    assert gain.excludes_zero
+    assert loss.excludes_zero
 
 
 def test_intervals_cover_and_are_seeded() -> None:
-    found = estimates(outcome(3), resamples=500, confidence=0.95, seed=7)["acc1"]
-    assert found == estimates(outcome(3), resamples=500, confidence=0.95, seed=7)["acc1"]
+    how = Resampling(resamples=500, confidence=0.95, seed=7)
+    found = estimates(outcome(3), None, how)["acc1"]
+    assert found == estimates(outcome(3), None, how)["acc1"]
     assert found.low < found.value < found.high
     expected = np.sqrt(found.value * (1 - found.value) / 400)
     assert found.standard_error == pytest.approx(expected, rel=0.15)
+
+
+def test_what_belongs_together_is_drawn_together() -> None:
+    """Copies of an item say nothing new: with them as one cluster the interval is that of the items alone."""
+    how = Resampling(resamples=2000, confidence=0.95, seed=0)
+    values = np.random.default_rng(0).random(50)
+    alone = estimates(MeanOutcome({"x": values}), None, how)["x"]
+    copied = MeanOutcome({"x": np.repeat(values, 20)})
+    clusters = np.repeat(np.arange(50), 20)
+    together = estimates(copied, clusters, how)["x"]
+    assert together.standard_error == pytest.approx(alone.standard_error, rel=0.01)
+    assert estimates(copied, None, how)["x"].standard_error < 0.3 * alone.standard_error
+    for weights in resamples(1000, clusters, how):
+        assert (weights.reshape(-1, 50, 20) == weights.reshape(-1, 50, 20)[:, :, :1]).all()
+        assert (weights.sum(axis=1) == 1000).all()
 
 
 def test_a_primary_metric_must_be_measured() -> None:
@@ -128,6 +173,10 @@ def test_a_primary_metric_must_be_measured() -> None:
         DatasetEvaluation(
             primary="text_to_image.mrr",
             max_items=None,
-            classification=ClassificationConfig(label="x", templates=["{}"], wordings={}),
-            retrieval=None,
+            slices=[],
+            protocols={
+                "classification": ZeroShotConfig(
+                    kind="zero-shot", label="x", templates=["{}"], wordings={}, pool="mean"
+                ),
+            },
         )

@@ -11,8 +11,11 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from fclip.errors import UserError
-from fclip.evaluation.config import ClassificationConfig, DatasetEvaluation, RetrievalConfig
-from fclip.evaluation.items import DatasetFiles, read_items
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import DatasetFiles, read_catalog
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
 from fclip.evaluation.table import long_table, metrics_json, plot_csv
 from fclip.images.packs import ImagePacks
@@ -21,15 +24,16 @@ from fclip.models.store import load
 from tasks.paths import Workspace
 from tests.tiny_shop import make_shop, tiny_clip
 
-OPTIONS = RunOptions(device="cpu", batch_size=8, resamples=50, confidence=0.9, seed=0)
-CLASSIFICATION = ClassificationConfig(
-    label="colour", templates=["a photo of a {}", "{}, {}"], wordings={"grey": "gray"}
+OPTIONS = RunOptions("cpu", 8, Resampling(resamples=50, confidence=0.9, seed=0))
+CLASSIFICATION = ZeroShotConfig(
+    kind="zero-shot", label="colour", templates=["a photo of a {}", "{}, {}"], wordings={"grey": "gray"}, pool="mean"
 )
+RETRIEVAL = RetrievalConfig(kind="retrieval", caption="title")
 CONFIG = DatasetEvaluation(
     primary="classification.macro_f1",
     max_items=None,
-    classification=CLASSIFICATION,
-    retrieval=RetrievalConfig(caption="title"),
+    slices=[],
+    protocols={"classification": CLASSIFICATION, "retrieval": RETRIEVAL},
 )
 
 
@@ -111,7 +115,7 @@ def plain_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, flo
     return {
         "classification.acc1": accuracy_score(labels, predictions),
         "classification.weighted_f1": f1_score(labels, predictions, average="weighted", zero_division=0),
-        "text_to_image.recall_at_5": float(np.mean(found)),
+        "retrieval.text_to_image.recall_at_5": float(np.mean(found)),
     }
 
 
@@ -144,7 +148,7 @@ def test_the_difference_is_of_the_primary_metric_and_paired(evaluation: Evaluati
 def test_the_long_table_and_what_dvc_shows(evaluation: Evaluation) -> None:
     steps = {"start": 0, "step-000010": 10, "broken": 20}
     rows = long_table(evaluation, steps).to_pylist()
-    assert len(rows) == 3 * 2 * (4 + 4 + 4)
+    assert len(rows) == 3 * 2 * (4 + 7 + 7)
     assert {row["role"] for row in rows if row["split"] == "test"} == {"report"}
     assert [row["metric"] for row in rows if row["primary"]] == ["macro_f1"] * 6
     assert all(row["low"] <= row["high"] for row in rows)
@@ -157,16 +161,19 @@ def test_the_long_table_and_what_dvc_shows(evaluation: Evaluation) -> None:
 
 
 def test_products_without_a_label_or_a_caption_are_left_out_and_counted(
-    files: DatasetFiles, caplog: pytest.LogCaptureFixture
+    files: DatasetFiles, models: dict[str, Path], workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
+    catalog = read_catalog(files, with_captions=True)
+    labelled = zero_shot(CLASSIFICATION, catalog, "val", None)
+    titled = retrieval(RETRIEVAL, catalog, "val", None)
+    assert len(labelled.images) == 20
+    assert len(titled.images) == 22
+    assert len(titled.texts) == 12  # titles come in pairs
+    assert labelled.texts[4:6] == ("a photo of a gray", "gray, gray")
     caplog.set_level("INFO")
-    items = read_items(files, CONFIG, ["val"])["val"]
-    assert len(items.classified) == 20
-    assert len(items.retrieved) == 22
-    assert len(items.texts) == 12  # titles come in pairs
-    assert items.prompts[2] == ("a photo of a gray", "gray, gray")
-    assert "4 of 24 products have no colour" in caplog.text
-    assert "2 of 24 products have no caption `title`" in caplog.text
+    evaluate_models({"start": models["start"]}, files, CONFIG, cache=workspace.feature_cache, options=OPTIONS)
+    assert "val: 4 are left out of classification: no colour" in caplog.text
+    assert "val: 2 are left out of retrieval: no caption `title`" in caplog.text
 
 
 def test_retrieval_takes_the_first_caption_of_its_kind(files: DatasetFiles, tmp_path: Path) -> None:
@@ -175,26 +182,25 @@ def test_retrieval_takes_the_first_caption_of_its_kind(files: DatasetFiles, tmp_
     for row in rows:
         row["captions"] += [{**caption, "text": "another"} for caption in row["captions"]]
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "captions.parquet")
-    several = read_items(replace(files, captions=tmp_path / "captions.parquet"), CONFIG, ["val"])
-    assert several == read_items(files, CONFIG, ["val"])
+    several = read_catalog(replace(files, captions=tmp_path / "captions.parquet"), with_captions=True)
+    assert several == read_catalog(files, with_captions=True)
 
 
 def test_the_sample_is_of_the_products_and_not_of_their_order(workspace: Workspace, files: DatasetFiles) -> None:
-    whole = read_items(files, CONFIG, ["train"])["train"]
-    some = read_items(files, replace(CONFIG, max_items=12), ["train"])["train"]
-    assert 0 < len(some.classified) <= 12
-    assert set(some.classified) < set(whole.classified)
+    catalog = read_catalog(files, with_captions=False)
+    whole, some, fewer = ([each.product_id for each in catalog.of("train", most)] for most in (None, 12, 6))
+    assert len(some) == 12
+    assert set(fewer) < set(some) < set(whole)
     table = pq.read_table(files.products)
     other = workspace.root / "shuffled.parquet"
     pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), other)
-    assert read_items(replace(files, products=other), replace(CONFIG, max_items=12), ["train"])["train"] == some
-    fewer = read_items(files, replace(CONFIG, max_items=6), ["train"])["train"]
-    assert set(fewer.classified) < set(some.classified)
+    shuffled = read_catalog(replace(files, products=other), with_captions=False)
+    assert [each.product_id for each in shuffled.of("train", 12)] == some
 
 
 def test_several_splits_of_a_role_are_told_apart(workspace: Workspace, models: dict[str, Path]) -> None:
     files = files_of(workspace, "street", {"val": "report", "test": "report"})
-    config = replace(CONFIG, primary="classification.acc1", retrieval=None)
+    config = replace(CONFIG, primary="classification.acc1", protocols={"classification": CLASSIFICATION})
     evaluation = evaluate_models(
         {"start": models["start"]}, files, config, cache=workspace.feature_cache, options=OPTIONS
     )
@@ -208,10 +214,16 @@ def test_what_a_user_can_get_wrong_is_said(files: DatasetFiles, models: dict[str
 
     with pytest.raises(UserError, match="no split has the role select or report"):
         run(replace(files, roles={"train": "train"}))
-    with pytest.raises(UserError, match=r"label: no product has the attribute `shape`; there are colour"):
-        run(files, replace(CONFIG, classification=replace(CLASSIFICATION, label="shape")))
+
+    def with_protocol(name: str, protocol: ZeroShotConfig | RetrievalConfig) -> DatasetEvaluation:
+        return replace(CONFIG, protocols={**CONFIG.protocols, name: protocol})
+
+    with pytest.raises(UserError, match=r"studio: no product has the attribute `shape`; there are colour"):
+        run(files, with_protocol("shapes", replace(CLASSIFICATION, label="shape")))
+    with pytest.raises(UserError, match="wordings of no class: pink"):
+        run(files, with_protocol("shapes", replace(CLASSIFICATION, wordings={"pink": "rose"})))
     with pytest.raises(UserError, match="none of the 24 products of the split val has a caption `highlights`"):
-        run(files, replace(CONFIG, retrieval=RetrievalConfig(caption="highlights")))
+        run(files, with_protocol("long", replace(RETRIEVAL, caption="highlights")))
     with pytest.raises(UserError, match="none of the 0 products of the split other has a colour"):
         run(replace(files, roles={"other": "select"}))
     with pytest.raises(UserError, match="dvc repro ingest@studio"):

@@ -31,7 +31,7 @@ def test_what_is_added_comes_back_in_any_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"modality": "text"}, {"model_sha256": "b" * 64}, {"preprocessing": "p"}, {"precision": "cuda-float32"}]
+    "changed", [{"modality": "text"}, {"tower_sha256": "b" * 64}, {"preprocessing": "p"}, {"precision": "cuda-float32"}]
 )
 def test_every_part_of_the_key_counts(tmp_path: Path, changed: dict[str, str]) -> None:
     cache = FeatureCache(tmp_path)

@@ -12,8 +12,9 @@ from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.items import DatasetFiles
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
 from fclip.mirror.outside import Outside
@@ -109,12 +110,17 @@ def test_it_knows_something_of_real_catalogs(
         catalog_dir=catalog,
         images_dir=images,
     )
-    protocols = {**params["evaluate"]["datasets"][name], "max_items": None, "retrieval": None}
+    evaluated = params["evaluate"]["datasets"][name]
+    judged = {"classification": evaluated["protocols"]["classification"]}
     evaluation = evaluate_models(
         {"start": composed},
         DatasetFiles(name, catalog / "products.parquet", tmp_path / "no-captions", images, roles),
-        parse(name, {**protocols, "primary": f"classification.{metric}"}, DatasetEvaluation),
+        parse(
+            name,
+            {"primary": f"classification.{metric}", "max_items": None, "slices": [], "protocols": judged},
+            DatasetEvaluation,
+        ),
         cache=tmp_path / "features",
-        options=RunOptions(device="cpu", batch_size=64, resamples=10, confidence=0.9, seed=0),
+        options=RunOptions("cpu", 64, Resampling(resamples=10, confidence=0.9, seed=0)),
     )
     assert at_least < evaluation.score("start", "test").estimate.value < at_most

@@ -71,7 +71,7 @@ def made_up() -> ReportInputs:
         candidates=candidates,
         in_domain_datasets=("studio",),
     )
-    accuracy, f1, recall = "classification.acc1", "classification.weighted_f1", "text_to_image.recall_at_10"
+    accuracy, f1, recall = "classification.acc1", "classification.weighted_f1", "retrieval.text_to_image.recall_at_10"
     return ReportInputs(
         workspace="sample",
         made_at="2026-03-02 09:14 UTC",
@@ -209,8 +209,10 @@ def test_a_run_without_outside_data_or_curves_says_so() -> None:
         ("classification.acc1", "accuracy"),
         ("classification.mean_per_class_recall", "mean-per-class-recall"),
         ("classification.weighted_f1", "weighted F1"),
-        ("image_to_text.recall_at_5", "image to text recall at 5"),
-        ("text_to_image.mrr", "text to image MRR"),
+        ("retrieval.image_to_text.recall_at_5", "image to text recall at 5"),
+        ("retrieval.text_to_image.mrr", "text to image MRR"),
+        ("color_to_product.ndcg_at_10", "color to product: nDCG at 10"),
+        ("probe.acc1", "probe: accuracy"),
     ],
 )
 def test_metrics_have_names_for_people(metric: str, name: str) -> None:

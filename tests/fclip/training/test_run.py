@@ -14,9 +14,9 @@ from fclip.errors import UserError
 from fclip.files import sha256_tree
 from fclip.images.packs import write_packs
 from fclip.models import store
+from fclip.models.split import Split
 from fclip.training import parts
 from fclip.training.job import read_job, run_job
-from fclip.training.splits import Split
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import (
     PACKS,

@@ -1,4 +1,4 @@
-"""Towers cut before their projection, so that what comes before, where it is frozen, is computed once."""
+"""Towers cut before their projection, so that what comes before, where models share it, is computed once."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,13 @@ import torch
 from torch import nn
 
 from fclip.errors import UserError
+
+# Where open_clip's models keep the maps into the shared space: ViT, timm, ResNet; CLIP, CustomTextCLIP, transformers.
+IMAGE_PROJECTIONS = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.")
+TEXT_PROJECTIONS = ("text_projection", "text.text_projection", "text.proj.")
+PROJECTIONS = (*IMAGE_PROJECTIONS, *TEXT_PROJECTIONS)
+SCALE, BIAS = "logit_scale", "logit_bias"
+IMAGE_TOWER = "visual."
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Evaluation against the peers' loops, on the same products and models."""

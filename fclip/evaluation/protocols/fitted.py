@@ -1,0 +1,162 @@
+"""What image features hold for a classifier fitted on them: a linear probe, and the k nearest neighbours.
+
+The probe is the FashionCLIP paper's: logistic regression on frozen image features. Both are fitted on another split
+than they are judged on, and never change the model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+
+from fclip.config import config
+from fclip.errors import UserError
+from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
+from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.ranking import rank
+from fclip.features.encode import FloatArray, finite_rows, unit
+
+MOST_ITERATIONS = 200
+
+
+@config
+class LinearProbeConfig:
+    """Logistic regression on normalised image features.
+
+    label: the attribute. fit: the split that it is fitted on. l2: weight of the squared coefficients, beside the mean
+    loss.
+    """
+
+    kind: Literal["linear-probe"]
+    label: str
+    fit: str
+    l2: float
+
+    def __post_init__(self) -> None:
+        if self.l2 <= 0:
+            raise ValueError("l2 must be above 0")
+
+
+@config
+class NeighboursConfig:
+    """The class that most of the k nearest images of the split `fit` have; a tie goes to the nearest of them."""
+
+    kind: Literal["k-nn"]
+    label: str
+    fit: str
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError("k must be at least 1")
+
+
+FittedConfig: TypeAlias = LinearProbeConfig | NeighboursConfig
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The task: the first `num_fitted` images are fitted on, the others judged; `labels` are of all."""
+
+    config: FittedConfig
+    images: tuple[str, ...]
+    left_out: Mapping[str, int]
+    items: tuple[str, ...]
+    labels: Ints
+    num_fitted: int
+    classes: tuple[str, ...]
+    clusters: Ints | None
+    texts: tuple[str, ...] = ()
+
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+        embeddings, num_classes = unit(images), len(self.classes)
+        known, asked = embeddings[: self.num_fitted], embeddings[self.num_fitted :]
+        labels, truth = self.labels[: self.num_fitted], self.labels[self.num_fitted :]
+        usable, finite = finite_rows(known), finite_rows(asked)
+        scores: Floats
+        if not usable.any():
+            scores = np.zeros((len(asked), num_classes))
+            finite[:] = False
+        elif isinstance(self.config, LinearProbeConfig):
+            weights, bias = logistic_regression(known[usable], labels[usable], num_classes, self.config.l2)
+            scores = (np.where(finite[:, None], asked, 0) @ weights.T + bias).astype(np.float64)
+        else:
+            scores = votes(known[usable], labels[usable], asked, num_classes, self.config.k)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        ranks = 1 + (order == truth[:, None]).argmax(axis=1)
+        outcome = ClassificationOutcome(
+            truth, np.where(finite, order[:, 0], -1), np.where(finite, ranks, 0), num_classes
+        )
+        return {"": Judged(outcome, self.items, self.clusters, self.classes)}
+
+
+def fitted(config: FittedConfig, catalog: Catalog, split: str, max_items: int | None) -> Fitted | None:
+    """The task on a split; None for the split that is fitted on.
+
+    Raises:
+        UserError: a split has no product with the label.
+    """
+    if split == config.fit:
+        return None
+    classes = {name: number for number, name in enumerate(catalog.values(config.label))}
+    found = {
+        name: [product for product in catalog.of(name, max_items) if config.label in product.attributes]
+        for name in (config.fit, split)
+    }
+    for name, products in found.items():
+        if not products:
+            raise UserError(f"{catalog.name}: the split {name} has no product with a {config.label} to fit or judge by")
+    known, asked = found[config.fit], found[split]
+    left_out = len(catalog.of(split, max_items)) - len(asked)
+    return Fitted(
+        config=config,
+        images=tuple(product.image for product in known + asked),
+        left_out={f"no {config.label}": left_out} if left_out else {},
+        items=tuple(product.product_id for product in asked),
+        labels=np.array([classes[product.attributes[config.label]] for product in known + asked], np.int64),
+        num_fitted=len(known),
+        classes=tuple(classes),
+        clusters=clusters_of([product.group_id for product in asked]),
+    )
+
+
+def logistic_regression(
+    features: FloatArray, labels: Ints, num_classes: int, l2: float
+) -> tuple[FloatArray, FloatArray]:
+    """Multinomial, from zero, by L-BFGS: weights float32 [classes, d] and bias [classes].
+
+    Args:
+        features: float32 [n, d]. labels: int [n].
+        l2: weight of the squared weights (not the bias), beside the mean loss.
+    """
+    inputs, targets = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels)
+    weights = torch.zeros(num_classes, features.shape[1], requires_grad=True)
+    bias = torch.zeros(num_classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights, bias], max_iter=MOST_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(inputs @ weights.T + bias, targets) + l2 * weights.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)
+    return weights.detach().numpy(), bias.detach().numpy()
+
+
+def votes(known: FloatArray, labels: Ints, asked: FloatArray, num_classes: int, k: int) -> Floats:
+    """float64 [n, classes]: how many of the k nearest have each class, and less than one vote more for being near."""
+    ranked = rank(asked, known, k)
+    scores = np.zeros((len(asked), num_classes))
+    places = ranked.documents.shape[1]
+    for place in range(places):
+        rows = np.flatnonzero(ranked.documents[:, place] >= 0)
+        own = labels[ranked.documents[rows, place]]
+        np.add.at(scores, (rows, own), 1.0)
+        # Powers of a half: the nearest of the tied classes' neighbours decides, whatever comes after it.
+        np.add.at(scores, (rows, own), 0.5 ** min(place + 1, 50))
+    return scores

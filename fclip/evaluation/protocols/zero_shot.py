@@ -1,0 +1,140 @@
+"""Zero-shot classification: the class whose prompts are nearest (Radford et al. 2021, section 3.1)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fclip.config import config
+from fclip.errors import UserError
+from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.outcomes import ClassificationOutcome, Ints
+from fclip.evaluation.protocols.task import Judged
+from fclip.features.encode import FloatArray, finite_rows, unit
+
+
+@config
+class ZeroShotConfig:
+    """Each product's primary image, by an attribute; products without it are left out, counted.
+
+    label: the attribute whose values, over all splits, are the classes.
+    templates: prompts with `{}` for the class; their features are averaged.
+    wordings: what to write for a class where its own name is no English for it, or stands for several things: a text,
+        or a list of texts.
+    pool: what several wordings of a class make. `mean`: one point, the mean of their features. `max`: each is a point
+        of its own, and the nearest counts: for classes that are several things ("Bottomwear": jeans, skirts).
+    """
+
+    kind: Literal["zero-shot"]
+    label: str
+    templates: list[str]
+    wordings: dict[str, str | list[str]]
+    pool: Literal["mean", "max"]
+
+    def __post_init__(self) -> None:
+        if not self.templates or not all("{}" in template for template in self.templates):
+            raise ValueError("templates must be at least one text with {} in it")
+        if empty := [name for name, wording in self.wordings.items() if not wording or not all(wording)]:
+            raise ValueError(f"wordings of {empty[0]} must be a text, or a list of at least one, none of them empty")
+
+    def prompts(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """The texts of a class, by the points that they make: each of its wordings in each template."""
+        wording = self.wordings.get(name, name)
+        wordings = [wording] if isinstance(wording, str) else wording
+        points = [tuple(template.replace("{}", each) for template in self.templates) for each in wordings]
+        return tuple(points) if self.pool == "max" else (tuple(text for own in points for text in own),)
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """The task: `labels` count in `classes`, and `texts` are the prompts of all classes, those of a class together.
+
+    Attributes:
+        num_prompts: of each point of each class, how many prompts make it.
+        num_points: how many points each class has.
+    """
+
+    images: tuple[str, ...]
+    texts: tuple[str, ...]
+    left_out: Mapping[str, int]
+    items: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: tuple[int, ...]
+    num_prompts: tuple[int, ...]
+    num_points: tuple[int, ...]
+    clusters: Ints | None
+
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+        outcome = classify(images, points(texts, self.num_prompts), self.labels, self.num_points)
+        return {"": Judged(outcome, self.items, self.clusters, self.classes)}
+
+
+def zero_shot(config: ZeroShotConfig, catalog: Catalog, split: str, max_items: int | None) -> ZeroShot:
+    """The task on a split.
+
+    Raises:
+        UserError: no product of the catalog, or of the split, has the label; or wordings are of no class.
+    """
+    classes = catalog.values(config.label)
+    if unknown := sorted(set(config.wordings) - set(classes)):
+        raise UserError(f"{catalog.name}: wordings of no class: {', '.join(unknown)} (classes: {', '.join(classes)})")
+    number = {name: index for index, name in enumerate(classes)}
+    products = catalog.of(split, max_items)
+    judged = [product for product in products if config.label in product.attributes]
+    if not judged:
+        raise UserError(
+            f"{catalog.name}: none of the {len(products)} products of the split {split} has a {config.label} to judge "
+            "by: give the split more products, or take the protocol out of params.yaml"
+        )
+    prompts = [config.prompts(name) for name in classes]
+    return ZeroShot(
+        images=tuple(product.image for product in judged),
+        texts=tuple(text for own in prompts for point in own for text in point),
+        left_out={f"no {config.label}": len(products) - len(judged)} if len(products) > len(judged) else {},
+        items=tuple(product.product_id for product in judged),
+        classes=classes,
+        labels=tuple(number[product.attributes[config.label]] for product in judged),
+        num_prompts=tuple(len(point) for own in prompts for point in own),
+        num_points=tuple(len(own) for own in prompts),
+        clusters=clusters_of([product.group_id for product in judged]),
+    )
+
+
+def points(prompt_features: FloatArray, num_prompts: Sequence[int]) -> FloatArray:
+    """The mean of the normalised features of each point's prompts, normalised.
+
+    Args:
+        prompt_features: float32 [prompts, d], those of a point together.
+        num_prompts: how many of them each point has, at least one.
+
+    Returns:
+        float32 [points, d].
+    """
+    begins = np.cumsum([0, *num_prompts[:-1]])
+    sums: FloatArray = np.add.reduceat(unit(prompt_features), begins, axis=0)
+    return unit(sums)  # the mean's direction
+
+
+def classify(
+    image_features: FloatArray, embeddings: FloatArray, labels: Sequence[int], num_points: Sequence[int]
+) -> ClassificationOutcome:
+    """The class of each image's nearest point; an image is never right where its features or a point are not finite.
+
+    Args:
+        image_features: float32 [n, d]. embeddings: float32 [points, d], normalised, those of a class together.
+        labels: class of each image.
+        num_points: how many points each class has, at least one.
+    """
+    truth = np.asarray(labels, np.int64)
+    finite = finite_rows(image_features)
+    if not np.isfinite(embeddings).all():
+        finite[:] = False
+    to_points = np.where(finite[:, None], image_features, 0) @ np.nan_to_num(embeddings, posinf=0.0, neginf=0.0).T
+    similarity = np.maximum.reduceat(to_points, np.cumsum([0, *num_points[:-1]]), axis=1)
+    predictions = np.where(finite, similarity.argmax(axis=1), -1).astype(np.int64)
+    own = similarity[np.arange(len(truth)), truth][:, None]
+    # Ties go to the first class, in the rank as in the prediction.
+    first = np.arange(len(num_points))[None] < truth[:, None]
+    ranks = 1 + ((similarity > own) | ((similarity == own) & first)).sum(axis=1)
+    return ClassificationOutcome(truth, predictions, np.where(finite, ranks, 0).astype(np.int64), len(num_points))

@@ -1,0 +1,100 @@
+"""What each side of a model depends on: models that share an image or text tower share what it gives.
+
+A side is a tower and the projection after it. Where the projection is one matrix, features before it are kept under the
+tower's digest, and the projection is applied when they are read: candidates that differ in their heads alone, and next
+week's, whose towers are the same, encode nothing again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from fclip.errors import UserError
+from fclip.features.encode import FloatArray
+from fclip.files import sha256_file, sha256_json
+from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
+from fclip.models.store import CONFIG, WEIGHTS, model_sha256, read_config
+
+Modality: TypeAlias = Literal["image", "text"]
+MODALITIES: tuple[Modality, ...] = ("image", "text")
+# The matrices of open_clip's towers, and whether their rows are outputs: ViT, timm; CLIP, CustomTextCLIP, transformers.
+MATRICES: Mapping[Modality, Mapping[str, bool]] = {
+    "image": {"visual.proj": False, "visual.head.proj.weight": True},
+    "text": {"text_projection": False, "text.text_projection": False, "text.proj.weight": True},
+}
+PROJECTIONS: Mapping[Modality, tuple[str, ...]] = {"image": IMAGE_PROJECTIONS, "text": TEXT_PROJECTIONS}
+BLOCK_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a model.
+
+    Attributes:
+        tower_sha256: digest of all that its features before the projection depend on; where `projection` is None, of
+            all that its features do.
+        projection: float32 [width, d]; None where it is no single matrix, and features are kept as they are.
+    """
+
+    tower_sha256: str
+    projection: FloatArray | None
+
+    def project(self, pooled: FloatArray) -> FloatArray:
+        """Features [n, d] of what the tower gave, [n, width]. A row's do not depend on the rows beside it."""
+        if self.projection is None or not len(pooled):
+            return pooled
+        matrix = torch.from_numpy(self.projection)
+        features = np.empty((len(pooled), matrix.shape[1]), np.float32)
+        block = torch.zeros(BLOCK_ROWS, matrix.shape[0])  # always as many rows: another number may round otherwise
+        for begin in range(0, len(pooled), BLOCK_ROWS):
+            rows = torch.from_numpy(np.ascontiguousarray(pooled[begin : begin + BLOCK_ROWS]))
+            block[: len(rows)] = rows
+            features[begin : begin + len(rows)] = (block @ matrix)[: len(rows)].numpy()
+        return features
+
+
+def sides_of(folder: Path) -> dict[Modality, Side]:
+    """Both sides of a model folder, by its weights; the model itself is not loaded.
+
+    Raises:
+        UserError: the weights cannot be read.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():  # a model of another form: its sides are not told apart
+        return {modality: Side(model_sha256(folder), None) for modality in MODALITIES}
+    config = read_config(folder)
+    others = {
+        each.relative_to(folder).as_posix(): sha256_file(each)
+        for each in sorted(folder.rglob("*"))
+        if each.is_file() and each.name not in (CONFIG, WEIGHTS)
+    }
+    try:
+        with safe_open(path, framework="pt") as weights:
+            names = sorted(weights.keys())
+            return {modality: _side(weights, names, modality, [config, others]) for modality in MODALITIES}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _side(weights: safe_open, names: list[str], modality: Modality, rest: list[object]) -> Side:
+    both = [name for name in names if name not in (SCALE, BIAS)]
+    own = [name for name in both if name.startswith(IMAGE_TOWER) == (modality == "image")]
+    heads = [name for name in own if name.startswith(PROJECTIONS[modality])]
+    rows_are_outputs = MATRICES[modality].get(heads[0]) if len(heads) == 1 else None
+    projection = None
+    if rows_are_outputs is not None:
+        matrix = weights.get_tensor(heads[0]).float()
+        projection = np.ascontiguousarray((matrix.T if rows_are_outputs else matrix).numpy())
+        own.remove(heads[0])
+    digest = sha256()
+    for name in own:
+        tensor = weights.get_tensor(name)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return Side(sha256_json([digest.hexdigest(), *rest]), projection)

@@ -1,0 +1,224 @@
+"""Two models on one dataset as a page: what changed, for whom, and pictures to look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import Catalog
+from fclip.evaluation.outcomes import Floats, MeanOutcome
+from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.run import Evaluation
+from fclip.files import atomic_write
+from fclip.report.build import environment, metric_name
+from fclip.report.changes import (
+    Change,
+    ClassChange,
+    SliceChange,
+    by_class,
+    changes,
+    confusion,
+    flips,
+    ranking_change,
+    slices,
+    values_of,
+)
+from fclip.report.svg import COLOURS, svg
+from fclip.report.thumbnails import thumbnails
+
+SHOWN = 5  # pictures a query
+EXAMPLES = 4  # of each kind
+MOST_CLASSES = 24  # in a confusion matrix: the largest
+MOST_ROWS = 12  # of slices and classes, beside what is folded away
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One found product; `source` is a data URI."""
+
+    source: str
+    title: str
+    relevant: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a query found before and after."""
+
+    why: str
+    query: str
+    before: tuple[Picture, ...]
+    after: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A protocol on a split.
+
+    Attributes:
+        lost, won: shares of the items that came out well before and no longer do, and the other way round.
+        overlap, rbo: means over queries, of a search; None of a classification.
+        confusion: a plot, or "".
+    """
+
+    split: str
+    role: str
+    protocol: str
+    num_items: int
+    lost: float
+    won: float
+    overlap: float | None
+    rbo: float | None
+    slices: tuple[SliceChange, ...]
+    sliced_by: str
+    classes: tuple[ClassChange, ...]
+    confusion: str
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that a page shows of a dataset."""
+
+    dataset: str
+    before: str
+    after: str
+    changes: tuple[Change, ...]
+    views: tuple[View, ...]
+
+
+def compare(
+    evaluation: Evaluation,
+    catalog: Catalog,
+    images_dir: Path,
+    *,
+    before: str,
+    after: str,
+    attributes: Sequence[str],
+    least: int,
+) -> Comparison:
+    """What is to be shown of two models of an evaluation.
+
+    Args:
+        attributes: of products, by whose values scores are sliced. least: items of a slice.
+    """
+    roles = {entry.split: entry.role for entry in evaluation.scores}
+    how = evaluation.options.resampling
+    views = [
+        _view(evaluation, (split, protocol), roles[split], catalog, images_dir, before, after, attributes, least, how)
+        for model, split, protocol in evaluation.judged
+        if model == after
+    ]
+    return Comparison(evaluation.dataset, before, after, changes(evaluation, before, after), tuple(views))
+
+
+def _view(
+    evaluation: Evaluation,
+    place: tuple[str, str],
+    role: str,
+    catalog: Catalog,
+    images_dir: Path,
+    before: str,
+    after: str,
+    attributes: Sequence[str],
+    least: int,
+    how: Resampling,
+) -> View:
+    first, second = (evaluation.judged[model, *place] for model in (before, after))
+    outcome = second.outcome
+    sliced_by = outcome.success if isinstance(outcome, MeanOutcome) else "acc1"
+    flipped = flips(first, second)
+    num_items = outcome.num_items
+    name = f"{evaluation.dataset}-{'-'.join(place)}".replace(".", "-").replace("_", "-")
+    change = ranking_change(first, second) if second.found is not None else None
+    return View(
+        split=place[0],
+        role=role,
+        protocol=place[1],
+        num_items=num_items,
+        lost=len(flipped.lost) / num_items,
+        won=len(flipped.won) / num_items,
+        overlap=None if change is None else float(change.overlap.mean()),
+        rbo=None if change is None else float(change.rbo.mean()),
+        slices=slices(first, second, values_of(second, catalog, attributes), sliced_by, least=least, how=how),
+        sliced_by=metric_name(f"classification.{sliced_by}"),
+        classes=by_class(first, second) if second.classes else (),
+        confusion=_confusion(second, name) if second.classes else "",
+        examples=_examples(first, second, change.rbo, catalog, images_dir) if change is not None else (),
+    )
+
+
+def _examples(before: Judged, after: Judged, rbo: Floats, catalog: Catalog, images_dir: Path) -> tuple[Example, ...]:
+    """Queries that lost most, won most, and whose first ten changed most, each once."""
+    ranks = [_reciprocal_rank(judged) for judged in (before, after)]
+    gain = ranks[1] - ranks[0]
+    chosen: dict[int, str] = {}
+    for why, key, fits in (
+        ("lost", gain, gain < 0),
+        ("won", -gain, gain > 0),
+        ("most changed", rbo, np.ones(len(gain), bool)),
+    ):
+        rows = [row for row in np.argsort(key, kind="stable") if fits[row] and row not in chosen]
+        chosen |= {int(row): why for row in rows[:EXAMPLES]}
+    assert before.found is not None
+    assert after.found is not None
+    products = {product.product_id: product for product in catalog.products}
+    shown = {name for found in (before.found, after.found) for row in chosen for name in _names(found, row)}
+    sources = thumbnails(images_dir, {products[name].image for name in shown})
+
+    def pictures(found: Found, row: int) -> tuple[Picture, ...]:
+        return tuple(
+            Picture(sources[products[name].image], products[name].captions.get("title", name), bool(relevant))
+            for name, relevant in zip(_names(found, row), found.relevant[row], strict=False)
+        )
+
+    return tuple(
+        Example(why, after.items[row], pictures(before.found, row), pictures(after.found, row))
+        for row, why in chosen.items()
+    )
+
+
+def _names(found: Found, row: int) -> list[str]:
+    return [found.documents[document] for document in found.ranked[row][:SHOWN] if document >= 0]
+
+
+def _reciprocal_rank(judged: Judged) -> Floats:
+    assert isinstance(judged.outcome, MeanOutcome)
+    return judged.outcome.values["mrr"]
+
+
+def _confusion(judged: Judged, name: str) -> str:
+    """Shares of each class's items, the largest classes; "" where there are no more than one."""
+    counts = confusion(judged)
+    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES]
+    chosen = sorted(int(number) for number in largest if counts[number].sum())
+    if len(chosen) < 2:
+        return ""
+    shares = counts[np.ix_(chosen, chosen)] / counts[chosen].sum(axis=1, keepdims=True)
+    labels = [judged.classes[number] for number in chosen]
+
+    def draw(axes: Axes) -> None:
+        axes.grid(visible=False)
+        rows, columns = np.nonzero(shares > 0.005)
+        axes.scatter(
+            columns, rows, s=180 * shares[rows, columns] * (12 / len(chosen)) ** 2, marker="s", linewidth=0,
+            color=[COLOURS["s1" if row == column else "s2"] for row, column in zip(rows, columns, strict=True)],
+        )  # fmt: skip
+        axes.set_xticks(range(len(chosen)), labels, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(chosen)), labels)
+        axes.set_xlim(-0.6, len(chosen) - 0.4)
+        axes.set_ylim(len(chosen) - 0.4, -0.6)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("is")
+
+    return svg(f"confusion-{name}", draw, size=(6.4, 5.6), font=9)
+
+
+def write_page(comparisons: Sequence[Comparison], path: Path) -> Path:
+    """Render to `path`: self-contained, no script. Returns `path`."""
+    page = environment().get_template("compared.html.j2").render(comparisons=comparisons, most=MOST_ROWS)
+    atomic_write(path, page)
+    return path

@@ -1,0 +1,123 @@
+"""Judge models on a dataset of the workspace, outside the stages: for people, who ask about any model at any time.
+
+Features come from the same cache as the stages', so that what was evaluated before is not encoded again.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fclip.errors import UserError
+from fclip.evaluation.catalog import read_catalog
+from fclip.evaluation.config import DatasetEvaluation, EvaluateConfig
+from fclip.evaluation.run import Evaluation, evaluate_models
+from fclip.files import sha256_tree
+from fclip.models.config import HUB_ID, HUB_PREFIX, ColdStart, FclipTinyStart, OpenClipStart, TransformersStart
+from fclip.models.starts import describe_start
+from fclip.report.compared import Comparison, compare, write_page
+from tasks.evaluate import dataset_files, run_options
+from tasks.params import Base, load_section, read_params
+from tasks.paths import Workspace
+from tasks.weights import find_model
+
+
+def judge(workspace: Workspace, models: Sequence[str], dataset: str) -> Evaluation:
+    """Evaluate each of `models` on all splits of `dataset` that select or report, by the protocols in params.
+
+    Args:
+        models: as `model_folder` takes them, each other; they name the rows.
+
+    Raises:
+        UserError: the dataset is not in params or not ingested, or a model is nowhere.
+    """
+    folders = {name: model_folder(workspace, name) for name in models}
+    return evaluate_models(
+        folders,
+        dataset_files(workspace, _known(workspace, dataset)),
+        load_section(workspace, f"evaluate.datasets.{dataset}", DatasetEvaluation),
+        cache=workspace.feature_cache,
+        options=run_options(workspace),
+    )
+
+
+def side_by_side(workspace: Workspace, evaluation: Evaluation, before: str, after: str) -> Comparison:
+    """What a page shows of two models of `evaluation`."""
+    config = load_section(workspace, "evaluate", EvaluateConfig)
+    files = dataset_files(workspace, evaluation.dataset)
+    return compare(
+        evaluation,
+        read_catalog(files, with_captions=files.captions.exists()),
+        files.images,
+        before=before,
+        after=after,
+        attributes=config.datasets[evaluation.dataset].slices,
+        least=config.min_slice,
+    )
+
+
+def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | None:
+    """Write the page of two models on every dataset that params evaluate; returns its path.
+
+    None, and no page of an earlier run, where both are the same.
+    """
+    if before == after:
+        workspace.evaluation_page.unlink(missing_ok=True)
+        return None
+    found = [
+        side_by_side(workspace, judge(workspace, [before, after], dataset), before, after)
+        for dataset in load_section(workspace, "evaluate", EvaluateConfig).datasets
+    ]
+    return write_page(found, workspace.evaluation_page)
+
+
+def model_folder(workspace: Workspace, name: str) -> Path:
+    """The folder of a model: a folder, `selected`, a candidate, a registry version or alias, or a name on the hub.
+
+    Raises:
+        UserError: it is none of these, or cannot be fetched.
+    """
+    for folder in (Path(name), workspace.finetune / "candidates" / name):
+        if folder.is_dir():
+            return folder
+    if name == "selected":
+        return workspace.selected
+    if name == "fclip-tiny":
+        return _start(workspace, FclipTinyStart(kind="fclip-tiny"))
+    if name.startswith(HUB_PREFIX):
+        return _start(workspace, OpenClipStart(kind="open_clip", model=name))
+    if HUB_ID.fullmatch(name):
+        return _start(workspace, TransformersStart(kind="transformers", model=name))
+    return _registered(workspace, name)
+
+
+def _start(workspace: Workspace, start: ColdStart) -> Path:
+    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
+    folder: Path = workspace.model_cache / pin["model_sha256"]
+    return folder
+
+
+def _registered(workspace: Workspace, name: str) -> Path:
+    from fclip.registry import store  # mlflow takes seconds to import
+
+    model = load_section(workspace, "base", Base).registered_model
+    versions = store.versions(model)
+    for version in versions:
+        if name == str(version.version) or name in version.aliases:
+            return find_model(workspace, version.model_sha256, version.pin)
+    registered = ", ".join(" ".join([str(version.version), *version.aliases]) for version in versions) or "none"
+    folders = sorted(path.name for path in (workspace.finetune / "candidates").glob("*"))
+    raise UserError(
+        f"no model `{name}`: give a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a version or "
+        f"alias of {model} ({registered}), `fclip-tiny`, `hf-hub:organisation/name` or `organisation/name`"
+    )
+
+
+def _known(workspace: Workspace, dataset: str) -> str:
+    known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
+    if dataset not in known:
+        raise UserError(f"no dataset `{dataset}` in evaluate.datasets of {workspace.params}: it has {', '.join(known)}")
+    return dataset
+
+
+def same_weights(workspace: Workspace, first: str, second: str) -> bool:
+    """Whether two names are of one model."""
+    return sha256_tree(model_folder(workspace, first)) == sha256_tree(model_folder(workspace, second))

@@ -1,0 +1,121 @@
+"""Models that share a tower share what it gives: nothing is encoded twice, and features are the whole model's."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fclip.errors import UserError
+from fclip.features.encode import encode_images, encode_texts
+from fclip.features.extract import extract_features
+from fclip.features.sides import BLOCK_ROWS, Side, sides_of
+from fclip.images.packs import ImagePacks, StoredImage
+from fclip.images.pixels import decode
+from fclip.models import towers
+from fclip.models.store import WEIGHTS, load
+from tests.fclip.models.conftest import TOWERS
+
+TEXTS = ["red dress", "shoes"]
+
+
+def changed(folder: Path, out: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+    """A copy of a model with other weights."""
+    shutil.copytree(folder, out)
+    weights = load_file(out / WEIGHTS)
+    change(weights)
+    save_file(weights, out / WEIGHTS)
+    return out
+
+
+def scaled(*names: str) -> Callable[[dict[str, torch.Tensor]], None]:
+    def change(weights: dict[str, torch.Tensor]) -> None:
+        for name in names:
+            weights[name] = weights[name] * 1.5 + 0.01
+
+    return change
+
+
+def test_candidates_that_differ_in_their_heads_encode_once(
+    models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path, counted: dict[str, int]
+) -> None:
+    start = models["seed-0"]
+    heads = changed(start, tmp_path / "heads", scaled("visual.proj", "text_projection", "logit_scale"))
+    texts = changed(start, tmp_path / "texts", scaled("token_embedding.weight"))
+    folders = {"start": start, "heads": heads, "texts": texts}
+    digests = [image.sha256 for image in images]
+    found = extract_features(folders, packs=packs, digests=digests, texts=TEXTS, cache=tmp_path / "cache", device="cpu")
+    assert counted == {"load": 2, "decode": 75, "encode_images": 75, "encode_texts": 4}
+    for name, folder in folders.items():
+        clip = load(folder)
+        pixels = np.stack([decode(image.content, clip.preprocess) for image in images])
+        np.testing.assert_allclose(found[name].images, encode_images(clip, pixels), atol=1e-5)
+        np.testing.assert_allclose(found[name].texts, encode_texts(clip, TEXTS), atol=1e-5)
+        assert found[name].model_sha256 == clip.model_sha256
+    assert not np.allclose(found["start"].images, found["heads"].images, atol=1e-3)
+
+
+def test_features_of_towers_are_the_whole_models(packs: ImagePacks, images: list[StoredImage], tmp_path: Path) -> None:
+    (folder := tmp_path / "towers").mkdir()
+    towers.compose(TOWERS, folder)
+    assert {modality: side.projection is not None for modality, side in sides_of(folder).items()} == {
+        "image": True,
+        "text": True,
+    }
+    clip = load(folder)
+    pixels = np.stack([decode(image.content, clip.preprocess) for image in images[:20]])
+    found = extract_features(
+        {"towers": folder},
+        packs=packs,
+        digests=[image.sha256 for image in images[:20]],
+        texts=TEXTS,
+        cache=tmp_path / "cache",
+        device="cpu",
+    )["towers"]
+    np.testing.assert_allclose(found.images, encode_images(clip, pixels), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.texts, encode_texts(clip, TEXTS), rtol=1e-3, atol=1e-4)
+
+
+def test_a_side_without_one_matrix_is_not_cut(models: dict[str, Path], tmp_path: Path) -> None:
+    def two_layers(weights: dict[str, torch.Tensor]) -> None:
+        weights["visual.head.mlp.fc1.weight"] = weights.pop("visual.proj")
+        weights["visual.head.mlp.fc2.weight"] = torch.eye(16)
+
+    def without(weights: dict[str, torch.Tensor]) -> None:
+        del weights["visual.proj"]
+
+    start = sides_of(models["seed-0"])
+    for name, change in {"mlp": two_layers, "none": without}.items():
+        sides = sides_of(changed(models["seed-0"], tmp_path / name, change))
+        assert sides["image"].projection is None
+        assert sides["text"].tower_sha256 == start["text"].tower_sha256
+
+
+def test_what_else_is_in_the_folder_counts(models: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(models["seed-0"], tmp_path / "other")
+    (tmp_path / "other" / "tokenizer.json").write_text("{}")
+    assert sides_of(tmp_path / "other")["text"].tower_sha256 != sides_of(models["seed-0"])["text"].tower_sha256
+
+
+def test_a_projected_row_depends_on_no_other() -> None:
+    draw = np.random.default_rng(0)
+    side = Side("0" * 64, draw.normal(size=(1280, 384)).astype("f4"))
+    pooled = draw.normal(size=(2 * BLOCK_ROWS + 37, 1280)).astype("f4")
+    whole = side.project(pooled)
+    np.testing.assert_allclose(whole, pooled @ side.projection, rtol=1e-3, atol=1e-3)
+    order = draw.permutation(len(pooled))
+    assert side.project(pooled[order]).tobytes() == whole[order].tobytes()
+    for row in (0, BLOCK_ROWS - 1, len(pooled) - 1):
+        assert side.project(pooled[row : row + 1]).tobytes() == whole[row : row + 1].tobytes()
+    assert side.project(np.empty((0, 0), "f4")).shape == (0, 0)
+
+
+def test_weights_that_cannot_be_read_are_named(models: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(models["seed-0"], tmp_path / "cut")
+    content = (tmp_path / "cut" / WEIGHTS).read_bytes()
+    (tmp_path / "cut" / WEIGHTS).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="cannot be read"):
+        sides_of(tmp_path / "cut")

@@ -1,0 +1,83 @@
+"""Two models side by side: flips, slices, classes, rankings."""
+
+import numpy as np
+import pytest
+
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import Catalog
+from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome
+from fclip.evaluation.protocols.task import Found, Judged
+from fclip.report.changes import (
+    by_class,
+    confusion,
+    flips,
+    query_length,
+    rank_biased_overlap,
+    ranking_change,
+    slices,
+    values_of,
+)
+from tests.fclip.evaluation.test_protocols import product
+
+HOW = Resampling(resamples=200, confidence=0.95, seed=0)
+
+
+def classified(labels: list[int], predictions: list[int]) -> Judged:
+    truth, said = np.array(labels), np.array(predictions)
+    outcome = ClassificationOutcome(truth, said, np.where(truth == said, 1, 2), 3)
+    return Judged(outcome, tuple(f"p{i:03}" for i in range(len(labels))), classes=("bag", "hat", "shoe"))
+
+
+def test_flips_classes_and_confusion() -> None:
+    before, after = classified([0, 0, 1, 2, 2], [0, 1, 1, 2, -1]), classified([0, 0, 1, 2, 2], [2, 0, 1, 0, 0])
+    assert flips(before, after).lost == (0, 3)
+    assert flips(before, after).won == (1,)
+    worst, *others = by_class(before, after)
+    assert (worst.name, worst.before, worst.after, worst.taken_for) == ("shoe", 0.5, 0.0, (("bag", 2),))
+    assert {each.name: each.after - each.before for each in others} == {"bag": 0.0, "hat": 0.0}
+    assert confusion(before).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_slices_are_of_what_items_share_and_small_ones_are_left_out() -> None:
+    colours = ["red"] * 40 + ["blue"] * 40 + ["grey"] * 5
+    shop = Catalog("shop", tuple(product(i, colour=colour) for i, colour in enumerate(colours)))
+    labels = [0] * 85
+    before, after = classified(labels, labels), classified(labels, [1] * 20 + [0] * 65)
+    found = slices(before, after, values_of(after, shop, ["colour", "brand"]), "acc1", least=30, how=HOW)
+    assert [(each.name, each.value, each.num_items) for each in found] == [
+        ("colour", "red", 40),
+        ("colour", "blue", 40),
+    ]
+    assert found[0].after == pytest.approx(0.5)
+    assert found[0].difference.high < 0
+    assert not found[1].difference.excludes_zero
+
+
+def test_queries_in_words_are_sliced_by_their_length() -> None:
+    judged = Judged(
+        MeanOutcome({"hit_at_10": np.ones(3)}), ("red bag", "a red bag for men", "one two three four five six")
+    )
+    values = values_of(judged, Catalog("shop", ()), ["colour"])
+    assert values == {"query": ["up to 2 words", "3 to 5 words", "more than 5 words"]}
+    assert query_length("bag") == "up to 2 words"
+
+
+def test_rank_biased_overlap() -> None:
+    one = np.arange(10)
+    assert rank_biased_overlap(one, one) == 1
+    assert rank_biased_overlap(one, one + 10) == 0
+    swapped_first, swapped_last = one.copy(), one.copy()
+    swapped_first[[0, 1]], swapped_last[[8, 9]] = [1, 0], [9, 8]
+    assert rank_biased_overlap(one, swapped_first) < rank_biased_overlap(one, swapped_last) < 1
+    # By hand, two deep: agreement 0 then 1, weights 1 and .9.
+    assert rank_biased_overlap(np.array([0, 1]), np.array([1, 0])) == pytest.approx(0.9 / 1.9)
+
+
+def test_ranking_change_is_by_query() -> None:
+    def found(rows: list[list[int]]) -> Judged:
+        ranked = np.array(rows)
+        return Judged(MeanOutcome({"mrr": np.ones(2)}), ("a", "b"), found=Found(("x",) * 9, ranked, ranked < 0))
+
+    change = ranking_change(found([[0, 1, 2], [3, 4, -1]]), found([[2, 1, 0], [5, 6, 7]]))
+    assert change.overlap.tolist() == [1, 0]
+    assert 0 < change.rbo[0] < 1
