@@ -7,25 +7,54 @@ import typer
 from rich.table import Table
 
 from fclip.errors import UserError
+from fclip.files import write_json
 from flows.terminal import console, workspace_here
+from tasks.paths import Workspace
 
-MODEL_HELP = "A folder, selected, a candidate, a registry version or alias, fclip-tiny, or a name on the hub."
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, selected, a candidate, a registry version or alias, fclip-tiny, or a name on the hub."
+    ),
+]
+Dataset = Annotated[
+    str, typer.Argument(help="A dataset that the workspace evaluates, or a published one (fclip datasets).")
+]
+ParamsFile = Annotated[
+    Path | None, typer.Option("--params", help="Take the dataset from this params file instead of the workspace's.")
+]
+Copy = Annotated[
+    Path | None,
+    typer.Option("--path", help="Where a copy of the published dataset's files lies; from the hub without."),
+]
+All = Annotated[bool, typer.Option("--all", help="Show every metric, not the headlines alone.")]
+HEADLINES = ("acc1", "weighted_f1", "recall_at_10", "avg_precision_1_10", "ndcg_at_10", "mrr")
+FEW = 30
+Limit = Annotated[int | None, typer.Option(min=1, help="Rows of a dataset that the workspace does not hold, at most.")]
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
-    dataset: Annotated[str, typer.Argument(help="A name in evaluate.datasets of params.yaml.")],
+    model: Model,
+    dataset: Dataset,
+    params: ParamsFile = None,
+    path: Copy = None,
+    limit: Limit = None,
+    everything: All = False,
+    out: Annotated[Path | None, typer.Option(help="Write all metrics there too, as JSON.")] = None,
 ) -> None:
-    """Score any model on a dataset of the workspace, by all its protocols, with intervals."""
+    """Score any model on any dataset, by all its protocols, with intervals."""
+    from fclip.evaluation.table import long_table
     from tasks.judge import judge
 
-    evaluation = judge(workspace_here(), [model], dataset)
+    workspace = workspace_here()
+    evaluation = judge(workspace, [model], dataset, _holder(workspace, dataset, params, path, limit))
     table = Table(title=f"{model} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):
         table.add_column(column)
     for column in ("items", "value", "interval"):
         table.add_column(column, justify="right")
-    for entry in evaluation.scores:
+    shown = evaluation.scores if everything else [s for s in evaluation.scores if s.primary or s.metric in HEADLINES]
+    for entry in shown:
         estimate = entry.estimate
         table.add_row(
             entry.split,
@@ -34,15 +63,23 @@ def evaluate(
             str(entry.num_items),
             f"{estimate.value:.3f}",
             f"{estimate.low:.3f}–{estimate.high:.3f}",
-            style="bold" if entry.primary else None,
+            style=_style(entry.primary, entry.num_items),
         )
     console.print(table)
+    _say_what_is_left(len(evaluation.scores) - len(shown))
+    if out is not None:
+        write_json(out, long_table(evaluation, {}).to_pylist())
+        console.print(f"all metrics  {out}", highlight=False, soft_wrap=True)
 
 
 def compare(
-    before: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    before: Model,
     after: Annotated[str, typer.Argument(help="Another.")],
-    dataset: Annotated[str, typer.Argument(help="A name in evaluate.datasets of params.yaml.")],
+    dataset: Dataset,
+    params: ParamsFile = None,
+    path: Copy = None,
+    limit: Limit = None,
+    everything: All = False,
     out: Annotated[Path | None, typer.Option(help="The page; reports/comparisons/… without it.")] = None,
 ) -> None:
     """Two models on the same items: what changed and what did not, for whom, and pictures to look at."""
@@ -52,14 +89,16 @@ def compare(
     workspace = workspace_here()
     if before == after or same_weights(workspace, before, after):
         raise UserError(f"{before} and {after} are the same model: there is nothing to compare")
-    evaluation = judge(workspace, [before, after], dataset)
-    found = side_by_side(workspace, evaluation, before, after)
+    data = _holder(workspace, dataset, params, path, limit)
+    evaluation = judge(workspace, [before, after], dataset, data)
+    found = side_by_side(data, evaluation, before, after)
     table = Table(title=f"{after} against {before} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):
         table.add_column(column)
     for column in ("items", "before", "after", "change", "interval"):
         table.add_column(column, justify="right")
-    for change in found.changes:
+    shown = found.changes if everything else [c for c in found.changes if c.primary or c.metric in HEADLINES]
+    for change in shown:
         difference = change.difference
         table.add_row(
             change.split,
@@ -73,6 +112,31 @@ def compare(
             style=("green" if difference.value > 0 else "red") if difference.excludes_zero else None,
         )
     console.print(table)
+    _say_what_is_left(len(found.changes) - len(shown))
     console.print("coloured: a difference, since its interval (paired bootstrap) leaves out 0", style="dim")
-    path = out or workspace.comparison(dataset, before, after)
-    console.print(f"page  {write_page([found], path)}", highlight=False, soft_wrap=True)
+    page = write_page([found], out or workspace.comparison(dataset, before, after))
+    console.print(f"page  {page}", highlight=False, soft_wrap=True)
+
+
+def _style(primary: bool, num_items: int) -> str | None:
+    return "bold" if primary else "dim" if num_items < FEW else None
+
+
+def _say_what_is_left(number: int) -> None:
+    if number:
+        console.print(f"{number} more metrics: --all; * selects and gates; dim: fewer than {FEW} items", style="dim")
+
+
+def _holder(workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None) -> Workspace:
+    """The workspace that holds the dataset: this one, or one laid out in its cache."""
+    from tasks.elsewhere import lay_out
+    from tasks.params import read_params
+
+    given = [name for name, value in (("--params", params), ("--path", path)) if value is not None]
+    if len(given) > 1:
+        raise UserError("--params and --path are two ways to say where a dataset is: give one")
+    if not given and dataset in read_params(workspace.params).get("evaluate", {}).get("datasets", {}):
+        if limit is not None:
+            raise UserError(f"{dataset} is ingested already: --limit is for datasets that the workspace does not hold")
+        return workspace
+    return lay_out(workspace, dataset, params=params, path=path, limit=limit)

@@ -4,6 +4,7 @@ python -m tasks.caption DATASET
 """
 
 import argparse
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -26,12 +27,17 @@ def caption(workspace: Workspace, dataset: str) -> pa.Table:
     Raises:
         UserError: the dataset is unknown or not ingested, or the start is not pinned.
     """
+    return caption_from(workspace, dataset, find_start(workspace))
+
+
+def caption_from(workspace: Workspace, dataset: str, tokenizer_folder: Path) -> pa.Table:
+    """The same; tokens are counted by the tokenizer of a model folder."""
     config = load_section(workspace, "caption", CaptionConfig)
     if dataset not in config.datasets:
         known = ", ".join(config.datasets)
         raise UserError(f"no dataset `{dataset}` in caption.datasets of {workspace.params}: it has {known}")
     products = read_products(workspace.catalog(dataset))
-    tokenizer = load_tokenizer(find_start(workspace))
+    tokenizer = load_tokenizer(tokenizer_folder)
     captions = build_captions(
         products,
         config,

@@ -20,29 +20,31 @@ from tasks.paths import Workspace
 from tasks.weights import find_model
 
 
-def judge(workspace: Workspace, models: Sequence[str], dataset: str) -> Evaluation:
+def judge(workspace: Workspace, models: Sequence[str], dataset: str, data: Workspace | None = None) -> Evaluation:
     """Evaluate each of `models` on all splits of `dataset` that select or report, by the protocols in params.
 
     Args:
         models: as `model_folder` takes them, each other; they name the rows.
+        data: the workspace that holds the dataset, if another (`tasks.elsewhere`).
 
     Raises:
         UserError: the dataset is not in params or not ingested, or a model is nowhere.
     """
     folders = {name: model_folder(workspace, name) for name in models}
+    data = data or workspace
     return evaluate_models(
         folders,
-        dataset_files(workspace, _known(workspace, dataset)),
-        load_section(workspace, f"evaluate.datasets.{dataset}", DatasetEvaluation),
+        dataset_files(data, _known(data, dataset)),
+        load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation),
         cache=workspace.feature_cache,
         options=run_options(workspace),
     )
 
 
-def side_by_side(workspace: Workspace, evaluation: Evaluation, before: str, after: str) -> Comparison:
-    """What a page shows of two models of `evaluation`."""
-    config = load_section(workspace, "evaluate", EvaluateConfig)
-    files = dataset_files(workspace, evaluation.dataset)
+def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: str) -> Comparison:
+    """What a page shows of two models of `evaluation`; `data` holds its dataset."""
+    config = load_section(data, "evaluate", EvaluateConfig)
+    files = dataset_files(data, evaluation.dataset)
     return compare(
         evaluation,
         read_catalog(files, with_captions=files.captions.exists()),

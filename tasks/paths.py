@@ -137,6 +137,10 @@ class Workspace:
         return self.cache / "pixels"
 
     @property
+    def elsewhere(self) -> Path:
+        return self.cache / "elsewhere"
+
+    @property
     def mirror(self) -> Path:
         return self.cache / "mirror"
 
