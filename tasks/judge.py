@@ -14,9 +14,11 @@ from fclip.files import sha256_tree
 from fclip.models.config import HUB_ID, HUB_PREFIX, ColdStart, FclipTinyStart, OpenClipStart, TransformersStart
 from fclip.models.starts import describe_start
 from fclip.report.compared import Comparison, compare, write_page
+from fclip.report.plots import in_domain_against_outside, scores_over_steps
 from tasks.evaluate import dataset_files, run_options
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
+from tasks.report import selection_of
 from tasks.weights import find_model
 
 
@@ -68,7 +70,11 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
         side_by_side(workspace, judge(workspace, [before, after], dataset), before, after)
         for dataset in load_section(workspace, "evaluate", EvaluateConfig).datasets
     ]
-    return write_page(found, workspace.evaluation_page)
+    plots = None
+    if workspace.selection.is_file():
+        selection = selection_of(workspace)
+        plots = {"domain": in_domain_against_outside(selection), "scores": scores_over_steps(selection)}
+    return write_page(found, workspace.evaluation_page, plots=plots)
 
 
 def model_folder(workspace: Workspace, name: str) -> Path:

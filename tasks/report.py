@@ -57,12 +57,7 @@ def gather_inputs(
     base = load_section(workspace, "base", Base)
     ingest = load_section(workspace, "ingest", IngestConfig)
     selection = read_selection(workspace)
-    rows: Rows = {
-        name: pq.read_table(workspace.evaluation(name)).to_pylist()
-        for name in ingest.datasets
-        if workspace.evaluation(name).exists()
-    }
-    trains = tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
+    rows, trains = _rows(workspace, ingest), _trains(ingest)
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -78,6 +73,28 @@ def gather_inputs(
         drift=drift,
         evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
     )
+
+
+def selection_of(workspace: Workspace) -> Selection:
+    """Every candidate with its scores on the data that selects, and the one that was chosen.
+
+    Raises:
+        UserError: nothing has been selected yet.
+    """
+    ingest = load_section(workspace, "ingest", IngestConfig)
+    return _selection(read_selection(workspace), _rows(workspace, ingest), _trains(ingest))
+
+
+def _rows(workspace: Workspace, ingest: IngestConfig) -> Rows:
+    return {
+        name: pq.read_table(workspace.evaluation(name)).to_pylist()
+        for name in ingest.datasets
+        if workspace.evaluation(name).exists()
+    }
+
+
+def _trains(ingest: IngestConfig) -> tuple[str, ...]:
+    return tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
 
 
 def _results(rows: Rows, trains: tuple[str, ...], winner: str) -> tuple[Result, ...]:

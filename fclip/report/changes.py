@@ -157,7 +157,7 @@ def flips(before: Judged, after: Judged) -> Flips:
 
 
 def by_class(before: Judged, after: Judged, most: int = 3) -> tuple[ClassChange, ...]:
-    """Recall of every class that has items, the largest loss first."""
+    """Recall of every class that has items; the one that lost most items first."""
     first, second = before.outcome, after.outcome
     assert isinstance(first, ClassificationOutcome)
     assert isinstance(second, ClassificationOutcome)
@@ -178,7 +178,7 @@ def by_class(before: Judged, after: Judged, most: int = 3) -> tuple[ClassChange,
                 taken_for=tuple((before.classes[taken[row]], int(counts[row])) for row in order),
             )
         )
-    return tuple(sorted(found, key=lambda each: each.after - each.before))
+    return tuple(sorted(found, key=lambda each: ((each.after - each.before) * each.num_items, -each.num_items)))
 
 
 def confusion(judged: Judged) -> Ints:

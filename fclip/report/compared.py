@@ -1,8 +1,10 @@
 """Two models on one dataset as a page: what changed, for whom, and pictures to look at."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,6 +35,8 @@ SHOWN = 5  # pictures a query
 EXAMPLES = 4  # of each kind
 MOST_CLASSES = 24  # in a confusion matrix: the largest
 MOST_ROWS = 12  # of slices and classes, beside what is folded away
+HEADLINES = ("weighted_f1", "avg_precision_1_10", "ndcg_at_10", "recall_at_10")  # of a protocol: the first it has
+FEW = 30  # items; with fewer no difference is to be believed
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,24 @@ class View:
     examples: tuple[Example, ...]
 
 
+Shown = TypeVar("Shown", Change, View)
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """All that a page shows of a dataset."""
+    """All that a page shows of a dataset.
+
+    Attributes:
+        headlines: one metric of each protocol on each split, splits that report first, as the views.
+        forest: a plot of them.
+    """
 
     dataset: str
     before: str
     after: str
     changes: tuple[Change, ...]
+    headlines: tuple[Change, ...]
+    forest: str
     views: tuple[View, ...]
 
 
@@ -112,7 +126,57 @@ def compare(
         for model, split, protocol in evaluation.judged
         if model == after
     ]
-    return Comparison(evaluation.dataset, before, after, changes(evaluation, before, after), tuple(views))
+    every = changes(evaluation, before, after)
+    headlines = _report_first([_headline(every, view.split, view.protocol) for view in views])
+    return Comparison(
+        dataset=evaluation.dataset,
+        before=shown_name(before),
+        after=shown_name(after),
+        changes=tuple(_report_first(every)),
+        headlines=tuple(headlines),
+        forest=_forest(headlines, f"forest-{evaluation.dataset}"),
+        views=tuple(_report_first(views)),
+    )
+
+
+def shown_name(model: str) -> str:
+    """A model's name for people: of a path its last part, of a digest its beginning."""
+    last = Path(model).name if Path(model).is_absolute() or model.count("/") > 1 else model
+    return last[:12] if re.fullmatch("[0-9a-f]{40,}", last) else last
+
+
+def _report_first(found: Sequence[Shown]) -> list[Shown]:
+    return sorted(found, key=lambda each: each.role != "report")
+
+
+def _headline(every: Sequence[Change], split: str, protocol: str) -> Change:
+    own = {change.metric: change for change in every if (change.split, change.protocol) == (split, protocol)}
+    return own[next(metric for metric in HEADLINES if metric in own)]
+
+
+def _forest(headlines: Sequence[Change], name: str) -> str:
+    """Each headline's difference with its interval, by the dataset's first role."""
+    shown = [change for change in headlines if change.role == headlines[0].role]
+    labels = [f"{_protocol_name(change.protocol)} ({change.num_items:,})" for change in shown]
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=COLOURS["muted"], linewidth=1)
+        for row, change in enumerate(shown):
+            difference = change.difference
+            colour = COLOURS["s1" if difference.value > 0 else "s2"] if difference.excludes_zero else COLOURS["s3"]
+            faint = 0.45 if change.num_items < FEW else 1.0
+            axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2.2, alpha=faint)
+            axes.plot([difference.value], [row], marker="o", markersize=6, color=colour, alpha=faint)
+        axes.set_yticks(range(len(shown)), labels)
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("change, with its interval")
+
+    return svg(name, draw, size=(6.4, 0.9 + 0.32 * len(shown)))
+
+
+def _protocol_name(protocol: str) -> str:
+    return protocol.replace("_", " ").replace(".", ": ")
 
 
 def _view(
@@ -217,8 +281,17 @@ def _confusion(judged: Judged, name: str) -> str:
     return svg(f"confusion-{name}", draw, size=(6.4, 5.6), font=9)
 
 
-def write_page(comparisons: Sequence[Comparison], path: Path) -> Path:
-    """Render to `path`: self-contained, no script. Returns `path`."""
-    page = environment().get_template("compared.html.j2").render(comparisons=comparisons, most=MOST_ROWS)
+def write_page(comparisons: Sequence[Comparison], path: Path, *, plots: Mapping[str, str] | None = None) -> Path:
+    """Render to `path`: self-contained, no script. Returns `path`.
+
+    Args:
+        plots: `domain` and `scores` of the report, over all checkpoints, where the two models are of one run.
+    """
+    shown = environment()
+    shown.filters["protocol"] = _protocol_name
+    template = shown.get_template("compared.html.j2")
+    page = template.render(
+        comparisons=comparisons, most=MOST_ROWS, few=FEW, plots=plots or {"domain": "", "scores": ""}
+    )
     atomic_write(path, page)
     return path
