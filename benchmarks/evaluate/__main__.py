@@ -26,7 +26,8 @@ from safetensors.torch import load_file
 
 from benchmarks.command import run
 from benchmarks.evaluate import peers
-from benchmarks.tiny.workspace import dataset_and_config, workspace_in
+from benchmarks.places import PRESET
+from benchmarks.tiny.workspace import workspace_in
 from benchmarks.workspaces import start_folder
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
@@ -38,6 +39,8 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.images.packs import ImagePacks
 from fclip.models import store
 from fclip.models.config import TowersStart
+from tasks.evaluate import dataset_files
+from tasks.params import parse, read_params
 
 STEM = "visual.trunk.conv_stem.weight"
 DATASET, SPLIT, ROLE = "kagl", "test", "report"
@@ -49,7 +52,9 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     workspace = workspace_in(arguments.work)
     start = start_folder(TowersStart(kind="towers", image_size=96, context_length=64), workspace)
     models = variants(start, arguments.work / "models", arguments.models)
-    files, config = dataset_and_config(workspace, DATASET)
+    values = read_params(PRESET)["evaluate"]["datasets"][DATASET]
+    config = parse(f"evaluate.datasets.{DATASET}", values, DatasetEvaluation)
+    files = dataset_files(workspace, DATASET)
     config = replace(config, max_items=arguments.products, protocols=judged(config))
     cache = arguments.work / "features"
     sides: dict[str, Callable[[], dict[str, float]]] = {

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -55,7 +55,7 @@ def load_peer(folder: Path) -> Peer:
     """The model of a folder with open_clip's inference transform."""
     clip = load(folder)
     preprocess = clip.model.visual.preprocess_cfg  # type: ignore[union-attr]
-    transform = open_clip.image_transform_v2(open_clip.PreprocessCfg(**preprocess), is_train=False)  # type: ignore[arg-type]
+    transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # type: ignore[arg-type]
     return Peer(clip.model, transform, clip.tokenizer)
 
 
