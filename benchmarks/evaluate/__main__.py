@@ -12,11 +12,13 @@ import os
 import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -36,6 +38,7 @@ from fclip.evaluation.protocols.products import Products, ProductsConfig, produc
 from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
 from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import RunOptions, evaluate_models
+from fclip.files import read_json
 from fclip.images.packs import ImagePacks
 from fclip.models import store
 from fclip.models.config import TowersStart
@@ -57,6 +60,9 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     files = dataset_files(workspace, DATASET)
     config = replace(config, max_items=arguments.products, protocols=judged(config))
     cache = arguments.work / "features"
+    if arguments.peak:
+        ours(models, files, config, cache)
+        return {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}
     sides: dict[str, Callable[[], dict[str, float]]] = {
         "fclip": lambda: ours(models, files, config, cache),
         "peers": lambda: theirs(models, files, config),
@@ -78,10 +84,28 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         "seconds": seconds,
         "ratio": medians["peers"] / medians["fclip"],
         "scores": found,
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_mib": {size: peak_mib(arguments, size) for size in (arguments.products // 3, arguments.products)},
     }
     show(console, result, medians)
     return result
+
+
+def peak_mib(arguments: argparse.Namespace, products: int) -> float:
+    """The most memory that our side takes, in a process of its own."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "peak.json"
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.evaluate",
+            "--peak",
+            "--work",
+            str(arguments.work),
+            "--out",
+            str(out),
+        ]
+        subprocess.run([*command, "--models", "1", "--products", str(products)], check=True, stdout=subprocess.DEVNULL)
+        return float(read_json(out)["peak_mib"])
 
 
 def judged(config: DatasetEvaluation) -> dict[str, Any]:
@@ -156,7 +180,9 @@ def show(console: Console, result: dict[str, Any], medians: Mapping[str, float])
         table.add_row(name, *(f"{result['scores'][side].get(name, float('nan')):.4f}" for side in ("fclip", "peers")))
     table.add_row("seconds, median", *(f"{medians[side]:.1f}" for side in ("fclip", "peers")))
     console.print(table)
-    console.print(f"{result['ratio']:.2f} times as fast; {result['peak_gib']:.1f} GiB at most", highlight=False)
+    console.print(f"{result['ratio']:.2f} times as fast", highlight=False)
+    for size, peak in result["peak_mib"].items():
+        console.print(f"{peak:,.0f} MiB at most with {size} products", highlight=False)
 
 
 def main() -> None:
@@ -167,6 +193,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--products", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peak", action="store_true", help="measure the memory of our side alone")
     parser.add_argument("--out", type=Path)
     run(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 

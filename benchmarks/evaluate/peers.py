@@ -94,7 +94,7 @@ def retrieval(peer: Peer, packs: ImagePacks, task: Retrieval, workers: int, ks: 
         for name, matrix, pairs in (("image", scores, positive), ("text", scores.T, positive.T)):
             hits = []
             for begin in range(0, len(matrix), BATCH_SIZE):
-                top = torch.topk(matrix[begin : begin + BATCH_SIZE], k, dim=1)[1]
+                top = torch.topk(matrix[begin : begin + BATCH_SIZE], min(k, matrix.shape[1]), dim=1)[1]
                 one_hot = F.one_hot(top, num_classes=matrix.shape[1])
                 hits.append((one_hot * pairs[begin : begin + BATCH_SIZE][:, None]).sum(dim=(1, 2)) > 0)
             found[name, k] = float(torch.cat(hits).float().mean())

@@ -29,7 +29,7 @@ from fclip.models.store import Clip, Preprocess, load, model_sha256, read_config
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
-BLOCK_BYTES = 512 * 2**20  # of decoded pixels
+BLOCK_BYTES = 128 * 2**20  # of decoded pixels
 ROWS_A_PART = 2048
 DEFAULT_SIDE = 224  # open_clip's, where a config gives none
 

@@ -94,6 +94,10 @@ def test_status_search_models_and_cache(retrained: Space) -> None:
     assert len(re.findall(r"studio-\d+ +studio ", found.output)) == 3
     assert "champion" in space.run("fclip", "models").output
     assert "features" in space.run("fclip", "cache", "show").output
+    compared = space.run("fclip", "compare", "start", "champion", "street")
+    assert compared.code == 0, compared.output
+    assert re.search(r"test +report +classification.acc1 \* ", compared.output)
+    assert list((space.root / "reports" / "comparisons").rglob("*.html"))
     catalog = space.run("fclip", "catalog", "studio")
     assert catalog.code == 0, catalog.output
     assert "distinct images" in catalog.output
