@@ -14,6 +14,7 @@ from rich.text import Text
 from fclip.errors import UserError
 from flows.export_commands import export_app
 from flows.judge import compare, evaluate
+from flows.study import study_app
 from flows.terminal import console, errors, workspace_here
 from flows.upkeep import cache_app, compact, workspace_app
 from flows.workspaces import enter_workspace
@@ -37,6 +38,7 @@ app.add_typer(workspace_app, name="workspace")
 app.add_typer(cache_app, name="cache")
 app.add_typer(export_app, name="export")
 app.command("compact")(compact)
+app.add_typer(study_app, name="study")
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 

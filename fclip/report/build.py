@@ -12,6 +12,9 @@ from fclip.report.plots import curves, in_domain_against_outside, scores_over_st
 ROLE_ORDER = ("report", "select", "audit")
 RULE_NAMES = {
     "mean_normalised_gain": "mean normalised gain outside",
+    "worst_gain": "largest least gain outside",
+    "mean_score": "highest mean outside",
+    "mean_rank": "best mean rank outside",
     "in_domain_loss": "lowest loss in domain",
     "in_domain_metric": "highest metric in domain",
     "last": "last checkpoint",

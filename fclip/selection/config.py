@@ -2,7 +2,15 @@
 
 from fclip.config import config
 
-RULES = ("mean_normalised_gain", "in_domain_loss", "in_domain_metric", "last")
+RULES = (
+    "mean_normalised_gain",
+    "worst_gain",
+    "mean_score",
+    "mean_rank",
+    "in_domain_loss",
+    "in_domain_metric",
+    "last",
+)
 
 
 @config

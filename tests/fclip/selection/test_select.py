@@ -53,6 +53,19 @@ def test_the_gain_is_the_formula() -> None:
     assert selection.scores[1] == pytest.approx(expected)
 
 
+def test_a_loss_counts_as_much_as_what_could_be_won_and_no_more() -> None:
+    ruined = [*FORGETTING, candidate(400, 0.75, {"home": 0.0, "grey": 0.60})]
+    assert select(ruined, config(tolerance=1.0)).scores[4] == pytest.approx((-1 + 1) / 2)
+    assert select(ruined, config("worst_gain", 1.0)).scores[4] == -1
+
+
+def test_means_of_scores_and_ranks() -> None:
+    scores = select(FORGETTING, config("mean_score", 1.0)).scores
+    assert scores == pytest.approx([(0.37 + 0.26) / 2, (0.46 + 0.59) / 2, (0.41 + 0.60) / 2, (0.39 + 0.59) / 2])
+    ranks = select(FORGETTING, config("mean_rank", 1.0)).scores
+    assert ranks == pytest.approx([-4.0, -(1 + 2.5) / 2, -(2 + 1) / 2, -(3 + 2.5) / 2])
+
+
 def test_a_gain_within_the_noise_is_not_blown_up() -> None:
     flat = [candidate(0, 0.5, {"home": 0.400}), candidate(100, 0.6, {"home": 0.401})]
     assert select(flat, config(tolerance=1.0)).scores[1] == pytest.approx(0.001 / 0.02)

@@ -1,0 +1,89 @@
+"""What rules are worth on tables of scores: by hand on a small one, and the public one of model soups."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from fclip.errors import UserError
+from fclip.selection.score_table import read_scores
+from fclip.selection.study import Regret, study
+from tests.conftest import dataset
+
+SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR", "ObjectNet", "ImageNetA")
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+def row(name: str, inside: float, a: float, b: float) -> dict[str, object]:
+    return {"model_name": name, "in": inside, "a": a, "b": b}
+
+
+def found_by(found: list[Regret], rule: str, size: int, tolerance: float = math.inf) -> Regret:
+    return next(e for e in found if (e.rule, e.num_datasets, e.tolerance) == (rule, size, tolerance))
+
+
+def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
+    rows = [row("start", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
+    scores = read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
+    found = study(scores, [math.inf, 0.1])
+    inside = found_by(found, "in_domain_metric", 0)  # chooses late: loses .1 on a, .3 on b, nothing in domain
+    assert (inside.regret, inside.in_domain_cost, inside.num_choices) == (pytest.approx(0.2), 0.0, 2)
+    gain = found_by(found, "mean_normalised_gain", 1)  # either way early
+    assert (gain.regret, gain.in_domain_cost) == (pytest.approx(0.0), pytest.approx(0.2))
+    held = found_by(found, "mean_normalised_gain", 1, 0.1)  # early is too weak in domain
+    assert (held.regret, held.in_domain_cost) == (pytest.approx(0.2), 0.0)
+    start = found_by(found, "start", 0)
+    assert (start.regret, start.in_domain_cost) == (pytest.approx(0.35), pytest.approx(0.7))
+    random = found_by(found, "random", 0)
+    assert random.regret == pytest.approx((0.3 + 0 + 0.1 + 0.4 + 0 + 0.3) / 6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "tolerance", "soups", "regret", "cost"),
+    [
+        ("in_domain_metric", 0, math.inf, False, 3.42, 0.0),
+        ("mean_normalised_gain", 2, math.inf, False, 1.54, 2.43),
+        ("mean_normalised_gain", 3, math.inf, False, 1.00, 2.45),
+        ("mean_normalised_gain", 4, math.inf, False, 0.71, 2.28),
+        ("mean_normalised_gain", 4, 0.01, False, 2.64, 0.63),
+        ("mean_normalised_gain", 4, math.inf, True, 0.96, 1.05),
+        ("mean_rank", 2, math.inf, False, 2.25, 2.02),
+    ],
+)
+def test_the_public_table_of_model_soups(
+    rule: str, size: int, tolerance: float, soups: bool, regret: float, cost: float
+) -> None:
+    """71 fine-tuned CLIPs and their start (Wortsman et al. 2022), each of five shifts held out in turn."""
+    folder = dataset("model_soups")
+    names = ["individual_model_results", *(["uniform_soup_results", "greedy_soup_results"] if soups else [])]
+    scores = read_scores(
+        [folder / f"{name}.jsonl" for name in names], start="model_0", in_domain="ImageNet2p", cost="ImageNet"
+    )
+    assert scores.outside == SHIFTS
+    found = found_by(study(scores, [tolerance]), rule, size, tolerance)
+    assert 100 * found.regret == pytest.approx(regret, abs=0.005)
+    assert 100 * found.in_domain_cost == pytest.approx(cost, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "holds no model"),
+        ([{"name": "start"}], 'line 1: expected an object with "model_name"'),
+        ([row("start", 0.1, 0.3, 0.3), row("start", 0.1, 0.3, 0.3)], "the model start is there twice"),
+        ([row("other", 0.1, 0.3, 0.3)], "no model `start` to start from: there are other"),
+        ([row("start", 0.1, 0.3, math.nan)], "start: its score on b must be a number, not nan"),
+        ([row("start", 0.1, 0.3, 0.3), {"model_name": "x", "in": 0.2, "a": 0.3}], "x: its score on b must be a number"),
+        ([{"model_name": "start", "in": 0.2, "a": 0.3}], "there are 1 outside datasets: two are needed"),
+        ([{"model_name": "start", "a": 0.3, "b": 0.3}], "has no dataset `in`: it has a, b"),
+    ],
+)
+def test_what_is_no_table_is_said(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
+    assert said in str(error.value)
