@@ -94,7 +94,9 @@ class Fitted:
 
 
 def fitted(config: FittedConfig, catalog: Catalog, split: str, max_items: int | None) -> Fitted | None:
-    """The task on a split; None for the split that is fitted on.
+    """The task on a split; None for the split that is fitted on, and one that has no class in common with it.
+
+    What is of a class that the fitted split lacks, as a hold-out is, is left out: no classifier could name it.
 
     Raises:
         UserError: a split has no product with the label.
@@ -109,12 +111,19 @@ def fitted(config: FittedConfig, catalog: Catalog, split: str, max_items: int | 
     for name, products in found.items():
         if not products:
             raise UserError(f"{catalog.name}: the split {name} has no product with a {config.label} to fit or judge by")
-    known, asked = found[config.fit], found[split]
-    left_out = len(catalog.of(split, max_items)) - len(asked)
+    known = found[config.fit]
+    fitted_on = {product.attributes[config.label] for product in known}
+    asked = [product for product in found[split] if product.attributes[config.label] in fitted_on]
+    if not asked:
+        return None
+    left_out = {
+        f"no {config.label}": len(catalog.of(split, max_items)) - len(found[split]),
+        f"a {config.label} that {config.fit} does not have": len(found[split]) - len(asked),
+    }
     return Fitted(
         config=config,
         images=tuple(product.image for product in known + asked),
-        left_out={f"no {config.label}": left_out} if left_out else {},
+        left_out={why: number for why, number in left_out.items() if number},
         items=tuple(product.product_id for product in asked),
         labels=np.array([classes[product.attributes[config.label]] for product in known + asked], np.int64),
         num_fitted=len(known),

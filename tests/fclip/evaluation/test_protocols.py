@@ -26,7 +26,7 @@ from fclip.evaluation.protocols.judged import JudgedConfig, judged
 from fclip.evaluation.protocols.products import ProductsConfig, products, without_itself
 from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval, retrieve
 from fclip.evaluation.protocols.similar import SimilarConfig, similar
-from fclip.evaluation.protocols.zero_shot import classify
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, zero_shot
 from fclip.evaluation.ranking import rank
 from fclip.features.encode import unit
 
@@ -224,6 +224,21 @@ def test_what_is_fitted_is_fitted_on_the_other_split() -> None:
         assert measured(task.judge(images, np.empty((0, 0), "f4"))[""].outcome)["acc1"] == pytest.approx(19 / 20)
         with pytest.raises(UserError, match="the split train has no product with a colour"):
             fitted(LinearProbeConfig(kind="linear-probe", label="colour", fit="train", l2=1.0), shop, "test", None)
+
+
+def test_what_is_held_out_whole_is_judged_zero_shot_and_by_no_classifier() -> None:
+    seen = tuple(product(i, "val" if i % 2 else "test", colour="red" if i % 4 < 2 else "blue") for i in range(8))
+    held = (*(product(i, "greens", colour="green") for i in range(8, 11)), product(11, "test", colour="green"))
+    shop = Catalog("shop", (*seen, *held))
+    probe = LinearProbeConfig(kind="linear-probe", label="colour", fit="val", l2=1e-4)
+    assert fitted(probe, shop, "greens", None) is None
+    task = fitted(probe, shop, "test", None)
+    assert task is not None
+    assert task.left_out == {"a colour that val does not have": 1}
+    classes = ZeroShotConfig(kind="zero-shot", label="colour", templates=["{}"], wordings={}, pool="mean")
+    greens = zero_shot(classes, shop, "greens", None)
+    assert greens.classes == ("blue", "green", "red")
+    assert greens.labels == (1, 1, 1)
 
 
 def test_what_is_near_duplicate_is_one_cluster() -> None:
