@@ -136,6 +136,14 @@ def test_importing_does_nothing_and_the_core_stands_alone(tmp_path: Path) -> Non
     assert not [path for path in tmp_path.iterdir() if path.name != ".cache"]
 
 
+@pytest.mark.parametrize("module", ["flows.cli", "flows.params", "flows.status"])
+def test_what_every_command_imports_takes_no_time(module: str) -> None:
+    """Torch, matplotlib and MLflow take seconds each: who only reads params waits for none of them."""
+    code = f"import sys, {module}; print(*({{'torch', 'matplotlib', 'mlflow', 'prefect'}} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
 def test_prefects_server_imports() -> None:
     """FastAPI's newer versions break Prefect where pip's check does not see it."""
     import prefect.server.api.server  # noqa: F401

@@ -3,12 +3,15 @@
 from typing import Annotated, Any, TypeAlias
 
 from fclip.config import ByKind, config
-from fclip.evaluation.protocols.fitted import LinearProbeConfig, NeighboursConfig
-from fclip.evaluation.protocols.judged import JudgedConfig
-from fclip.evaluation.protocols.products import ProductsConfig
-from fclip.evaluation.protocols.retrieval import RetrievalConfig
-from fclip.evaluation.protocols.similar import SimilarConfig
-from fclip.evaluation.protocols.zero_shot import ZeroShotConfig
+from fclip.evaluation.protocols.config import (
+    JudgedConfig,
+    LinearProbeConfig,
+    NeighboursConfig,
+    ProductsConfig,
+    RetrievalConfig,
+    SimilarConfig,
+    ZeroShotConfig,
+)
 
 ProtocolConfig: TypeAlias = Annotated[
     ZeroShotConfig

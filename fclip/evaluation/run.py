@@ -15,14 +15,23 @@ from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
 from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.protocols.config import (
+    JudgedConfig,
+    LinearProbeConfig,
+    NeighboursConfig,
+    ProductsConfig,
+    RetrievalConfig,
+    SimilarConfig,
+    ZeroShotConfig,
+)
 from fclip.evaluation.protocols.documents import IMAGE
-from fclip.evaluation.protocols.fitted import LinearProbeConfig, NeighboursConfig, fitted
-from fclip.evaluation.protocols.judged import JudgedConfig, judged
-from fclip.evaluation.protocols.products import ProductsConfig, products
-from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
-from fclip.evaluation.protocols.similar import SimilarConfig, similar
+from fclip.evaluation.protocols.fitted import fitted
+from fclip.evaluation.protocols.judged import judged
+from fclip.evaluation.protocols.products import products
+from fclip.evaluation.protocols.retrieval import retrieval
+from fclip.evaluation.protocols.similar import similar
 from fclip.evaluation.protocols.task import Judged, Task
-from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
+from fclip.evaluation.protocols.zero_shot import zero_shot
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
 

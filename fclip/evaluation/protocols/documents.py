@@ -37,12 +37,6 @@ class Documents:
         return unit(np.sum(weighted, axis=0))
 
 
-def check_weights(weights: Mapping[str, float]) -> None:
-    """Raise ValueError unless some field has a weight, and none a negative one."""
-    if not weights or min(weights.values()) <= 0:
-        raise ValueError("documents must be fields with weights above 0, as {image: 0.9, title: 0.1}")
-
-
 def documents(products: Sequence[Product], weights: Mapping[str, float]) -> Documents:
     """The documents of some products; texts are distinct."""
     kinds = [kind for kind in weights if kind != IMAGE]

@@ -6,52 +6,20 @@ than they are judged on, and never change the model.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
+from fclip.evaluation.protocols.config import LinearProbeConfig, NeighboursConfig
 from fclip.evaluation.protocols.task import Judged
 from fclip.evaluation.ranking import rank
 from fclip.features.encode import FloatArray, finite_rows, unit
 
 MOST_ITERATIONS = 200
-
-
-@config
-class LinearProbeConfig:
-    """Logistic regression on normalised image features.
-
-    label: the attribute. fit: the split that it is fitted on. l2: weight of the squared coefficients, beside the mean
-    loss.
-    """
-
-    kind: Literal["linear-probe"]
-    label: str
-    fit: str
-    l2: float
-
-    def __post_init__(self) -> None:
-        if self.l2 <= 0:
-            raise ValueError("l2 must be above 0")
-
-
-@config
-class NeighboursConfig:
-    """The class that most of the k nearest images of the split `fit` have; a tie goes to the nearest of them."""
-
-    kind: Literal["k-nn"]
-    label: str
-    fit: str
-    k: int
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError("k must be at least 1")
 
 
 FittedConfig: TypeAlias = LinearProbeConfig | NeighboursConfig

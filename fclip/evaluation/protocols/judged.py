@@ -6,35 +6,20 @@ falls, a lower nDCG may be a better model that finds what nobody has looked at y
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import MeanOutcome
-from fclip.evaluation.protocols.documents import Documents, check_weights, documents
+from fclip.evaluation.protocols.config import JudgedConfig
+from fclip.evaluation.protocols.documents import Documents, documents
 from fclip.evaluation.protocols.products import falling
 from fclip.evaluation.protocols.task import Found, Judged
 from fclip.evaluation.ranking import first_k_metrics, rank
 from fclip.features.encode import FloatArray, unit
 
 CUTOFFS = (1, 5, 10)
-
-
-@config
-class JudgedConfig:
-    """Search by the queries of `ingest.datasets.<dataset>.judgements`.
-
-    documents: weights of a product's fields, `image` and kinds of captions.
-    """
-
-    kind: Literal["judged"]
-    documents: dict[str, float]
-
-    def __post_init__(self) -> None:
-        check_weights(self.documents)
 
 
 @dataclass(frozen=True)

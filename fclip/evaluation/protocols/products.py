@@ -9,37 +9,20 @@ their number is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
-from fclip.evaluation.protocols.documents import Documents, check_weights, documents
+from fclip.evaluation.protocols.config import ProductsConfig
+from fclip.evaluation.protocols.documents import Documents, documents
 from fclip.evaluation.protocols.task import Found, Judged
 from fclip.evaluation.ranking import first_k_metrics, rank
 from fclip.features.encode import FloatArray, unit
 
 CUTOFFS = (1, 10)
-
-
-@config
-class ProductsConfig:
-    """Search by the values of an attribute.
-
-    query: the attribute; each of its values in the split is a query, as it is written.
-    documents: weights of a product's fields, `image` and kinds of captions.
-    """
-
-    kind: Literal["products"]
-    query: str
-    documents: dict[str, float]
-
-    def __post_init__(self) -> None:
-        check_weights(self.documents)
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,20 @@ k. `recall_at_k` is the share of a query's relevant items that are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
+from fclip.evaluation.protocols.config import RetrievalConfig
 from fclip.evaluation.protocols.task import Found, Judged
 from fclip.evaluation.ranking import rank
 from fclip.features.encode import FloatArray, unit
 
 CUTOFFS = (1, 5, 10)
 BLOCK_VALUES = 8_000_000  # similarities in memory at once
-
-
-@config
-class RetrievalConfig:
-    """Text to image and image to text, by one kind of caption; products without it are left out, counted."""
-
-    kind: Literal["retrieval"]
-    caption: str
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.outcomes import Ints, MeanOutcome
+from fclip.evaluation.protocols.config import SimilarConfig
 from fclip.evaluation.protocols.task import Found, Judged
 from fclip.evaluation.ranking import first_k_metrics, rank
 from fclip.features.encode import FloatArray, unit
 
 CUTOFFS = (1, 5, 10)
-
-
-@config
-class SimilarConfig:
-    """Search by image, judged by the attribute `label`; products without it, or alone with it, are left out."""
-
-    kind: Literal["similar"]
-    label: str
 
 
 @dataclass(frozen=True)

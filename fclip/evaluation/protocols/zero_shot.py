@@ -2,48 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.outcomes import ClassificationOutcome, Ints
+from fclip.evaluation.protocols.config import ZeroShotConfig
 from fclip.evaluation.protocols.task import Judged
 from fclip.features.encode import FloatArray, finite_rows, unit
-
-
-@config
-class ZeroShotConfig:
-    """Each product's primary image, by an attribute; products without it are left out, counted.
-
-    label: the attribute whose values, over all splits, are the classes.
-    templates: prompts with `{}` for the class; their features are averaged.
-    wordings: what to write for a class where its own name is no English for it, or stands for several things: a text,
-        or a list of texts.
-    pool: what several wordings of a class make. `mean`: one point, the mean of their features. `max`: each is a point
-        of its own, and the nearest counts: for classes that are several things ("Bottomwear": jeans, skirts).
-    """
-
-    kind: Literal["zero-shot"]
-    label: str
-    templates: list[str]
-    wordings: dict[str, str | list[str]]
-    pool: Literal["mean", "max"]
-
-    def __post_init__(self) -> None:
-        if not self.templates or not all("{}" in template for template in self.templates):
-            raise ValueError("templates must be at least one text with {} in it")
-        if empty := [name for name, wording in self.wordings.items() if not wording or not all(wording)]:
-            raise ValueError(f"wordings of {empty[0]} must be a text, or a list of at least one, none of them empty")
-
-    def prompts(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """The texts of a class, by the points that they make: each of its wordings in each template."""
-        wording = self.wordings.get(name, name)
-        wordings = [wording] if isinstance(wording, str) else wording
-        points = [tuple(template.replace("{}", each) for template in self.templates) for each in wordings]
-        return tuple(points) if self.pool == "max" else (tuple(text for own in points for text in own),)
 
 
 @dataclass(frozen=True)

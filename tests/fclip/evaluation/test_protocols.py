@@ -14,19 +14,22 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, Product
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import Outcome, once
-from fclip.evaluation.protocols.documents import documents
-from fclip.evaluation.protocols.fitted import (
+from fclip.evaluation.protocols.config import (
+    JudgedConfig,
     LinearProbeConfig,
     NeighboursConfig,
-    fitted,
-    logistic_regression,
-    votes,
+    ProductsConfig,
+    RetrievalConfig,
+    SimilarConfig,
+    ZeroShotConfig,
 )
-from fclip.evaluation.protocols.judged import JudgedConfig, judged
-from fclip.evaluation.protocols.products import ProductsConfig, products, without_itself
-from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval, retrieve
-from fclip.evaluation.protocols.similar import SimilarConfig, similar
-from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, zero_shot
+from fclip.evaluation.protocols.documents import documents
+from fclip.evaluation.protocols.fitted import fitted, logistic_regression, votes
+from fclip.evaluation.protocols.judged import judged
+from fclip.evaluation.protocols.products import products, without_itself
+from fclip.evaluation.protocols.retrieval import retrieval, retrieve
+from fclip.evaluation.protocols.similar import similar
+from fclip.evaluation.protocols.zero_shot import classify, zero_shot
 from fclip.evaluation.ranking import rank
 from fclip.features.encode import unit
 
