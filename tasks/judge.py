@@ -54,6 +54,7 @@ def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: st
         before=before,
         after=after,
         attributes=config.datasets[evaluation.dataset].slices,
+        newest=config.datasets[evaluation.dataset].newest,
         least=config.min_slice,
     )
 

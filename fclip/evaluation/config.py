@@ -36,12 +36,14 @@ class DatasetEvaluation:
     primary: `<protocol>.<metric>`; of a retrieval `<protocol>.text_to_image.<metric>` or `….image_to_text.<metric>`.
     max_items: products of a split at most; null: all of them.
     slices: attributes by whose values the comparison of two models is looked at.
+    newest: an attribute that says when a product came, as a number or an ISO date: the newest tenth is a slice too.
     """
 
     primary: str
     max_items: int | None
     slices: list[str]
     protocols: dict[str, ProtocolConfig]
+    newest: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_items is not None and self.max_items < 1:

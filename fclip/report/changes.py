@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ PERSISTENCE = 0.9
 """Of RBO: how likely a reader goes on from one place to the next; at .9 the first ten weigh 86 %."""
 SHORT, LONG = 2, 5
 """Words of a short query at most, and of a middling one."""
+NEWEST = 0.1
+"""The share of products that are new arrivals; those that came at the same time as the last of them are too."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,46 @@ def slices(
     return tuple(sorted(found, key=lambda each: each.difference.value))
 
 
-def values_of(judged: Judged, catalog: Catalog, attributes: Sequence[str]) -> dict[str, list[str | None]]:
-    """What items may be grouped by: attributes of products; of queries in words, their length."""
+def values_of(
+    judged: Judged, catalog: Catalog, attributes: Sequence[str], newest: str | None = None
+) -> dict[str, list[str | None]]:
+    """What items may be grouped by: attributes of products; of queries in words, their length.
+
+    Args:
+        newest: the attribute by which products are new arrivals; None: there are none.
+    """
     products = {product.product_id: product for product in catalog.products}
     if not all(item in products for item in judged.items):
         return {"query": [query_length(item) for item in judged.items]}
-    return {name: [products[item].attributes.get(name) for item in judged.items] for name in attributes}
+    found = {name: [products[item].attributes.get(name) for item in judged.items] for name in attributes}
+    if newest is not None:
+        found["arrival"] = new_arrivals([products[item].attributes.get(newest) for item in judged.items])
+    return found
+
+
+def new_arrivals(times: Sequence[str | None]) -> list[str | None]:
+    """`new` of the newest tenth of the items that say when they came, `earlier` of the others that do.
+
+    Args:
+        times: numbers, or ISO dates, which sort as text; None: an item does not say.
+    """
+    known = [time for time in times if time is not None]
+    if not known:
+        return [None] * len(times)
+    order = _as_number if all(_as_number(time) is not None for time in known) else _as_text
+    since = sorted(map(order, known))[-max(1, round(NEWEST * len(known)))]
+    return [None if time is None else "new" if order(time) >= since else "earlier" for time in times]
+
+
+def _as_number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _as_text(text: str) -> Any:
+    return text
 
 
 def query_length(query: str) -> str:

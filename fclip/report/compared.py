@@ -1,7 +1,7 @@
 """Two models on one dataset as a page: what changed, for whom, and pictures to look at."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +9,6 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.axes import Axes
 
-from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import Floats, MeanOutcome
 from fclip.evaluation.protocols.task import Found, Judged
@@ -112,17 +111,23 @@ def compare(
     before: str,
     after: str,
     attributes: Sequence[str],
+    newest: str | None,
     least: int,
 ) -> Comparison:
     """What is to be shown of two models of an evaluation.
 
     Args:
-        attributes: of products, by whose values scores are sliced. least: items of a slice.
+        attributes: of products, by whose values scores are sliced. newest: that by which they are new arrivals.
+        least: items of a slice.
     """
     roles = {entry.split: entry.role for entry in evaluation.scores}
     how = evaluation.options.resampling
+
+    def sliced(first: Judged, second: Judged, metric: str) -> tuple[SliceChange, ...]:
+        return slices(first, second, values_of(second, catalog, attributes, newest), metric, least=least, how=how)
+
     views = [
-        _view(evaluation, (split, protocol), roles[split], catalog, images_dir, before, after, attributes, least, how)
+        _view(evaluation, (split, protocol), roles[split], catalog, images_dir, before, after, sliced)
         for model, split, protocol in evaluation.judged
         if model == after
     ]
@@ -187,9 +192,7 @@ def _view(
     images_dir: Path,
     before: str,
     after: str,
-    attributes: Sequence[str],
-    least: int,
-    how: Resampling,
+    sliced: Callable[[Judged, Judged, str], tuple[SliceChange, ...]],
 ) -> View:
     first, second = (evaluation.judged[model, *place] for model in (before, after))
     outcome = second.outcome
@@ -207,7 +210,7 @@ def _view(
         won=len(flipped.won) / num_items,
         overlap=None if change is None else float(change.overlap.mean()),
         rbo=None if change is None else float(change.rbo.mean()),
-        slices=slices(first, second, values_of(second, catalog, attributes), sliced_by, least=least, how=how),
+        slices=sliced(first, second, sliced_by),
         sliced_by=metric_name(f"classification.{sliced_by}"),
         classes=by_class(first, second) if second.classes else (),
         confusion=_confusion(second, name) if second.classes else "",

@@ -11,6 +11,7 @@ from fclip.report.changes import (
     by_class,
     confusion,
     flips,
+    new_arrivals,
     query_length,
     rank_biased_overlap,
     ranking_change,
@@ -81,3 +82,14 @@ def test_ranking_change_is_by_query() -> None:
     change = ranking_change(found([[0, 1, 2], [3, 4, -1]]), found([[2, 1, 0], [5, 6, 7]]))
     assert change.overlap.tolist() == [1, 0]
     assert 0 < change.rbo[0] < 1
+
+
+def test_new_arrivals_are_the_newest_tenth_and_those_of_the_same_time() -> None:
+    years = [str(2000 + number % 20) for number in range(40)]
+    found = new_arrivals([*years, None])
+    assert [year for year, value in zip(years, found, strict=False) if value == "new"] == ["2018", "2019"] * 2
+    assert found[-1] is None
+    assert found.count("earlier") == 36
+    assert new_arrivals(["9", "10", "8"]) == ["earlier", "new", "earlier"]  # numbers, not texts
+    assert new_arrivals(["2026-09-30", "2026-10-01", "2026-10-01"]) == ["earlier", "new", "new"]
+    assert new_arrivals([None, None]) == [None, None]
