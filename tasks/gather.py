@@ -3,10 +3,12 @@
     python -m tasks.gather
 
 Reads every catalog and its captions; writes data/training/products.parquet, which names images by their digests. A
-change to a dataset that only selects or reports reruns this stage alone, which writes the same bytes.
+change to a dataset that only selects or reports reruns this stage alone, which writes the same bytes. Pictures that two
+datasets share under two roles are refused here, before anything is trained.
 """
 
 import logging
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from fclip.errors import UserError
 from fclip.files import atomic_dir
+from fclip.roles import Pictures, require_apart
 from tasks.params import read_params
 from tasks.paths import Workspace
 from tasks.process import run_stage
@@ -30,12 +33,22 @@ def main(workspace: Workspace) -> None:
         raise UserError(
             "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
         )
+    require_apart(
+        pictures for name, dataset in datasets.items() for pictures in _pictures(workspace, name, dataset["roles"])
+    )
     heads = {name: dataset["head"] for name, dataset in params["caption"]["datasets"].items()}
     table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")
     counts = {split: pc.sum(pc.equal(table["split"], split)).as_py() for split in ("train", "val", "test")}
     logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
+
+
+def _pictures(workspace: Workspace, dataset: str, roles: Mapping[str, str]) -> Iterator[Pictures]:
+    table = pq.read_table(workspace.catalog(dataset) / "products.parquet", columns=["split", "images"])
+    for split, role in roles.items():
+        images = table.filter(pc.equal(table["split"], split))["images"]
+        yield Pictures(dataset, split, role, pc.list_flatten(images).to_pylist())
 
 
 def _products(workspace: Workspace, dataset: str, head: str | None) -> pa.Table:

@@ -14,6 +14,7 @@ from fclip.errors import UserError
 from fclip.features.encode import encode_texts
 from fclip.files import read_json, sha256_tree, write_json
 from fclip.models.store import load
+from fclip.selection.config import RULES
 from tasks.embed import main as embed
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
@@ -82,7 +83,7 @@ def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) 
 def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
     selection = read_json(finished.selection)
     assert sha256_tree(finished.selected) == selection["model_sha256"]
-    assert set(selection["choices"]) == {"mean_normalised_gain", "in_domain_loss", "in_domain_metric", "last"}
+    assert set(selection["choices"]) == set(RULES)
     assert selection["choices"]["last"] == "step-000020"
     assert selection["choices"]["in_domain_loss"] == "step-000020"
     assert selection["choices"]["mean_normalised_gain"] == selection["winner"]
