@@ -28,6 +28,9 @@ def selection(
         str | None, typer.Option(help="That by which the in-domain cost is measured; the same without.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw regret against the cost in domain there: a name in .png or .svg.")
+    ] = None,
 ) -> None:
     """Rules on a table of scores: each dataset is held out in turn; regret there, and what it costs in domain."""
     from fclip.selection.score_table import read_scores
@@ -59,3 +62,7 @@ def selection(
             vars(entry) | {"tolerance": None if math.isinf(entry.tolerance) else entry.tolerance} for entry in found
         ]
         write_json(out, rows)
+    if plot is not None:
+        from fclip.report.study_plot import draw_trade_off  # matplotlib takes a second to import
+
+        console.print(f"plot  {draw_trade_off(found, plot)}", highlight=False, soft_wrap=True)

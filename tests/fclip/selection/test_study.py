@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fclip.errors import UserError
+from fclip.report.study_plot import draw_trade_off
 from fclip.selection.score_table import read_scores
 from fclip.selection.study import Regret, study
 from tests.conftest import dataset
@@ -41,6 +42,15 @@ def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
     assert (start.regret, start.in_domain_cost) == (pytest.approx(0.35), pytest.approx(0.7))
     random = found_by(found, "random", 0)
     assert random.regret == pytest.approx((0.3 + 0 + 0.1 + 0.4 + 0 + 0.3) / 6)
+
+
+def test_the_trade_off_is_drawn(tmp_path: Path) -> None:
+    rows = [row("start", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
+    scores = read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
+    drawn = draw_trade_off(study(scores, [math.inf, 0.1]), tmp_path / "plot.svg").read_text()
+    assert "<svg" in drawn
+    with pytest.raises(UserError, match=r"must end in \.png or \.svg"):
+        draw_trade_off([], tmp_path / "plot.txt")
 
 
 @pytest.mark.parametrize(
