@@ -4,6 +4,7 @@ python -m tasks.caption DATASET
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,17 +28,17 @@ def caption(workspace: Workspace, dataset: str) -> pa.Table:
     Raises:
         UserError: the dataset is unknown or not ingested, or the start is not pinned.
     """
-    return caption_from(workspace, dataset, find_start(workspace))
+    return caption_from(workspace, dataset, find_start)
 
 
-def caption_from(workspace: Workspace, dataset: str, tokenizer_folder: Path) -> pa.Table:
-    """The same; tokens are counted by the tokenizer of a model folder."""
+def caption_from(workspace: Workspace, dataset: str, find_model: Callable[[Workspace], Path]) -> pa.Table:
+    """The same; tokens are counted by the tokenizer of the model folder that `find_model` finds."""
     config = load_section(workspace, "caption", CaptionConfig)
     if dataset not in config.datasets:
         known = ", ".join(config.datasets)
         raise UserError(f"no dataset `{dataset}` in caption.datasets of {workspace.params}: it has {known}")
     products = read_products(workspace.catalog(dataset))
-    tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer = load_tokenizer(find_model(workspace))
     captions = build_captions(
         products,
         config,

@@ -67,7 +67,7 @@ def lay_out(
                 images_dir=made.images(dataset),
                 cache_dir=workspace.elsewhere / "ingest" / dataset,
             )
-            caption_from(made, dataset, _tokenizer_of(workspace))
+            caption_from(made, dataset, lambda _: _tokenizer_of(workspace))
     _write(found, values)  # how it is judged may be another way than last time
     return found
 

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from fclip.images.packs import ImagePacks
 from tests.conftest import Space
 
@@ -11,6 +13,7 @@ def dvc_cache(space: Space, md5: str) -> Path:
     return space.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
 
 
+@pytest.mark.slow
 def test_a_takedown(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "space")
     images = space.root / "data" / "images" / "street"
