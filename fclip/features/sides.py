@@ -67,7 +67,7 @@ def sides_of(folder: Path) -> dict[Modality, Side]:
     """
     path = folder / WEIGHTS
     if not path.is_file():  # a model of another form: its sides are not told apart
-        return {modality: Side(model_sha256(folder), None) for modality in MODALITIES}
+        return _whole(folder)
     config = read_config(folder)
     others = {
         each.relative_to(folder).as_posix(): sha256_file(each)
@@ -76,15 +76,20 @@ def sides_of(folder: Path) -> dict[Modality, Side]:
     }
     try:
         with safe_open(path, framework="pt") as weights:
-            names = sorted(weights.keys())
+            names = sorted(set(weights.keys()) - {SCALE, BIAS})
+            if len({name.startswith(IMAGE_TOWER) for name in names}) < 2:  # names that open_clip mends as it loads
+                return _whole(folder)
             return {modality: _side(weights, names, modality, [config, others]) for modality in MODALITIES}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
+def _whole(folder: Path) -> dict[Modality, Side]:
+    return {modality: Side(model_sha256(folder), None) for modality in MODALITIES}
+
+
 def _side(weights: safe_open, names: list[str], modality: Modality, rest: list[object]) -> Side:
-    both = [name for name in names if name not in (SCALE, BIAS)]
-    own = [name for name in both if name.startswith(IMAGE_TOWER) == (modality == "image")]
+    own = [name for name in names if name.startswith(IMAGE_TOWER) == (modality == "image")]
     heads = [name for name in own if name.startswith(PROJECTIONS[modality])]
     rows_are_outputs = MATRICES[modality].get(heads[0]) if len(heads) == 1 else None
     projection = None

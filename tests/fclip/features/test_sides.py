@@ -94,6 +94,18 @@ def test_a_side_without_one_matrix_is_not_cut(models: dict[str, Path], tmp_path:
         assert sides["text"].tower_sha256 == start["text"].tower_sha256
 
 
+def test_weights_by_other_names_are_not_told_apart(models: dict[str, Path], tmp_path: Path) -> None:
+    def prefixed(weights: dict[str, torch.Tensor]) -> None:
+        for name in list(weights):
+            weights[f"module.{name}"] = weights.pop(name)
+
+    folders = [changed(models[name], tmp_path / name, prefixed) for name in ("seed-0", "seed-1")]
+    first, second = map(sides_of, folders)
+    for modality, side in first.items():
+        assert side.projection is None
+        assert side.tower_sha256 != second[modality].tower_sha256
+
+
 def test_what_else_is_in_the_folder_counts(models: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(models["seed-0"], tmp_path / "other")
     (tmp_path / "other" / "tokenizer.json").write_text("{}")
