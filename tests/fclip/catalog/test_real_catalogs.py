@@ -55,6 +55,7 @@ def test_fmnist_comes_split(build: Callable[..., Built]) -> None:
     assert len({dict(product["attributes"])["label"] for product in built.products}) == 10
 
 
+@pytest.mark.slow
 def test_no_picture_of_kagl_is_on_two_sides(build: Callable[..., Built]) -> None:
     """All of it, every pair of pictures across splits compared by the definition, on what the packs hold."""
     built = build(source_of("kagl"), split={"train": 0.8, "val": 0.1, "test": 0.1})
