@@ -1,15 +1,19 @@
 """Commands of `fclip` that judge models: `evaluate` and `compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from fclip.errors import UserError
+from fclip.evaluation.config import LABEL_FREE
 from fclip.files import write_json
 from flows.terminal import console, workspace_here
 from tasks.paths import Workspace
+
+if TYPE_CHECKING:
+    from fclip.report.changes import Change
 
 Model = Annotated[
     str,
@@ -109,13 +113,20 @@ def compare(
             f"{change.after.value:.3f}",
             f"{difference.value:+.3f}",
             f"{difference.low:+.3f} to {difference.high:+.3f}",
-            style=("green" if difference.value > 0 else "red") if difference.excludes_zero else None,
+            style=_colour(change),
         )
     console.print(table)
     _say_what_is_left(len(found.changes) - len(shown))
     console.print("coloured: a difference, since its interval (paired bootstrap) leaves out 0", style="dim")
     page = write_page([found], out or workspace.comparison(dataset, before, after))
     console.print(f"page  {page}", highlight=False, soft_wrap=True)
+
+
+def _colour(change: "Change") -> str | None:
+    """Of a difference, but of no label-free metric: there more is no better, and less no worse."""
+    if not change.difference.excludes_zero or change.metric in LABEL_FREE:
+        return None
+    return "green" if change.difference.value > 0 else "red"
 
 
 def _style(primary: bool, num_items: int) -> str | None:

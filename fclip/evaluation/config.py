@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeAlias
 from fclip.config import ByKind, config
 from fclip.evaluation.protocols.config import (
     JudgedConfig,
+    LabelFreeConfig,
     LinearProbeConfig,
     NeighboursConfig,
     ProductsConfig,
@@ -20,13 +21,15 @@ ProtocolConfig: TypeAlias = Annotated[
     | SimilarConfig
     | JudgedConfig
     | LinearProbeConfig
-    | NeighboursConfig,
+    | NeighboursConfig
+    | LabelFreeConfig,
     ByKind(),
 ]
 
 CLASSIFIED = ("acc1", "acc5", "mean_per_class_recall", "macro_f1", "weighted_f1")
 RANKED = tuple(f"{metric}_at_{k}" for metric in ("recall", "hit") for k in (1, 5, 10))
 RETRIEVED = (*RANKED, "mrr")
+LABEL_FREE = ("margin", "alignment", "uniformity")  # no change of these is a gain or a loss
 
 
 @config
@@ -53,6 +56,8 @@ class DatasetEvaluation:
         for name in self.protocols:
             if not name.isidentifier():
                 raise ValueError(f"protocols: `{name}` must be a name of letters, digits and underscores")
+        if isinstance(self.protocols.get(self.primary.partition(".")[0]), LabelFreeConfig):
+            raise ValueError("primary: a label-free protocol cannot be a dataset's primary: it knows no right answer")
         known = [f"{name}.{metric}" for name, own in self.protocols.items() for metric in _metrics(own)]
         if self.primary not in known:
             raise ValueError(f"primary must be one of {', '.join(known) or 'none of these protocols can be it'}")
@@ -66,11 +71,14 @@ class DatasetEvaluation:
 
 
 def _metrics(protocol: Any) -> list[str]:
-    """The metrics that a dataset may be selected by; a handful of queries, as `products` has them, decides nothing."""
+    """The metrics that a dataset may be selected by.
+
+    None of `products`, whose handful of queries decides nothing, and none of `label-free`, which knows no right answer.
+    """
     match protocol:
         case RetrievalConfig():
             return [f"{way}.{metric}" for way in ("text_to_image", "image_to_text") for metric in RETRIEVED]
-        case ProductsConfig():
+        case ProductsConfig() | LabelFreeConfig():
             return []
         case SimilarConfig():
             return list(RETRIEVED)

@@ -17,6 +17,7 @@ from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.protocols.config import (
     JudgedConfig,
+    LabelFreeConfig,
     LinearProbeConfig,
     NeighboursConfig,
     ProductsConfig,
@@ -27,6 +28,7 @@ from fclip.evaluation.protocols.config import (
 from fclip.evaluation.protocols.documents import IMAGE
 from fclip.evaluation.protocols.fitted import fitted
 from fclip.evaluation.protocols.judged import judged
+from fclip.evaluation.protocols.label_free import label_free
 from fclip.evaluation.protocols.products import products
 from fclip.evaluation.protocols.retrieval import retrieval
 from fclip.evaluation.protocols.similar import similar
@@ -179,6 +181,8 @@ def make_task(protocol: Any, catalog: Catalog, split: str, max_items: int | None
             return similar(protocol, catalog, split, max_items)
         case LinearProbeConfig() | NeighboursConfig():
             return fitted(protocol, catalog, split, max_items)
+        case LabelFreeConfig():
+            return label_free(protocol, catalog, split, max_items)
     raise AssertionError(protocol)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from fclip.evaluation.config import LABEL_FREE
 from fclip.files import atomic_write
 from fclip.report.inputs import Candidate, ReportInputs, Result, Selection
 from fclip.report.plots import curves, in_domain_against_outside, scores_over_steps
@@ -63,6 +64,7 @@ def environment() -> Environment:
     )
     found.filters["signed"] = _signed
     found.filters["metric"] = metric_name
+    found.tests["of_right_answers"] = lambda metric: metric.rpartition(".")[2] not in LABEL_FREE
     found.filters["rule"] = lambda rule: RULE_NAMES.get(rule, rule.replace("_", " "))
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
 from fclip.evaluation.catalog import Catalog
+from fclip.evaluation.config import LABEL_FREE
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
 from fclip.evaluation.protocols.task import Judged
 from fclip.evaluation.run import Evaluation, Scored
@@ -106,6 +107,12 @@ def changes(evaluation: Evaluation, before: str, after: str) -> tuple[Change, ..
             )
         )
     return tuple(found)
+
+
+def with_answers(evaluation: Evaluation, model: str) -> tuple[tuple[str, str], ...]:
+    """Each (split, protocol) that knows what is right; of a label-free protocol nothing is won or lost."""
+    own = (entry for entry in evaluation.scores if entry.model == model and entry.metric not in LABEL_FREE)
+    return tuple(dict.fromkeys((entry.split, entry.protocol) for entry in own))
 
 
 def slices(

@@ -26,6 +26,7 @@ from fclip.report.changes import (
     ranking_change,
     slices,
     values_of,
+    with_answers,
 )
 from fclip.report.svg import COLOURS, svg
 from fclip.report.thumbnails import thumbnails
@@ -127,9 +128,8 @@ def compare(
         return slices(first, second, values_of(second, catalog, attributes, newest), metric, least=least, how=how)
 
     views = [
-        _view(evaluation, (split, protocol), roles[split], catalog, images_dir, before, after, sliced)
-        for model, split, protocol in evaluation.judged
-        if model == after
+        _view(evaluation, place, roles[place[0]], catalog, images_dir, before, after, sliced)
+        for place in with_answers(evaluation, after)
     ]
     every = changes(evaluation, before, after)
     headlines = _report_first([_headline(every, view.split, view.protocol) for view in views])

@@ -1,6 +1,6 @@
 """What params say of each protocol. Nothing is computed here, so that reading params takes no time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fclip.config import config
@@ -25,8 +25,7 @@ class ZeroShotConfig:
     pool: Literal["mean", "max"]
 
     def __post_init__(self) -> None:
-        if not self.templates or not all("{}" in template for template in self.templates):
-            raise ValueError("templates must be at least one text with {} in it")
+        _check_templates(self.templates)
         if empty := [name for name, wording in self.wordings.items() if not wording or not all(wording)]:
             raise ValueError(f"wordings of {empty[0]} must be a text, or a list of at least one, none of them empty")
 
@@ -114,6 +113,34 @@ class NeighboursConfig:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError("k must be at least 1")
+
+
+@config
+class LabelFreeConfig:
+    """How surely, closely and evenly images lie about `classes`; no label is read, and every product is judged.
+
+    classes: names to tell apart, those of the domain that the model is for.
+    templates: prompts with `{}` for the class; their features are averaged.
+    """
+
+    kind: Literal["label-free"]
+    classes: list[str]
+    templates: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes) or not all(map(str.strip, self.classes)):
+            raise ValueError("classes must be at least two texts, each other and none of them empty")
+        _check_templates(self.templates)
+
+    def prompts(self, name: str) -> tuple[str, ...]:
+        """The texts of a class: its name in each template."""
+        return tuple(template.replace("{}", name) for template in self.templates)
+
+
+def _check_templates(templates: Sequence[str]) -> None:
+    """Raise ValueError unless there is one, and each has a place for the class."""
+    if not templates or not all("{}" in template for template in templates):
+        raise ValueError("templates must be at least one text with {} in it")
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:

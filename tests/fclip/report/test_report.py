@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fclip.evaluation.config import LABEL_FREE
 from fclip.profile.drift import Drift, Feature
 from fclip.report.build import evidence, headline, metric_name, render, write_report
 from fclip.report.inputs import (
@@ -201,6 +202,19 @@ def test_a_run_without_outside_data_or_curves_says_so() -> None:
     assert "judged in domain only" in page
     assert page.count("<svg") == 1
     assert "No row was refused." in page
+
+
+def test_what_reads_no_label_is_shown_as_neither_gain_nor_loss() -> None:
+    inputs = made_up()
+    unlabelled = tuple(
+        result("street", "report", f"unlabelled.{metric}", 0.4, after) for metric in LABEL_FREE for after in (0.3, 0.6)
+    )
+    page = render(replace(inputs, results=(*inputs.results, *unlabelled)))
+    rows = [row for row in page.split("<tr") if "unlabelled" in row]
+    assert len(rows) == 6
+    assert all("+0.200" in row or "−0.100" in row for row in rows)
+    assert not any('class="up"' in row or 'class="down"' in row for row in rows)
+    assert 'class="up"' in page
 
 
 @pytest.mark.parametrize(
