@@ -9,7 +9,7 @@ from benchmarks.places import PRESET, dataset_folder
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.sources.registry import describe
 from fclip.files import write_json
-from fclip.models.config import ColdStart, TowersStart
+from fclip.models.config import TowersStart
 from fclip.models.starts import describe_start
 from tasks import gather
 from tasks.caption import caption
@@ -19,13 +19,6 @@ from tasks.params import load_section, parse, read_params
 from tasks.paths import Workspace
 
 SECTIONS = ("ingest", "caption", "evaluate")
-
-
-def start_folder(start: ColdStart, workspace: Workspace) -> Path:
-    """The model folder of a start, in the workspace's cache."""
-    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
-    folder: Path = workspace.model_cache / pin["model_sha256"]
-    return folder
 
 
 def lay_out_workspace(

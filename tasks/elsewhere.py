@@ -18,13 +18,12 @@ from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
 from fclip.models.config import FclipTinyStart
-from fclip.models.starts import describe_start
 from tasks.caption import caption_from
 from tasks.outside import outside_of
 from tasks.params import parse, read_params
 from tasks.paths import Workspace
 from tasks.pins import read_pin
-from tasks.start import find_start
+from tasks.start import find_start, start_folder
 
 logger = logging.getLogger(__name__)
 SECTIONS = ("ingest", "caption", "evaluate")
@@ -153,6 +152,4 @@ def _tokenizer_of(workspace: Workspace) -> Path:
     """A model folder whose tokenizer counts a caption's tokens: the workspace's start, or fclip-tiny."""
     if read_pin(workspace.start_pin):
         return find_start(workspace)
-    pin = describe_start(FclipTinyStart(kind="fclip-tiny"), root=workspace.root, cache_dir=workspace.model_cache)
-    folder: Path = workspace.model_cache / pin["model_sha256"]
-    return folder
+    return start_folder(workspace, FclipTinyStart(kind="fclip-tiny"))

@@ -11,14 +11,14 @@ from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import DatasetEvaluation, EvaluateConfig
 from fclip.evaluation.run import Evaluation, evaluate_models
 from fclip.files import sha256_tree
-from fclip.models.config import HUB_ID, HUB_PREFIX, ColdStart, FclipTinyStart, OpenClipStart, TransformersStart
-from fclip.models.starts import describe_start
+from fclip.models.config import HUB_ID, HUB_PREFIX, FclipTinyStart, OpenClipStart, TransformersStart
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import in_domain_against_outside, scores_over_steps
 from tasks.evaluate import dataset_files, run_options
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
 from tasks.report import selection_of
+from tasks.start import start_folder
 from tasks.weights import find_model
 
 
@@ -90,18 +90,12 @@ def model_folder(workspace: Workspace, name: str) -> Path:
     if name == "selected":
         return workspace.selected
     if name == "fclip-tiny":
-        return _start(workspace, FclipTinyStart(kind="fclip-tiny"))
+        return start_folder(workspace, FclipTinyStart(kind="fclip-tiny"))
     if name.startswith(HUB_PREFIX):
-        return _start(workspace, OpenClipStart(kind="open_clip", model=name))
+        return start_folder(workspace, OpenClipStart(kind="open_clip", model=name))
     if HUB_ID.fullmatch(name):
-        return _start(workspace, TransformersStart(kind="transformers", model=name))
+        return start_folder(workspace, TransformersStart(kind="transformers", model=name))
     return _registered(workspace, name)
-
-
-def _start(workspace: Workspace, start: ColdStart) -> Path:
-    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
-    folder: Path = workspace.model_cache / pin["model_sha256"]
-    return folder
 
 
 def _registered(workspace: Workspace, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The folders of what pins/start.json pins, for the stages that start from it.
+"""The folders of starts: of what pins/start.json pins, for the stages that start from it, and of any other.
 
 A warm start's pin is `{"kind": "champion", "champion": {…} | null, "otherwise": {…}, "model_sha256"}`: the registry
 version that it starts from, as pins/champion.json names one, or null while there was none; and the pin of the start
@@ -13,11 +13,22 @@ from typing import Any
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
 from fclip.models.config import ChampionStart, ColdStart, StartConfig
-from fclip.models.starts import fetch_start, require_pinned
+from fclip.models.starts import describe_start, fetch_start, require_pinned
 from tasks.params import load_section
 from tasks.paths import Workspace
 from tasks.pins import read_pin
 from tasks.weights import find_model
+
+
+def start_folder(workspace: Workspace, start: ColdStart) -> Path:
+    """The folder of a start as it is now, pinned or not: composed or fetched, and kept in cache/models.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
+    folder: Path = workspace.model_cache / pin["model_sha256"]
+    return folder
 
 
 def find_start(workspace: Workspace) -> Path:

@@ -9,7 +9,6 @@ from typing import Any
 from benchmarks.places import PRESET
 from benchmarks.train.ours import NO_CHECKPOINT
 from benchmarks.train.processes import run_measured
-from benchmarks.workspaces import start_folder
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import evaluate_models
 from fclip.files import read_json, sha256_json
@@ -19,6 +18,7 @@ from fclip.training.job import write_job
 from tasks.evaluate import dataset_files, run_options
 from tasks.params import load_section, read_params
 from tasks.paths import Workspace
+from tasks.start import start_folder
 
 TRAINED = "kagl"
 DATASETS_OF = (TRAINED, "clothing", "fmnist")
@@ -56,7 +56,7 @@ def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, j
     cold = config.start
     assert not isinstance(cold, ChampionStart)
     config = as_run(config)
-    start = start_folder(cold, workspace)
+    start = start_folder(workspace, cold)
     job = jobs / sha256_json([key, to_json(config)])[:16]
     shutil.rmtree(job, ignore_errors=True)
     write_job(

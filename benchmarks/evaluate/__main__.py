@@ -29,7 +29,6 @@ from benchmarks.command import run
 from benchmarks.evaluate import peers
 from benchmarks.places import PRESET
 from benchmarks.tiny.workspace import workspace_in
-from benchmarks.workspaces import start_folder
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
@@ -44,6 +43,7 @@ from fclip.models import store
 from fclip.models.config import TowersStart
 from tasks.evaluate import dataset_files
 from tasks.params import parse, read_params
+from tasks.start import start_folder
 
 STEM = "visual.trunk.conv_stem.weight"
 DATASET, SPLIT, ROLE = "kagl", "test", "report"
@@ -53,7 +53,7 @@ WIDTH = 110
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Seconds of both sides, and that they find the same."""
     workspace = workspace_in(arguments.work)
-    start = start_folder(TowersStart(kind="towers", image_size=96, context_length=64), workspace)
+    start = start_folder(workspace, TowersStart(kind="towers", image_size=96, context_length=64))
     models = variants(start, arguments.work / "models", arguments.models)
     values = read_params(PRESET)["evaluate"]["datasets"][DATASET]
     config = parse(f"evaluate.datasets.{DATASET}", values, DatasetEvaluation)

@@ -16,12 +16,12 @@ from rich.table import Table
 
 from benchmarks.command import run
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
-from benchmarks.workspaces import start_folder
 from fclip.evaluation.run import Evaluation, evaluate_models
 from fclip.models import store
 from fclip.models.tiny import start_of
 from tasks.evaluate import run_options
 from tasks.params import read_params
+from tasks.start import start_folder
 
 METRICS = ("weighted_f1", "acc1", "recall_at_10", "mrr", "avg_precision_1_10")
 WIDTH = 120
@@ -31,7 +31,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Evaluate the model and its start by every protocol of the preset."""
     workspace = workspace_in(arguments.work)
     model = model_folder(workspace, arguments.model)
-    models = {"start": start_folder(start_of(model), workspace), "model": model}
+    models = {"start": start_folder(workspace, start_of(model)), "model": model}
     rows: list[dict[str, Any]] = []
     for name in read_params(PRESET)["evaluate"]["datasets"]:
         files, config = dataset_and_config(workspace, name)

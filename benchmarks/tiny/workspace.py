@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 
 from benchmarks.places import DATASETS, REPOSITORY
-from benchmarks.workspaces import lay_out_workspace, start_folder
+from benchmarks.workspaces import lay_out_workspace
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.models.config import FclipTinyStart
 from tasks.evaluate import dataset_files
 from tasks.params import parse, read_params
 from tasks.paths import Workspace
+from tasks.start import start_folder
 
 PRESET = REPOSITORY / "params" / "fclip-tiny.yaml"
 
@@ -38,4 +39,4 @@ def dataset_and_config(workspace: Workspace, dataset: str) -> tuple[DatasetFiles
 
 def model_folder(workspace: Workspace, model: Path | None) -> Path:
     """`model`, or fclip-tiny's."""
-    return model or start_folder(FclipTinyStart(kind="fclip-tiny"), workspace)
+    return model or start_folder(workspace, FclipTinyStart(kind="fclip-tiny"))
