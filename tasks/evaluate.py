@@ -28,9 +28,7 @@ def evaluate(workspace: Workspace, dataset: str) -> None:
     Raises:
         UserError: the dataset is unknown, or it or the candidates are missing.
     """
-    known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
-    if dataset not in known:
-        raise UserError(f"no dataset `{dataset}` in evaluate.datasets of {workspace.params}: it has {', '.join(known)}")
+    require_dataset(workspace, dataset)
     if not (workspace.finetune / "candidates.json").is_file():
         raise UserError(f"{workspace.finetune} holds no candidates: run `dvc pull`, or `dvc repro finetune`")
     candidates = read_json(workspace.finetune / "candidates.json")
@@ -47,6 +45,13 @@ def evaluate(workspace: Workspace, dataset: str) -> None:
         pq.write_table(long_table(evaluation, steps), temporary)
     write_json(workspace.evaluation_metrics(dataset), metrics_json(evaluation))
     atomic_write(workspace.evaluation_plot(dataset), plot_csv(evaluation, steps))
+
+
+def require_dataset(workspace: Workspace, dataset: str) -> None:
+    """Raise UserError, naming those that there are, unless params evaluate `dataset`."""
+    known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
+    if dataset not in known:
+        raise UserError(f"no dataset `{dataset}` in evaluate.datasets of {workspace.params}: it has {', '.join(known)}")
 
 
 def dataset_files(workspace: Workspace, dataset: str) -> DatasetFiles:

@@ -14,8 +14,8 @@ from fclip.files import sha256_tree
 from fclip.models.config import HUB_ID, HUB_PREFIX, FclipTinyStart, OpenClipStart, TransformersStart
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import in_domain_against_outside, scores_over_steps
-from tasks.evaluate import dataset_files, run_options
-from tasks.params import Base, load_section, read_params
+from tasks.evaluate import dataset_files, require_dataset, run_options
+from tasks.params import Base, load_section
 from tasks.paths import Workspace
 from tasks.report import selection_of
 from tasks.start import start_folder
@@ -34,9 +34,10 @@ def judge(workspace: Workspace, models: Sequence[str], dataset: str, data: Works
     """
     folders = {name: model_folder(workspace, name) for name in models}
     data = data or workspace
+    require_dataset(data, dataset)
     return evaluate_models(
         folders,
-        dataset_files(data, _known(data, dataset)),
+        dataset_files(data, dataset),
         load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation),
         cache=workspace.feature_cache,
         options=run_options(workspace),
@@ -112,13 +113,6 @@ def _registered(workspace: Workspace, name: str) -> Path:
         f"no model `{name}`: give a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a version or "
         f"alias of {model} ({registered}), `fclip-tiny`, `hf-hub:organisation/name` or `organisation/name`"
     )
-
-
-def _known(workspace: Workspace, dataset: str) -> str:
-    known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
-    if dataset not in known:
-        raise UserError(f"no dataset `{dataset}` in evaluate.datasets of {workspace.params}: it has {', '.join(known)}")
-    return dataset
 
 
 def same_weights(workspace: Workspace, first: str, second: str) -> bool:
