@@ -32,8 +32,7 @@ Copy = Annotated[
     typer.Option("--path", help="Where a copy of the published dataset's files lies; from the hub without."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Show every metric, not the headlines alone.")]
-HEADLINES = ("acc1", "weighted_f1", "recall_at_10", "avg_precision_1_10", "ndcg_at_10", "mrr")
-FEW = 30
+HEADLINES = ("acc1", "weighted_f1", "recall_at_10", "avg_precision_1_10", "ndcg_at_10", "mrr")  # without --all
 Limit = Annotated[int | None, typer.Option(min=1, help="Rows of a dataset that the workspace does not hold, at most.")]
 
 
@@ -130,10 +129,14 @@ def _colour(change: "Change") -> str | None:
 
 
 def _style(primary: bool, num_items: int) -> str | None:
+    from fclip.report.compared import FEW  # matplotlib takes its time to import
+
     return "bold" if primary else "dim" if num_items < FEW else None
 
 
 def _say_what_is_left(number: int) -> None:
+    from fclip.report.compared import FEW
+
     if number:
         console.print(f"{number} more metrics: --all; * selects and gates; dim: fewer than {FEW} items", style="dim")
 
