@@ -13,7 +13,7 @@ from fclip.evaluation.run import Evaluation, evaluate_models
 from fclip.files import sha256_tree
 from fclip.models.config import HUB_ID, HUB_PREFIX, FclipTinyStart, OpenClipStart, TransformersStart
 from fclip.report.compared import Comparison, compare, write_page
-from fclip.report.plots import in_domain_against_outside, scores_over_steps
+from fclip.report.plots import of_candidates
 from tasks.evaluate import dataset_files, require_dataset, run_options
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
@@ -72,10 +72,7 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
         side_by_side(workspace, judge(workspace, [before, after], dataset), before, after)
         for dataset in load_section(workspace, "evaluate", EvaluateConfig).datasets
     ]
-    plots = None
-    if workspace.selection.is_file():
-        selection = selection_of(workspace)
-        plots = {"domain": in_domain_against_outside(selection), "scores": scores_over_steps(selection)}
+    plots = of_candidates(selection_of(workspace)) if workspace.selection.is_file() else None
     return write_page(found, workspace.evaluation_page, plots=plots)
 
 

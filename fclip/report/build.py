@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from fclip.evaluation.config import LABEL_FREE
 from fclip.files import atomic_write
 from fclip.report.inputs import Candidate, ReportInputs, Result, Selection
-from fclip.report.plots import curves, in_domain_against_outside, scores_over_steps
+from fclip.report.plots import curves, of_candidates
 
 ROLE_ORDER = ("report", "select", "audit")
 RULE_NAMES = {
@@ -43,11 +43,7 @@ def render(inputs: ReportInputs) -> str:
             rules=_rules(inputs.selection),
             winner=inputs.selection.candidate(inputs.selection.winner),
             start=inputs.selection.candidates[0],
-            plots={
-                "domain": in_domain_against_outside(inputs.selection),
-                "scores": scores_over_steps(inputs.selection),
-                "curves": curves(inputs.training, inputs.selection),
-            },
+            plots={**of_candidates(inputs.selection), "curves": curves(inputs.training, inputs.selection)},
             num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
         )
     )

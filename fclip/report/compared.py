@@ -288,7 +288,7 @@ def write_page(comparisons: Sequence[Comparison], path: Path, *, plots: Mapping[
     """Render to `path`: self-contained, no script. Returns `path`.
 
     Args:
-        plots: `domain` and `scores` of the report, over all checkpoints, where the two models are of one run.
+        plots: those `of_candidates`, where the two models are of one run.
     """
     shown = environment()
     shown.filters["protocol"] = _protocol_name

@@ -8,6 +8,11 @@ from fclip.report.svg import COLOURS, svg
 SERIES = ("s1", "s2", "s4", "s3")
 
 
+def of_candidates(selection: Selection) -> dict[str, str]:
+    """What is shown of a run's candidates: `domain` and `scores`, each a plot, or ""."""
+    return {"domain": in_domain_against_outside(selection), "scores": scores_over_steps(selection)}
+
+
 def in_domain_against_outside(selection: Selection) -> str:
     """Every candidate's in-domain score against its score on each outside dataset; "" without outside datasets."""
     outside = selection.outside_datasets
