@@ -170,20 +170,17 @@ def new_arrivals(times: Sequence[str | None]) -> list[str | None]:
     known = [time for time in times if time is not None]
     if not known:
         return [None] * len(times)
-    order = _as_number if all(_as_number(time) is not None for time in known) else _as_text
+    order: Callable[[str], Any] = float if all(map(_is_number, known)) else str
     since = sorted(map(order, known))[-max(1, round(NEWEST * len(known)))]
     return [None if time is None else "new" if order(time) >= since else "earlier" for time in times]
 
 
-def _as_number(text: str) -> Any:
+def _is_number(text: str) -> bool:
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return None
-
-
-def _as_text(text: str) -> Any:
-    return text
+        return False
+    return True
 
 
 def query_length(query: str) -> str:
