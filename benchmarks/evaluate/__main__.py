@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from benchmarks.command import run
 from benchmarks.evaluate import peers
 from benchmarks.places import PRESET
-from benchmarks.tiny.workspace import workspace_in
+from benchmarks.tiny.workspace import dataset_and_config, workspace_in
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
@@ -41,8 +41,6 @@ from fclip.files import read_json
 from fclip.images.packs import ImagePacks
 from fclip.models import store
 from fclip.models.config import TowersStart
-from tasks.evaluate import dataset_files
-from tasks.params import parse, read_params
 from tasks.start import start_folder
 
 STEM = "visual.trunk.conv_stem.weight"
@@ -55,9 +53,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     workspace = workspace_in(arguments.work)
     start = start_folder(workspace, TowersStart(kind="towers", image_size=96, context_length=64))
     models = variants(start, arguments.work / "models", arguments.models)
-    values = read_params(PRESET)["evaluate"]["datasets"][DATASET]
-    config = parse(f"evaluate.datasets.{DATASET}", values, DatasetEvaluation)
-    files = dataset_files(workspace, DATASET)
+    files, config = dataset_and_config(workspace, DATASET, preset=PRESET)
     config = replace(config, max_items=arguments.products, protocols=judged(config))
     cache = arguments.work / "features"
     if arguments.peak:

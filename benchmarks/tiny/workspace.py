@@ -31,9 +31,11 @@ def workspace_in(work: Path) -> Workspace:
     return workspace
 
 
-def dataset_and_config(workspace: Workspace, dataset: str) -> tuple[DatasetFiles, DatasetEvaluation]:
-    """A dataset's files, and what the preset says, today, of its evaluation."""
-    values = read_params(PRESET)["evaluate"]["datasets"][dataset]
+def dataset_and_config(
+    workspace: Workspace, dataset: str, *, preset: Path = PRESET
+) -> tuple[DatasetFiles, DatasetEvaluation]:
+    """A dataset's files, and what `preset` says, today, of its evaluation."""
+    values = read_params(preset)["evaluate"]["datasets"][dataset]
     return dataset_files(workspace, dataset), parse(f"evaluate.datasets.{dataset}", values, DatasetEvaluation)
 
 
