@@ -47,10 +47,11 @@ def evaluate(
 ) -> None:
     """Score any model on any dataset, by all its protocols, with intervals."""
     from fclip.evaluation.table import long_table
-    from tasks.judge import judge
+    from tasks.judge import judge, model_folders
 
     workspace = workspace_here()
-    evaluation = judge(workspace, [model], dataset, _holder(workspace, dataset, params, path, limit))
+    data = _holder(workspace, dataset, params, path, limit)
+    evaluation = judge(workspace, model_folders(workspace, model), dataset, data)
     table = Table(title=f"{model} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):
         table.add_column(column)
@@ -87,13 +88,17 @@ def compare(
 ) -> None:
     """Two models on the same items: what changed and what did not, for whom, and pictures to look at."""
     from fclip.report.compared import write_page
-    from tasks.judge import judge, same_weights, side_by_side
+    from tasks.judge import judge, model_folders, same_weights, side_by_side
 
     workspace = workspace_here()
-    if before == after or same_weights(workspace, before, after):
-        raise UserError(f"{before} and {after} are the same model: there is nothing to compare")
+    refusal = UserError(f"{before} and {after} are the same model: there is nothing to compare")
+    if before == after:
+        raise refusal
+    models = model_folders(workspace, before, after)
+    if same_weights(models[before], models[after]):
+        raise refusal
     data = _holder(workspace, dataset, params, path, limit)
-    evaluation = judge(workspace, [before, after], dataset, data)
+    evaluation = judge(workspace, models, dataset, data)
     found = side_by_side(data, evaluation, before, after)
     table = Table(title=f"{after} against {before} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):

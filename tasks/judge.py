@@ -3,7 +3,7 @@
 Features come from the same cache as the stages', so that what was evaluated before is not encoded again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fclip.errors import UserError
@@ -22,21 +22,20 @@ from tasks.start import start_folder
 from tasks.weights import find_model
 
 
-def judge(workspace: Workspace, models: Sequence[str], dataset: str, data: Workspace | None = None) -> Evaluation:
+def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: Workspace | None = None) -> Evaluation:
     """Evaluate each of `models` on all splits of `dataset` that select or report, by the protocols in params.
 
     Args:
-        models: as `model_folder` takes them, each other; they name the rows.
+        models: what `model_folders` finds; their names name the rows.
         data: the workspace that holds the dataset, if another (`tasks.elsewhere`).
 
     Raises:
-        UserError: the dataset is not in params or not ingested, or a model is nowhere.
+        UserError: the dataset is not in params or not ingested, or a model cannot be loaded.
     """
-    folders = {name: model_folder(workspace, name) for name in models}
     data = data or workspace
     require_dataset(data, dataset)
     return evaluate_models(
-        folders,
+        models,
         dataset_files(data, dataset),
         load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation),
         cache=workspace.feature_cache,
@@ -68,12 +67,16 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
     if before == after:
         workspace.evaluation_page.unlink(missing_ok=True)
         return None
-    found = [
-        side_by_side(workspace, judge(workspace, [before, after], dataset), before, after)
-        for dataset in load_section(workspace, "evaluate", EvaluateConfig).datasets
-    ]
+    datasets = load_section(workspace, "evaluate", EvaluateConfig).datasets
+    models = model_folders(workspace, before, after)
+    found = [side_by_side(workspace, judge(workspace, models, dataset), before, after) for dataset in datasets]
     plots = of_candidates(selection_of(workspace)) if workspace.selection.is_file() else None
     return write_page(found, workspace.evaluation_page, plots=plots)
+
+
+def model_folders(workspace: Workspace, *names: str) -> dict[str, Path]:
+    """Each model's folder by its name, as `model_folder` finds it: a start is composed or fetched for it, once."""
+    return {name: model_folder(workspace, name) for name in names}
 
 
 def model_folder(workspace: Workspace, name: str) -> Path:
@@ -112,6 +115,6 @@ def _registered(workspace: Workspace, name: str) -> Path:
     )
 
 
-def same_weights(workspace: Workspace, first: str, second: str) -> bool:
-    """Whether two names are of one model."""
-    return sha256_tree(model_folder(workspace, first)) == sha256_tree(model_folder(workspace, second))
+def same_weights(first: Path, second: Path) -> bool:
+    """Whether two folders hold one model."""
+    return sha256_tree(first) == sha256_tree(second)

@@ -52,9 +52,9 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = write_copy(tmp_path / "copy", 12)
-    model = str(tiny_clip(tmp_path / "model"))
+    model = tiny_clip(tmp_path / "model")
     data = lay_out(workspace, NAME, params=None, path=copy, limit=None)
-    found = judge(workspace, [model], NAME, data)
+    found = judge(workspace, {"model": model}, NAME, data)
     assert {score.split for score in found.scores} == {"test"}
     assert {score.protocol for score in found.scores} == {
         "category",
@@ -71,9 +71,9 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
     write_copy(copy, 9)
     changed = lay_out(workspace, NAME, params=None, path=copy, limit=None)
     assert changed != data
-    assert judge(workspace, [model], NAME, changed).scores[0].num_items == 9
+    assert judge(workspace, {"model": model}, NAME, changed).scores[0].num_items == 9
     fewer = lay_out(workspace, NAME, params=None, path=copy, limit=5)
-    assert judge(workspace, [model], NAME, fewer).scores[0].num_items == 5
+    assert judge(workspace, {"model": model}, NAME, fewer).scores[0].num_items == 5
 
 
 def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_pa
     }
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(params))
     data = lay_out(workspace, "mine", params=tmp_path / "other.yaml", path=None, limit=None)
-    found = judge(workspace, [str(tiny_clip(tmp_path / "model"))], "mine", data)
+    found = judge(workspace, {"model": tiny_clip(tmp_path / "model")}, "mine", data)
     assert {(score.split, score.role) for score in found.scores} == {("val", "select"), ("test", "report")}
     with pytest.raises(UserError, match=r"no dataset `yours` in ingest.datasets of .*other.yaml: it has mine"):
         lay_out(workspace, "yours", params=tmp_path / "other.yaml", path=None, limit=None)

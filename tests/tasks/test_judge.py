@@ -1,12 +1,13 @@
 """Models judged outside the stages: found by their names, compared on a page."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fclip.errors import UserError
 from fclip.report.compared import write_page
-from tasks.judge import judge, model_folder, same_weights, side_by_side, write_comparisons
+from tasks.judge import judge, model_folder, model_folders, same_weights, side_by_side, write_comparisons
 from tasks.paths import Workspace
 from tests.tiny_shop import make_shop
 
@@ -18,17 +19,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_shop(tmp_path_factory.mktemp("shop"))
 
 
-def test_a_model_is_a_folder_or_a_candidate(shop: Workspace, own_registry: Path) -> None:
+def test_a_model_is_a_folder_or_a_candidate(shop: Workspace, own_registry: Path, tmp_path: Path) -> None:
     candidate = shop.finetune / "candidates" / START
     assert model_folder(shop, START) == model_folder(shop, str(candidate)) == candidate
-    assert same_weights(shop, START, str(candidate))
-    assert not same_weights(shop, START, LATER)
+    assert same_weights(candidate, shutil.copytree(candidate, tmp_path / "copy"))
+    assert not same_weights(candidate, model_folder(shop, LATER))
     with pytest.raises(UserError, match=r"no model `nothing`: give a folder, .* a candidate \(start, step-000010"):
         model_folder(shop, "nothing")
 
 
 def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
-    evaluation = judge(shop, [START, LATER], "studio")
+    evaluation = judge(shop, model_folders(shop, START, LATER), "studio")
     found = side_by_side(shop, evaluation, START, LATER)
     primary = [change for change in found.changes if change.primary]
     assert {change.role for change in primary} == {"select", "report"}
@@ -58,4 +59,4 @@ def test_a_run_leaves_one_page_of_all_datasets(shop: Workspace) -> None:
 
 def test_an_unknown_dataset_is_named(shop: Workspace) -> None:
     with pytest.raises(UserError, match=r"no dataset `moon` in evaluate.datasets .* it has street, studio"):
-        judge(shop, [START], "moon")
+        judge(shop, model_folders(shop, START), "moon")
