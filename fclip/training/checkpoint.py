@@ -32,7 +32,7 @@ class Progress:
         step: updates done. The order of the data, the variation of images and dropout follow from it and the seed.
         num_skipped: of these, left out.
         history: a row a step (`fclip.training.output.HISTORY`).
-        validation: step and validation loss of each candidate so far.
+        validation: step, validation loss and whether it is a running mean, of each candidate so far.
     """
 
     step: int

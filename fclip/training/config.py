@@ -145,14 +145,14 @@ class FinetuneConfig:
         last_layers: of each tuned tower, only so many of its last blocks; null: all.
         layer_decay: the learning rate of a block is this times that of the block after it.
         lora_rank: low-rank updates of the tuned matrices (Hu et al. 2022) instead of these themselves; null: none.
-        ema_decay: candidates are running means of the weights with this decay; null: the weights themselves.
+        ema_decay: beside each candidate, the running mean of the weights with this decay is one; null: none is.
         epochs: passes over the training products.
         batch_size: pairs whose loss is one, over all processes together.
         learning_rate: at its highest, after the warm-up.
         warmup_fraction: of all steps.
         clip_grad_norm: longest gradient that is applied as it is.
         max_skipped_steps: updates left out, since their loss or gradient was not finite, after which the run stops.
-        num_candidates: evenly spaced checkpoints that selection may choose from; the start is one more.
+        num_candidates: checkpoints, dense early, that selection may choose from; the start is one more.
         checkpoint_every: steps between what an interrupted run goes on from.
         pixel_cache_gb: pixels are decoded once, into a file, where that is no larger; else for every batch.
         captions: how often each kind of caption is drawn, relative to the other kinds that a product has.

@@ -7,7 +7,7 @@ uninterrupted one sees, and on a CPU ends with the same bits.
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,7 +113,7 @@ def train(
                 done, found = run.go(done), None
     if world.leads:
         output.write_history(out_dir, done.history, done.validation)
-        output.write_candidates(out_dir, candidates, steps_per_epoch=steps_per_epoch)
+        output.write_candidates(out_dir, done.validation, steps_per_epoch=steps_per_epoch)
 
 
 @dataclass(frozen=True)
@@ -168,19 +168,23 @@ class _Run:
         return Progress(step, num_skipped, history, losses)
 
     def _keep_candidate(self, step: int, losses: list[list[float]]) -> None:
-        """Where a candidate is due after so many steps: save it, validate it, and add its loss."""
+        """Where a candidate is due after so many steps: save it, validate it, and add its loss; then its mean's."""
         if step not in self.candidates or step in {int(row[0]) for row in losses}:
             return
-        mean = self.learner.mean
-        with nullcontext() if mean is None or not step else mean.in_place():
-            if self.world.leads:
-                clip = self.learner.clip
-                output.save_candidate(merged_state(clip.model), step=step, start=clip.path, out_dir=self.out_dir)
-            loss = self._validation_loss(step)
+        losses.append([float(step), self._keep(step, output.candidate_name(step)), 0.0])
+        if step and self.learner.mean is not None:
+            with self.learner.mean.in_place():
+                losses.append([float(step), self._keep(step, output.candidate_name(step, mean=True)), 1.0])
+
+    def _keep(self, step: int, name: str) -> float:
+        if self.world.leads:
+            clip = self.learner.clip
+            output.save_candidate(merged_state(clip.model), name, start=clip.path, out_dir=self.out_dir)
+        loss = self._validation_loss(step)
         if not math.isfinite(loss):
             raise UserError(f"the validation loss is {loss} at step {step}: {_remedy(self.phase.config)}")
-        losses.append([float(step), loss])
-        self.watch.candidate(step, loss)
+        self.watch.candidate(name, step, loss)
+        return loss
 
     def _validation_loss(self, step: int) -> float:
         """Mean loss over full batches in a fixed order."""

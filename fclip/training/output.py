@@ -23,19 +23,24 @@ CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
 )
 
 
-def candidate_name(step: int) -> str:
-    """`start` for no update, else `step-000040`."""
-    return f"step-{step:06d}" if step else START
+def candidate_name(step: int, *, mean: bool = False) -> str:
+    """`start` for no update, else `step-000040`, or `mean-000040` of the running mean of the weights."""
+    return f"{'mean' if mean else 'step'}-{step:06d}" if step else START
 
 
-def save_candidate(state: Mapping[str, torch.Tensor], *, step: int, start: Path, out_dir: Path) -> None:
+def is_mean(name: str) -> bool:
+    """Whether a candidate is a running mean, by its name."""
+    return name.startswith("mean-")
+
+
+def save_candidate(state: Mapping[str, torch.Tensor], name: str, *, start: Path, out_dir: Path) -> None:
     """Write `out_dir/candidates/<name>/`; the start itself is copied as it is, so that its digest stays."""
-    target = out_dir / CANDIDATES / candidate_name(step)
+    target = out_dir / CANDIDATES / name
     if target.is_dir():
         return  # by the run before an interruption: whole, and the same
     try:
         with atomic_dir(target) as temporary:
-            if step:
+            if name != START:
                 store.save(state, config_from=start, out_dir=temporary)
             else:
                 for file in sorted(start.rglob("*")):
@@ -50,22 +55,24 @@ def save_candidate(state: Mapping[str, torch.Tensor], *, step: int, start: Path,
 def write_history(out_dir: Path, history: Sequence[Row], validation: Sequence[Row]) -> None:
     """Write `history.csv` (a row a step) and `validation.csv` (a row a candidate)."""
     atomic_write(out_dir / HISTORY_FILE, _csv(HISTORY, history))
-    rows: list[list[str | float]] = [[candidate_name(int(step)), step, loss] for step, loss in validation]
+    rows: list[list[str | float]] = [
+        [candidate_name(int(step), mean=bool(mean)), step, loss] for step, loss, mean in validation
+    ]
     atomic_write(out_dir / VALIDATION_FILE, _csv(("candidate", "step", "val_loss"), rows))
 
 
-def write_candidates(out_dir: Path, steps: Sequence[int], *, steps_per_epoch: int) -> None:
+def write_candidates(out_dir: Path, validation: Sequence[Row], *, steps_per_epoch: int) -> None:
     """Write `candidates.json`: name, step, epoch (passes so far) and digest of each, in order. It is written last."""
     write_json(
         out_dir / CANDIDATES_LIST,
         [
             {
-                "name": candidate_name(step),
-                "step": step,
-                "epoch": epoch(step, steps_per_epoch),
-                "model_sha256": store.model_sha256(out_dir / CANDIDATES / candidate_name(step)),
+                "name": (name := candidate_name(int(step), mean=bool(mean))),
+                "step": int(step),
+                "epoch": epoch(int(step), steps_per_epoch),
+                "model_sha256": store.model_sha256(out_dir / CANDIDATES / name),
             }
-            for step in steps
+            for step, _, mean in validation
         ],
     )
 

@@ -12,5 +12,8 @@ def learning_rate(step: int, *, num_steps: int, peak: float, warmup_fraction: fl
 
 
 def candidate_steps(num_steps: int, num_candidates: int) -> tuple[int, ...]:
-    """Numbers of updates done after which a candidate is kept: evenly spaced, the last one always among them."""
-    return tuple(sorted({math.ceil(num_steps * k / num_candidates) for k in range(1, num_candidates + 1)}))
+    """Numbers of updates done after which a candidate is kept, the last one always among them.
+
+    Dense early, as squares: what generalises best is often a model that has hardly left its start.
+    """
+    return tuple(sorted({-(-num_steps * k**2 // num_candidates**2) for k in range(1, num_candidates + 1)}))

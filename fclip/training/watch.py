@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 
-from fclip.training import output
-
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -84,9 +82,9 @@ class Watch:
         )
         self._said, self._since, self._waited = now, step, 0.0
 
-    def candidate(self, step: int, loss: float) -> None:
+    def candidate(self, name: str, step: int, loss: float) -> None:
         """A candidate is kept and validated."""
         if self._speaks:
-            logger.info("candidate %s: validation loss %.4f", output.candidate_name(step), loss)
+            logger.info("candidate %s: validation loss %.4f", name, loss)
         self._began = self._said = time.perf_counter()
         self._since, self._waited = step, 0.0

@@ -28,7 +28,7 @@ from tests.fclip.training.training_jobs import (
     write_shop,
 )
 
-NAMES = ["start", "step-000007", "step-000014", "step-000020"]
+NAMES = ["start", "step-000003", "step-000009", "step-000020"]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -43,8 +43,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> None:
     listed = json.loads((finished / "candidates.json").read_text())
     assert [each["name"] for each in listed] == NAMES
-    assert [each["step"] for each in listed] == [0, 7, 14, 20]
-    assert [each["epoch"] for each in listed] == [0.0, 1.4, 2.8, 4.0]
+    assert [each["step"] for each in listed] == [0, 3, 9, 20]
+    assert [each["epoch"] for each in listed] == [0.0, 0.6, 1.8, 4.0]
     assert [each["model_sha256"] for each in listed] == [sha256_tree(finished / "candidates" / name) for name in NAMES]
     assert listed[0]["model_sha256"] == sha256_tree(tiny_start)
     assert len({each["model_sha256"] for each in listed}) == 4
@@ -53,7 +53,7 @@ def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> No
     assert [int(row["step"]) for row in history] == list(range(1, 21))
     assert max(float(row["learning_rate"]) for row in history) == pytest.approx(2e-3)
     assert [row["candidate"] for row in validation] == NAMES
-    assert [int(row["step"]) for row in validation] == [0, 7, 14, 20]
+    assert [int(row["step"]) for row in validation] == [0, 3, 9, 20]
     assert sorted(path.name for path in finished.iterdir()) == [
         "candidates",
         "candidates.json",

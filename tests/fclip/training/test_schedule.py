@@ -21,7 +21,9 @@ def test_without_a_warm_up_it_begins_at_the_peak() -> None:
 
 @pytest.mark.parametrize(
     ("num_steps", "num_candidates", "steps"),
-    [(30, 5, (6, 12, 18, 24, 30)), (20, 3, (7, 14, 20)), (2, 5, (1, 2)), (1, 1, (1,)), (7, 1, (7,))],
+    [(100, 5, (4, 16, 36, 64, 100)), (20, 3, (3, 9, 20)), (2, 5, (1, 2)), (1, 1, (1,)), (7, 1, (7,))],
 )
-def test_candidates_are_even_and_end_at_the_end(num_steps: int, num_candidates: int, steps: tuple[int, ...]) -> None:
+def test_candidates_are_dense_early_and_end_at_the_end(
+    num_steps: int, num_candidates: int, steps: tuple[int, ...]
+) -> None:
     assert candidate_steps(num_steps, num_candidates) == steps
