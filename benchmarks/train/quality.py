@@ -13,7 +13,7 @@ from benchmarks.workspaces import lay_out_workspace
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import evaluate_models
 from fclip.files import read_json
-from fclip.models.store import WEIGHTS
+from fclip.models.weights import WEIGHTS
 from fclip.training.job import write_job
 from tasks.evaluate import dataset_files, run_options
 from tasks.params import load_section, read_params

@@ -5,21 +5,21 @@ tower's digest, and the projection is applied when they are read: candidates tha
 week's, whose towers are the same, encode nothing again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
-from fclip.errors import UserError
 from fclip.features.encode import FloatArray
 from fclip.files import sha256_file, sha256_json
 from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
-from fclip.models.store import CONFIG, WEIGHTS, model_sha256, read_config
+from fclip.models.store import CONFIG, model_sha256, read_config
+from fclip.models.weights import WEIGHTS, Weights, mix, open_weights, parts_of
 
 Modality: TypeAlias = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")
@@ -60,35 +60,52 @@ class Side:
 
 
 def sides_of(folder: Path) -> dict[Modality, Side]:
-    """Both sides of a model folder, by its weights; the model itself is not loaded.
+    """Both sides of a model folder, by its weights; the model itself is not loaded, and a mixture's is not mixed.
+
+    What a mixture's towers give is of the towers that are mixed, and of their shares where these differ.
 
     Raises:
         UserError: the weights cannot be read.
     """
+    if parts := parts_of(folder):
+        own = [sides_of(part.folder) for part in parts]
+        shares = [part.share for part in parts]
+        return {modality: _mixed([sides[modality] for sides in own], shares) for modality in MODALITIES}
     path = folder / WEIGHTS
     if not path.is_file():  # a model of another form: its sides are not told apart
         return _whole(folder)
+    return _sides(folder, model_sha256(folder))
+
+
+@lru_cache(maxsize=256)
+def _sides(folder: Path, model_sha256: str) -> dict[Modality, Side]:
     config = read_config(folder)
     others = {
         each.relative_to(folder).as_posix(): sha256_file(each)
         for each in sorted(folder.rglob("*"))
         if each.is_file() and each.name not in (CONFIG, WEIGHTS)
     }
-    try:
-        with safe_open(path, framework="pt") as weights:
-            names = sorted(set(weights.keys()) - {SCALE, BIAS})
-            if len({name.startswith(IMAGE_TOWER) for name in names}) < 2:  # names that open_clip mends as it loads
-                return _whole(folder)
-            return {modality: _side(weights, names, modality, [config, others]) for modality in MODALITIES}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    with open_weights(folder) as weights:
+        names = sorted(set(weights.keys()) - {SCALE, BIAS})
+        if len({name.startswith(IMAGE_TOWER) for name in names}) < 2:  # names that open_clip mends as it loads
+            return _whole(folder)
+        return {modality: _side(weights, names, modality, [config, others]) for modality in MODALITIES}
+
+
+def _mixed(sides: Sequence[Side], shares: Sequence[float]) -> Side:
+    digests = [side.tower_sha256 for side in sides]
+    digest = digests[0] if len(set(digests)) == 1 else sha256_json([*zip(digests, shares, strict=True)])
+    projections = [side.projection for side in sides if side.projection is not None]
+    if len(projections) < len(sides):
+        return Side(digest, None)
+    return Side(digest, mix([torch.from_numpy(each) for each in projections], shares).numpy())
 
 
 def _whole(folder: Path) -> dict[Modality, Side]:
     return {modality: Side(model_sha256(folder), None) for modality in MODALITIES}
 
 
-def _side(weights: safe_open, names: list[str], modality: Modality, rest: list[object]) -> Side:
+def _side(weights: Weights, names: list[str], modality: Modality, rest: list[object]) -> Side:
     own = [name for name in names if name.startswith(IMAGE_TOWER) == (modality == "image")]
     heads = [name for name in own if name.startswith(PROJECTIONS[modality])]
     rows_are_outputs = MATRICES[modality].get(heads[0]) if len(heads) == 1 else None
@@ -101,5 +118,5 @@ def _side(weights: safe_open, names: list[str], modality: Modality, rest: list[o
     for name in own:
         tensor = weights.get_tensor(name)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return Side(sha256_json([digest.hexdigest(), *rest]), projection)

@@ -153,7 +153,7 @@ def _from_open_clip(config: OpenClipStart, out_dir: Path) -> dict[str, str]:
     if wants_quick_gelu:
         model_cfg = {**model_cfg, "quick_gelu": True}
     _write(model, model_cfg, tokenizer, out_dir)
-    return {store.WEIGHTS: store.sha256_tree(out_dir)}
+    return {store.WEIGHTS: store.model_sha256(out_dir)}
 
 
 def _known(config: OpenClipStart) -> tuple[dict[str, Any], bool]:

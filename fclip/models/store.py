@@ -8,7 +8,7 @@ memory. `open_clip.create_model("local-dir:.")` reads the same folder from insid
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,21 @@ import open_clip
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from fclip.errors import UserError
-from fclip.files import sha256_tree, write_json
+from fclip.files import write_json
 from fclip.models.quiet import quiet
+from fclip.models.weights import (
+    MIXTURE,
+    WEIGHT_SUFFIXES,
+    WEIGHTS,
+    open_weights,
+    parts_of,
+    tree_sha256,
+    write_state,
+)
 
 CONFIG = "open_clip_config.json"
-WEIGHTS = "open_clip_model.safetensors"
-WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".msgpack", ".h5", ".onnx"}
 HERE = "."
 DEFAULT_CONTEXT_LENGTH = 77
 
@@ -88,8 +94,8 @@ class Clip:
 
 
 def model_sha256(folder: Path) -> str:
-    """The one identity of a model: the digest of its folder."""
-    return sha256_tree(folder)
+    """The one identity of a model: the digest of its folder, or of the folder that a mixture stands for."""
+    return tree_sha256(folder)
 
 
 def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
@@ -99,6 +105,8 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
         UserError: the folder, its config or its weights are missing or do not fit together.
     """
     stored = read_config(folder)
+    if parts := parts_of(folder):
+        return _load_mixed(folder, parts[-1].folder, device)
     model_cfg = _resolved(stored["model_cfg"], folder)
     if not any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.iterdir()):
         raise UserError(f"{folder} holds no weights: expected {WEIGHTS}")
@@ -120,6 +128,13 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
     )
 
 
+def _load_mixed(folder: Path, part: Path, device: str | torch.device) -> Clip:
+    clip = load(part, device=device)
+    with open_weights(folder) as weights:
+        clip.model.load_state_dict({name: weights.get_tensor(name) for name in weights.keys()})  # noqa: SIM118
+    return replace(clip, model_sha256=model_sha256(folder), path=folder)
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a model folder, without its weights: list of texts -> int64 [n, context_length].
 
@@ -135,7 +150,7 @@ def save(state: Mapping[str, torch.Tensor], *, config_from: Path, out_dir: Path)
     The same weights give the same bytes, whatever device or memory format they are in.
     """
     for file in sorted(config_from.iterdir()):
-        if file.is_file() and file.suffix not in WEIGHT_SUFFIXES:
+        if file.is_file() and file.suffix not in WEIGHT_SUFFIXES and file.name != MIXTURE:
             (out_dir / file.name).write_bytes(file.read_bytes())
     write_state(state, out_dir)
 
@@ -143,13 +158,6 @@ def save(state: Mapping[str, torch.Tensor], *, config_from: Path, out_dir: Path)
 def write_weights(model: torch.nn.Module, out_dir: Path) -> None:
     """Write the model's state to `out_dir` as safetensors."""
     write_state(model.state_dict(), out_dir)
-
-
-def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
-    """Write a model's state to `out_dir` as safetensors."""
-    tensors = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in state.items()}
-    save_file(tensors, out_dir / WEIGHTS)
-    (out_dir / WEIGHTS).chmod(0o644)
 
 
 def write_config(model_cfg: dict[str, Any], preprocess: Preprocess, out_dir: Path) -> None:

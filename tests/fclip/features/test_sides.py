@@ -16,7 +16,8 @@ from fclip.features.sides import BLOCK_ROWS, Side, sides_of
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
 from fclip.models import towers
-from fclip.models.store import WEIGHTS, load
+from fclip.models.store import load
+from fclip.models.weights import WEIGHTS
 from tests.fclip.models.conftest import TOWERS
 
 TEXTS = ["red dress", "shoes"]
