@@ -10,7 +10,7 @@ from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
 from fclip.profile.config import DriftConfig
 from fclip.registry.config import PromoteConfig
-from fclip.selection.config import SelectConfig
+from fclip.selection.config import AverageConfig, SelectConfig
 from fclip.training.config import FinetuneConfig
 from tasks.params import Base, parse, read_params
 from tasks.paths import Workspace
@@ -24,6 +24,7 @@ class Params:
     ingest: IngestConfig
     caption: CaptionConfig
     finetune: FinetuneConfig
+    average: AverageConfig
     evaluate: EvaluateConfig
     select: SelectConfig
     promote: PromoteConfig

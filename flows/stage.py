@@ -37,6 +37,7 @@ OPTIONS = {
     "caption": StageOptions(),
     "gather": StageOptions(),
     "finetune": StageOptions(retries=1, grace_seconds=60.0),
+    "average": StageOptions(retries=1),
     "evaluate": StageOptions(retries=1),
     "select": StageOptions(),
     "embed": StageOptions(retries=2),

@@ -21,6 +21,8 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
             return f"{pq.read_metadata(workspace.training / 'products.parquet').num_rows:,} products that train"
         case "finetune":
             return _finetune(workspace.finetune / "validation.csv")
+        case "average":
+            return _average(workspace.averages / "candidates.json")
         case "evaluate":
             metrics = pq.read_table(workspace.evaluation(dataset), columns=["candidate"])["candidate"]
             return f"{len(metrics.unique())} models"
@@ -37,6 +39,13 @@ def _ingest(path: Path) -> str:
     counts = read_json(path)
     splits = ", ".join(f"{split} {number:,}" for split, number in counts["splits"].items() if number)
     return f"{counts['num_products']:,} products ({splits}), {counts['num_refused']:,} rows refused"
+
+
+def _average(path: Path) -> str:
+    listed = read_json(path)
+    averages = [entry for entry in listed if "parts" in entry]
+    soup = next((f", a soup of {len(entry['parts'])}" for entry in averages if entry["name"] == "soup"), "")
+    return f"{len(listed)} candidates, {len(averages)} of them averages{soup}"
 
 
 def _finetune(path: Path) -> str:

@@ -2,8 +2,8 @@
 
     python -m tasks.evaluate DATASET
 
-Reads models/finetune, the dataset's catalog, captions and packs; writes
-reports/evaluation/<dataset>.{parquet,json} and reports/plots/evaluation/<dataset>.csv.
+Reads models/finetune, models/average, the dataset's catalog, captions and packs; writes
+reports/evaluation/<dataset>.{parquet,draws.parquet,json} and reports/plots/evaluation/<dataset>.csv.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import RunOptions, evaluate_models
-from fclip.evaluation.table import long_table, metrics_json, plot_csv
+from fclip.evaluation.table import draws_table, long_table, metrics_json, plot_csv
 from fclip.files import atomic_path, atomic_write, read_json, write_json
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
@@ -23,16 +23,16 @@ from tasks.process import run_stage
 
 
 def evaluate(workspace: Workspace, dataset: str) -> None:
-    """Evaluate all candidates of models/finetune on `dataset` and write its table, metrics and plot.
+    """Evaluate all candidates, trained and averaged, on `dataset` and write its table, metrics and plot.
 
     Raises:
         UserError: the dataset is unknown, or it or the candidates are missing.
     """
     require_dataset(workspace, dataset)
-    if not (workspace.finetune / "candidates.json").is_file():
-        raise UserError(f"{workspace.finetune} holds no candidates: run `dvc pull`, or `dvc repro finetune`")
-    candidates = read_json(workspace.finetune / "candidates.json")
-    folders = {entry["name"]: workspace.finetune / "candidates" / entry["name"] for entry in candidates}
+    if not (workspace.averages / "candidates.json").is_file():
+        raise UserError(f"{workspace.averages} lists no candidates: run `dvc pull`, or `dvc repro average`")
+    candidates = read_json(workspace.averages / "candidates.json")
+    folders = {entry["name"]: workspace.candidate(entry["name"]) for entry in candidates}
     steps = {entry["name"]: int(entry["step"]) for entry in candidates}
     evaluation = evaluate_models(
         folders,
@@ -43,6 +43,8 @@ def evaluate(workspace: Workspace, dataset: str) -> None:
     )
     with atomic_path(workspace.evaluation(dataset)) as temporary:
         pq.write_table(long_table(evaluation, steps), temporary)
+    with atomic_path(workspace.evaluation_draws(dataset)) as temporary:
+        pq.write_table(draws_table(evaluation), temporary)
     write_json(workspace.evaluation_metrics(dataset), metrics_json(evaluation))
     atomic_write(workspace.evaluation_plot(dataset), plot_csv(evaluation, steps))
 

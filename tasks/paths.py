@@ -65,11 +65,23 @@ class Workspace:
         return self.root / "models" / "finetune"
 
     @property
+    def averages(self) -> Path:
+        return self.root / "models" / "average"
+
+    def candidate(self, name: str) -> Path:
+        """The folder of a candidate: as training left it, or an average."""
+        trained = self.finetune / "candidates" / name
+        return trained if trained.is_dir() else self.averages / "candidates" / name
+
+    @property
     def selected(self) -> Path:
         return self.root / "models" / "selected"
 
     def evaluation(self, dataset: str) -> Path:
         return self.root / "reports" / "evaluation" / f"{dataset}.parquet"
+
+    def evaluation_draws(self, dataset: str) -> Path:
+        return self.root / "reports" / "evaluation" / f"{dataset}.draws.parquet"
 
     def evaluation_metrics(self, dataset: str) -> Path:
         return self.root / "reports" / "evaluation" / f"{dataset}.json"

@@ -2,7 +2,7 @@
 
     python -m tasks.select
 
-Reads reports/evaluation and models/finetune; writes models/selected and reports/selection.json.
+Reads reports/evaluation, models/finetune and models/average; writes models/selected and reports/selection.json.
 """
 
 import csv
@@ -12,11 +12,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
+from fclip.evaluation.config import LABEL_FREE
 from fclip.files import atomic_dir, link_or_copy, read_json, write_json
-from fclip.selection.candidates import Candidate, Score
+from fclip.models.weights import parts_of, write_mixed
+from fclip.selection.candidates import Candidate, Floats, Score
 from fclip.selection.config import SelectConfig
 from fclip.selection.select import as_json, select
 from tasks.params import load_section, read_params
@@ -30,12 +33,11 @@ def main(workspace: Workspace) -> None:
     """Select by the evaluation tables' `select` rows; copy the winner's folder."""
     selection = select(read_candidates(workspace), load_section(workspace, "select", SelectConfig))
     with atomic_dir(workspace.selected) as temporary:
-        shutil.copytree(
-            workspace.finetune / "candidates" / selection.winner.name,
-            temporary,
-            dirs_exist_ok=True,
-            copy_function=link_or_copy,
-        )
+        folder = workspace.candidate(selection.winner.name)
+        if parts_of(folder):
+            write_mixed(folder, temporary)
+        else:
+            shutil.copytree(folder, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
     write_json(workspace.selection, as_json(selection))
     logger.info("selected %s: %s", selection.winner.name, selection.reason)
     for rule, choice in selection.choices.items():
@@ -45,23 +47,24 @@ def main(workspace: Workspace) -> None:
 
 
 def read_candidates(workspace: Workspace) -> list[Candidate]:
-    """Every candidate of models/finetune with its scores on the data that selects.
+    """Every candidate, trained or averaged, with its scores on the data that selects.
 
     Raises:
         UserError: the candidates or the evaluation of a dataset are missing, or it is of other weights.
     """
-    for name in ("candidates.json", "validation.csv"):
-        if not (workspace.finetune / name).is_file():
-            raise UserError(f"{workspace.finetune / name} is missing: run `dvc pull`, or `dvc repro finetune`")
+    for path in (workspace.averages / "candidates.json", workspace.finetune / "validation.csv"):
+        if not path.is_file():
+            raise UserError(f"{path} is missing: run `dvc pull`, or `dvc repro {path.parent.name}`")
     datasets = read_params(workspace.params)["ingest"]["datasets"]
     selects = [name for name, dataset in datasets.items() if "select" in dataset["roles"].values()]
     tables = {name: _select_rows(workspace, name) for name in selects}
+    drawn = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
     trains = {name for name, dataset in datasets.items() if "train" in dataset["roles"].values()}
     losses = _losses(workspace.finetune / "validation.csv")
     found = []
-    for entry in read_json(workspace.finetune / "candidates.json"):
+    for entry in read_json(workspace.averages / "candidates.json"):
         rows = {name: table[entry["name"], entry["model_sha256"]] for name, table in tables.items()}
-        scores = {name: _score(splits) for name, splits in rows.items()}
+        scores = {name: _score(splits, drawn[name][entry["name"]]) for name, splits in rows.items()}
         found.append(
             Candidate(
                 name=entry["name"],
@@ -70,6 +73,13 @@ def read_candidates(workspace: Workspace) -> list[Candidate]:
                 in_domain={name: score for name, score in scores.items() if name in trains},
                 outside={name: score for name, score in scores.items() if name not in trains},
                 val_loss=losses.get(entry["name"]),
+                label_free={
+                    name: {row["metric"]: row["value"] for row in tables[name].label_free.get(entry["name"], [])}
+                    for name in tables
+                    if name not in trains
+                },
+                distance=math.inf if entry["distance"] is None else entry["distance"],
+                is_average="parts" in entry,
                 num_nonfinite=sum(splits[0]["num_nonfinite"] for splits in rows.values()),
             )
         )
@@ -82,6 +92,7 @@ class _Table(dict[tuple[str, str], list[dict[str, Any]]]):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self.label_free: dict[str, list[dict[str, Any]]] = {}
 
     def __missing__(self, key: tuple[str, str]) -> list[dict[str, Any]]:
         raise UserError(
@@ -100,16 +111,28 @@ def _select_rows(workspace: Workspace, dataset: str) -> _Table:
     for row in rows:
         if row["role"] == "select" and row["primary"]:
             table.setdefault((row["candidate"], row["model_sha256"]), []).append(row)
+        if row["role"] == "select" and row["metric"] in LABEL_FREE:
+            table.label_free.setdefault(row["candidate"], []).append(row)
     return table
 
 
-def _score(splits: list[dict[str, Any]]) -> Score:
+def _draws(path: Path) -> dict[str, dict[str, Floats]]:
+    """Candidate -> split -> the primary metric in each resample."""
+    found: dict[str, dict[str, Floats]] = {}
+    for row in pq.read_table(path).to_pylist():
+        found.setdefault(row["candidate"], {})[row["split"]] = np.asarray(row["draws"], np.float64)
+    return found
+
+
+def _score(splits: list[dict[str, Any]], draws: dict[str, Floats]) -> Score:
     """The score on all the splits of a dataset that select, as one: by their numbers of items."""
     total = sum(row["num_items"] for row in splits)
     shares = [row["num_items"] / total for row in splits]
     return Score(
         value=sum(share * row["value"] for share, row in zip(shares, splits, strict=True)),
         standard_error=math.hypot(*(s * row["standard_error"] for s, row in zip(shares, splits, strict=True))),
+        num_items=total,
+        draws=np.sum([s * draws[row["split"]] for s, row in zip(shares, splits, strict=True)], axis=0),
     )
 
 

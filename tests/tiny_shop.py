@@ -19,6 +19,7 @@ from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import sha256_bytes, write_json
 from fclip.images.packs import StoredImage, write_packs
 from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
+from tasks.average import average
 from tasks.paths import Workspace
 
 CONFIG: dict[str, Any] = {
@@ -151,6 +152,7 @@ def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
         losses.append(f"{name},{step},{'nan' if step == 30 else 4 - number}")
     write_json(workspace.finetune / "candidates.json", entries)
     (workspace.finetune / "validation.csv").write_text("\n".join(losses) + "\n")
+    average(workspace)
 
 
 def make_shop(root: Path) -> Workspace:
@@ -196,7 +198,8 @@ def make_shop(root: Path) -> Workspace:
                 },
             },
         },
-        "select": {"rule": "mean_normalised_gain", "in_domain_tolerance": 1.0},
+        "average": {"interpolation": [], "soup": False},
+        "select": {"rule": "mean_normalised_gain", "in_domain_tolerance": 1.0, "tie_confidence": None},
         "embed": {"device": "cpu", "batch_size": 8, "text": "title"},
     }
     root.mkdir(parents=True, exist_ok=True)

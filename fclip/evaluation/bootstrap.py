@@ -61,6 +61,11 @@ def differences(first: Outcome, second: Outcome, clusters: Ints | None, how: Res
     }
 
 
+def draws(outcome: Outcome, clusters: Ints | None, how: Resampling, metric: str) -> Floats:
+    """One metric in each resample, float64 [resamples]: two models' on the same items are of the same resamples."""
+    return _resampled(outcome, clusters, how)[metric]
+
+
 def _estimate(value: float, drawn: Floats, how: Resampling) -> Estimate:
     low, high = np.quantile(drawn, [(1 - how.confidence) / 2, (1 + how.confidence) / 2])
     return Estimate(value, float(low), float(high), float(drawn.std(ddof=1)))

@@ -63,10 +63,14 @@ class DatasetEvaluation:
             raise ValueError(f"primary must be one of {', '.join(known) or 'none of these protocols can be it'}")
 
     @property
+    def primary_protocol(self) -> str:
+        """The name of the protocol that the primary metric is of."""
+        return self.primary.partition(".")[0]
+
+    @property
     def label(self) -> str | None:
         """The attribute that classes are of: the primary protocol's, else that of the first that has one."""
-        first = self.primary.partition(".")[0]
-        ordered = [self.protocols[first], *self.protocols.values()]
+        ordered = [self.protocols[self.primary_protocol], *self.protocols.values()]
         return next((label for own in ordered if (label := getattr(own, "label", None))), None)
 
 

@@ -30,6 +30,9 @@ SCHEMA = pa.schema(
 )
 
 
+DRAWS = pa.schema([("candidate", pa.string()), ("split", pa.string()), ("draws", pa.list_(pa.float32()))])
+
+
 def long_table(evaluation: Evaluation, steps: Mapping[str, int]) -> pa.Table:
     """One row for each candidate, split, protocol and metric."""
     rows = [
@@ -53,6 +56,16 @@ def long_table(evaluation: Evaluation, steps: Mapping[str, int]) -> pa.Table:
         for entry in evaluation.scores
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def draws_table(evaluation: Evaluation) -> pa.Table:
+    """The primary metric of each candidate on what selects, in each resample: what tells near-ties."""
+    selecting = [entry for entry in evaluation.scores if entry.primary and entry.role == "select"]
+    rows = [
+        {"candidate": entry.model, "split": entry.split, "draws": evaluation.draws(entry.model, entry.split)}
+        for entry in selecting
+    ]
+    return pa.Table.from_pylist(rows, schema=DRAWS)
 
 
 def metrics_json(evaluation: Evaluation) -> dict[str, Any]:

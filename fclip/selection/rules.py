@@ -1,91 +1,130 @@
-"""The rules: each gives every candidate a score, and the highest wins. The start is a candidate like any other."""
+"""The rules: each gives every candidate a score, and the highest wins. The start is a candidate like any other.
 
-from collections.abc import Callable, Sequence
+A rule reads a `Pool` of n candidates and returns float64 [..., n], with a leading axis where the pool has resamples.
+Rules that read outside datasets fall back to the in-domain metric where there are none.
+"""
 
-from fclip.selection.candidates import Candidate
+from collections.abc import Callable
+
+import numpy as np
+
+from fclip.selection.candidates import Floats, Pool
 
 LEAST_GAIN = -1.0
-Rule = Callable[[Sequence[Candidate], Candidate], list[float]]
+Rule = Callable[[Pool], Floats]
 
 
-def gains(candidates: Sequence[Candidate], start: Candidate) -> list[dict[str, float]]:
-    """Each candidate's normalised gain on each outside dataset: (score − start) / max(ε, best − start), at least −1.
+def gains(pool: Pool) -> Floats:
+    """Normalised gain on each outside dataset, [..., n, d]: (score − start) / max(ε, best − start), at least −1.
 
     ε is the start's bootstrap standard error there, so that noise is not blown up to a gain of 1. What is lost counts
     as much as what could be won, and no more, or one ruined dataset would decide alone.
     """
-    finite = [candidate for candidate in candidates if candidate.num_nonfinite == 0]
-    best = {dataset: max(c.outside[dataset].value for c in finite) for dataset in start.outside}
-    return [
-        {
-            dataset: max(
-                LEAST_GAIN,
-                (candidate.outside[dataset].value - score.value)
-                / max(score.standard_error, best[dataset] - score.value, 1e-12),
-            )
-            for dataset, score in start.outside.items()
-        }
-        for candidate in candidates
-    ]
+    return _gains(pool.outside, pool.noise, pool)
 
 
-def mean_normalised_gain(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
-    """The mean over the outside datasets; without any, the in-domain metric."""
-    if not start.outside:
-        return in_domain_metric(candidates, start)
-    return [sum(gain.values()) / len(gain) for gain in gains(candidates, start)]
+def _gains(scores: Floats, noise: Floats, pool: Pool) -> Floats:
+    start = scores[..., :1, :]
+    best = scores[..., pool.finite, :].max(axis=-2, keepdims=True)
+    found: Floats = np.maximum(LEAST_GAIN, (scores - start) / np.maximum(np.maximum(noise, 1e-12), best - start))
+    return found
 
 
-def worst_gain(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
-    """The least normalised gain of the outside datasets; without any, the in-domain metric."""
-    if not start.outside:
-        return in_domain_metric(candidates, start)
-    return [min(gain.values()) for gain in gains(candidates, start)]
+def mean_normalised_gain(pool: Pool) -> Floats:
+    """The mean over the outside datasets."""
+    found: Floats = gains(pool).mean(axis=-1)
+    return found
 
 
-def mean_score(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
-    """The mean of the outside datasets' primary metrics, whatever their scales; without any, the in-domain metric."""
-    if not start.outside:
-        return in_domain_metric(candidates, start)
-    return [sum(score.value for score in candidate.outside.values()) / len(start.outside) for candidate in candidates]
+def gain_everywhere(pool: Pool) -> Floats:
+    """The mean normalised gain over the outside datasets and, as one more, what is in domain."""
+    inside = _gains(pool.in_domain[..., None], np.zeros(1), pool)
+    found: Floats = np.concatenate([gains(pool), inside], axis=-1).mean(axis=-1)
+    return found
 
 
-def mean_rank(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
-    """Minus the mean rank over the outside datasets, equal scores sharing theirs; without any, the in-domain metric."""
-    if not start.outside:
-        return in_domain_metric(candidates, start)
-    values = {dataset: [candidate.outside[dataset].value for candidate in candidates] for dataset in start.outside}
-    return [
-        -sum(_rank(own, candidate.outside[dataset].value) for dataset, own in values.items()) / len(values)
-        for candidate in candidates
-    ]
+def worst_gain(pool: Pool) -> Floats:
+    """The least normalised gain of the outside datasets."""
+    found: Floats = gains(pool).min(axis=-1)
+    return found
 
 
-def _rank(values: Sequence[float], value: float) -> float:
-    return 1 + sum(other > value for other in values) + (sum(other == value for other in values) - 1) / 2
+def mean_score(pool: Pool) -> Floats:
+    """The mean of the outside datasets' primary metrics, whatever their scales."""
+    found: Floats = pool.outside.mean(axis=-1)
+    return found
 
 
-def in_domain_metric(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
+def mean_rank(pool: Pool) -> Floats:
+    """Minus the mean rank over the outside datasets, equal scores sharing theirs."""
+    own, others = pool.outside[..., :, None, :], pool.outside[..., None, :, :]
+    ranks = 0.5 + (others > own).sum(axis=-2) + (others == own).sum(axis=-2) / 2
+    found: Floats = -ranks.mean(axis=-1)
+    return found
+
+
+def in_domain_metric(pool: Pool) -> Floats:
     """The primary metric on in-domain validation."""
-    return [candidate.in_domain_score for candidate in candidates]
+    return pool.in_domain
 
 
-def in_domain_loss(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
+def in_domain_loss(pool: Pool) -> Floats:
     """Minus the validation loss: what pipelines commonly choose by, and what the FashionCLIP card warns of."""
-    return [float("-inf") if candidate.val_loss is None else -candidate.val_loss for candidate in candidates]
+    return -pool.val_loss
 
 
-def last(candidates: Sequence[Candidate], start: Candidate) -> list[float]:
+def last(pool: Pool) -> Floats:
     """The end of training."""
-    return [float(candidate.step) for candidate in candidates]
+    return pool.steps
 
 
-RULES: dict[str, Rule] = {
+def margin(pool: Pool) -> Floats:
+    """How far the nearest class is from the second, on outside images without their labels."""
+    return _label_free(pool, "margin")
+
+
+def alignment(pool: Pool) -> Floats:
+    """How near outside images are to a class, without their labels (Wang & Isola 2020)."""
+    return -_label_free(pool, "alignment")
+
+
+def uniformity(pool: Pool) -> Floats:
+    """How evenly outside images lie on the sphere (Wang & Isola 2020)."""
+    return -np.log(np.maximum(_label_free(pool, "uniformity"), 1e-12))
+
+
+def _label_free(pool: Pool, metric: str) -> Floats:
+    found: Floats = pool.label_free[metric].mean(axis=-1)
+    return found
+
+
+OUTSIDE: dict[str, Rule] = {
     "mean_normalised_gain": mean_normalised_gain,
+    "gain_everywhere": gain_everywhere,
     "worst_gain": worst_gain,
     "mean_score": mean_score,
     "mean_rank": mean_rank,
-    "in_domain_loss": in_domain_loss,
-    "in_domain_metric": in_domain_metric,
-    "last": last,
 }
+"""Rules that read the scores of outside datasets."""
+IN_DOMAIN: dict[str, Rule] = {"in_domain_loss": in_domain_loss, "in_domain_metric": in_domain_metric, "last": last}
+LABEL_FREE: dict[str, Rule] = {"margin": margin, "alignment": alignment, "uniformity": uniformity}
+"""Rules that read what a protocol of the kind `label-free` measured."""
+RULES: dict[str, Rule] = {**OUTSIDE, **IN_DOMAIN, **LABEL_FREE}
+SAMPLED = {*OUTSIDE, "in_domain_metric"}
+"""Rules whose scores are of items, so that resamples say how sure they are."""
+
+
+def apply(name: str, pool: Pool) -> Floats:
+    """The scores of the rule `name`, [..., n].
+
+    Raises:
+        KeyError: a label-free rule, and its metric was not measured.
+    """
+    if name in OUTSIDE and not pool.outside.shape[-1]:
+        return in_domain_metric(pool)
+    return RULES[name](pool)
+
+
+def applicable(pool: Pool) -> list[str]:
+    """The names of the rules that have what they read."""
+    return [name for name in RULES if name not in LABEL_FREE or name in pool.label_free]

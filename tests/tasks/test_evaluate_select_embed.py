@@ -14,7 +14,7 @@ from fclip.errors import UserError
 from fclip.features.encode import encode_texts
 from fclip.files import read_json, sha256_tree, write_json
 from fclip.models.store import load
-from fclip.selection.config import RULES
+from fclip.selection.rules import IN_DOMAIN, OUTSIDE
 from tasks.embed import main as embed
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
@@ -83,7 +83,7 @@ def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) 
 def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
     selection = read_json(finished.selection)
     assert sha256_tree(finished.selected) == selection["model_sha256"]
-    assert set(selection["choices"]) == set(RULES)
+    assert set(selection["choices"]) == {*OUTSIDE, *IN_DOMAIN}
     assert selection["choices"]["last"] == "step-000020"
     assert selection["choices"]["in_domain_loss"] == "step-000020"
     assert selection["choices"]["mean_normalised_gain"] == selection["winner"]
@@ -112,9 +112,9 @@ def test_a_ruined_candidate_is_recorded_and_never_selected(workspace: Workspace)
 
 def test_selection_refuses_evaluations_that_are_missing_or_of_other_weights(workspace: Workspace) -> None:
     before = sha256_tree(workspace.selected)
-    candidates = read_json(workspace.finetune / "candidates.json")
+    candidates = read_json(workspace.averages / "candidates.json")
     candidates[1]["model_sha256"] = "f" * 64
-    write_json(workspace.finetune / "candidates.json", candidates)
+    write_json(workspace.averages / "candidates.json", candidates)
     with pytest.raises(UserError, match=r"step-000010 with the weights f{12}.*dvc repro evaluate@street"):
         select(workspace)
     workspace.evaluation("street").unlink()

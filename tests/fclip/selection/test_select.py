@@ -19,15 +19,18 @@ def candidate(
         name="start" if step == 0 else f"step-{step:06d}",
         step=step,
         model_sha256=f"{step:064d}",
-        in_domain={"shop": Score(in_domain, 0.01)},
-        outside={name: Score(value, 0.02) for name, value in outside.items()},
+        in_domain={"shop": Score(in_domain, 0.01, 0)},
+        outside={name: Score(value, 0.02, 0) for name, value in outside.items()},
+        label_free={},
         val_loss=loss,
         num_nonfinite=broken,
+        distance=step / 100,
+        is_average=False,
     )
 
 
 def config(rule: str = "mean_normalised_gain", tolerance: float = 0.05) -> SelectConfig:
-    return SelectConfig(rule=rule, in_domain_tolerance=tolerance)
+    return SelectConfig(rule=rule, in_domain_tolerance=tolerance, tie_confidence=None)
 
 
 # In domain each pass is better; outside the first is the best: the case of the FashionCLIP card.
@@ -89,7 +92,7 @@ def test_what_a_warm_start_came_from_may_win_too() -> None:
     warm = [candidate(0, 0.60, {"home": 0.40}), replace(candidate(0, 0.58, {"home": 0.40}, loss=None), name="untuned")]
     tuned = candidate(100, 0.62, {"home": 0.35})
     assert select([*warm, tuned], config()).winner.name == "start"  # as good as the other, and in use
-    better = replace(warm[1], outside={"home": Score(0.5, 0.02)})
+    better = replace(warm[1], outside={"home": Score(0.5, 0.02, 0)})
     selection = select([warm[0], better, tuned], config())
     assert (selection.winner.name, selection.won) == ("untuned", True)
     assert select([warm[0], better, tuned], config("in_domain_loss")).winner.name == "start"
@@ -160,3 +163,109 @@ def test_a_seeded_fine_tuning_where_rules_differ() -> None:
     chosen = {rule: int(name.removeprefix("step-")) for rule, name in selection.choices.items()}
     assert chosen["mean_normalised_gain"] < chosen["in_domain_loss"]
     assert home[chosen["mean_normalised_gain"] // 100] > home[chosen["in_domain_loss"] // 100]
+
+
+def drawn(step: int, in_domain: float, outside: float, noise: float, *, far: float | None = None) -> Candidate:
+    """A candidate with 400 resamples: everything moves together by 0.1, and itself by `noise`."""
+    together = np.random.default_rng(0).normal(0, 0.1, 400)
+    own = np.random.default_rng(step + 1).normal(0, noise, 400)
+    made = candidate(step, in_domain, {})
+    return replace(
+        made,
+        in_domain={"shop": Score(in_domain, 0.01, 500, np.full(400, in_domain))},
+        outside={"home": Score(outside, 0.1, 500, outside + together + own)},
+        distance=step / 100 if far is None else far,
+    )
+
+
+def with_ties(confidence: float | None, tolerance: float = 1.0) -> SelectConfig:
+    return SelectConfig(rule="mean_score", in_domain_tolerance=tolerance, tie_confidence=confidence)
+
+
+def test_of_near_ties_the_nearest_to_the_start_wins() -> None:
+    pool = [drawn(0, 0.2, 0.30, 0.001), drawn(100, 0.6, 0.499, 0.01), drawn(300, 0.7, 0.50, 0.01)]
+    plain = select(pool, with_ties(None))
+    assert (plain.winner.step, plain.near_ties) == (300, ("step-000300",))
+    selection = select(pool, with_ties(0.9))
+    assert (selection.best.step, selection.winner.step) == (300, 100)
+    assert selection.near_ties == ("step-000100", "step-000300")
+    assert "nearest the start" in selection.reason
+    assert select(pool, with_ties(0.9, 0.05)).winner.step == 300, "the other is too weak in domain"
+    assert select([*pool[:2], replace(pool[2], distance=0.5)], with_ties(0.9)).winner.step == 300, "it is the nearest"
+
+
+def test_what_is_surely_better_is_no_tie_though_both_are_uncertain() -> None:
+    # Either score has a standard error of .1, but they move together: the difference of .03 is sure.
+    pool = [drawn(0, 0.2, 0.30, 0.001), drawn(100, 0.6, 0.47, 0.001), drawn(300, 0.7, 0.50, 0.001)]
+    assert select(pool, with_ties(0.95)).winner.step == 300
+
+
+def test_a_gain_that_may_be_chance_leaves_the_start_where_it_is_as_good_in_domain() -> None:
+    pool = [drawn(0, 0.68, 0.499, 0.01), drawn(100, 0.7, 0.50, 0.01)]
+    selection = select(pool, with_ties(0.9))
+    assert not selection.won
+    assert "may be chance" in selection.reason
+    weak = [replace(pool[0], in_domain={"shop": Score(0.1, 0.01, 500, np.full(400, 0.1))}), pool[1]]
+    assert select(weak, with_ties(0.9, 0.05)).winner.step == 100, "what fine-tuning won in domain is not given up"
+
+
+def test_rules_that_read_no_items_have_no_near_ties() -> None:
+    pool = [drawn(0, 0.2, 0.30, 0.001), drawn(100, 0.6, 0.499, 0.01), drawn(300, 0.7, 0.50, 0.01)]
+    config = SelectConfig(rule="last", in_domain_tolerance=1.0, tie_confidence=0.95)
+    assert select(pool, config).winner.step == 300
+
+
+def test_an_average_is_no_last_checkpoint() -> None:
+    average = replace(candidate(300, 0.8, {"home": 0.6, "grey": 0.7}, loss=None), name="soup", is_average=True)
+    selection = select([*FORGETTING, average], config(tolerance=1.0))
+    assert selection.choices["last"] == "step-000300"
+    assert selection.choices["in_domain_loss"] == "step-000300"
+    assert selection.winner.name == "soup"
+
+
+def test_label_free_rules_read_what_was_measured_without_labels() -> None:
+    def measured(one: Candidate, margin: float, alignment: float, uniformity: float) -> Candidate:
+        own = {"margin": margin, "alignment": alignment, "uniformity": uniformity}
+        return replace(one, label_free={"home": own})
+
+    pool = [
+        measured(FORGETTING[0], 0.1, 1.8, 0.9),
+        measured(FORGETTING[1], 0.3, 1.2, 0.5),
+        measured(FORGETTING[2], 0.5, 1.4, 0.3),
+        measured(FORGETTING[3], 0.4, 1.0, 0.4),
+    ]
+    chosen = {rule: select(pool, config(rule, 1.0)).winner.step for rule in ("margin", "alignment", "uniformity")}
+    assert chosen == {"margin": 200, "alignment": 300, "uniformity": 200}
+    assert "margin" not in select(FORGETTING, config()).choices
+    with pytest.raises(UserError, match=r"select.rule margin reads what a protocol of the kind label-free measures"):
+        select(FORGETTING, config("margin"))
+
+
+def test_bad_pools_are_said() -> None:
+    alone = select(FORGETTING[:1], config())
+    assert (alone.won, alone.winner.name) == (False, "start")
+    assert "nothing to choose from" in (alone.warning or "")
+    ruined = [FORGETTING[0], *(replace(each, num_nonfinite=3) for each in FORGETTING[1:])]
+    selection = select(ruined, config())
+    assert not selection.won
+    assert "every candidate that training left gives features that are not finite" in (selection.warning or "")
+    no_outside = select([replace(each, outside={}) for each in FORGETTING], config())
+    assert "model card of FashionCLIP warns" in (no_outside.warning or "")
+    few = [replace(each, outside={"home": Score(each.outside["home"].value, 0.14, 12)}) for each in FORGETTING]
+    assert "home selects by 12 items: a difference of less than 0.29 there may be chance" in (
+        select(few, config()).warning or ""
+    )
+
+
+def test_everywhere_counts_what_is_in_domain_as_one_more_dataset() -> None:
+    scores = select(FORGETTING, config("gain_everywhere", 1.0)).scores
+    outside = select(FORGETTING, config(tolerance=1.0)).scores
+    inside = [(each.in_domain_score - 0.10) / 0.64 for each in FORGETTING]
+    assert scores == pytest.approx([(2 * gain + own) / 3 for gain, own in zip(outside, inside, strict=True)])
+
+
+def test_a_rule_that_does_not_know_averages_is_held_to_the_best_of_those_that_it_knows() -> None:
+    average = replace(candidate(300, 0.9, {"home": 0.6, "grey": 0.7}, loss=None), name="soup", is_average=True)
+    choices = select([*FORGETTING, average], config(tolerance=0.01)).choices
+    assert choices["in_domain_loss"] == choices["last"] == "step-000300"
+    assert choices["in_domain_metric"] == "soup"

@@ -1,0 +1,132 @@
+"""The stage `average`: interpolations and a soup of what training left, and who may be chosen of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from fclip.errors import UserError
+from fclip.files import read_json, sha256_tree
+from fclip.models.store import load
+from fclip.models.weights import WEIGHTS, distance, open_weights, parts_of
+from tasks.average import average
+from tasks.evaluate import evaluate
+from tasks.paths import Workspace
+from tasks.select import main as select
+from tests.tiny_shop import make_shop, write_candidates
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_shop(tmp_path_factory.mktemp("shop") / "shop")
+
+
+@pytest.fixture
+def shop(made: Workspace, tmp_path: Path) -> Workspace:
+    """A copy, to change."""
+    shutil.copytree(made.root, tmp_path / "shop")
+    return Workspace(tmp_path / "shop")
+
+
+def set_params(workspace: Workspace, **sections: dict[str, object]) -> None:
+    params = yaml.safe_load(workspace.params.read_text())
+    for section, values in sections.items():
+        params[section] |= values
+    workspace.params.write_text(yaml.safe_dump(params))
+
+
+def names(workspace: Workspace) -> list[str]:
+    return [entry["name"] for entry in read_json(workspace.averages / "candidates.json")]
+
+
+def test_without_averages_it_lists_what_training_left(shop: Workspace) -> None:
+    assert names(shop) == ["start", "step-000010", "step-000020"]
+    entries = read_json(shop.averages / "candidates.json")
+    start = shop.finetune / "candidates" / "start"
+    assert [entry["distance"] for entry in entries] == [
+        pytest.approx(distance(shop.candidate(entry["name"]), start), abs=1e-8) for entry in entries
+    ]
+
+
+def test_interpolations_lie_between_the_start_and_each_candidate(shop: Workspace) -> None:
+    set_params(shop, average={"interpolation": [0.5, 0.75]})
+    average(shop)
+    found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
+    assert list(found)[3:] == [
+        "step-000010-at-0.50", "step-000010-at-0.75", "step-000020-at-0.50", "step-000020-at-0.75",
+    ]  # fmt: skip
+    between = found["step-000020-at-0.75"]
+    assert (between["step"], between["parts"]) == (20, {"start": 0.25, "step-000020": 0.75})
+    assert between["distance"] == pytest.approx(0.75 * found["step-000020"]["distance"], rel=1e-4)
+    assert load(shop.candidate("step-000020-at-0.75")).model_sha256 == between["model_sha256"]
+    before = sha256_tree(shop.averages)
+    average(shop)
+    assert sha256_tree(shop.averages) == before
+
+
+def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
+    set_params(shop, average={"interpolation": [0.5], "soup": True})
+    average(shop)
+    found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
+    evaluate(shop, "studio")
+    scores = read_json(shop.evaluation_metrics("studio"))["select"]
+    own = {name: scores[name]["classification.acc1"] for name in found}
+    best = max(own["step-000010"], own["step-000020"])
+    if "soup" in found:
+        assert set(found["soup"]["parts"]) == {"step-000010", "step-000020"}
+        assert own["soup"] >= best
+        assert found["soup-at-0.50"]["parts"] == {"start": 0.5, "step-000010": 0.25, "step-000020": 0.25}
+    else:
+        assert all("soup" not in name for name in found)
+
+
+def test_an_average_that_wins_is_written_out_whole(shop: Workspace) -> None:
+    set_params(shop, average={"interpolation": [0.5, 0.75]}, select={"rule": "mean_score"})
+    average(shop)
+    # Of what is evaluated, only what is between is left to win beside the start.
+    for dataset in ("studio", "street"):
+        evaluate(shop, dataset)
+    select(shop)
+    selection = read_json(shop.selection)
+    assert sha256_tree(shop.selected) == selection["model_sha256"]
+    assert not parts_of(shop.selected)
+    averages = [entry for entry in selection["candidates"] if "-at-" in entry["name"]]
+    assert len(averages) == 4
+    assert all(entry["val_loss"] is None for entry in averages)
+
+
+def test_what_is_between_broken_weights_is_recorded_and_never_chosen(shop: Workspace) -> None:
+    shutil.rmtree(shop.finetune)
+    set_params(shop, average={"interpolation": [0.5], "soup": True}, select={"rule": "last"})
+    write_candidates(shop, broken=True)
+    entries = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
+    assert entries["step-000030-at-0.50"]["distance"] is None
+    assert "step-000030" not in entries.get("soup", {}).get("parts", {})
+    for dataset in ("studio", "street"):
+        evaluate(shop, dataset)
+    select(shop)
+    found = {entry["name"]: entry for entry in read_json(shop.selection)["candidates"]}
+    assert not found["step-000030-at-0.50"]["eligible"]
+    assert read_json(shop.selection)["winner"] == "step-000020"
+
+
+def test_without_candidates_it_says_what_to_run(shop: Workspace) -> None:
+    shutil.rmtree(shop.finetune)
+    with pytest.raises(UserError, match="dvc repro finetune"):
+        average(shop)
+
+
+def test_a_start_in_another_form_is_averaged_with_too(shop: Workspace) -> None:
+    start = shop.finetune / "candidates" / "start"
+    torch.save(load_file(start / WEIGHTS), start / "open_clip_pytorch_model.bin")
+    (start / WEIGHTS).unlink()
+    set_params(shop, average={"interpolation": [0.5]})
+    average(shop)
+    between = load_file(shop.finetune / "candidates" / "step-000010" / WEIGHTS)
+    with open_weights(shop.candidate("step-000010-at-0.50")) as weights:
+        mixed = weights.get_tensor("visual.proj")
+    before = load(start).model.state_dict()["visual.proj"]
+    torch.testing.assert_close(mixed, (before + between["visual.proj"]) / 2)
