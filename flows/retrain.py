@@ -20,13 +20,14 @@ from flows.params import Params, load_params
 from flows.pipeline import read_pipeline
 from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
 from flows.stage import run_stage
+from tasks.chosen import START
 from tasks.commit import Closing, close, pending, require_clean
 from tasks.judge import write_comparisons
 from tasks.paths import Workspace
 from tasks.process import lock, require_own_code
 from tasks.promote import Promotion, promote
 from tasks.publish import Publication, publish
-from tasks.register import START, NotRegistered, Receipt, register
+from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
 

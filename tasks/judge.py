@@ -10,14 +10,14 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import DatasetEvaluation, EvaluateConfig
 from fclip.evaluation.run import Evaluation, evaluate_models
-from fclip.files import sha256_tree
 from fclip.models.config import HUB_ID, HUB_PREFIX, FclipTinyStart, OpenClipStart, TransformersStart
+from fclip.models.store import model_sha256
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import of_candidates
+from tasks.chosen import selection_of
 from tasks.evaluate import dataset_files, require_dataset, run_options
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
-from tasks.report import selection_of
 from tasks.start import start_folder
 from tasks.weights import find_model
 
@@ -85,7 +85,7 @@ def model_folder(workspace: Workspace, name: str) -> Path:
     Raises:
         UserError: it is none of these, or cannot be fetched.
     """
-    for folder in (Path(name), workspace.finetune / "candidates" / name):
+    for folder in (Path(name), workspace.candidate(name)):
         if folder.is_dir():
             return folder
     if name == "selected":
@@ -117,4 +117,4 @@ def _registered(workspace: Workspace, name: str) -> Path:
 
 def same_weights(first: Path, second: Path) -> bool:
     """Whether two folders hold one model."""
-    return sha256_tree(first) == sha256_tree(second)
+    return model_sha256(first) == model_sha256(second)

@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
-from fclip.files import read_json, sha256_tree
+from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
-from fclip.training.output import UNTUNED
+from fclip.report.card import card
+from fclip.training.output import UNTUNED, is_mean
 from fclip.training.rows import write_rows
+from tasks.chosen import START, read_selection, selection_of
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
 from tasks.pins import read_pin
@@ -28,7 +30,6 @@ from tasks.timings import timings_of
 __all__ = ["NotRegistered", "Receipt", "register"]
 logger = logging.getLogger(__name__)
 
-START = "start"
 CURVES = {"train_loss": "train/loss"}  # other columns are named `train/<column>`
 
 
@@ -77,13 +78,6 @@ def _write_rows(workspace: Workspace) -> None:
     write_rows(products, workspace.trained_rows)
 
 
-def read_selection(workspace: Workspace) -> dict[str, Any]:
-    """reports/selection.json; raises UserError when there is none."""
-    if not workspace.selection.is_file() or not workspace.selected.is_dir():
-        raise UserError(f"nothing is selected in {workspace.root}: run `dvc repro select` or `fclip retrain`")
-    return dict(read_json(workspace.selection))
-
-
 def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: dict[str, Any]) -> RunRecord:
     origin = lineage(workspace.root)
     datasets = tuple(
@@ -101,6 +95,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
         headline=headline,
+        card=card(selection_of(workspace)),
         tags={
             tags.WORKSPACE: base.workspace,
             tags.CANDIDATE: selection["winner"],
@@ -127,7 +122,11 @@ def _training(workspace: Workspace) -> list[Point]:
         points.append(Point("timing/samples_per_second", float(row["samples"]) / seconds, step))
         points.append(Point("timing/data_wait_fraction", float(row["wait_seconds"]) / seconds, step))
     points += [
-        Point("validation/loss", float(row["val_loss"]), int(float(row["step"])))
+        Point(
+            f"validation/{'mean_' if is_mean(row['candidate']) else ''}loss",
+            float(row["val_loss"]),
+            int(float(row["step"])),
+        )
         for row in _rows(workspace.finetune / "validation.csv")
     ]
     return points

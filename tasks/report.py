@@ -6,29 +6,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.files import read_json, sha256_tree
 from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
-    Candidate,
-    Estimate,
     Gate,
     Ingest,
     ReportInputs,
     Result,
-    Selection,
     Training,
+)
+from fclip.training.output import is_mean
+from tasks.chosen import (
+    START,
+    Rows,
+    datasets_that_train,
+    estimate,
+    evaluation_rows,
+    read_selection,
+    selection_from,
 )
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
 from tasks.pins import read_pin
 from tasks.promote import Promotion
-from tasks.register import START, NotRegistered, Receipt, read_selection
-
-Rows = dict[str, list[dict[str, Any]]]  # dataset -> rows of its evaluation table
+from tasks.register import NotRegistered, Receipt
 
 
 def write_report(
@@ -57,12 +60,12 @@ def gather_inputs(
     base = load_section(workspace, "base", Base)
     ingest = load_section(workspace, "ingest", IngestConfig)
     selection = read_selection(workspace)
-    rows, trains = _rows(workspace, ingest), _trains(ingest)
+    rows, trains = evaluation_rows(workspace, ingest), datasets_that_train(ingest)
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         results=_results(rows, trains, selection["winner"]),
-        selection=_selection(selection, rows, trains),
+        selection=selection_from(selection, rows, trains),
         training=Training(
             loss=_curve(workspace.finetune / "history.csv", "train_loss"),
             validation=_curve(workspace.finetune / "validation.csv", "val_loss"),
@@ -73,28 +76,6 @@ def gather_inputs(
         drift=drift,
         evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
     )
-
-
-def selection_of(workspace: Workspace) -> Selection:
-    """Every candidate with its scores on the data that selects, and the one that was chosen.
-
-    Raises:
-        UserError: nothing has been selected yet.
-    """
-    ingest = load_section(workspace, "ingest", IngestConfig)
-    return _selection(read_selection(workspace), _rows(workspace, ingest), _trains(ingest))
-
-
-def _rows(workspace: Workspace, ingest: IngestConfig) -> Rows:
-    return {
-        name: pq.read_table(workspace.evaluation(name)).to_pylist()
-        for name in ingest.datasets
-        if workspace.evaluation(name).exists()
-    }
-
-
-def _trains(ingest: IngestConfig) -> tuple[str, ...]:
-    return tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
 
 
 def _results(rows: Rows, trains: tuple[str, ...], winner: str) -> tuple[Result, ...]:
@@ -113,41 +94,11 @@ def _results(rows: Rows, trains: tuple[str, ...], winner: str) -> tuple[Result, 
                     metric=f"{row['protocol']}.{row['metric']}",
                     num_items=row["num_items"],
                     primary=row["primary"],
-                    before=_estimate(start[_key(row)]),
-                    after=_estimate(row),
+                    before=estimate(start[_key(row)]),
+                    after=estimate(row),
                 )
             )
     return tuple(found)
-
-
-def _selection(selection: dict[str, Any], rows: Rows, trains: tuple[str, ...]) -> Selection:
-    scores: dict[str, dict[str, Estimate]] = {}
-    for dataset, table in rows.items():
-        for row in table:
-            if row["role"] == "select" and row["primary"]:
-                scores.setdefault(row["candidate"], {})[dataset] = _estimate(row)
-    selecting = {dataset for entry in scores.values() for dataset in entry}
-    return Selection(
-        rule=selection["rule"],
-        tolerance=selection["in_domain_tolerance"],
-        winner=selection["winner"],
-        reason=selection["reason"],
-        warning=selection["warning"],
-        choices=selection["choices"],
-        candidates=tuple(
-            Candidate(
-                name=entry["name"],
-                step=entry["step"],
-                score=entry["score"],
-                in_domain=entry["in_domain"],
-                eligible=entry["eligible"],
-                val_loss=entry["val_loss"],
-                select_scores=scores.get(entry["name"], {}),
-            )
-            for entry in selection["candidates"]
-        ),
-        in_domain_datasets=tuple(name for name in trains if name in selecting),
-    )
 
 
 def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> Ingest:
@@ -195,18 +146,15 @@ def _lineage(workspace: Workspace, selection: dict[str, Any], datasets: list[str
     )
 
 
-def _estimate(row: dict[str, Any]) -> Estimate:
-    return Estimate(row["value"], row["low"], row["high"])
-
-
 def _key(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["split"], row["protocol"], row["metric"]
 
 
 def _curve(path: Path, column: str) -> tuple[tuple[int, float], ...]:
-    """(step, value) of a training table, without values that are not finite."""
+    """(step, value) of a training table, without running means and values that are not finite."""
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:
-        points = [(int(float(row["step"])), float(row[column])) for row in csv.DictReader(file) if row[column]]
+        rows = [row for row in csv.DictReader(file) if row[column] and not is_mean(row.get("candidate", ""))]
+    points = [(int(float(row["step"])), float(row[column])) for row in rows]
     return tuple((step, value) for step, value in points if math.isfinite(value))

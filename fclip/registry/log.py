@@ -54,6 +54,7 @@ class RunRecord:
 
     params: flat, by dotted key. points: metrics and curves. headline: the primary metrics.
     tags: `fclip.…`, put on run and version. artifacts: files by the folder that they go to.
+    card: what the version says of itself, in Markdown.
     """
 
     params: Mapping[str, str]
@@ -62,6 +63,7 @@ class RunRecord:
     tags: Mapping[str, str]
     datasets: tuple[Dataset, ...] = ()
     artifacts: tuple[tuple[Path, str], ...] = field(default=())
+    card: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def _create_version(
         created = mlflow.register_model(f"models:/{model_id}", name, tags=labels)
         if str(created.status) != "READY":
             raise UserError(f"version {created.version} of {name} is {created.status}, not READY: register again")
+        client.update_model_version(name, created.version, description=record.card)
         return int(created.version)
 
 

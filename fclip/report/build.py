@@ -13,12 +13,16 @@ from fclip.report.plots import curves, of_candidates
 ROLE_ORDER = ("report", "select", "audit")
 RULE_NAMES = {
     "mean_normalised_gain": "mean normalised gain outside",
+    "gain_everywhere": "mean normalised gain everywhere",
     "worst_gain": "largest least gain outside",
     "mean_score": "highest mean outside",
     "mean_rank": "best mean rank outside",
     "in_domain_loss": "lowest loss in domain",
     "in_domain_metric": "highest metric in domain",
     "last": "last checkpoint",
+    "margin": "largest margin outside, without labels",
+    "alignment": "nearest to a class outside, without labels",
+    "uniformity": "most even outside, without labels",
 }
 
 

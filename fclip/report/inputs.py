@@ -40,9 +40,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint, or the start (the first at step 0), with its primary scores on the data that selects, by dataset.
+    """A model that could have been chosen; the first at step 0 is the start.
 
-    score: by the rule in use; None where it is not finite. in_domain: mean primary score over what trains.
+    Attributes:
+        score: by the rule in use; None where it is not finite.
+        in_domain: mean primary score, on what selects, over what trains.
+        on_path: whether it is the start or a checkpoint on the way from it: no average, and not where it came from.
+        select_scores: primary scores on the data that selects, by dataset. report_scores: on data that chose nothing.
     """
 
     name: str
@@ -52,15 +56,21 @@ class Candidate:
     eligible: bool
     val_loss: float | None
     select_scores: Mapping[str, Estimate]
+    report_scores: Mapping[str, Estimate]
+    on_path: bool
 
 
 @dataclass(frozen=True)
 class Selection:
-    """How the model was chosen: `choices` says what each rule would have taken."""
+    """How the model was chosen: `choices` says what each rule would have taken.
+
+    near_ties: candidates that the best by the rule is not told from, where that was asked.
+    """
 
     rule: str
     tolerance: float
     winner: str
+    near_ties: tuple[str, ...]
     reason: str
     warning: str | None
     choices: Mapping[str, str]
@@ -69,8 +79,8 @@ class Selection:
 
     @property
     def path(self) -> tuple[Candidate, ...]:
-        """The start and what became of it, step by step: without what a warm start came from at first."""
-        return self.candidates[:1] + tuple(candidate for candidate in self.candidates if candidate.step)
+        """The start and what became of it, step by step."""
+        return tuple(candidate for candidate in self.candidates if candidate.on_path)
 
     @property
     def outside_datasets(self) -> tuple[str, ...]:

@@ -9,12 +9,16 @@ SERIES = ("s1", "s2", "s4", "s3")
 
 
 def of_candidates(selection: Selection) -> dict[str, str]:
-    """What is shown of a run's candidates: `domain` and `scores`, each a plot, or ""."""
-    return {"domain": in_domain_against_outside(selection), "scores": scores_over_steps(selection)}
+    """What is shown of a run's candidates: `trade_off`, `domain` and `scores`, each a plot, or ""."""
+    return {
+        "trade_off": trade_off(selection),
+        "domain": in_domain_against_outside(selection),
+        "scores": scores_over_steps(selection),
+    }
 
 
 def in_domain_against_outside(selection: Selection) -> str:
-    """Every candidate's in-domain score against its score on each outside dataset; "" without outside datasets."""
+    """Every candidate's score in domain against that on each outside dataset, averages smaller; "" without these."""
     outside = selection.outside_datasets
     if not outside:
         return ""
@@ -35,6 +39,9 @@ def in_domain_against_outside(selection: Selection) -> str:
                 [v for v, f in zip(y, filled, strict=True) if f],
                 s=26, color=colour, zorder=3, label=name,
             )  # fmt: skip
+            others = [c for c in selection.candidates if not c.on_path and name in c.select_scores]
+            axes.scatter([c.in_domain for c in others], [c.select_scores[name].value for c in others],
+                         s=9, color=colour, alpha=0.6, linewidth=0, zorder=2)  # fmt: skip
             axes.scatter(x[:1], y[:1], s=30, facecolor=COLOURS["paper"], edgecolor=colour, linewidth=1.5, zorder=4)
             if name in winner.select_scores:
                 axes.scatter(
@@ -52,6 +59,49 @@ def in_domain_against_outside(selection: Selection) -> str:
         axes.set_ylabel("outside")
 
     return svg("domain", draw, legend=True)
+
+
+def trade_off(selection: Selection) -> str:
+    """Every candidate's score by the rule against its cost in domain, and who wins at every tolerance."""
+    best = max(candidate.in_domain for candidate in selection.candidates)
+    winner = selection.candidate(selection.winner)
+    far = max(3 * selection.tolerance, 0.1, best - winner.in_domain)
+    scored = [
+        (best - c.in_domain, c.score, c)
+        for c in selection.candidates
+        if c.score is not None and best - c.in_domain <= far
+    ]
+    if winner.score is None or len(scored) < 2:
+        return ""
+    ringed = (best - winner.in_domain, winner.score)
+    frontier: list[tuple[float, float]] = []
+    for cost, score, _ in sorted(scored, key=lambda each: (each[0], -each[1])):
+        if not frontier or score > frontier[-1][1]:
+            frontier.append((cost, score))
+
+    def draw(axes: Axes) -> None:
+        for label, on_path, marker in (("checkpoints", True, "o"), ("averages", False, "D")):
+            points = [(cost, score) for cost, score, c in scored if c.on_path == on_path]
+            if points:
+                x, y = zip(*points, strict=True)
+                axes.scatter(x, y, s=26 if on_path else 16, marker=marker, color=COLOURS["s1" if on_path else "s2"],
+                             zorder=3, label=label)  # fmt: skip
+        axes.step(*zip(*frontier, strict=True), where="post", color=COLOURS["muted"], linewidth=1.2, zorder=2,
+                  label="best at each tolerance")  # fmt: skip
+        ties = [(cost, score) for cost, score, c in scored if c.name in selection.near_ties]
+        if len(ties) > 1:
+            x, y = zip(*ties, strict=True)
+            axes.scatter(x, y, s=70, facecolor="none", edgecolor=COLOURS["muted"], linewidth=0.8, zorder=4,
+                         label="near-ties")  # fmt: skip
+        axes.scatter(*ringed, s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5)
+        left, right = axes.get_xlim()
+        if selection.tolerance < right:
+            axes.axvspan(selection.tolerance, right, color=COLOURS["shade"], zorder=0, linewidth=0)
+            axes.set_xlim(left, right)
+        axes.set_xlabel("cost in domain: below the best there by")
+        axes.set_ylabel(selection.rule.replace("_", " "))
+
+    return svg("trade-off", draw, legend=True)
 
 
 def scores_over_steps(selection: Selection) -> str:

@@ -3,47 +3,80 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fclip.errors import UserError
 from fclip.files import atomic_path
-from fclip.selection.study import IN_DOMAIN, Regret
+from fclip.selection.rules import IN_DOMAIN, OUTSIDE
+from fclip.selection.study import ALL, RANDOM, START, Regret
 
-COLOURS = ("#0f6b6b", "#b4571e", "#7a3f8f", "#66728a")
+COLOURS = ("#0f6b6b", "#2f7fd1", "#b4571e", "#7a3f8f", "#66728a")
+MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", "in_domain_metric": "*", "last": "P"}
+INK = "#1b1e22"
+TIES = 0.8
+FAR = 0.8
+"""Quantile of costs and regrets up to which is drawn: one rule far off would leave no room for the others."""
 
 
 def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
     """A line a rule, through its tolerances; a panel for each number of datasets that rules chose by.
+
+    Dotted: among what training left, without averages. Dashed: the nearest to the start of those that the best does not
+    beat with a confidence of `TIES`. Where `start` or `random` is far off, its place is written.
 
     Raises:
         UserError: `path` ends in neither .png nor .svg.
     """
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"{path}: a plot's name must end in .png or .svg")
-    sizes = sorted({entry.num_datasets for entry in found if entry.num_datasets})
-    figure = Figure(figsize=(3.6 * len(sizes), 3.8), layout="constrained")
+    drawn = [entry for entry in found if entry.tie_confidence in (None, TIES)]
+    sizes = sorted({entry.num_datasets for entry in drawn if entry.rule in OUTSIDE})
+    figure = Figure(figsize=(3.6 * len(sizes), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
+    of_rules = [entry for entry in drawn if entry.rule in OUTSIDE]
+    right = 100 * float(np.quantile([entry.in_domain_cost for entry in of_rules], FAR)) + 1
+    top = 100 * float(np.quantile([entry.regret for entry in of_rules], FAR)) + 1
     for axes, size in zip(panels, sizes, strict=True):
-        rules = dict.fromkeys(entry.rule for entry in found if entry.num_datasets == size)
-        for colour, rule in zip(COLOURS, rules, strict=False):
-            own = [entry for entry in found if (entry.rule, entry.num_datasets) == (rule, size)]
-            points = [(100 * entry.in_domain_cost, 100 * entry.regret) for entry in own]
-            axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.4,
-                      alpha=0.85, label=rule.replace("_", " "))  # fmt: skip
-        for rule, marker in (("start", "s"), ("random", "D"), (IN_DOMAIN, "*")):
-            entry = next(each for each in found if each.rule == rule)
-            axes.plot(100 * entry.in_domain_cost, 100 * entry.regret, marker=marker, markersize=8, linestyle="none",
-                      color="#1b1e22", label=rule.replace("_", " "))  # fmt: skip
+        for colour, rule in zip(COLOURS, OUTSIDE, strict=True):
+            own = [entry for entry in drawn if (entry.rule, entry.num_datasets) == (rule, size)]
+            for pool, ties in dict.fromkeys((entry.pool, entry.tie_confidence) for entry in own):
+                if pool == ALL or ties is None:
+                    line = [entry for entry in own if (entry.pool, entry.tie_confidence) == (pool, ties)]
+                    _line(axes, line, colour, style=":" if pool != ALL else "-" if ties is None else "--")
+        for rule, marker in MARKERS.items():
+            for entry in [entry for entry in drawn if entry.rule == rule and rule in (*IN_DOMAIN, START, RANDOM)][:1]:
+                _baseline(axes, entry, marker, right, top)
         axes.set_title(f"chosen by {size} outside dataset{'s' if size > 1 else ''}", fontsize=10)
         axes.set_xlabel("cost in domain, points")
         axes.grid(color="#e2e5e9", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_ylim(bottom=0)
+        axes.set_xlim(right=right)
+        axes.set_ylim(0, top)
     panels[0].set_ylabel("regret on unseen data, points")
     handles, labels = panels[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."), dpi=130)
     return path
+
+
+def _line(axes: Axes, own: Sequence[Regret], colour: str, *, style: str) -> None:
+    points = [(100 * entry.in_domain_cost, 100 * entry.regret) for entry in own]
+    solid = style == "-"
+    axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4 if solid else 2.5,
+              linewidth=1.4 if solid else 1.0, linestyle=style, alpha=0.85,
+              label=own[0].rule.replace("_", " ") if solid else None)  # fmt: skip
+
+
+def _baseline(axes: Axes, entry: Regret, marker: str, right: float, top: float) -> None:
+    cost, regret, name = 100 * entry.in_domain_cost, 100 * entry.regret, entry.rule.replace("_", " ")
+    if cost <= right and regret <= top:
+        axes.plot(cost, regret, marker=marker, markersize=8, linestyle="none", color=INK, label=name)
+    else:
+        line = 0.09 if entry.rule == START else 0.03
+        axes.annotate(f"{name}: {regret:.1f} at {cost:.1f}", (0.98, line), xycoords="axes fraction", ha="right",
+                      va="bottom", fontsize=8, color=INK)  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from fclip.evaluation.config import LABEL_FREE
 from fclip.profile.drift import Drift, Feature
 from fclip.report.build import evidence, headline, metric_name, render, write_report
+from fclip.report.card import card
 from fclip.report.inputs import (
     Candidate,
     Estimate,
@@ -54,6 +55,8 @@ def made_up() -> ReportInputs:
                 "street": estimate(STREET[i]),
                 "phone": estimate(PHONE[i], 0.02),
             },
+            report_scores={"studio": estimate(STUDIO[i] - 0.01), "street": estimate(STREET[i] - 0.013)},
+            on_path=True,
         )
         for i, step in enumerate(STEPS)
     )
@@ -61,6 +64,7 @@ def made_up() -> ReportInputs:
         rule="mean_normalised_gain",
         tolerance=0.05,
         winner="step-000018",
+        near_ties=("step-000018",),
         reason="highest mean normalised gain (0.971); outside: street 0.254 -> 0.522; in domain 0.312 -> 0.777",
         warning=None,
         choices={
@@ -155,7 +159,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     assert len(parser.ids) == len(set(parser.ids))
     without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]+"', "", page)
     assert not re.search(r"https?://|<script|<link|<img|@import", without_namespaces)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert not re.search(r"#(0[1-9])\1\1\b", page), "a stand-in colour is left"
     assert page == render(made_up())
 
@@ -200,7 +204,7 @@ def test_a_run_without_outside_data_or_curves_says_so() -> None:
         replace(inputs, selection=selection, training=Training((), ()), ingests=inputs.ingests[1:2], results=())
     )
     assert "judged in domain only" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2
     assert "No row was refused." in page
 
 
@@ -236,7 +240,7 @@ def test_metrics_have_names_for_people(metric: str, name: str) -> None:
 def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> None:
     inputs = made_up()
     start, *steps = inputs.selection.candidates
-    untuned = replace(start, name="untuned", in_domain=0.2)
+    untuned = replace(start, name="untuned", in_domain=0.2, on_path=False)
     selection = replace(inputs.selection, candidates=(start, untuned, *steps))
     assert selection.path == inputs.selection.candidates
     assert "All 7 candidates" in render(replace(inputs, selection=selection))
@@ -262,3 +266,26 @@ def test_a_dataset_leads_to_the_page_of_its_catalog() -> None:
     ingests = tuple(replace(each, page=f"catalog/{each.dataset}.html") for each in inputs.ingests)
     assert '<a href="catalog/studio.html">studio</a>' in render(replace(inputs, ingests=ingests))
     assert "<a " not in render(inputs)
+
+
+def test_the_rules_that_were_not_used_show_what_they_would_have_cost() -> None:
+    page = render(made_up())
+    assert "−0.033" in page  # street, on data that chose nothing: .489 against .522
+
+
+def test_the_card_says_in_words_how_it_was_chosen() -> None:
+    inputs = made_up()
+    selection = replace(inputs.selection, near_ties=("step-000018", "step-000024"), warning="phone is small")
+    text = card(selection)
+    for said in (
+        "step-000018, among the start, 5 checkpoints and 0 others",
+        "by mean normalised gain on data that selects: phone, street",
+        "2 of them are not told from the best",
+        "**Mind:** phone is small.",
+        "street 0.241 to 0.509",
+        "| in domain loss | step-000031 | +0.029 | −0.033 |",
+        "| mean normalised gain (in use) | step-000018 | +0.000 | +0.000 |",
+    ):
+        assert said in text
+    alone = tuple(replace(c, report_scores={}) for c in selection.candidates)
+    assert "data that chose nothing" not in card(replace(selection, candidates=alone))
