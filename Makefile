@@ -7,7 +7,7 @@ WORKSPACE ?= .
 TINY ?= ../tiny
 
 .PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-ingest benchmark-train \
-  benchmark-tiny benchmark-tower benchmark-ablation benchmark-evaluate lint types format clean
+  benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate lint types format clean
 
 help:                    ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -54,6 +54,9 @@ benchmark-tower: install  ## what an image tower costs on a CPU; give it the mac
 
 benchmark-ablation: install  ## what each part of the recipe is worth: a run a row, hours
 	$(BIN)/python -m benchmarks.ablation --work benchmarks/results/ablation --limit 12000 --epochs 2
+
+benchmark-selection: install  ## runs on real data for the study of selection rules; half an hour each
+	$(BIN)/python -m benchmarks.selection --work benchmarks/results/selection
 
 benchmark-evaluate: install  ## evaluating several models against the peers' loops; give it the machine for itself
 	$(BIN)/python -m benchmarks.evaluate --work benchmarks/results/tiny --out benchmarks/results/evaluate.json

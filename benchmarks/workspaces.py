@@ -24,7 +24,7 @@ SECTIONS = ("ingest", "caption", "evaluate")
 def lay_out_workspace(
     root: Path, datasets: Path, names: Sequence[str], *, preset: Path = PRESET, limit: int | None, device: str
 ) -> Workspace:
-    """Make the workspace `root` of the datasets `names`, of which those in the folder `datasets` are read.
+    """Make the workspace `root` of the datasets `names`, read from the folder `datasets`, or from tables in `root`.
 
     Args:
         preset: the params.
@@ -40,9 +40,11 @@ def lay_out_workspace(
     params["ingest"]["limit"] = limit
     params["evaluate"]["device"] = device
     for name in names:
-        params["ingest"]["datasets"][name]["source"]["path"] = str(dataset_folder(datasets, name))
+        source = params["ingest"]["datasets"][name]["source"]
+        if source["kind"] != "table":
+            source["path"] = str(dataset_folder(datasets, name))
     workspace = Workspace(root)
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     start = parse("finetune.start", params["finetune"]["start"], TowersStart)
     pin = describe_start(start, root=root, cache_dir=workspace.model_cache)

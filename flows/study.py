@@ -1,17 +1,27 @@
 """Commands of `fclip study`: what a choice is worth, on data of its own."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.console import Console
+from rich.table import Table as Shown
 
+from fclip.errors import UserError
 from fclip.files import write_json
 from flows.terminal import console
 
+if TYPE_CHECKING:
+    from fclip.selection.study import Regret, Table
+
 study_app = typer.Typer(no_args_is_help=True, help="Studies: what a way to choose is worth.")
 TOLERANCES = (math.inf, 5.0, 3.0, 2.0, 1.0, 0.5, 0.0)
+TIE_CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95)
+USUAL_TIES = 0.8
+WIDTH = 150
+RUN_TABLE = ".parquet"
 
 
 @study_app.callback()
@@ -21,42 +31,31 @@ def _studies() -> None:
 
 @study_app.command("selection")
 def selection(
-    table: Annotated[list[Path], typer.Option(help="JSON lines, an object a model; several files are one table.")],
-    start: Annotated[str, typer.Option(help="The model that the others were tuned from.")],
-    in_domain: Annotated[str, typer.Option(help="The dataset that rules may read in domain.")],
+    table: Annotated[
+        list[Path],
+        typer.Option(help="Runs (.parquet, a run each), or JSON lines, an object a model, which are one table."),
+    ],
+    start: Annotated[str | None, typer.Option(help="JSON lines: the model that the others were tuned from.")] = None,
+    in_domain: Annotated[str | None, typer.Option(help="JSON lines: what rules may read in domain.")] = None,
     cost: Annotated[
-        str | None, typer.Option(help="That by which the in-domain cost is measured; the same without.")
+        str | None, typer.Option(help="JSON lines: what the in-domain cost is measured by; the same without.")
     ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Also with fewer outside datasets, and by other confidences of ties."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON.")] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw regret against the cost in domain there: a name in .png or .svg.")
     ] = None,
 ) -> None:
-    """Rules on a table of scores: each dataset is held out in turn; regret there, and what it costs in domain."""
-    from fclip.selection.score_table import read_scores
-    from fclip.selection.study import IN_DOMAIN, study
+    """Rules on tables of scores: each dataset is held out in turn; regret there, and what it costs in domain."""
+    from fclip.selection.study import study
 
-    scores = read_scores(table, start=start, in_domain=in_domain, cost=cost or in_domain)
-    found = study(scores, [tolerance / 100 for tolerance in TOLERANCES])
-    shown = Table(
-        title=f"{len(scores.candidates)} models, held out in turn: {', '.join(scores.outside)}",
-        title_justify="left",
-        caption="regret (in-domain cost), percentage points, by how far below the best in domain a model may be",
-        caption_justify="left",
-        box=None,
-    )
-    for column in ("rule", "reads"):
-        shown.add_column(column, no_wrap=True)
-    for tolerance in TOLERANCES:
-        shown.add_column("any" if math.isinf(tolerance) else f"{tolerance:g}", justify="right", no_wrap=True)
-    by_row: dict[tuple[str, int], list[str]] = {}
-    for entry in found:
-        cell = f"{100 * entry.regret:.2f} ({100 * entry.in_domain_cost:.2f})"
-        by_row.setdefault((entry.rule, entry.num_datasets), []).append(cell)
-    for (rule, size), cells in by_row.items():
-        reads = f"{size} outside" if size else "in domain" if rule == IN_DOMAIN else ""
-        shown.add_row(rule.replace("_", " "), reads, *cells)
-    console.print(shown)
+    tables = _read(table, start, in_domain, cost)
+    of_runs = table[0].suffix == RUN_TABLE
+    found = study(tables, [tolerance / 100 for tolerance in TOLERANCES], TIE_CONFIDENCES if of_runs else ())
+    _show(found, tables, every=every or not of_runs)
     if out is not None:
         rows = [
             vars(entry) | {"tolerance": None if math.isinf(entry.tolerance) else entry.tolerance} for entry in found
@@ -66,3 +65,45 @@ def selection(
         from fclip.report.study_plot import draw_trade_off  # matplotlib takes a second to import
 
         console.print(f"plot  {draw_trade_off(found, plot)}", highlight=False, soft_wrap=True)
+
+
+def _read(paths: Sequence[Path], start: str | None, in_domain: str | None, cost: str | None) -> "list[Table]":
+    from fclip.selection.run_table import read_run
+    from fclip.selection.score_table import read_scores
+
+    if all(path.suffix == RUN_TABLE for path in paths):
+        return [read_run(path) for path in paths]
+    if any(path.suffix == RUN_TABLE for path in paths):
+        raise UserError("runs (.parquet) and JSON lines are not of one study: give one kind")
+    if start is None or in_domain is None:
+        raise UserError("JSON lines say neither what the start is nor what is in domain: give --start and --in-domain")
+    return [read_scores(paths, start=start, in_domain=in_domain, cost=cost or in_domain)]
+
+
+def _show(found: "Sequence[Regret]", tables: "Sequence[Table]", *, every: bool) -> None:
+    held = ", ".join(dict.fromkeys(name for table in tables for name in table.outside))
+    number = f"{len(tables)} runs, " if len(tables) > 1 else ""
+    shown = Shown(
+        title=f"{number}{sum(len(table.candidates) for table in tables)} models, held out in turn: {held}",
+        title_justify="left",
+        caption="Regret (in-domain cost), percentage points, by how far below the best in domain a model may be. "
+        "Reads: how many outside datasets. Ties: of those that the best does not surely beat, the nearest the start.",
+        caption_justify="left",
+        box=None,
+    )
+    for column in ("rule", "reads", "ties", "among"):
+        shown.add_column(column, no_wrap=True)
+    for tolerance in TOLERANCES:
+        shown.add_column("any" if math.isinf(tolerance) else f"{tolerance:g}", justify="right", no_wrap=True)
+    most = max(entry.num_datasets for entry in found)
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
+    for entry in found:
+        usual = entry.num_datasets in (0, most) and entry.tie_confidence in (None, USUAL_TIES)
+        if every or (usual and (entry.pool == "all" or entry.tie_confidence is None)):
+            reads = f"{entry.num_datasets}" if entry.num_datasets else ""
+            ties = "" if entry.tie_confidence is None else f"{entry.tie_confidence:g}"
+            cell = f"{100 * entry.regret:.2f} ({100 * entry.in_domain_cost:.2f})"
+            rows.setdefault((entry.rule.replace("_", " "), reads, ties, entry.pool), []).append(cell)
+    for row, cells in rows.items():
+        shown.add_row(*row, *cells)
+    (console if console.is_terminal else Console(width=WIDTH)).print(shown)

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fclip.errors import UserError
 from fclip.files import sha256_bytes
-from fclip.selection.candidates import Candidate, Score
-from fclip.selection.study import Scores
+from fclip.selection.candidates import Candidate, Floats, Score
+from fclip.selection.study import Table
 
 NAME = "model_name"
 
 
-def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str) -> Scores:
+def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str) -> Table:
     """The models of some files, the start first; every other column of numbers is an outside dataset.
 
     Args:
@@ -40,20 +42,25 @@ def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str)
         raise UserError(f"there are {len(outside)} outside datasets: two are needed, one to choose by, one to hold out")
     ordered = sorted(rows, key=lambda row: row[NAME] != start)
     values = [{column: _number(row, column) for column in columns} for row in ordered]
-    return Scores(
+    return Table(
+        name=paths[0].stem,
         candidates=tuple(
             Candidate(
                 name=row[NAME],
-                step=step,
+                step=0,
                 model_sha256=sha256_bytes(row[NAME].encode()),
-                in_domain={in_domain: Score(own[in_domain], 0.0)},
-                outside={name: Score(own[name], 0.0) for name in outside},
+                in_domain={in_domain: Score(own[in_domain], 0.0, 0)},
+                outside={name: Score(own[name], 0.0, 0) for name in outside},
+                label_free={},
                 val_loss=None,
                 num_nonfinite=0,
+                distance=0.0 if row[NAME] == start else math.inf,
+                is_average=False,
             )
-            for step, (row, own) in enumerate(zip(ordered, values, strict=True))
+            for row, own in zip(ordered, values, strict=True)
         ),
-        in_domain_cost=tuple(own[cost] for own in values),
+        halves={name: _twice([own[name] for own in values]) for name in outside},
+        cost=_twice([own[cost] for own in values]),
     )
 
 
@@ -74,6 +81,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     if not found:
         raise UserError(f"{path} holds no model")
     return found
+
+
+def _twice(values: list[float]) -> Floats:
+    return np.repeat(np.array(values)[:, None], 2, axis=1)
 
 
 def _number(row: dict[str, Any], column: str) -> float:

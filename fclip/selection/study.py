@@ -1,34 +1,42 @@
 """What a selection rule is worth: chosen by some datasets, judged on one that it never saw.
 
-Each outside dataset is held out in turn, and the rule chooses by every subset of a size of the others. Regret is what
-the best candidate has more there than the chosen one; the in-domain cost is what the best in domain has more in domain.
-The rules are those of `fclip.selection.select`, with its tolerance.
+In each table (a run's candidates with all their scores) each outside dataset is held out in turn, and the rules choose
+by every subset of a size of the others; `fclip.selection.select` chooses, with its tolerance and its near-ties. Regret
+is what the best of all candidates has more there than the chosen one, and the in-domain cost what the best in domain
+has more in domain. The best is sought on one half of the held-out items and both are scored on the other, the halves
+taking turns, or luck would count as regret.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from fclip.selection.candidates import Candidate
+import numpy as np
+
+from fclip.selection.candidates import Candidate, Floats
 from fclip.selection.config import SelectConfig
-from fclip.selection.rules import RULES
+from fclip.selection.rules import IN_DOMAIN, OUTSIDE
 from fclip.selection.select import select
 
-NOT_OF_A_TABLE = ("in_domain_loss", "last")
-"""Rules that read what a table of scores does not hold: losses, and the order of checkpoints."""
-IN_DOMAIN = "in_domain_metric"
+START, RANDOM = "start", "random"
+ALL, TRAINED = "all", "trained"
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of models: `candidates` in domain and on all outside datasets, the start first.
+class Table:
+    """One run: its candidates with their scores in domain and on all outside datasets, the start first.
 
-    in_domain_cost: of each candidate, what the in-domain cost is measured by, which no rule reads.
+    Attributes:
+        halves: outside dataset -> float64 [n, 2], each candidate's score on either half of its items; the same twice
+            where nobody halved them.
+        cost: float64 [n, 2], the same of what the in-domain cost is measured by.
     """
 
+    name: str
     candidates: tuple[Candidate, ...]
-    in_domain_cost: tuple[float, ...]
+    halves: Mapping[str, Floats]
+    cost: Floats
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -37,57 +45,128 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Regret:
-    """A rule's means over held-out datasets, and over the subsets that it chose by.
+class Choice:
+    """What one rule chose in one table, by some datasets, and what that is worth on the one held out.
 
-    num_datasets: how many outside datasets the rule read; 0: it reads none.
-    tolerance: in domain, in the units of the scores; inf: none.
+    Attributes:
+        pool: among which candidates: all, or those that training left.
+        num_datasets: how many outside datasets the rule read; 0: it reads none.
+        tolerance: in domain, in the units of the scores; inf: none. tie_confidence: None: near-ties did not count.
     """
 
+    run: str
+    held: str
     rule: str
+    pool: str
     num_datasets: int
     tolerance: float
+    tie_confidence: float | None
     regret: float
+    in_domain_cost: float
+
+
+@dataclass(frozen=True)
+class Regret:
+    """A rule's means over runs and held-out datasets, with the bounds of 95 % over both of them as clusters."""
+
+    rule: str
+    pool: str
+    num_datasets: int
+    tolerance: float
+    tie_confidence: float | None
+    regret: float
+    low: float
+    high: float
     in_domain_cost: float
     num_choices: int
 
 
-def study(scores: Scores, tolerances: Sequence[float]) -> list[Regret]:
-    """Every rule that a table can be judged by, at every tolerance, and the baselines `start` and `random`."""
-    every = range(len(scores.candidates))
-    found = [
-        _mean("start", 0, math.inf, [_lost(scores, held, 0) for held in scores.outside]),
-        _mean("random", 0, math.inf, [_lost(scores, held, row) for held in scores.outside for row in every]),
-    ]
-    for tolerance in tolerances:
-        for rule in RULES:
-            if rule in NOT_OF_A_TABLE:
-                continue
-            config = SelectConfig(rule=rule, in_domain_tolerance=tolerance)
-            sizes = [0] if rule == IN_DOMAIN else range(1, len(scores.outside))
-            for size in sizes:
-                lost = [_lost(scores, held, _choose(scores, read, config)) for held, read in _held_out(scores, size)]
-                found.append(_mean(rule, size, tolerance, lost))
-    return found
+def study(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences: Sequence[float] = ()) -> list[Regret]:
+    """Every rule that the tables can be judged by, at every tolerance, and the baselines `start` and `random`."""
+    return summarise([choice for table in tables for choice in choices(table, tolerances, tie_confidences)])
 
 
-def _held_out(scores: Scores, size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(the dataset held out, those that the rule reads)."""
-    for held in scores.outside:
-        for read in combinations([name for name in scores.outside if name != held], size):
-            yield held, read
+def choices(table: Table, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
+    """All that is chosen in one table. Near-ties count where a rule reads all the other datasets."""
+    finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
+    for held in table.outside:
+        yield Choice(table.name, held, START, ALL, 0, math.inf, None, *_lost(table, held, [0]))
+        yield Choice(table.name, held, RANDOM, ALL, 0, math.inf, None, *_lost(table, held, finite))
+    for pool in (ALL, TRAINED) if any(one.is_average for one in table.candidates) else (ALL,):
+        rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.is_average]
+        for held, read in _held_out(table):
+            told = [_told(table.candidates[row], read) for row in rows]
+            whole = len(read) == len(table.outside) - 1
+            for tolerance in tolerances:
+                for ties in (None, *(tie_confidences if whole else ())):
+                    config = SelectConfig(rule="last", in_domain_tolerance=tolerance, tie_confidence=ties)
+                    for rule, name in select(told, config).choices.items():
+                        if (rule in IN_DOMAIN and not whole) or not _has(table, rule):
+                            continue
+                        if ties is not None and rule not in OUTSIDE:
+                            continue
+                        row = next(row for row in rows if table.candidates[row].name == name)
+                        size = 0 if rule in IN_DOMAIN else len(read)
+                        lost = _lost(table, held, [row])
+                        yield Choice(table.name, held, rule, pool, size, tolerance, ties, *lost)
 
 
-def _choose(scores: Scores, read: tuple[str, ...], config: SelectConfig) -> int:
-    told = [replace(each, outside={name: each.outside[name] for name in read}) for each in scores.candidates]
-    return told.index(select(told, config).winner)
+def summarise(found: Sequence[Choice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:
+    """The means of choices of the same kind, in the order of their first; clusters are (held-out dataset, run)."""
+    kinds: dict[tuple[str, str, int, float, float | None], list[Choice]] = {}
+    for one in found:
+        kinds.setdefault((one.rule, one.pool, one.num_datasets, one.tolerance, one.tie_confidence), []).append(one)
+    return [Regret(*kind, *_mean(own, resamples, seed)) for kind, own in kinds.items()]
 
 
-def _lost(scores: Scores, held: str, row: int) -> tuple[float, float]:
-    values = [candidate.outside[held].value for candidate in scores.candidates]
-    return max(values) - values[row], max(scores.in_domain_cost) - scores.in_domain_cost[row]
+def _mean(own: Sequence[Choice], resamples: int, seed: int) -> tuple[float, float, float, float, int]:
+    clusters: dict[tuple[str, str], list[float]] = {}
+    for one in own:
+        clusters.setdefault((one.held, one.run), []).append(one.regret)
+    means = np.array([np.mean(values) for values in clusters.values()])  # of as many choices each
+    drawn = np.random.default_rng([seed, len(means)]).integers(len(means), size=(resamples, len(means)))
+    low, high = np.quantile(means[drawn].mean(axis=1), [0.025, 0.975])
+    cost = float(np.mean([one.in_domain_cost for one in own]))
+    return float(means.mean()), float(low), float(high), cost, len(own)
 
 
-def _mean(rule: str, size: int, tolerance: float, lost: Sequence[tuple[float, float]]) -> Regret:
-    regret, cost = (sum(column) / len(lost) for column in zip(*lost, strict=True))
-    return Regret(rule, size, tolerance, regret, cost, len(lost))
+def _held_out(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(the dataset held out, those that the rules read)."""
+    for held in table.outside:
+        others = [name for name in table.outside if name != held]
+        for size in range(1, len(others) + 1):
+            for read in combinations(others, size):
+                yield held, read
+
+
+def _told(candidate: Candidate, read: Sequence[str]) -> Candidate:
+    return replace(
+        candidate,
+        outside={name: candidate.outside[name] for name in read},
+        label_free={name: own for name, own in candidate.label_free.items() if name in read},
+    )
+
+
+def _has(table: Table, rule: str) -> bool:
+    """Whether a table holds what a rule reads: a public one has no losses, and no order of checkpoints."""
+    candidates = table.candidates[1:]
+    match rule:
+        case "in_domain_loss":
+            return any(candidate.val_loss is not None for candidate in candidates)
+        case "last":
+            return any(candidate.step for candidate in candidates)
+    return rule in OUTSIDE or rule in IN_DOMAIN or any(candidate.label_free for candidate in candidates)
+
+
+def _lost(table: Table, held: str, rows: Sequence[int]) -> tuple[float, float]:
+    """Regret on the held-out dataset and cost in domain, means over `rows`."""
+    finite = np.array([candidate.num_nonfinite == 0 for candidate in table.candidates])
+    return _below_best(table.halves[held], finite, rows), _below_best(table.cost, finite, rows)
+
+
+def _below_best(halves: Floats, finite: Floats, rows: Sequence[int]) -> float:
+    lost = []
+    for half in (0, 1):
+        best = int(np.where(finite, halves[:, half], -np.inf).argmax())
+        lost.append(halves[best, 1 - half] - halves[list(rows), 1 - half].mean())
+    return float(np.mean(lost))

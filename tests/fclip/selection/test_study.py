@@ -4,12 +4,17 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fclip.errors import UserError
 from fclip.report.study_plot import draw_trade_off
+from fclip.selection.candidates import Candidate, Score
+from fclip.selection.run_table import read_run, write_run
 from fclip.selection.score_table import read_scores
-from fclip.selection.study import Regret, study
+from fclip.selection.study import ALL, TRAINED, Choice, Regret, choices, study, summarise
+from flows.cli import app
 from tests.conftest import dataset
 
 SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR", "ObjectNet", "ImageNetA")
@@ -31,7 +36,7 @@ def found_by(found: list[Regret], rule: str, size: int, tolerance: float = math.
 def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
     rows = [row("start", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
     scores = read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
-    found = study(scores, [math.inf, 0.1])
+    found = study([scores], [math.inf, 0.1])
     inside = found_by(found, "in_domain_metric", 0)  # chooses late: loses .1 on a, .3 on b, nothing in domain
     assert (inside.regret, inside.in_domain_cost, inside.num_choices) == (pytest.approx(0.2), 0.0, 2)
     gain = found_by(found, "mean_normalised_gain", 1)  # either way early
@@ -47,7 +52,7 @@ def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
 def test_the_trade_off_is_drawn(tmp_path: Path) -> None:
     rows = [row("start", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
     scores = read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
-    drawn = draw_trade_off(study(scores, [math.inf, 0.1]), tmp_path / "plot.svg").read_text()
+    drawn = draw_trade_off(study([scores], [math.inf, 0.1]), tmp_path / "plot.svg").read_text()
     assert "<svg" in drawn
     with pytest.raises(UserError, match=r"must end in \.png or \.svg"):
         draw_trade_off([], tmp_path / "plot.txt")
@@ -75,7 +80,7 @@ def test_the_public_table_of_model_soups(
         [folder / f"{name}.jsonl" for name in names], start="model_0", in_domain="ImageNet2p", cost="ImageNet"
     )
     assert scores.outside == SHIFTS
-    found = found_by(study(scores, [tolerance]), rule, size, tolerance)
+    found = found_by(study([scores], [tolerance]), rule, size, tolerance)
     assert 100 * found.regret == pytest.approx(regret, abs=0.005)
     assert 100 * found.in_domain_cost == pytest.approx(cost, abs=0.005)
 
@@ -97,3 +102,100 @@ def test_what_is_no_table_is_said(tmp_path: Path, rows: list[dict[str, object]],
     with pytest.raises(UserError) as error:
         read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
     assert said in str(error.value)
+
+
+def candidate(name: str, values: dict[str, float], *, loss: float | None = None, average: bool = False) -> Candidate:
+    step = int(name.partition("-")[2] or 0)
+    scores = {dataset: Score(value, 0.01, 100, np.full(5, value)) for dataset, value in values.items()}
+    return Candidate(
+        name=name,
+        step=step,
+        model_sha256=name,
+        in_domain={"in": scores.pop("in")},
+        outside=scores,
+        label_free={},
+        val_loss=loss,
+        num_nonfinite=0,
+        distance=float(step),
+        is_average=average,
+    )
+
+
+def run() -> tuple[list[Candidate], dict[str, np.ndarray]]:
+    candidates = [
+        candidate("start", {"in": 0.1, "a": 0.3, "b": 0.3}, loss=4.0),
+        candidate("early-1", {"in": 0.6, "a": 0.6, "b": 0.7}, loss=2.0),
+        candidate("late-2", {"in": 0.8, "a": 0.5, "b": 0.4}, loss=1.0),
+        candidate("soup-2", {"in": 0.8, "a": 0.6, "b": 0.6}, average=True),
+    ]
+    halves = {
+        "in": np.array([[0.1, 0.1], [0.6, 0.6], [0.8, 0.8], [0.8, 0.8]]),
+        "a": np.array([[0.3, 0.3], [0.7, 0.5], [0.5, 0.5], [0.6, 0.6]]),  # the best of one half is not of the other
+        "b": np.array([[0.3, 0.3], [0.7, 0.7], [0.4, 0.4], [0.6, 0.6]]),
+    }
+    return candidates, halves
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    candidates, halves = run()
+    write_run(candidates, halves, tmp_path / "full-0.parquet")
+    table = read_run(tmp_path / "full-0.parquet")
+    assert table.name == "full-0"
+    assert table.outside == ("a", "b")
+    for before, after in zip(candidates, table.candidates, strict=True):
+        assert (after.name, after.step, after.val_loss, after.distance, after.is_average) == (
+            before.name, before.step, before.val_loss, before.distance, before.is_average,
+        )  # fmt: skip
+        assert after.in_domain_score == pytest.approx(before.in_domain_score)
+        assert after.outside["b"].draws == pytest.approx(before.outside["b"].draws, abs=1e-3)
+    assert table.halves["a"] == pytest.approx(halves["a"])
+    assert table.cost == pytest.approx(halves["in"])
+    with pytest.raises(UserError, match="is no table of a run"):
+        read_run(tmp_path / "nothing.parquet")
+
+
+def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path) -> None:
+    candidates, halves = run()
+    write_run(candidates, halves, tmp_path / "full-0.parquet")
+    table = read_run(tmp_path / "full-0.parquet")
+    found = [one for one in choices(table, [math.inf], []) if one.pool == ALL]
+    # Held out: a, chosen by b: early. On a's first half early is best (.7), and has .5 on the second, as itself; on the
+    # second half the soup is best (.6), and has .6 on the first, where early has .7: 0 and −.1.
+    gain = next(one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "a"))
+    assert (gain.regret, gain.in_domain_cost) == (pytest.approx(-0.05), pytest.approx(0.2))
+    loss = next(one for one in found if (one.rule, one.held) == ("in_domain_loss", "b"))
+    assert (loss.regret, loss.in_domain_cost) == (pytest.approx(0.3), pytest.approx(0.0))
+    last = next(one for one in found if (one.rule, one.held) == ("last", "b"))
+    assert last.regret == pytest.approx(0.3), "an average is not what training ended with"
+
+
+def test_without_averages_a_rule_chooses_among_what_training_left(tmp_path: Path) -> None:
+    candidates, halves = run()
+    write_run(candidates, halves, tmp_path / "full-0.parquet")
+    found = list(choices(read_run(tmp_path / "full-0.parquet"), [0.05], []))
+    by_pool = {one.pool: one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "b")}
+    assert by_pool[ALL].regret == pytest.approx(0.1)  # the soup
+    assert by_pool[TRAINED].regret == pytest.approx(0.3)  # late: early is too weak in domain
+
+
+def test_clusters_are_datasets_and_runs() -> None:
+    def one(run: str, held: str, regret: float) -> Choice:
+        return Choice(run, held, "last", ALL, 0, math.inf, None, regret, 0.01)
+
+    same = summarise([one("r", "a", 0.1), one("r", "a", 0.3)])[0]
+    assert (same.regret, same.low, same.high) == (pytest.approx(0.2),) * 3, "one cluster has no spread"
+    spread = summarise([one(run, held, 0.1 * number) for number, run in enumerate("pqrs") for held in "ab"])[0]
+    assert spread.low < spread.regret < spread.high
+    assert spread.num_choices == 8
+
+
+def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
+    candidates, halves = run()
+    write_run(candidates, halves, tmp_path / "full-0.parquet")
+    said = CliRunner().invoke(app, ["study", "selection", "--table", str(tmp_path / "full-0.parquet")])
+    assert said.exit_code == 0, said.output
+    assert "4 models, held out in turn: a, b" in said.output
+    lines = write(tmp_path / "t.jsonl", [row("start", 0.1, 0.3, 0.3)])
+    for arguments in (["--table", str(lines)], ["--table", str(lines), "--table", str(tmp_path / "full-0.parquet")]):
+        refused = CliRunner().invoke(app, ["study", "selection", *arguments])
+        assert isinstance(refused.exception, UserError)

@@ -1,0 +1,128 @@
+"""A run's table: every candidate, trained or averaged, on every dataset, on the whole and on either half."""
+
+import csv
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fclip.evaluation.config import LABEL_FREE, DatasetEvaluation
+from fclip.evaluation.outcomes import once
+from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.run import Evaluation, evaluate_models
+from fclip.files import read_json
+from fclip.selection.candidates import Candidate, Floats, Score
+from fclip.selection.run_table import write_run
+from tasks.average import average
+from tasks.evaluate import dataset_files, run_options
+from tasks.params import load_section, read_params
+from tasks.paths import Workspace
+
+SPLIT = "val"
+
+
+def write_scores(
+    workspace: Workspace,
+    trained: Path,
+    root: Path,
+    *,
+    sections: Mapping[str, Any],
+    in_domain: str,
+    out: Path,
+) -> None:
+    """Average the candidates in `trained`, score all of them on every dataset of `workspace`, and write the table.
+
+    Args:
+        root: a folder for a workspace of the run's own, whose data and caches are those of `workspace`.
+        sections: of params, in place of those of `workspace`: `average` and `evaluate`.
+    """
+    run = _own_workspace(workspace, trained, root, sections)
+    average(run)
+    listed = read_json(run.averages / "candidates.json")
+    folders = {entry["name"]: run.candidate(entry["name"]) for entry in listed}
+    names = list(read_params(run.params)["evaluate"]["datasets"])
+    evaluations = {
+        name: evaluate_models(
+            folders,
+            dataset_files(run, name),
+            load_section(run, f"evaluate.datasets.{name}", DatasetEvaluation),
+            cache=run.feature_cache,
+            options=run_options(run),
+            roles=("select",),
+        )
+        for name in names
+    }
+    losses = _losses(trained / "validation.csv")
+    candidates = [_candidate(entry, evaluations, losses, in_domain) for entry in listed]
+    halves = {
+        name: np.array([_halves(evaluation, entry["name"]) for entry in listed])
+        for name, evaluation in evaluations.items()
+    }
+    write_run(candidates, halves, out)
+
+
+def _own_workspace(workspace: Workspace, trained: Path, root: Path, sections: Mapping[str, Any]) -> Workspace:
+    run = Workspace(root)
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "models").mkdir(parents=True)
+    workspace.cache.mkdir(exist_ok=True)
+    params = {**read_params(workspace.params), **sections}
+    run.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    for link, target in (("data", workspace.root / "data"), ("cache", workspace.cache), ("models/finetune", trained)):
+        (root / link).symlink_to(target.resolve())
+    return run
+
+
+def _candidate(
+    entry: dict[str, Any], evaluations: dict[str, Evaluation], losses: dict[str, float], in_domain: str
+) -> Candidate:
+    name = entry["name"]
+    scores = {}
+    for dataset, evaluation in evaluations.items():
+        scored = evaluation.score(name, SPLIT)
+        scores[dataset] = Score(
+            scored.estimate.value, scored.estimate.standard_error, scored.num_items, evaluation.draws(name, SPLIT)
+        )
+    return Candidate(
+        name=name,
+        step=entry["step"],
+        model_sha256=entry["model_sha256"],
+        in_domain={in_domain: scores[in_domain]},
+        outside={dataset: score for dataset, score in scores.items() if dataset != in_domain},
+        label_free={
+            dataset: values
+            for dataset, evaluation in evaluations.items()
+            if (values := _label_free(evaluation, name)) and dataset != in_domain
+        },
+        val_loss=losses.get(name),
+        num_nonfinite=sum(evaluation.num_nonfinite[name] for evaluation in evaluations.values()),
+        distance=math.inf if entry["distance"] is None else entry["distance"],
+        is_average="parts" in entry,
+    )
+
+
+def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
+    return {
+        score.metric: score.estimate.value
+        for score in evaluation.scores
+        if score.model == model and score.metric in LABEL_FREE
+    }
+
+
+def _halves(evaluation: Evaluation, model: str) -> Floats:
+    """The primary metric on either half of the items, near-duplicates together: float64 [2]."""
+    protocol, _, metric = evaluation.primary.rpartition(".")
+    judged: Judged = evaluation.judged[model, SPLIT, protocol]
+    clusters = np.arange(judged.outcome.num_items) if judged.clusters is None else judged.clusters
+    second = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 2 == 1
+    halves = [judged.outcome.take(np.flatnonzero(second == half)) for half in (False, True)]
+    return np.array([half.metrics(once(half))[metric][0] for half in halves])
+
+
+def _losses(path: Path) -> dict[str, float]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["candidate"]: float(row["val_loss"]) for row in csv.DictReader(file)}

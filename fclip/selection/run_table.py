@@ -1,0 +1,128 @@
+"""A run's scores as a table to study rules on: a Parquet file that is small enough to commit.
+
+A row a candidate and dataset: who it is, its score on the whole of what selects, on either half of it, in a few
+hundred resamples, and what was measured without labels.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fclip.errors import UserError
+from fclip.files import atomic_path
+from fclip.selection.candidates import Candidate, Floats, Score
+from fclip.selection.study import Table
+
+MEASURED = ("margin", "alignment", "uniformity")
+SCHEMA = pa.schema(
+    [
+        ("candidate", pa.string()),
+        ("step", pa.int32()),
+        ("model_sha256", pa.string()),
+        ("average", pa.bool_()),
+        ("distance", pa.float32()),
+        ("val_loss", pa.float32()),
+        ("num_nonfinite", pa.int32()),
+        ("dataset", pa.string()),
+        ("in_domain", pa.bool_()),
+        ("num_items", pa.int32()),
+        ("value", pa.float32()),
+        ("half_0", pa.float32()),
+        ("half_1", pa.float32()),
+        ("standard_error", pa.float32()),
+        ("draws", pa.list_(pa.float16())),
+        *((metric, pa.float32()) for metric in MEASURED),
+    ]
+)
+
+
+def write_run(candidates: Sequence[Candidate], halves: Mapping[str, Floats], path: Path) -> None:
+    """Write one run.
+
+    Args:
+        halves: dataset -> float64 [n, 2], of every dataset, in domain or not.
+    """
+    rows = [
+        {
+            "candidate": candidate.name,
+            "step": candidate.step,
+            "model_sha256": candidate.model_sha256,
+            "average": candidate.is_average,
+            "distance": candidate.distance,
+            "val_loss": candidate.val_loss,
+            "num_nonfinite": candidate.num_nonfinite,
+            "dataset": dataset,
+            "in_domain": dataset in candidate.in_domain,
+            "num_items": score.num_items,
+            "value": score.value,
+            "half_0": halves[dataset][number, 0],
+            "half_1": halves[dataset][number, 1],
+            "standard_error": score.standard_error,
+            "draws": score.draws.astype(np.float16),
+            **{metric: candidate.label_free.get(dataset, {}).get(metric) for metric in MEASURED},
+        }
+        for number, candidate in enumerate(candidates)
+        for dataset, score in {**candidate.in_domain, **candidate.outside}.items()
+    ]
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+
+
+def read_run(path: Path) -> Table:
+    """The run that `write_run` wrote; its name is the file's.
+
+    Raises:
+        UserError: the file is missing or no such table.
+    """
+    try:
+        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is no table of a run: {error}") from error
+    by_candidate: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_candidate.setdefault(row["candidate"], []).append(row)
+    inside = sorted({row["dataset"] for row in rows if row["in_domain"]})
+    outside = sorted({row["dataset"] for row in rows if not row["in_domain"]})
+    if not inside or len(outside) < 2:
+        raise UserError(f"{path}: a run needs a dataset in domain and two outside, one to choose by, one to hold out")
+
+    def halves(dataset: str) -> Floats:
+        own = [next(row for row in found if row["dataset"] == dataset) for found in by_candidate.values()]
+        return np.array([[row["half_0"], row["half_1"]] for row in own], np.float64)
+
+    return Table(
+        name=path.stem,
+        candidates=tuple(_candidate(found) for found in by_candidate.values()),
+        halves={dataset: halves(dataset) for dataset in outside},
+        cost=np.mean([halves(dataset) for dataset in inside], axis=0),
+    )
+
+
+def _candidate(rows: Sequence[Mapping[str, Any]]) -> Candidate:
+    first = rows[0]
+    scores = {
+        row["dataset"]: Score(
+            row["value"], row["standard_error"], row["num_items"], np.asarray(row["draws"], np.float64)
+        )
+        for row in sorted(rows, key=lambda row: row["dataset"])
+    }
+    inside = {row["dataset"] for row in rows if row["in_domain"]}
+    return Candidate(
+        name=first["candidate"],
+        step=first["step"],
+        model_sha256=first["model_sha256"],
+        in_domain={name: score for name, score in scores.items() if name in inside},
+        outside={name: score for name, score in scores.items() if name not in inside},
+        label_free={
+            row["dataset"]: {metric: row[metric] for metric in MEASURED} for row in rows if row[MEASURED[0]] is not None
+        },
+        val_loss=first["val_loss"],
+        num_nonfinite=first["num_nonfinite"],
+        distance=math.inf if first["distance"] is None else first["distance"],
+        is_average=first["average"],
+    )

@@ -1,0 +1,60 @@
+"""The runs of the study: that every regime is a config, what a composite is, and that a run becomes a table."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from benchmarks.ablation.__main__ import changed
+from benchmarks.selection.run import PARAMS, Run, regimes
+from benchmarks.selection.scores import write_scores
+from benchmarks.selection.shop import SIDE, placed_elsewhere
+from tasks.params import read_params
+from tests.tiny_shop import make_shop
+
+
+@pytest.mark.parametrize("regime", regimes())
+def test_every_regime_is_a_config(regime: str) -> None:
+    config = changed(read_params(PARAMS)["finetune"], Run(regime, 0).changes)
+    assert config.num_candidates >= 8
+    assert config.ema_decay is not None
+
+
+def encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def test_a_product_on_white_is_put_elsewhere() -> None:
+    image = Image.new("RGB", (60, 80), "white")
+    image.paste((200, 20, 20), (15, 15, 45, 65))
+    placed = placed_elsewhere(encoded(image), "17")
+    assert placed is not None
+    assert placed == placed_elsewhere(encoded(image), "17")
+    pixels = np.asarray(Image.open(io.BytesIO(placed)).convert("RGB")).astype(int)
+    assert pixels.shape == (SIDE, SIDE, 3)
+    red = (pixels[..., 0] > 1.5 * pixels[..., 1]) & (pixels[..., 0] > 1.5 * pixels[..., 2])
+    assert 0.03 < red.mean() < 0.6, "the product is there"
+    assert (pixels.min(axis=2) > 245).mean() < 0.02, "its paper is not"
+    assert placed_elsewhere(encoded(Image.new("RGB", (60, 80), (90, 90, 90))), "17") is None
+
+
+def test_a_run_becomes_a_table(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop")
+    params = read_params(shop.params)
+    sections = {"average": {"interpolation": [0.5], "soup": False}, "evaluate": params["evaluate"]}
+    write_scores(
+        shop, shop.finetune, tmp_path / "run", sections=sections, in_domain="studio", out=tmp_path / "run-0.parquet"
+    )
+    rows = pq.read_table(tmp_path / "run-0.parquet").to_pylist()
+    assert list(dict.fromkeys(row["candidate"] for row in rows)) == [
+        "start", "step-000010", "step-000020", "step-000010-at-0.50", "step-000020-at-0.50",
+    ]  # fmt: skip
+    assert {row["dataset"]: row["in_domain"] for row in rows} == {"studio": True, "street": False}
+    for row in rows:
+        assert row["value"] == pytest.approx((row["half_0"] + row["half_1"]) / 2, abs=0.1)
+        assert len(row["draws"]) == params["evaluate"]["resamples"]
