@@ -34,6 +34,7 @@ def selection_of(workspace: Workspace) -> Selection:
 
 
 def evaluation_rows(workspace: Workspace, ingest: IngestConfig) -> Rows:
+    """The evaluation tables that are there, by dataset."""
     return {
         name: pq.read_table(workspace.evaluation(name)).to_pylist()
         for name in ingest.datasets
@@ -42,10 +43,12 @@ def evaluation_rows(workspace: Workspace, ingest: IngestConfig) -> Rows:
 
 
 def datasets_that_train(ingest: IngestConfig) -> tuple[str, ...]:
+    """The names of those with a split that trains."""
     return tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
 
 
 def selection_from(selection: dict[str, Any], rows: Rows, trains: tuple[str, ...]) -> Selection:
+    """What reports/selection.json says, with every candidate's scores out of the evaluation tables."""
     scores, reported = _primary(rows, "select"), _primary(rows, "report")
     selecting = {dataset for entry in scores.values() for dataset in entry}
     return Selection(
@@ -86,4 +89,5 @@ def _primary(rows: Rows, role: str) -> dict[str, dict[str, Estimate]]:
 
 
 def estimate(row: dict[str, Any]) -> Estimate:
+    """A row's value and its interval."""
     return Estimate(row["value"], row["low"], row["high"])
