@@ -14,13 +14,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
 from fclip.profile.drift import Drift
+from fclip.training.output import START
 from flows.catalog import look_at_catalogs
 from flows.effect import artifact_key, effect
 from flows.params import Params, load_params
 from flows.pipeline import read_pipeline
 from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
 from flows.stage import run_stage
-from tasks.chosen import START
 from tasks.commit import Closing, close, pending, require_clean
 from tasks.judge import write_comparisons
 from tasks.paths import Workspace

@@ -8,11 +8,10 @@ from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.report.inputs import Candidate, Estimate, Selection
-from fclip.training.output import UNTUNED, is_mean
+from fclip.training.output import START, UNTUNED, is_mean
 from tasks.params import load_section
 from tasks.paths import Workspace
 
-START = "start"
 Rows = dict[str, list[dict[str, Any]]]  # dataset -> rows of its evaluation table
 
 

@@ -18,9 +18,9 @@ from fclip.registry import tags
 from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
 from fclip.report.card import card
-from fclip.training.output import UNTUNED, is_mean
+from fclip.training.output import START, UNTUNED, is_mean
 from fclip.training.rows import write_rows
-from tasks.chosen import START, read_selection, selection_of
+from tasks.chosen import read_selection, selection_of
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
 from tasks.pins import read_pin

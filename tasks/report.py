@@ -17,9 +17,8 @@ from fclip.report.inputs import (
     Result,
     Training,
 )
-from fclip.training.output import is_mean
+from fclip.training.output import START, is_mean
 from tasks.chosen import (
-    START,
     Rows,
     datasets_that_train,
     estimate,

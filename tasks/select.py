@@ -60,7 +60,7 @@ def read_candidates(workspace: Workspace) -> list[Candidate]:
     tables = {name: _select_rows(workspace, name) for name in selects}
     drawn = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
     trains = {name for name, dataset in datasets.items() if "train" in dataset["roles"].values()}
-    losses = _losses(workspace.finetune / "validation.csv")
+    losses = validation_losses(workspace.finetune / "validation.csv")
     found = []
     for entry in read_json(workspace.averages / "candidates.json"):
         rows = {name: table[entry["name"], entry["model_sha256"]] for name, table in tables.items()}
@@ -136,7 +136,8 @@ def _score(splits: list[dict[str, Any]], draws: dict[str, Floats]) -> Score:
     )
 
 
-def _losses(path: Path) -> dict[str, float]:
+def validation_losses(path: Path) -> dict[str, float]:
+    """The loss of each candidate that training left, by its name, where it is finite."""
     with path.open(newline="", encoding="utf-8") as file:
         losses = {row["candidate"]: float(row["val_loss"]) for row in csv.DictReader(file)}
     return {name: loss for name, loss in losses.items() if math.isfinite(loss)}

@@ -1,6 +1,5 @@
 """A run's table: every candidate, trained or averaged, on every dataset, on the whole and on either half."""
 
-import csv
 import math
 import shutil
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from tasks.average import average
 from tasks.evaluate import dataset_files, run_options
 from tasks.params import load_section, read_params
 from tasks.paths import Workspace
+from tasks.select import validation_losses
 
 SPLIT = "val"
 
@@ -56,7 +56,7 @@ def write_scores(
         )
         for name in names
     }
-    losses = _losses(trained / "validation.csv")
+    losses = validation_losses(trained / "validation.csv")
     candidates = [_candidate(entry, evaluations, losses, in_domain) for entry in listed]
     halves = {
         name: np.array([_halves(evaluation, entry["name"]) for entry in listed])
@@ -121,8 +121,3 @@ def _halves(evaluation: Evaluation, model: str) -> Floats:
     second = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 2 == 1
     halves = [judged.outcome.take(np.flatnonzero(second == half)) for half in (False, True)]
     return np.array([half.metrics(once(half))[metric][0] for half in halves])
-
-
-def _losses(path: Path) -> dict[str, float]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["candidate"]: float(row["val_loss"]) for row in csv.DictReader(file)}

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from fclip.errors import UserError
 from fclip.files import atomic_path
 from fclip.selection.candidates import Candidate, Floats, Score
+from fclip.selection.rules import LABEL_FREE
 from fclip.selection.study import Table
 
-MEASURED = ("margin", "alignment", "uniformity")
 SCHEMA = pa.schema(
     [
         ("candidate", pa.string()),
@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
         ("half_1", pa.float32()),
         ("standard_error", pa.float32()),
         ("draws", pa.list_(pa.float16())),
-        *((metric, pa.float32()) for metric in MEASURED),
+        *((metric, pa.float32()) for metric in LABEL_FREE),
     ]
 )
 
@@ -64,7 +64,7 @@ def write_run(candidates: Sequence[Candidate], halves: Mapping[str, Floats], pat
             "half_1": halves[dataset][number, 1],
             "standard_error": score.standard_error,
             "draws": score.draws.astype(np.float16),
-            **{metric: candidate.label_free.get(dataset, {}).get(metric) for metric in MEASURED},
+            **{metric: candidate.label_free.get(dataset, {}).get(metric) for metric in LABEL_FREE},
         }
         for number, candidate in enumerate(candidates)
         for dataset, score in {**candidate.in_domain, **candidate.outside}.items()
@@ -119,7 +119,9 @@ def _candidate(rows: Sequence[Mapping[str, Any]]) -> Candidate:
         in_domain={name: score for name, score in scores.items() if name in inside},
         outside={name: score for name, score in scores.items() if name not in inside},
         label_free={
-            row["dataset"]: {metric: row[metric] for metric in MEASURED} for row in rows if row[MEASURED[0]] is not None
+            row["dataset"]: {metric: row[metric] for metric in LABEL_FREE}
+            for row in rows
+            if all(row[metric] is not None for metric in LABEL_FREE)
         },
         val_loss=first["val_loss"],
         num_nonfinite=first["num_nonfinite"],
