@@ -44,7 +44,6 @@ def main() -> None:
             write_shop(kagl, workspace.root / TRAINED)
             datasets = list(read_params(PARAMS)["ingest"]["datasets"])
             lay_out_workspace(workspace.root, DATASETS, datasets, preset=PARAMS, limit=None, device="auto")
-        sections = {name: read_params(PARAMS)[name] for name in ("average", "evaluate")}
         for seed in arguments.seeds:
             for regime in arguments.regimes:
                 run = Run(regime, seed)
@@ -56,7 +55,7 @@ def main() -> None:
                     workspace,
                     trained,
                     work / "runs" / run.name,
-                    sections=sections,
+                    sections=run.sections,
                     in_domain=TRAINED,
                     out=out,
                 )

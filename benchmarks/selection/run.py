@@ -1,7 +1,6 @@
 """One run: trained from its start, its candidates left in a folder."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ from typing import Any
 import yaml
 
 from benchmarks.ablation.__main__ import changed
+from benchmarks.selection.scratch import write_scratch
 from benchmarks.train.processes import run_measured
 from fclip.models.config import TowersStart
+from fclip.training.config import FinetuneConfig
 from fclip.training.job import write_job
 from tasks.params import parse, read_params
 from tasks.paths import Workspace
@@ -33,8 +34,24 @@ class Run:
         return f"{self.regime}-{self.seed}"
 
     @property
-    def changes(self) -> Mapping[str, Any]:
-        """What the regime changes in the section `finetune`."""
+    def finetune(self) -> FinetuneConfig:
+        """How it is trained."""
+        return changed(read_params(PARAMS)["finetune"], self._own.get("finetune", {}))
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """How its candidates are averaged and scored: sections of params."""
+        params = read_params(PARAMS)
+        return {"average": {**params["average"], **self._own.get("average", {})}, "evaluate": params["evaluate"]}
+
+    @property
+    def random_image_tower(self) -> dict[str, Any] | None:
+        """What takes the place of the start's image tower, as `write_scratch` takes it."""
+        found: dict[str, Any] | None = self._own.get("random_image_tower")
+        return found
+
+    @property
+    def _own(self) -> dict[str, Any]:
         return _regimes()[self.regime]
 
 
@@ -53,11 +70,13 @@ def train(workspace: Workspace, run: Run, jobs: Path) -> Path:
     job = jobs / run.name
     if (job / "out" / "candidates.json").is_file():
         return job / "out"
-    section = read_params(PARAMS)["finetune"]
-    start = start_folder(workspace, parse("finetune.start", section["start"], TowersStart))
+    start = start_folder(workspace, parse("finetune.start", read_params(PARAMS)["finetune"]["start"], TowersStart))
+    if run.random_image_tower:
+        text, start = start, jobs / f"{run.name}-start"
+        write_scratch(text, start, **run.random_image_tower, seed=run.seed)
     write_job(
         job,
-        config=changed(section, run.changes),
+        config=run.finetune,
         seed=run.seed,
         start=start,
         products=workspace.training / "products.parquet",

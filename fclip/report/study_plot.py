@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from fclip.errors import UserError
 from fclip.files import atomic_path
 from fclip.selection.rules import IN_DOMAIN, OUTSIDE
-from fclip.selection.study import ALL, RANDOM, START, Regret
+from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, Regret
 
 COLOURS = ("#0f6b6b", "#2f7fd1", "#b4571e", "#7a3f8f", "#66728a")
 MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", "in_domain_metric": "*", "last": "P"}
@@ -25,7 +25,7 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
     """A line a rule, through its tolerances; a panel for each number of datasets that rules chose by.
 
     Dotted: among what training left, without averages. Dashed: the nearest to the start of those that the best does not
-    beat with a confidence of `TIES`. Where `start` or `random` is far off, its place is written.
+    beat with a confidence of `TIES`. Black: hindsight. Where `start` or `random` is far off, its place is written.
 
     Raises:
         UserError: `path` ends in neither .png nor .svg.
@@ -47,6 +47,7 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
                 if pool == ALL or ties is None:
                     line = [entry for entry in own if (entry.pool, entry.tie_confidence) == (pool, ties)]
                     _line(axes, line, colour, style=":" if pool != ALL else "-" if ties is None else "--")
+        _line(axes, [entry for entry in drawn if entry.rule == HINDSIGHT], INK, style="-")
         for rule, marker in MARKERS.items():
             for entry in [entry for entry in drawn if entry.rule == rule and rule in (*IN_DOMAIN, START, RANDOM)][:1]:
                 _baseline(axes, entry, marker, right, top)

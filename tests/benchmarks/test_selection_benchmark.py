@@ -6,19 +6,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
-from benchmarks.ablation.__main__ import changed
-from benchmarks.selection.run import PARAMS, Run, regimes
+from benchmarks.selection.run import Run, regimes
 from benchmarks.selection.scores import write_scores
+from benchmarks.selection.scratch import write_scratch
 from benchmarks.selection.shop import SIDE, placed_elsewhere
+from fclip.models import tiny
+from fclip.models.store import load
 from tasks.params import read_params
 from tests.tiny_shop import make_shop
 
 
 @pytest.mark.parametrize("regime", regimes())
 def test_every_regime_is_a_config(regime: str) -> None:
-    config = changed(read_params(PARAMS)["finetune"], Run(regime, 0).changes)
+    config = Run(regime, 0).finetune
     assert config.num_candidates >= 8
     assert config.ema_decay is not None
 
@@ -58,3 +61,20 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
     for row in rows:
         assert row["value"] == pytest.approx((row["half_0"] + row["half_1"]) / 2, abs=0.1)
         assert len(row["draws"]) == params["evaluate"]["resamples"]
+
+
+def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    start.mkdir()
+    tiny.compose(start)
+    for seed in (0, 1):
+        write_scratch(start, tmp_path / f"{seed}", image_tower="test_convnext", image_size=32, seed=seed)
+    clips = [load(folder) for folder in (start, tmp_path / "0", tmp_path / "1")]
+    texts = clips[0].tokenize(["a red dress"])
+    told, own, other = (clip.model.encode_text(texts) for clip in clips)
+    assert torch.equal(told, own)
+    assert torch.equal(told, other)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    first, second = (clip.model.encode_image(images) for clip in clips[1:])
+    assert first.shape == second.shape == (2, told.shape[1])
+    assert not torch.allclose(first, second), "each seed has weights of its own"

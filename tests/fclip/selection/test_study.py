@@ -45,6 +45,10 @@ def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
     assert (held.regret, held.in_domain_cost) == (pytest.approx(0.2), 0.0)
     start = found_by(found, "start", 0)
     assert (start.regret, start.in_domain_cost) == (pytest.approx(0.35), pytest.approx(0.7))
+    hindsight = found_by(found, "hindsight", 0)  # early: the best mean of both
+    assert (hindsight.regret, hindsight.in_domain_cost) == (pytest.approx(0.0), pytest.approx(0.2))
+    held = found_by(found, "hindsight", 0, 0.1)  # late
+    assert (held.regret, held.in_domain_cost) == (pytest.approx(0.2), 0.0)
     random = found_by(found, "random", 0)
     assert random.regret == pytest.approx((0.3 + 0 + 0.1 + 0.4 + 0 + 0.3) / 6)
 
@@ -131,7 +135,7 @@ def run() -> tuple[list[Candidate], dict[str, np.ndarray]]:
     halves = {
         "in": np.array([[0.1, 0.1], [0.6, 0.6], [0.8, 0.8], [0.8, 0.8]]),
         "a": np.array([[0.3, 0.3], [0.7, 0.5], [0.5, 0.5], [0.6, 0.6]]),  # the best of one half is not of the other
-        "b": np.array([[0.3, 0.3], [0.7, 0.7], [0.4, 0.4], [0.6, 0.6]]),
+        "b": np.array([[0.3, 0.3], [0.7, 0.7], [0.4, 0.4], [0.6, 0.7]]),
     }
     return candidates, halves
 
@@ -165,6 +169,9 @@ def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path
     assert (gain.regret, gain.in_domain_cost) == (pytest.approx(-0.05), pytest.approx(0.2))
     loss = next(one for one in found if (one.rule, one.held) == ("in_domain_loss", "b"))
     assert (loss.regret, loss.in_domain_cost) == (pytest.approx(0.3), pytest.approx(0.0))
+    # In hindsight: by the first halves early (means .7 and .6), by the second the soup (.6 and .65).
+    hindsight = next(one for one in found if (one.rule, one.held) == ("hindsight", "b"))
+    assert (hindsight.regret, hindsight.in_domain_cost) == (pytest.approx(0.05), pytest.approx(0.1))
     last = next(one for one in found if (one.rule, one.held) == ("last", "b"))
     assert last.regret == pytest.approx(0.3), "an average is not what training ended with"
 
@@ -174,7 +181,7 @@ def test_without_averages_a_rule_chooses_among_what_training_left(tmp_path: Path
     write_run(candidates, halves, tmp_path / "full-0.parquet")
     found = list(choices(read_run(tmp_path / "full-0.parquet"), [0.05], []))
     by_pool = {one.pool: one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "b")}
-    assert by_pool[ALL].regret == pytest.approx(0.1)  # the soup
+    assert by_pool[ALL].regret == pytest.approx(0.05)  # the soup
     assert by_pool[TRAINED].regret == pytest.approx(0.3)  # late: early is too weak in domain
 
 
@@ -192,9 +199,14 @@ def test_clusters_are_datasets_and_runs() -> None:
 def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
-    said = CliRunner().invoke(app, ["study", "selection", "--table", str(tmp_path / "full-0.parquet")])
+    arguments = ["study", "selection", "--table", str(tmp_path / "full-0.parquet"), "--out", str(tmp_path / "out.json")]
+    said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output
     assert "4 models, held out in turn: a, b" in said.output
+    rows = json.loads((tmp_path / "out.json").read_text())
+    usual = next(one for one in rows if (one["rule"], one["pool"]) == ("in_domain_loss", TRAINED))
+    assert all(one["ratio"] == pytest.approx(one["regret"] / usual["regret"]) for one in rows)
+    assert usual["ratio"] == 1
     lines = write(tmp_path / "t.jsonl", [row("start", 0.1, 0.3, 0.3)])
     for arguments in (["--table", str(lines)], ["--table", str(lines), "--table", str(tmp_path / "full-0.parquet")]):
         refused = CliRunner().invoke(app, ["study", "selection", *arguments])
