@@ -84,9 +84,8 @@ def _candidate(
     scores = {}
     for dataset, evaluation in evaluations.items():
         scored = evaluation.score(name, SPLIT)
-        scores[dataset] = Score(
-            scored.estimate.value, scored.estimate.standard_error, scored.num_items, evaluation.draws(name, SPLIT)
-        )
+        estimate = scored.estimate
+        scores[dataset] = Score(estimate.value, estimate.standard_error, scored.num_items, estimate.draws)
     return Candidate(
         name=name,
         step=entry["step"],

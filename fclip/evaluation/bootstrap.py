@@ -6,7 +6,7 @@ are paired by construction.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,12 +26,17 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its bootstrap interval and standard error."""
+    """A metric with its bootstrap interval and standard error.
+
+    Attributes:
+        draws: float64 [resamples], the metric in each: two models' on the same items are of the same resamples.
+    """
 
     value: float
     low: float
     high: float
     standard_error: float
+    draws: Floats = field(compare=False, repr=False)
 
     @property
     def excludes_zero(self) -> bool:
@@ -61,14 +66,9 @@ def differences(first: Outcome, second: Outcome, clusters: Ints | None, how: Res
     }
 
 
-def draws(outcome: Outcome, clusters: Ints | None, how: Resampling, metric: str) -> Floats:
-    """One metric in each resample, float64 [resamples]: two models' on the same items are of the same resamples."""
-    return _resampled(outcome, clusters, how)[metric]
-
-
 def _estimate(value: float, drawn: Floats, how: Resampling) -> Estimate:
     low, high = np.quantile(drawn, [(1 - how.confidence) / 2, (1 + how.confidence) / 2])
-    return Estimate(value, float(low), float(high), float(drawn.std(ddof=1)))
+    return Estimate(value, float(low), float(high), float(drawn.std(ddof=1)), drawn)
 
 
 def _resampled(outcome: Outcome, clusters: Ints | None, how: Resampling) -> dict[str, Floats]:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from fclip.errors import UserError
-from fclip.evaluation.bootstrap import Estimate, Resampling, differences, draws, estimates
+from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
 from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.outcomes import Floats
 from fclip.evaluation.protocols.config import (
     JudgedConfig,
     LabelFreeConfig,
@@ -85,12 +84,6 @@ class Evaluation:
     def score(self, model: str, split: str) -> Scored:
         """The primary metric of a model on a split."""
         return next(entry for entry in self.scores if (entry.model, entry.split, entry.primary) == (model, split, True))
-
-    def draws(self, model: str, split: str) -> Floats:
-        """The primary metric of a model on a split in each resample, float64 [resamples]."""
-        protocol, _, metric = self.primary.rpartition(".")
-        found = self.judged[model, split, protocol]
-        return draws(found.outcome, found.clusters, self.options.resampling, metric)
 
     def compare(self, first: str, second: str, split: str) -> Estimate:
         """second − first on the primary metric of a split: paired bootstrap over its items."""

@@ -60,10 +60,10 @@ def long_table(evaluation: Evaluation, steps: Mapping[str, int]) -> pa.Table:
 
 def draws_table(evaluation: Evaluation) -> pa.Table:
     """The primary metric of each candidate on what selects, in each resample: what tells near-ties."""
-    selecting = [entry for entry in evaluation.scores if entry.primary and entry.role == "select"]
     rows = [
-        {"candidate": entry.model, "split": entry.split, "draws": evaluation.draws(entry.model, entry.split)}
-        for entry in selecting
+        {"candidate": entry.model, "split": entry.split, "draws": entry.estimate.draws}
+        for entry in evaluation.scores
+        if entry.primary and entry.role == "select"
     ]
     return pa.Table.from_pylist(rows, schema=DRAWS)
 

@@ -138,7 +138,7 @@ def test_a_model_does_not_differ_from_itself_and_a_better_one_does() -> None:
     better = ClassificationOutcome(first.labels, first.labels, np.ones_like(first.ranks), first.num_classes)
     how = Resampling(resamples=200, confidence=0.95, seed=0)
     same = differences(first, first, None, how)
-    assert all(each == Estimate(0, 0, 0, 0) and not each.excludes_zero for each in same.values())
+    assert all(each == Estimate(0, 0, 0, 0, np.zeros(0)) and not each.excludes_zero for each in same.values())
     gain, loss = differences(first, better, None, how)["acc1"], differences(better, first, None, how)["acc1"]
     assert gain.low > 0 > loss.high
     assert gain.excludes_zero
