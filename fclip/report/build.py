@@ -13,7 +13,6 @@ from fclip.report.plots import curves, of_candidates
 ROLE_ORDER = ("report", "select", "audit")
 RULE_NAMES = {
     "mean_normalised_gain": "mean normalised gain outside",
-    "gain_everywhere": "mean normalised gain everywhere",
     "worst_gain": "largest least gain outside",
     "mean_score": "highest mean outside",
     "mean_rank": "best mean rank outside",

@@ -13,7 +13,7 @@ from fclip.files import atomic_path
 from fclip.selection.rules import IN_DOMAIN, OUTSIDE
 from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, Regret
 
-COLOURS = ("#0f6b6b", "#2f7fd1", "#b4571e", "#7a3f8f", "#66728a")
+COLOURS = ("#0f6b6b", "#b4571e", "#7a3f8f", "#66728a")
 MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", "in_domain_metric": "*", "last": "P"}
 INK = "#1b1e22"
 TIES = 0.8

@@ -1,7 +1,8 @@
 """What a selection rule is told of each candidate. All scores here are of `select` data."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Pool:
 
     Attributes:
         outside: float64 [..., n, d], on d outside datasets. in_domain: [..., n], the mean over those in domain.
-        noise: [d], the start's bootstrap standard error on each outside dataset.
+        noise: [d], the start's bootstrap standard error on each outside dataset. in_domain_noise: of `in_domain`.
         finite: bool [n]. steps (−inf of averages), val_loss (inf where unknown): [n].
         label_free: metric -> [n, datasets that have it].
     """
@@ -72,6 +73,7 @@ class Pool:
     outside: Floats
     in_domain: Floats
     noise: Floats
+    in_domain_noise: float
     finite: NDArray[np.bool_]
     steps: Floats
     val_loss: Floats
@@ -91,6 +93,14 @@ class Pool:
             return None
         return cls._of(candidates, lambda score: score.draws, (numbers.pop(),))
 
+    def everywhere(self) -> "Pool":
+        """The same with what is in domain as one more outside dataset."""
+        return replace(
+            self,
+            outside=np.concatenate([self.outside, self.in_domain[..., None]], axis=-1),
+            noise=np.append(self.noise, self.in_domain_noise),
+        )
+
     @classmethod
     def _of(cls, candidates: Sequence[Candidate], read: Any, leading: tuple[int, ...]) -> "Pool":
         start = candidates[0]
@@ -101,11 +111,13 @@ class Pool:
             return np.moveaxis(found, (0, 1), (-2, -1))
 
         in_domain = table("in_domain", list(start.in_domain))
+        errors = [score.standard_error for score in start.in_domain.values()]
         measured = {metric for values in start.label_free.values() for metric in values}
         return cls(
             outside=table("outside", list(start.outside)),
             in_domain=in_domain.mean(axis=-1) if start.in_domain else np.zeros((*leading, len(candidates))),
             noise=np.array([score.standard_error for score in start.outside.values()]),
+            in_domain_noise=math.hypot(*errors) / max(1, len(errors)),
             finite=np.array([each.num_nonfinite == 0 for each in candidates]),
             steps=np.array([-np.inf if each.is_average else each.step for each in candidates]),
             val_loss=np.array([np.inf if each.val_loss is None else each.val_loss for each in candidates]),

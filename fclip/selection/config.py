@@ -4,7 +4,6 @@ from fclip.config import config
 
 RULES = (
     "mean_normalised_gain",
-    "gain_everywhere",
     "worst_gain",
     "mean_score",
     "mean_rank",

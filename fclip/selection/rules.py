@@ -20,26 +20,16 @@ def gains(pool: Pool) -> Floats:
     ε is the start's bootstrap standard error there, so that noise is not blown up to a gain of 1. What is lost counts
     as much as what could be won, and no more, or one ruined dataset would decide alone.
     """
-    return _gains(pool.outside, pool.noise, pool)
-
-
-def _gains(scores: Floats, noise: Floats, pool: Pool) -> Floats:
-    start = scores[..., :1, :]
-    best = scores[..., pool.finite, :].max(axis=-2, keepdims=True)
-    found: Floats = np.maximum(LEAST_GAIN, (scores - start) / np.maximum(np.maximum(noise, 1e-12), best - start))
+    start = pool.outside[..., :1, :]
+    best = pool.outside[..., pool.finite, :].max(axis=-2, keepdims=True)
+    scale = np.maximum(np.maximum(pool.noise, 1e-12), best - start)
+    found: Floats = np.maximum(LEAST_GAIN, (pool.outside - start) / scale)
     return found
 
 
 def mean_normalised_gain(pool: Pool) -> Floats:
     """The mean over the outside datasets."""
     found: Floats = gains(pool).mean(axis=-1)
-    return found
-
-
-def gain_everywhere(pool: Pool) -> Floats:
-    """The mean normalised gain over the outside datasets and, as one more, what is in domain."""
-    inside = _gains(pool.in_domain[..., None], np.zeros(1), pool)
-    found: Floats = np.concatenate([gains(pool), inside], axis=-1).mean(axis=-1)
     return found
 
 
@@ -100,7 +90,6 @@ def _label_free(pool: Pool, metric: str) -> Floats:
 
 OUTSIDE: dict[str, Rule] = {
     "mean_normalised_gain": mean_normalised_gain,
-    "gain_everywhere": gain_everywhere,
     "worst_gain": worst_gain,
     "mean_score": mean_score,
     "mean_rank": mean_rank,
@@ -123,6 +112,15 @@ def apply(name: str, pool: Pool) -> Floats:
     if name in OUTSIDE and not pool.outside.shape[-1]:
         return in_domain_metric(pool)
     return RULES[name](pool)
+
+
+def beats_start(name: str, pool: Pool, row: int) -> bool:
+    """Whether a candidate beats a start that is not held to what is expected in domain.
+
+    A rule that reads outside datasets then counts what is in domain as one more: what was won there was won.
+    """
+    scores = apply(name, pool.everywhere() if name in OUTSIDE else pool)
+    return bool(scores[row] > scores[0])
 
 
 def applicable(pool: Pool) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fclip.errors import UserError
 from fclip.selection.candidates import Candidate, Floats, Pool
 from fclip.selection.config import SelectConfig
-from fclip.selection.rules import SAMPLED, applicable, apply, gains
+from fclip.selection.rules import OUTSIDE, SAMPLED, applicable, apply, beats_start, gains
 
 FEW_ITEMS = 100
 IN_DOMAIN_ONLY = (
@@ -52,8 +52,9 @@ class Selection:
 def select(candidates: Sequence[Candidate], config: SelectConfig) -> Selection:
     """Choose among the start (the first at step 0) and the candidates.
 
-    Eligible are the start and every candidate with finite features whose in-domain score is within the tolerance of
-    the best. Of those within it that the highest by the rule does not beat with `tie_confidence`, by the paired
+    Eligible is every candidate with finite features whose in-domain score is within the tolerance of the best. A start
+    that is not wins where the best of them does not beat it by the rule with what is in domain counted as one more
+    dataset. Of those within it that the highest by the rule does not beat with `tie_confidence`, by the paired
     bootstrap over items, the one nearest the start wins; where nothing is known of that, the highest, and of equals the
     earliest.
 
@@ -85,7 +86,7 @@ def select(candidates: Sequence[Candidate], config: SelectConfig) -> Selection:
         best=ordered[best],
         near_ties=tuple(ordered[row].name for row in ties.nonzero()[0]),
         won=winner != 0,
-        reason=_reason(ordered, winner, best, scores, config),
+        reason=_reason(ordered, winner, best, scores, config, start_is_within=bool(within[config.rule][0])),
         warning="; ".join(_warnings(ordered)) or None,
         config=config,
         candidates=ordered,
@@ -114,7 +115,9 @@ def _choose(
 ) -> tuple[int, int, NDArray[np.bool_]]:
     """The rows of the winner and of the highest by the rule, and which rows are not told from the latter."""
     rows = np.arange(len(within))
-    best = int(np.where(within | (rows == 0), apply(rule, pool), -np.inf).argmax())  # of equals the earliest step
+    best = int(np.where(within, apply(rule, pool), -np.inf).argmax())  # of equals the earliest step
+    if not within[0] and not beats_start(rule, pool, best):
+        best = 0
     ties = rows == best
     if drawn is not None and confidence is not None and rule in SAMPLED:
         ties |= within & (_surely_less(apply(rule, drawn), best, confidence) <= 0)
@@ -197,11 +200,20 @@ def as_json(selection: Selection) -> dict[str, Any]:
     }
 
 
-def _reason(candidates: Sequence[Candidate], winner: int, best: int, scores: Floats, config: SelectConfig) -> str:
+def _reason(
+    candidates: Sequence[Candidate],
+    winner: int,
+    best: int,
+    scores: Floats,
+    config: SelectConfig,
+    *,
+    start_is_within: bool,
+) -> str:
     rule = config.rule.replace("_", " ")
     start, chosen = candidates[0], candidates[winner]
     if best == 0:
-        return f"no eligible candidate beats the start by {rule}: fine-tuning did not help where it is judged"
+        by = rule if start_is_within or config.rule not in OUTSIDE else f"{rule}, what is in domain counted in"
+        return f"no eligible candidate beats the start by {by}: fine-tuning did not help where it is judged"
     if winner == 0:
         return (
             f"no eligible candidate surely beats the start by {rule}: the best, {candidates[best].name}, has "

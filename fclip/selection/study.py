@@ -86,7 +86,7 @@ class Regret:
 
 def study(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences: Sequence[float] = ()) -> list[Regret]:
     """Every rule that the tables can be judged by, at every tolerance, with `start`, `random` and `hindsight`."""
-    return summarise([choice for table in tables for choice in choices(table, tolerances, tie_confidences)])
+    return summarise(list(choices(tables, tolerances, tie_confidences)))
 
 
 def yardstick(found: Sequence[Regret]) -> Regret:
@@ -95,8 +95,19 @@ def yardstick(found: Sequence[Regret]) -> Regret:
     return min(own, key=lambda entry: (entry.rule != "in_domain_loss", entry.pool != TRAINED))
 
 
-def choices(table: Table, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
-    """All that is chosen in one table. Near-ties count where a rule reads all the other datasets."""
+def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
+    """All that is chosen, among all candidates and, where any table has averages, among what training left.
+
+    Near-ties count where a rule reads all the other datasets.
+    """
+    has_averages = any(one.is_average for table in tables for one in table.candidates)
+    for table in tables:
+        yield from _baselines(table, tolerances)
+        for pool in (ALL, TRAINED) if has_averages else (ALL,):
+            yield from _chosen(table, pool, tolerances, tie_confidences)
+
+
+def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
     for held in table.outside:
         yield Choice(table.name, held, START, ALL, 0, math.inf, None, *_lost(table, held, [0], [0]))
@@ -104,23 +115,25 @@ def choices(table: Table, tolerances: Sequence[float], tie_confidences: Sequence
         for tolerance in tolerances:
             lost = _lost(table, held, *_hindsight(table, tolerance))
             yield Choice(table.name, held, HINDSIGHT, ALL, 0, tolerance, None, *lost)
-    for pool in (ALL, TRAINED) if any(one.is_average for one in table.candidates) else (ALL,):
-        rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.is_average]
-        for held, read in _held_out(table):
-            told = [_told(table.candidates[row], read) for row in rows]
-            whole = len(read) == len(table.outside) - 1
-            for tolerance in tolerances:
-                for ties in (None, *(tie_confidences if whole else ())):
-                    config = SelectConfig(rule="last", in_domain_tolerance=tolerance, tie_confidence=ties)
-                    for rule, name in select(told, config).choices.items():
-                        if (rule in IN_DOMAIN and not whole) or not _has(table, rule):
-                            continue
-                        if ties is not None and rule not in OUTSIDE:
-                            continue
-                        row = next(row for row in rows if table.candidates[row].name == name)
-                        size = 0 if rule in IN_DOMAIN else len(read)
-                        lost = _lost(table, held, [row], [row])
-                        yield Choice(table.name, held, rule, pool, size, tolerance, ties, *lost)
+
+
+def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
+    rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.is_average]
+    for held, read in _held_out(table):
+        told = [_told(table.candidates[row], read) for row in rows]
+        whole = len(read) == len(table.outside) - 1
+        for tolerance in tolerances:
+            for ties in (None, *(tie_confidences if whole else ())):
+                config = SelectConfig(rule="last", in_domain_tolerance=tolerance, tie_confidence=ties)
+                for rule, name in select(told, config).choices.items():
+                    if (rule in IN_DOMAIN and not whole) or not _has(table, rule):
+                        continue
+                    if ties is not None and rule not in OUTSIDE:
+                        continue
+                    row = next(row for row in rows if table.candidates[row].name == name)
+                    size = 0 if rule in IN_DOMAIN else len(read)
+                    lost = _lost(table, held, [row], [row])
+                    yield Choice(table.name, held, rule, pool, size, tolerance, ties, *lost)
 
 
 def summarise(found: Sequence[Choice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:

@@ -162,7 +162,7 @@ def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
     table = read_run(tmp_path / "full-0.parquet")
-    found = [one for one in choices(table, [math.inf], []) if one.pool == ALL]
+    found = [one for one in choices([table], [math.inf], []) if one.pool == ALL]
     # Held out: a, chosen by b: early. On a's first half early is best (.7), and has .5 on the second, as itself; on the
     # second half the soup is best (.6), and has .6 on the first, where early has .7: 0 and −.1.
     gain = next(one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "a"))
@@ -179,7 +179,7 @@ def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path
 def test_without_averages_a_rule_chooses_among_what_training_left(tmp_path: Path) -> None:
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
-    found = list(choices(read_run(tmp_path / "full-0.parquet"), [0.05], []))
+    found = list(choices([read_run(tmp_path / "full-0.parquet")], [0.05], []))
     by_pool = {one.pool: one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "b")}
     assert by_pool[ALL].regret == pytest.approx(0.05)  # the soup
     assert by_pool[TRAINED].regret == pytest.approx(0.3)  # late: early is too weak in domain

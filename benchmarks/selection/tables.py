@@ -1,0 +1,84 @@
+"""The tables of docs/selection-study.md, as Markdown, from the runs in benchmarks/selection/runs.
+
+python -m benchmarks.selection.tables
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fclip.selection.rules import IN_DOMAIN
+from fclip.selection.run_table import read_run
+from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, Choice, choices, summarise
+
+RUNS = Path(__file__).parent / "runs"
+TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
+TIES = 0.8
+Setting = tuple[str, str, float, float | None]  # rule, pool, tolerance, confidence of ties
+
+SETTINGS: dict[str, Setting] = {
+    "start": (START, ALL, math.inf, None),
+    "random": (RANDOM, ALL, math.inf, None),
+    "last": ("last", TRAINED, math.inf, None),
+    "in-domain loss": ("in_domain_loss", TRAINED, math.inf, None),
+    "in-domain metric, checkpoints": ("in_domain_metric", TRAINED, math.inf, None),
+    "in-domain metric, with averages": ("in_domain_metric", ALL, math.inf, None),
+    "normalised gain with ties, within 1": ("mean_normalised_gain", ALL, 0.01, TIES),
+    "normalised gain with ties, within 2": ("mean_normalised_gain", ALL, 0.02, TIES),
+    "normalised gain with ties, within 5": ("mean_normalised_gain", ALL, 0.05, TIES),
+    "mean rank with ties, within 2": ("mean_rank", ALL, 0.02, TIES),
+    "alignment, without labels, within 2": ("alignment", ALL, 0.02, None),
+    "margin, without labels, within 1": ("margin", ALL, 0.01, None),
+    "hindsight, within 1": (HINDSIGHT, ALL, 0.01, None),
+    "hindsight": (HINDSIGHT, ALL, math.inf, None),
+}
+
+
+def main() -> None:
+    tables = [read_run(path) for path in sorted(RUNS.glob("*.parquet"))]
+    found = [
+        choice
+        for choice in choices(tables, TOLERANCES, [TIES])
+        if choice.num_datasets in (0, len(tables[0].outside) - 1)
+    ]
+    print(by_tolerance(found), broken_down(found, lambda one: one.held), sep="\n\n")
+    print("\n" + broken_down(found, lambda one: one.run.rpartition("-")[0]))
+
+
+def by_tolerance(found: Sequence[Choice]) -> str:
+    """Every rule: regret (cost) at each tolerance."""
+    heads = ["any" if math.isinf(tolerance) else f"{100 * tolerance:g}" for tolerance in TOLERANCES]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for one in summarise(found):
+        if one.pool == TRAINED and one.tie_confidence is not None:
+            continue
+        if (one.rule in IN_DOMAIN and one.rule != "in_domain_metric" and one.pool == ALL) or not one.num_choices:
+            continue
+        key = one.rule.replace("_", " "), one.pool, "" if one.tie_confidence is None else f"{one.tie_confidence:g}"
+        rows.setdefault(key, []).append(f"{100 * one.regret:.2f} ({100 * one.in_domain_cost:.2f})")
+    return _markdown(["rule", "among", "ties", *heads], ([*key, *cells] for key, cells in rows.items()), 3)
+
+
+def broken_down(found: Sequence[Choice], part: Callable[[Choice], str]) -> str:
+    """Some settings: regret in each part, over all with its bounds, and the cost."""
+    parts = sorted({part(one) for one in found})
+    rows = []
+    for name, setting in SETTINGS.items():
+        own = [one for one in found if (one.rule, one.pool, one.tolerance, one.tie_confidence) == setting]
+        means = [100 * float(np.mean([one.regret for one in own if part(one) == each])) for each in parts]
+        (whole,) = summarise(own)
+        bounds = f"{100 * whole.regret:.2f} ({100 * whole.low:.1f} to {100 * whole.high:.1f})"
+        rows.append([name, *(f"{mean:.1f}" for mean in means), bounds, f"{100 * whole.in_domain_cost:.2f}"])
+    return _markdown(["", *parts, "mean", "cost"], rows, 1)
+
+
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], num_words: int) -> str:
+    rule = [*["---"] * num_words, *["--:"] * (len(heads) - num_words)]
+    lines = [heads, rule, *([*row, *[""] * (len(heads) - len(row))] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
