@@ -20,7 +20,7 @@ from fclip.errors import UserError
 from tasks.params import read_params
 from tasks.paths import Workspace
 
-RUNS = Path(__file__).parent / "runs"
+RUNS = Path(__file__).with_name("runs")
 KAGL = "kagl"
 
 

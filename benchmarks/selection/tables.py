@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fclip.selection.rules import IN_DOMAIN
 from fclip.selection.run_table import read_run
-from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, Choice, choices, summarise
+from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, Choice, Table, choices, summarise
 
-RUNS = Path(__file__).parent / "runs"
+RUNS = Path(__file__).with_name("runs")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
 TIES = 0.8
 Setting = tuple[str, str, float, float | None]  # rule, pool, tolerance, confidence of ties
@@ -37,14 +36,14 @@ SETTINGS: dict[str, Setting] = {
 
 
 def main() -> None:
-    tables = [read_run(path) for path in sorted(RUNS.glob("*.parquet"))]
-    found = [
-        choice
-        for choice in choices(tables, TOLERANCES, [TIES])
-        if choice.num_datasets in (0, len(tables[0].outside) - 1)
-    ]
-    print(by_tolerance(found), broken_down(found, lambda one: one.held), sep="\n\n")
-    print("\n" + broken_down(found, lambda one: one.run.rpartition("-")[0]))
+    print("\n\n".join(markdown([read_run(path) for path in sorted(RUNS.glob("*.parquet"))])))
+
+
+def markdown(tables: Sequence[Table]) -> tuple[str, str, str]:
+    """Every rule by tolerance; some settings by held-out dataset, and by regime."""
+    found = [one for one in choices(tables, TOLERANCES, [TIES]) if one.num_datasets in (0, len(tables[0].outside) - 1)]
+    by_regime = broken_down(found, lambda one: one.run.rpartition("-")[0])
+    return by_tolerance(found), broken_down(found, lambda one: one.held), by_regime
 
 
 def by_tolerance(found: Sequence[Choice]) -> str:
@@ -54,7 +53,7 @@ def by_tolerance(found: Sequence[Choice]) -> str:
     for one in summarise(found):
         if one.pool == TRAINED and one.tie_confidence is not None:
             continue
-        if (one.rule in IN_DOMAIN and one.rule != "in_domain_metric" and one.pool == ALL) or not one.num_choices:
+        if one.pool == ALL and one.rule in ("in_domain_loss", "last"):  # averages have neither
             continue
         key = one.rule.replace("_", " "), one.pool, "" if one.tie_confidence is None else f"{one.tie_confidence:g}"
         rows.setdefault(key, []).append(f"{100 * one.regret:.2f} ({100 * one.in_domain_cost:.2f})")

@@ -13,9 +13,12 @@ from benchmarks.selection.run import Run, regimes
 from benchmarks.selection.scores import write_scores
 from benchmarks.selection.scratch import write_scratch
 from benchmarks.selection.shop import SIDE, placed_elsewhere
+from benchmarks.selection.tables import RUNS, markdown
 from fclip.models import tiny
 from fclip.models.store import load
+from fclip.selection.run_table import read_run
 from tasks.params import read_params
+from tests.conftest import REPOSITORY
 from tests.tiny_shop import make_shop
 
 
@@ -78,3 +81,10 @@ def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path)
     first, second = (clip.model.encode_image(images) for clip in clips[1:])
     assert first.shape == second.shape == (2, told.shape[1])
     assert not torch.allclose(first, second), "each seed has weights of its own"
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_the_runs_give() -> None:
+    page = (REPOSITORY / "docs" / "selection-study.md").read_text()
+    for table in markdown([read_run(path) for path in sorted(RUNS.glob("*.parquet"))]):
+        assert table in page
