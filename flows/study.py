@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,8 +79,10 @@ def _read(paths: Sequence[Path], start: str | None, in_domain: str | None, cost:
 
 
 def _as_json(entry: "Regret", to: "Regret") -> dict[str, Any]:
-    tolerance = None if math.isinf(entry.tolerance) else entry.tolerance
-    return vars(entry) | {"tolerance": tolerance, "ratio": entry.regret / to.regret if to.regret else None}
+    values = asdict(entry)
+    setting = values.pop("setting")
+    tolerance = None if math.isinf(setting["tolerance"]) else setting["tolerance"]
+    return {**setting, "tolerance": tolerance, **values, "ratio": entry.regret / to.regret if to.regret else None}
 
 
 def _show(found: "Sequence[Regret]", tables: "Sequence[Table]", *, every: bool) -> None:
@@ -92,9 +95,9 @@ def _show(found: "Sequence[Regret]", tables: "Sequence[Table]", *, every: bool) 
         title=f"{number}{sum(len(table.candidates) for table in tables)} models, held out in turn: {held}",
         title_justify="left",
         caption="Regret (in-domain cost), percentage points, by how far below the best in domain a model may be; "
-        f"×: of what {_words(to.rule)} leaves{'' if to.pool == 'all' else ' without averages'}. Reads: how many "
-        "outside datasets. Ties: of those that the best does not surely beat, the nearest the start. Hindsight: the "
-        "one candidate with the best mean of all outside datasets, the held-out one among them.",
+        f"×: of what {_words(to.setting.rule)} leaves{'' if to.setting.pool == 'all' else ' without averages'}. Reads: "
+        "how many outside datasets. Ties: of those that the best does not surely beat, the nearest the start. "
+        "Hindsight: the one candidate with the best mean of all outside datasets, the held-out one among them.",
         caption_justify="left",
         box=None,
     )
@@ -102,16 +105,17 @@ def _show(found: "Sequence[Regret]", tables: "Sequence[Table]", *, every: bool) 
         shown.add_column(column, no_wrap=True)
     for tolerance in TOLERANCES:
         shown.add_column("any" if math.isinf(tolerance) else f"{tolerance:g}", justify="right", no_wrap=True)
-    most = max(entry.num_datasets for entry in found)
+    most = max(entry.setting.num_datasets for entry in found)
     rows: dict[tuple[str, str, str, str], list[str]] = {}
     for entry in found:
-        usual = entry.num_datasets in (0, most) and entry.tie_confidence in (None, USUAL_TIES)
-        if every or (usual and (entry.pool == "all" or entry.tie_confidence is None)):
-            reads = f"{entry.num_datasets}" if entry.num_datasets else ""
-            ties = "" if entry.tie_confidence is None else f"{entry.tie_confidence:g}"
+        of = entry.setting
+        usual = of.num_datasets in (0, most) and of.tie_confidence in (None, USUAL_TIES)
+        if every or (usual and (of.pool == "all" or of.tie_confidence is None)):
+            reads = f"{of.num_datasets}" if of.num_datasets else ""
+            ties = "" if of.tie_confidence is None else f"{of.tie_confidence:g}"
             ratio = f" ×{entry.regret / to.regret:.2f}" if to.regret else ""
             cell = f"{100 * entry.regret:.2f} ({100 * entry.in_domain_cost:.2f}){ratio}"
-            rows.setdefault((_words(entry.rule), reads, ties, entry.pool), []).append(cell)
+            rows.setdefault((_words(of.rule), reads, ties, of.pool), []).append(cell)
     for row, cells in rows.items():
         shown.add_row(*row, *cells)
     (console if console.is_terminal else Console(width=WIDTH)).print(shown)

@@ -1,6 +1,7 @@
 """The trade-off of a selection study as a picture: regret on unseen data against its cost in domain."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from matplotlib.figure import Figure
 
 from fclip.errors import UserError
 from fclip.files import atomic_path
-from fclip.selection.rules import IN_DOMAIN, OUTSIDE
-from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, Regret
+from fclip.selection.rules import OUTSIDE
+from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, Regret, Setting
 
 COLOURS = ("#0f6b6b", "#b4571e", "#7a3f8f", "#66728a")
-MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", "in_domain_metric": "*", "last": "P"}
+BY_METRIC = "in_domain_metric"
+MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", BY_METRIC: "*", "last": "P"}
 INK = "#1b1e22"
 TIES = 0.8
 FAR = 0.8
@@ -32,25 +34,30 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
     """
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"{path}: a plot's name must end in .png or .svg")
-    drawn = [entry for entry in found if entry.tie_confidence in (None, TIES)]
-    sizes = sorted({entry.num_datasets for entry in drawn if entry.rule in OUTSIDE})
+    drawn = [entry for entry in found if entry.setting.tie_confidence in (None, TIES)]
+    by_setting = {entry.setting: entry for entry in found}
+    sizes = sorted({entry.setting.num_datasets for entry in drawn if entry.setting.rule in OUTSIDE})
     figure = Figure(figsize=(3.6 * len(sizes), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
-    of_rules = [entry for entry in drawn if entry.rule in OUTSIDE]
+    of_rules = [entry for entry in drawn if entry.setting.rule in OUTSIDE]
     right = 100 * float(np.quantile([entry.in_domain_cost for entry in of_rules], FAR)) + 1
     top = 100 * float(np.quantile([entry.regret for entry in of_rules], FAR)) + 1
     for axes, size in zip(panels, sizes, strict=True):
         for colour, rule in zip(COLOURS, OUTSIDE, strict=True):
-            own = [entry for entry in drawn if (entry.rule, entry.num_datasets) == (rule, size)]
-            for pool, ties in dict.fromkeys((entry.pool, entry.tie_confidence) for entry in own):
-                if pool == ALL or ties is None:
-                    line = [entry for entry in own if (entry.pool, entry.tie_confidence) == (pool, ties)]
-                    _line(axes, line, colour, style=":" if pool != ALL else "-" if ties is None else "--")
-        _line(axes, [entry for entry in drawn if entry.rule == HINDSIGHT], INK, style="-")
+            own = [entry for entry in drawn if (entry.setting.rule, entry.setting.num_datasets) == (rule, size)]
+            for of in dict.fromkeys(replace(entry.setting, tolerance=0.0) for entry in own):
+                if of.pool == ALL or of.tie_confidence is None:
+                    style = ":" if of.pool != ALL else "-" if of.tie_confidence is None else "--"
+                    line = [entry for entry in own if replace(entry.setting, tolerance=0.0) == of]
+                    _line(axes, line, colour, style=style)
+        _line(axes, [entry for entry in drawn if entry.setting.rule == HINDSIGHT], INK, style="-")
         for rule, marker in MARKERS.items():
-            for entry in [entry for entry in drawn if entry.rule == rule and rule in (*IN_DOMAIN, START, RANDOM)][:1]:
-                _baseline(axes, entry, marker, right, top)
+            trained, mixed = by_setting.get(Setting(rule, TRAINED)), by_setting.get(Setting(rule))
+            if baseline := trained or mixed:
+                _baseline(axes, baseline, rule, marker, right, top)
+            if trained and mixed and rule == BY_METRIC:
+                _baseline(axes, mixed, f"{rule} with averages", marker, right, top, hollow=True)
         axes.set_title(f"chosen by {size} outside dataset{'s' if size > 1 else ''}", fontsize=10)
         axes.set_xlabel("cost in domain, points")
         axes.grid(color="#e2e5e9", linewidth=0.6)
@@ -70,14 +77,17 @@ def _line(axes: Axes, own: Sequence[Regret], colour: str, *, style: str) -> None
     solid = style == "-"
     axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4 if solid else 2.5,
               linewidth=1.4 if solid else 1.0, linestyle=style, alpha=0.85,
-              label=own[0].rule.replace("_", " ") if solid else None)  # fmt: skip
+              label=own[0].setting.rule.replace("_", " ") if solid else None)  # fmt: skip
 
 
-def _baseline(axes: Axes, entry: Regret, marker: str, right: float, top: float) -> None:
-    cost, regret, name = 100 * entry.in_domain_cost, 100 * entry.regret, entry.rule.replace("_", " ")
+def _baseline(
+    axes: Axes, entry: Regret, name: str, marker: str, right: float, top: float, *, hollow: bool = False
+) -> None:
+    cost, regret, name = 100 * entry.in_domain_cost, 100 * entry.regret, name.replace("_", " ")
     if cost <= right and regret <= top:
-        axes.plot(cost, regret, marker=marker, markersize=8, linestyle="none", color=INK, label=name)
+        axes.plot(cost, regret, marker=marker, markersize=8, linestyle="none", color=INK, label=name,
+                  markerfacecolor="none" if hollow else INK)  # fmt: skip
     else:
-        line = 0.09 if entry.rule == START else 0.03
+        line = 0.09 if entry.setting.rule == START else 0.03
         axes.annotate(f"{name}: {regret:.1f} at {cost:.1f}", (0.98, line), xycoords="axes fraction", ha="right",
                       va="bottom", fontsize=8, color=INK)  # fmt: skip

@@ -48,35 +48,38 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What one rule chose in one table, by some datasets, and what that is worth on the one held out.
+class Setting:
+    """How is chosen, and from what.
 
     Attributes:
         pool: among which candidates: all, or those that training left.
-        num_datasets: how many outside datasets the rule read; 0: it reads none.
-        tolerance: in domain, in the units of the scores; inf: none. tie_confidence: None: near-ties did not count.
+        num_datasets: how many outside datasets the rule reads; 0: it reads none.
+        tolerance: in domain, in the units of the scores; inf: none. tie_confidence: None: near-ties do not count.
     """
 
+    rule: str
+    pool: str = ALL
+    num_datasets: int = 0
+    tolerance: float = math.inf
+    tie_confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen in one table, and what that is worth on the dataset held out."""
+
+    setting: Setting
     run: str
     held: str
-    rule: str
-    pool: str
-    num_datasets: int
-    tolerance: float
-    tie_confidence: float | None
     regret: float
     in_domain_cost: float
 
 
 @dataclass(frozen=True)
 class Regret:
-    """A rule's means over runs and held-out datasets, with the bounds of 95 % over both of them as clusters."""
+    """The means over runs and held-out datasets, with the bounds of 95 % over both of them as clusters."""
 
-    rule: str
-    pool: str
-    num_datasets: int
-    tolerance: float
-    tie_confidence: float | None
+    setting: Setting
     regret: float
     low: float
     high: float
@@ -91,8 +94,8 @@ def study(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences:
 
 def yardstick(found: Sequence[Regret]) -> Regret:
     """What pipelines commonly do, to compare with: by loss in domain, or by metric where there is none, no average."""
-    own = [entry for entry in found if entry.rule in IN_DOMAIN and math.isinf(entry.tolerance)]
-    return min(own, key=lambda entry: (entry.rule != "in_domain_loss", entry.pool != TRAINED))
+    own = [entry for entry in found if entry.setting.rule in IN_DOMAIN and math.isinf(entry.setting.tolerance)]
+    return min(own, key=lambda entry: (entry.setting.rule != "in_domain_loss", entry.setting.pool != TRAINED))
 
 
 def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
@@ -110,11 +113,11 @@ def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidence
 def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
     for held in table.outside:
-        yield Choice(table.name, held, START, ALL, 0, math.inf, None, *_lost(table, held, [0], [0]))
-        yield Choice(table.name, held, RANDOM, ALL, 0, math.inf, None, *_lost(table, held, finite, finite))
+        yield Choice(Setting(START), table.name, held, *_lost(table, held, [0], [0]))
+        yield Choice(Setting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
         for tolerance in tolerances:
             lost = _lost(table, held, *_hindsight(table, tolerance))
-            yield Choice(table.name, held, HINDSIGHT, ALL, 0, tolerance, None, *lost)
+            yield Choice(Setting(HINDSIGHT, tolerance=tolerance), table.name, held, *lost)
 
 
 def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
@@ -131,17 +134,16 @@ def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidence
                     if ties is not None and rule not in OUTSIDE:
                         continue
                     row = next(row for row in rows if table.candidates[row].name == name)
-                    size = 0 if rule in IN_DOMAIN else len(read)
-                    lost = _lost(table, held, [row], [row])
-                    yield Choice(table.name, held, rule, pool, size, tolerance, ties, *lost)
+                    setting = Setting(rule, pool, 0 if rule in IN_DOMAIN else len(read), tolerance, ties)
+                    yield Choice(setting, table.name, held, *_lost(table, held, [row], [row]))
 
 
 def summarise(found: Sequence[Choice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:
-    """The means of choices of the same kind, in the order of their first; clusters are (held-out dataset, run)."""
-    kinds: dict[tuple[str, str, int, float, float | None], list[Choice]] = {}
+    """The means of each setting's choices, in the order of their first; clusters are (held-out dataset, run)."""
+    chosen: dict[Setting, list[Choice]] = {}
     for one in found:
-        kinds.setdefault((one.rule, one.pool, one.num_datasets, one.tolerance, one.tie_confidence), []).append(one)
-    return [Regret(*kind, *_mean(own, resamples, seed)) for kind, own in kinds.items()]
+        chosen.setdefault(one.setting, []).append(one)
+    return [Regret(setting, *_mean(own, resamples, seed)) for setting, own in chosen.items()]
 
 
 def _mean(own: Sequence[Choice], resamples: int, seed: int) -> tuple[float, float, float, float, int]:

@@ -13,7 +13,7 @@ from fclip.report.study_plot import draw_trade_off
 from fclip.selection.candidates import Candidate, Score
 from fclip.selection.run_table import read_run, write_run
 from fclip.selection.score_table import read_scores
-from fclip.selection.study import ALL, TRAINED, Choice, Regret, choices, study, summarise
+from fclip.selection.study import ALL, TRAINED, Choice, Regret, Setting, choices, study, summarise
 from flows.cli import app
 from tests.conftest import dataset
 
@@ -30,7 +30,7 @@ def row(name: str, inside: float, a: float, b: float) -> dict[str, object]:
 
 
 def found_by(found: list[Regret], rule: str, size: int, tolerance: float = math.inf) -> Regret:
-    return next(e for e in found if (e.rule, e.num_datasets, e.tolerance) == (rule, size, tolerance))
+    return next(e for e in found if e.setting == Setting(rule, ALL, size, tolerance))
 
 
 def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
@@ -162,17 +162,17 @@ def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
     table = read_run(tmp_path / "full-0.parquet")
-    found = [one for one in choices([table], [math.inf], []) if one.pool == ALL]
+    found = [one for one in choices([table], [math.inf], []) if one.setting.pool == ALL]
     # Held out: a, chosen by b: early. On a's first half early is best (.7), and has .5 on the second, as itself; on the
     # second half the soup is best (.6), and has .6 on the first, where early has .7: 0 and −.1.
-    gain = next(one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "a"))
+    gain = next(one for one in found if (one.setting.rule, one.held) == ("mean_normalised_gain", "a"))
     assert (gain.regret, gain.in_domain_cost) == (pytest.approx(-0.05), pytest.approx(0.2))
-    loss = next(one for one in found if (one.rule, one.held) == ("in_domain_loss", "b"))
+    loss = next(one for one in found if (one.setting.rule, one.held) == ("in_domain_loss", "b"))
     assert (loss.regret, loss.in_domain_cost) == (pytest.approx(0.3), pytest.approx(0.0))
     # In hindsight: by the first halves early (means .7 and .6), by the second the soup (.6 and .65).
-    hindsight = next(one for one in found if (one.rule, one.held) == ("hindsight", "b"))
+    hindsight = next(one for one in found if (one.setting.rule, one.held) == ("hindsight", "b"))
     assert (hindsight.regret, hindsight.in_domain_cost) == (pytest.approx(0.05), pytest.approx(0.1))
-    last = next(one for one in found if (one.rule, one.held) == ("last", "b"))
+    last = next(one for one in found if (one.setting.rule, one.held) == ("last", "b"))
     assert last.regret == pytest.approx(0.3), "an average is not what training ended with"
 
 
@@ -180,14 +180,14 @@ def test_without_averages_a_rule_chooses_among_what_training_left(tmp_path: Path
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
     found = list(choices([read_run(tmp_path / "full-0.parquet")], [0.05], []))
-    by_pool = {one.pool: one for one in found if (one.rule, one.held) == ("mean_normalised_gain", "b")}
+    by_pool = {one.setting.pool: one for one in found if (one.setting.rule, one.held) == ("mean_normalised_gain", "b")}
     assert by_pool[ALL].regret == pytest.approx(0.05)  # the soup
     assert by_pool[TRAINED].regret == pytest.approx(0.3)  # late: early is too weak in domain
 
 
 def test_clusters_are_datasets_and_runs() -> None:
     def one(run: str, held: str, regret: float) -> Choice:
-        return Choice(run, held, "last", ALL, 0, math.inf, None, regret, 0.01)
+        return Choice(Setting("last"), run, held, regret, 0.01)
 
     same = summarise([one("r", "a", 0.1), one("r", "a", 0.3)])[0]
     assert (same.regret, same.low, same.high) == (pytest.approx(0.2),) * 3, "one cluster has no spread"
