@@ -1,4 +1,4 @@
-"""The rules: each gives every candidate a score, and the highest wins. The start is a candidate like any other.
+"""The rules: each gives every candidate a score, and the highest wins, unless the start does (`beats_start`).
 
 A rule reads a `Pool` of n candidates and returns float64 [..., n], with a leading axis where the pool has resamples.
 Rules that read outside datasets fall back to the in-domain metric where there are none.
