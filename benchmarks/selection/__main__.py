@@ -15,12 +15,12 @@ from benchmarks.places import DATASETS
 from benchmarks.selection.run import PARAMS, TRAINED, Run, regimes, train
 from benchmarks.selection.scores import write_scores
 from benchmarks.selection.shop import write_shop
+from benchmarks.selection.tables import RUNS
 from benchmarks.workspaces import lay_out_workspace
 from fclip.errors import UserError
 from tasks.params import read_params
 from tasks.paths import Workspace
 
-RUNS = Path(__file__).with_name("runs")
 KAGL = "kagl"
 
 

@@ -229,4 +229,6 @@ def _reason(
         f"{name} {start.outside[name].value:.3f} -> {score.value:.3f}" for name, score in chosen.outside.items()
     )
     where = f"outside: {outside}; " if outside else ""
+    if config.rule in OUTSIDE and scores[winner] < scores[0]:
+        where += "by these it is worse than the start, which what was won in domain outweighs; "
     return f"{why}; {where}in domain {start.in_domain_score:.3f} -> {chosen.in_domain_score:.3f}"

@@ -267,6 +267,8 @@ def test_a_start_that_is_weak_in_domain_wins_only_where_more_is_lost_than_was_wo
     selection = select(scratch, config())
     assert selection.scores[2] == pytest.approx((-1 - 0.5 + 1) / 3)
     assert selection.winner.step == 200, "with the gain of 1 in domain it is above the start"
+    assert "worse than the start, which what was won in domain outweighs" in selection.reason
+    assert "worse than the start" not in select(FORGETTING, config()).reason
     assert select(scratch, config("mean_score")).winner.step == 200
     without = [replace(each, outside={name: each.outside[name] for name in ("home", "grey")}) for each in scratch]
     selection = select(without, config())
