@@ -70,6 +70,7 @@ def evaluate(
             style=_style(entry.primary, entry.num_items),
         )
     console.print(table)
+    console.print(f"* selects and gates; dim: fewer than {_few()} items", style="dim")
     _say_what_is_left(len(evaluation.scores) - len(shown))
     if out is not None:
         write_json(out, long_table(evaluation, {}).to_pylist())
@@ -120,8 +121,9 @@ def compare(
             style=_colour(change),
         )
     console.print(table)
+    said = "* selects and gates; coloured: a difference, since its interval (paired bootstrap) leaves out 0"
+    console.print(said, style="dim")
     _say_what_is_left(len(found.changes) - len(shown))
-    console.print("coloured: a difference, since its interval (paired bootstrap) leaves out 0", style="dim")
     page = write_page([found], out or workspace.comparison(dataset, before, after))
     console.print(f"page  {page}", highlight=False, soft_wrap=True)
 
@@ -134,16 +136,18 @@ def _colour(change: "Change") -> str | None:
 
 
 def _style(primary: bool, num_items: int) -> str | None:
+    return "bold" if primary else "dim" if num_items < _few() else None
+
+
+def _few() -> int:
     from fclip.report.compared import FEW  # matplotlib takes its time to import
 
-    return "bold" if primary else "dim" if num_items < FEW else None
+    return FEW
 
 
 def _say_what_is_left(number: int) -> None:
-    from fclip.report.compared import FEW
-
     if number:
-        console.print(f"{number} more metrics: --all; * selects and gates; dim: fewer than {FEW} items", style="dim")
+        console.print(f"{number} more metrics: --all", style="dim")
 
 
 def _holder(workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None) -> Workspace:
