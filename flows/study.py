@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 study_app = typer.Typer(no_args_is_help=True, help="Studies: what a way to choose is worth.")
 TOLERANCES = (math.inf, 5.0, 3.0, 2.0, 1.0, 0.0)
 TIE_CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95)
-USUAL_TIES = 0.8
 WIDTH = 170
 RUN_TABLE = ".parquet"
 
@@ -56,9 +55,10 @@ def selection(
     tables = _read(table, start, in_domain, cost)
     of_runs = table[0].suffix == RUN_TABLE
     found = study(tables, [tolerance / 100 for tolerance in TOLERANCES], TIE_CONFIDENCES if of_runs else ())
-    _show(found, tables, every=every or not of_runs)
+    to = yardstick(found)
+    _show(found, to, tables, every=every or not of_runs)
     if out is not None:
-        write_json(out, [_as_json(entry, yardstick(found)) for entry in found])
+        write_json(out, [_as_json(entry, to) for entry in found])
     if plot is not None:
         from fclip.report.study_plot import draw_trade_off  # matplotlib takes a second to import
 
@@ -85,17 +85,16 @@ def _as_json(entry: "Regret", to: "Regret") -> dict[str, Any]:
     return {**setting, "tolerance": tolerance, **values, "ratio": entry.regret / to.regret if to.regret else None}
 
 
-def _show(found: "Sequence[Regret]", tables: "Sequence[Table]", *, every: bool) -> None:
-    from fclip.selection.study import yardstick
+def _show(found: "Sequence[Regret]", to: "Regret", tables: "Sequence[Table]", *, every: bool) -> None:
+    from fclip.selection.study import ALL, USUAL_TIES
 
-    to = yardstick(found)
     held = ", ".join(dict.fromkeys(name for table in tables for name in table.outside))
     number = f"{len(tables)} runs, " if len(tables) > 1 else ""
     shown = Shown(
         title=f"{number}{sum(len(table.candidates) for table in tables)} models, held out in turn: {held}",
         title_justify="left",
         caption="Regret (in-domain cost), percentage points, by how far below the best in domain a model may be; "
-        f"×: of what {_words(to.setting.rule)} leaves{'' if to.setting.pool == 'all' else ' without averages'}. Reads: "
+        f"×: of what {_words(to.setting.rule)} leaves{'' if to.setting.pool == ALL else ' without averages'}. Reads: "
         "how many outside datasets. Ties: of those that the best does not surely beat, the nearest the start. "
         "Hindsight: the one candidate with the best mean of all outside datasets, the held-out one among them.",
         caption_justify="left",
@@ -110,7 +109,7 @@ def _show(found: "Sequence[Regret]", tables: "Sequence[Table]", *, every: bool) 
     for entry in found:
         of = entry.setting
         usual = of.num_datasets in (0, most) and of.tie_confidence in (None, USUAL_TIES)
-        if every or (usual and (of.pool == "all" or of.tie_confidence is None)):
+        if every or (usual and (of.pool == ALL or of.tie_confidence is None)):
             reads = f"{of.num_datasets}" if of.num_datasets else ""
             ties = "" if of.tie_confidence is None else f"{of.tie_confidence:g}"
             ratio = f" ×{entry.regret / to.regret:.2f}" if to.regret else ""

@@ -10,11 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from fclip.selection.run_table import read_run
-from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, Choice, Setting, Table, choices, summarise
+from fclip.selection.study import (
+    ALL,
+    HINDSIGHT,
+    RANDOM,
+    START,
+    TRAINED,
+    USUAL_TIES,
+    Choice,
+    Setting,
+    Table,
+    choices,
+    summarise,
+)
 
 RUNS = Path(__file__).with_name("runs")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
-TIES = 0.8
 SETTINGS = {
     "start": Setting(START),
     "random": Setting(RANDOM),
@@ -22,10 +33,10 @@ SETTINGS = {
     "in-domain loss": Setting("in_domain_loss", TRAINED),
     "in-domain metric, checkpoints": Setting("in_domain_metric", TRAINED),
     "in-domain metric, with averages": Setting("in_domain_metric"),
-    "normalised gain with ties, within 1": Setting("mean_normalised_gain", ALL, 4, 0.01, TIES),
-    "normalised gain with ties, within 2": Setting("mean_normalised_gain", ALL, 4, 0.02, TIES),
-    "normalised gain with ties, within 5": Setting("mean_normalised_gain", ALL, 4, 0.05, TIES),
-    "mean rank with ties, within 2": Setting("mean_rank", ALL, 4, 0.02, TIES),
+    "normalised gain with ties, within 1": Setting("mean_normalised_gain", ALL, 4, 0.01, USUAL_TIES),
+    "normalised gain with ties, within 2": Setting("mean_normalised_gain", ALL, 4, 0.02, USUAL_TIES),
+    "normalised gain with ties, within 5": Setting("mean_normalised_gain", ALL, 4, 0.05, USUAL_TIES),
+    "mean rank with ties, within 2": Setting("mean_rank", ALL, 4, 0.02, USUAL_TIES),
     "alignment, without labels, within 2": Setting("alignment", ALL, 4, 0.02),
     "margin, without labels, within 1": Setting("margin", ALL, 4, 0.01),
     "hindsight, within 1": Setting(HINDSIGHT, tolerance=0.01),
@@ -41,7 +52,7 @@ def markdown(tables: Sequence[Table]) -> tuple[str, str, str]:
     """Every rule by tolerance; some settings by held-out dataset, and by regime."""
     found = [
         one
-        for one in choices(tables, TOLERANCES, [TIES])
+        for one in choices(tables, TOLERANCES, [USUAL_TIES])
         if one.setting.num_datasets in (0, len(tables[0].outside) - 1)
     ]
     by_regime = broken_down(found, lambda one: one.run.rpartition("-")[0])

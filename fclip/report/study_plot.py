@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from fclip.errors import UserError
 from fclip.files import atomic_path
 from fclip.selection.rules import OUTSIDE
-from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, Regret, Setting
+from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, USUAL_TIES, Regret, Setting
 
 COLOURS = ("#0f6b6b", "#b4571e", "#7a3f8f", "#66728a")
 BY_METRIC = "in_domain_metric"
 MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", BY_METRIC: "*", "last": "P"}
 INK = "#1b1e22"
-TIES = 0.8
 FAR = 0.8
 """Quantile of costs and regrets up to which is drawn: one rule far off would leave no room for the others."""
 
@@ -27,14 +26,14 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
     """A line a rule, through its tolerances; a panel for each number of datasets that rules chose by.
 
     Dotted: among what training left, without averages. Dashed: the nearest to the start of those that the best does not
-    beat with a confidence of `TIES`. Black: hindsight. Where `start` or `random` is far off, its place is written.
+    beat with a confidence of `USUAL_TIES`. Black: hindsight. The place of `start` or `random` is written if far off.
 
     Raises:
         UserError: `path` ends in neither .png nor .svg.
     """
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"{path}: a plot's name must end in .png or .svg")
-    drawn = [entry for entry in found if entry.setting.tie_confidence in (None, TIES)]
+    drawn = [entry for entry in found if entry.setting.tie_confidence in (None, USUAL_TIES)]
     by_setting = {entry.setting: entry for entry in found}
     sizes = sorted({entry.setting.num_datasets for entry in drawn if entry.setting.rule in OUTSIDE})
     figure = Figure(figsize=(3.6 * len(sizes), 4.2), layout="constrained")

@@ -24,6 +24,8 @@ from fclip.selection.select import select
 
 START, RANDOM, HINDSIGHT = "start", "random", "hindsight"
 ALL, TRAINED = "all", "trained"
+USUAL_TIES = 0.8
+"""The confidence of ties that is shown where one is."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,12 @@ def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidence
 
 def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
+    in_hindsight = {tolerance: _hindsight(table, tolerance) for tolerance in tolerances}
     for held in table.outside:
         yield Choice(Setting(START), table.name, held, *_lost(table, held, [0], [0]))
         yield Choice(Setting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
-        for tolerance in tolerances:
-            lost = _lost(table, held, *_hindsight(table, tolerance))
-            yield Choice(Setting(HINDSIGHT, tolerance=tolerance), table.name, held, *lost)
+        for tolerance, rows in in_hindsight.items():
+            yield Choice(Setting(HINDSIGHT, tolerance=tolerance), table.name, held, *_lost(table, held, *rows))
 
 
 def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
