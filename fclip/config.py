@@ -1,5 +1,6 @@
 """The form of every configuration: a frozen, keyword-only dataclass that refuses unknown keys."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_type_hints
 
@@ -19,16 +20,22 @@ def config(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
+@dataclass(frozen=True)
 class ByKind:
-    """In `Annotated[A | B, ByKind()]`: configs told apart by their `kind`, so that an error is of the one meant.
+    """In `Annotated[Form, ByKind(members)]`: one of several configs, told apart by their key `kind`.
 
     Without it pydantic tries every member and reports the faults of all.
+
+    Attributes:
+        members: gives the configs, each with a `kind` of type `Literal`; asked when a value is first parsed.
     """
+
+    members: Callable[[], Iterable[type[Any]]]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic import Discriminator, Tag
 
-        members = {get_args(get_type_hints(member)["kind"])[0]: member for member in get_args(source)}
+        members = {get_args(get_type_hints(member)["kind"])[0]: member for member in self.members()}
         tagged = [Annotated[member, Tag(kind)] for kind, member in members.items()]
         kind = Discriminator(
             lambda value: value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None),

@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import field
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from fclip.config import ByKind, config
 from fclip.mirror.addresses import address_fault, is_remote
@@ -129,7 +129,7 @@ class FmnistSource:
 
 FIXED_SPLITS = {"fmnist": ("val", "test")}  # kinds of source that come split
 AnySource: TypeAlias = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource | PublishedSource
-Source: TypeAlias = Annotated[AnySource, ByKind()]
+Source: TypeAlias = Annotated[AnySource, ByKind(lambda: get_args(AnySource))]
 
 
 @config

@@ -1,6 +1,6 @@
 """What is evaluated on each dataset: the section `evaluate` of params.yaml."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args
 
 from fclip.config import ByKind, config
 from fclip.evaluation.protocols.config import (
@@ -14,7 +14,7 @@ from fclip.evaluation.protocols.config import (
     ZeroShotConfig,
 )
 
-ProtocolConfig: TypeAlias = Annotated[
+AnyProtocol: TypeAlias = (
     ZeroShotConfig
     | RetrievalConfig
     | ProductsConfig
@@ -22,9 +22,9 @@ ProtocolConfig: TypeAlias = Annotated[
     | JudgedConfig
     | LinearProbeConfig
     | NeighboursConfig
-    | LabelFreeConfig,
-    ByKind(),
-]
+    | LabelFreeConfig
+)
+ProtocolConfig: TypeAlias = Annotated[AnyProtocol, ByKind(lambda: get_args(AnyProtocol))]
 
 CLASSIFIED = ("acc1", "acc5", "mean_per_class_recall", "macro_f1", "weighted_f1")
 RANKED = tuple(f"{metric}_at_{k}" for metric in ("recall", "hit") for k in (1, 5, 10))

@@ -88,7 +88,8 @@ class LocalStart:
 
 
 ColdStart: TypeAlias = Annotated[
-    FclipTinyStart | TowersStart | OpenClipStart | TransformersStart | LocalStart, ByKind()
+    FclipTinyStart | TowersStart | OpenClipStart | TransformersStart | LocalStart,
+    ByKind(lambda: [start for start in START_KINDS.values() if start is not ChampionStart]),
 ]
 
 
@@ -101,7 +102,8 @@ class ChampionStart:
 
 
 StartConfig: TypeAlias = Annotated[
-    FclipTinyStart | TowersStart | OpenClipStart | TransformersStart | LocalStart | ChampionStart, ByKind()
+    FclipTinyStart | TowersStart | OpenClipStart | TransformersStart | LocalStart | ChampionStart,
+    ByKind(lambda: START_KINDS.values()),
 ]
 
 START_KINDS: dict[str, type[Any]] = {
