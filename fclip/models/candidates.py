@@ -1,0 +1,77 @@
+"""Candidates: the models that selection chooses from, as training and averaging list them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from fclip.errors import UserError
+from fclip.files import read_json, write_json
+
+Kind: TypeAlias = Literal["base", "checkpoint", "ema", "untuned", "interpolated", "soup"]
+"""What a candidate is: the base model, a checkpoint of the weights, an exponential moving average of the weights, the
+base model that the champion of a warm start came from, or an average that lies between the base model and another
+candidate (interpolated) or of several candidates (soup)."""
+AVERAGES: tuple[Kind, ...] = ("interpolated", "soup")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may be selected.
+
+    Attributes:
+        name: unique in its list; its folder has this name.
+        step: updates done; 0 for a base model. An average has the step of its latest parent.
+        epoch: passes over the training products after `step` updates.
+        model_sha256: digest of its folder.
+        val_loss: in-domain contrastive validation loss; None where it was not computed.
+        parents: candidates that it is the average of, and the share of each; shares sum to 1. Empty for other kinds.
+        distance: of its weights from the base model's, relative to the length of those; None where it is not known.
+    """
+
+    name: str
+    kind: Kind
+    step: int
+    epoch: float
+    model_sha256: str
+    val_loss: float | None = None
+    parents: Mapping[str, float] = field(default_factory=dict)
+    distance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, not `{self.kind}`")
+        if self.is_average != bool(self.parents):
+            raise ValueError(f"{self.name}: an average has parents, and no other kind does")
+        if self.parents and not math.isclose(sum(self.parents.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"{self.name}: the shares of its parents must sum to 1")
+
+    @property
+    def is_average(self) -> bool:
+        """Whether its weights are an average of other candidates' weights."""
+        return self.kind in AVERAGES
+
+    @property
+    def on_path(self) -> bool:
+        """Whether it is the base model or a checkpoint on the way from it."""
+        return self.kind in ("base", "checkpoint")
+
+
+def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
+    """Write a list of candidates as JSON, in its order."""
+    write_json(path, [asdict(candidate) for candidate in candidates])
+
+
+def read_candidates(path: Path) -> tuple[Candidate, ...]:
+    """The list that `write_candidates` wrote.
+
+    Raises:
+        UserError: the file is missing or does not hold such a list.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `dvc pull`, or `dvc repro {path.parent.name}`")
+    try:
+        return tuple(Candidate(**entry) for entry in read_json(path))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is not a list of candidates ({error}): run the stage {path.parent.name} again") from error
