@@ -4,16 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 
-Kind: TypeAlias = Literal["base", "checkpoint", "ema", "untuned", "interpolated", "soup"]
-"""What a candidate is: the base model, a checkpoint of the weights, an exponential moving average of the weights, the
-base model that the champion of a warm start came from, or an average that lies between the base model and another
-candidate (interpolated) or of several candidates (soup)."""
-AVERAGES: tuple[Kind, ...] = ("interpolated", "soup")
+TRAINED_KINDS = ("base", "checkpoint", "ema", "untuned")
+"""What training leaves: the base model, checkpoints of the weights, exponential moving averages of the weights, and
+`untuned`, the base model that the champion of a warm start came from. All other kinds are averages of candidates
+(`interpolated`, `soup`, …); averaging methods declare them."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,13 @@ class Candidate:
         epoch: passes over the training products after `step` updates.
         model_sha256: digest of its folder.
         val_loss: in-domain contrastive validation loss; None where it was not computed.
+        kind: one of `TRAINED_KINDS`, or the kind of an average.
         parents: candidates that it is the average of, and the share of each; shares sum to 1. Empty for other kinds.
         distance: of its weights from the base model's, relative to the length of those; None where it is not known.
     """
 
     name: str
-    kind: Kind
+    kind: str
     step: int
     epoch: float
     model_sha256: str
@@ -40,17 +39,15 @@ class Candidate:
     distance: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, not `{self.kind}`")
-        if self.is_average != bool(self.parents):
-            raise ValueError(f"{self.name}: an average has parents, and no other kind does")
+        if (self.kind in TRAINED_KINDS) == bool(self.parents):
+            raise ValueError(f"{self.name}: an average has parents, and none of {', '.join(TRAINED_KINDS)} has any")
         if self.parents and not math.isclose(sum(self.parents.values()), 1, abs_tol=1e-6):
             raise ValueError(f"{self.name}: the shares of its parents must sum to 1")
 
     @property
     def is_average(self) -> bool:
         """Whether its weights are an average of other candidates' weights."""
-        return self.kind in AVERAGES
+        return bool(self.parents)
 
     @property
     def on_path(self) -> bool:
