@@ -13,8 +13,8 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
+from fclip.models.candidates import START
 from fclip.profile.drift import Drift
-from fclip.training.output import START
 from flows.catalog import look_at_catalogs
 from flows.effect import artifact_key, effect
 from flows.params import Params, load_params

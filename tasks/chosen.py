@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.models.candidates import START, UNTUNED
 from fclip.report.inputs import Candidate, Estimate, Selection
-from fclip.training.output import START, UNTUNED, is_mean
 from tasks.params import load_section
 from tasks.paths import Workspace
 
@@ -69,7 +69,7 @@ def selection_from(selection: dict[str, Any], rows: Rows, trains: tuple[str, ...
                 select_scores=scores.get(entry["name"], {}),
                 report_scores=reported.get(entry["name"], {}),
                 on_path=entry["name"] == START
-                or not (entry["is_average"] or is_mean(entry["name"]) or entry["name"] == UNTUNED),
+                or not (entry["is_average"] or entry["name"].startswith("ema-") or entry["name"] == UNTUNED),
             )
             for entry in selection["candidates"]
         ),

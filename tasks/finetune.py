@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import torch
 
 import fclip.images.pixels
+import fclip.models.candidates
+import fclip.models.split
 import fclip.models.store
 import fclip.training
 from fclip.errors import UserError
@@ -23,7 +25,7 @@ from fclip.models.device import resolve_device
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import TIMINGS, run_job, write_job
 from fclip.training.output import add_untuned
-from fclip.training.rows import mark_old
+from fclip.training.seen_rows import mark_old
 from fclip.training.stop import Interrupted, stop_on_signals
 from tasks.params import Base, load_section
 from tasks.paths import Workspace
@@ -90,7 +92,13 @@ def finetune(workspace: Workspace) -> Path:
 def _key(config: FinetuneConfig, seed: int, start: Path, products: Path, rows: Path | None) -> str:
     """Digest of all that a run depends on: params, inputs, and the code, library and device that compute."""
     package = Path(fclip.training.__file__).parent
-    modules = [*package.glob("*.py"), Path(fclip.images.pixels.__file__), Path(fclip.models.store.__file__)]
+    others = (
+        fclip.images.pixels.__file__,
+        fclip.models.candidates.__file__,
+        fclip.models.split.__file__,
+        fclip.models.store.__file__,
+    )
+    modules = [*package.glob("*.py"), *map(Path, others)]
     return sha256_json(
         {
             "config": to_json(config),

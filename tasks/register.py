@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.files import sha256_tree
+from fclip.models.candidates import START, UNTUNED
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
 from fclip.report.card import card
-from fclip.training.output import START, UNTUNED, is_mean
-from fclip.training.rows import write_rows
+from fclip.training.seen_rows import write_rows
 from tasks.chosen import read_selection, selection_of
 from tasks.params import Base, load_section, read_params
 from tasks.paths import Workspace
@@ -123,7 +123,7 @@ def _training(workspace: Workspace) -> list[Point]:
         points.append(Point("timing/data_wait_fraction", float(row["wait_seconds"]) / seconds, step))
     points += [
         Point(
-            f"validation/{'mean_' if is_mean(row['candidate']) else ''}loss",
+            f"validation/{'mean_' if row['kind'] == 'ema' else ''}loss",
             float(row["val_loss"]),
             int(float(row["step"])),
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.files import read_json, sha256_tree
+from fclip.models.candidates import START
 from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
@@ -17,7 +18,6 @@ from fclip.report.inputs import (
     Result,
     Training,
 )
-from fclip.training.output import START, is_mean
 from tasks.chosen import (
     Rows,
     datasets_that_train,
@@ -150,10 +150,10 @@ def _key(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _curve(path: Path, column: str) -> tuple[tuple[int, float], ...]:
-    """(step, value) of a training table, without running means and values that are not finite."""
+    """(step, value) of a training table, without moving averages and values that are not finite."""
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row[column] and not is_mean(row.get("candidate", ""))]
+        rows = [row for row in csv.DictReader(file) if row[column] and row.get("kind") != "ema"]
     points = [(int(float(row["step"])), float(row[column])) for row in rows]
     return tuple((step, value) for step, value in points if math.isfinite(value))

@@ -48,7 +48,7 @@ def find_untuned(workspace: Workspace) -> Path | None:
 
 
 def find_rows(workspace: Workspace) -> Path | None:
-    """The rows that the champion was trained on, as `fclip.training.rows` writes them; None where nobody knows.
+    """The rows that the champion was trained on, as `fclip.training.seen_rows` writes them; None where nobody knows.
 
     Raises:
         UserError: as `find_start`, or they are neither cached nor in the registry as they were pinned.

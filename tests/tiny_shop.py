@@ -144,12 +144,12 @@ def write_ingest(
 def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
     """The start and two candidates with weights of their own; `broken`: and a third whose features are not finite."""
     entries = []
-    losses = ["candidate,step,val_loss"]
+    losses = ["candidate,kind,step,val_loss"]
     for number, step in enumerate([0, 10, 20, 30] if broken else [0, 10, 20]):
         name = f"step-{step:06d}" if step else "start"
         folder = tiny_clip(workspace.finetune / "candidates" / name, seed=number, broken=step == 30)
         entries.append({"name": name, "step": step, "epoch": number, "model_sha256": model_sha256(folder)})
-        losses.append(f"{name},{step},{'nan' if step == 30 else 4 - number}")
+        losses.append(f"{name},{'checkpoint' if step else 'base'},{step},{'nan' if step == 30 else 4 - number}")
     write_json(workspace.finetune / "candidates.json", entries)
     (workspace.finetune / "validation.csv").write_text("\n".join(losses) + "\n")
     average(workspace)

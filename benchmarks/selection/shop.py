@@ -15,7 +15,7 @@ from PIL import Image
 
 from fclip.images.packs import ImagePacks
 from fclip.sample.backdrops import draw_backdrop
-from fclip.training.grounds import ground_mask
+from fclip.training.backgrounds import background_mask
 from tasks.paths import Workspace
 
 SEED = 0
@@ -107,10 +107,10 @@ def placed_elsewhere(content: bytes, seed: str) -> bytes | None:
     scale = chance.uniform(0.55, 0.9) * SIDE / max(picture.size)
     picture = picture.resize([max(8, round(side * scale)) for side in picture.size], Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.asarray(picture, np.float32)).permute(2, 0, 1)[None]
-    ground, _ = ground_mask(pixels)
-    if not ground.any():
+    background, _ = background_mask(pixels)
+    if not background.any():
         return None
-    alpha = Image.fromarray((255 * (1 - ground[0, 0].numpy())).astype(np.uint8))
+    alpha = Image.fromarray((255 * (1 - background[0, 0].numpy())).astype(np.uint8))
     angle = chance.uniform(-25, 25)
     picture, alpha = (image.rotate(angle, Image.Resampling.BICUBIC, expand=True) for image in (picture, alpha))
     place = Image.fromarray(np.clip(draw_backdrop(chance, generator, SIDE), 0, 255).astype(np.uint8).transpose(1, 2, 0))

@@ -21,15 +21,14 @@ from benchmarks.train.pace import Run, Window
 from benchmarks.train.processes import run_measured
 from fclip.models.device import resolve_device
 from fclip.models.store import load
-from fclip.training import parts
-from fclip.training.compiling import compiles
+from fclip.training.compute import keep_freed_memory, should_compile
 from fclip.training.config import FinetuneConfig
 from fclip.training.data import read_items, training_pass
 from fclip.training.job import read_job, write_job
 from fclip.training.learner import Inputs, Learner
-from fclip.training.memory import keep_freed_memory
 from fclip.training.processes import World
 from fclip.training.texts import tokenised
+from fclip.training.trainable import freeze_others, trainable_names
 
 
 def run_limit(job: Path, config: FinetuneConfig, data: Input, *, start: Path, steps: int, settling: int) -> Run:
@@ -61,8 +60,8 @@ def step_seconds(job: Path, steps: int) -> list[float]:
     device = resolve_device(config.device)
     clip = load(start, device=device)
     clip.model.visual.to(memory_format=torch.channels_last)
-    parts.freeze_others(clip.model, parts.trained_names(clip.model, config))
-    learner = Learner(clip, config, World(), compiled=compiles(config.compile, device, steps))
+    freeze_others(clip.model, trainable_names(clip.model, config))
+    learner = Learner(clip, config, World(), compiled=should_compile(config.compile, device, steps))
     first = training_pass(read_items(read_job(job).products, "train", config.kinds), config, seed=SEED, epoch=0)
     drawn = [text for (text,) in first.texts[: config.batch_size] if text is not None]
     distinct = list(dict.fromkeys(drawn))

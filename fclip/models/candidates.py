@@ -8,6 +8,8 @@ from pathlib import Path
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 
+START, UNTUNED = "start", "untuned"
+"""Names of the base model that training starts from, and of the one that the champion of a warm start came from."""
 TRAINED_KINDS = ("base", "checkpoint", "ema", "untuned")
 """What training leaves: the base model, checkpoints of the weights, exponential moving averages of the weights, and
 `untuned`, the base model that the champion of a warm start came from. All other kinds are averages of candidates
@@ -71,4 +73,6 @@ def read_candidates(path: Path) -> tuple[Candidate, ...]:
     try:
         return tuple(Candidate(**entry) for entry in read_json(path))
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a list of candidates ({error}): run the stage {path.parent.name} again") from error
+        raise UserError(
+            f"{path} is not a list of candidates ({error}): run the stage {path.parent.name} again"
+        ) from error

@@ -1,7 +1,7 @@
 """Variation of training images, on tensors, a batch at once.
 
-What chance decides is drawn for a whole batch, on the CPU, from one generator (`draw`), and can be cut into rows: a
-process that takes some rows of a batch makes of them what one that takes them all does.
+`sample_augmentation` makes the random choices for a whole batch, on the CPU, from one generator. They can be cut into
+rows: a process that takes some rows of a batch makes of them what one that takes them all does.
 """
 
 import math
@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from fclip.training.backgrounds import Backgrounds, replace_backgrounds, sample_backgrounds
 from fclip.training.config import AugmentConfig
-from fclip.training.grounds import Grounds, draw_grounds, replace_grounds
 
 MAX_ASPECT = 4 / 3
 LUMA = (0.299, 0.587, 0.114)
@@ -22,46 +22,46 @@ THUMBNAIL_SIDE = 28
 NEGATIVES = 0.8
 """Share of the thumbnails whose light and dark change places."""
 WHITE = 232.0
-"""A product is where a channel is darker; the rest is its ground."""
+"""A product is where a channel is darker; the rest is its background."""
 CPU_IMAGES = 16
 """Images at a time on a CPU: as many as its caches hold."""
 
 
 @dataclass(frozen=True)
-class Draws:
-    """What chance decides about each image of a batch; a row an image, on the CPU.
+class Augmentation:
+    """The random choices for each image of a batch; a row an image, on the CPU.
 
     Attributes:
         crops: float32 [n, 4], half the width (negative: mirrored), half the height and the centre (x, y) of the part
             that is kept, in [-1, 1].
         colours: float32 [n, 3], factors of brightness, contrast and saturation; None: colours stay.
-        grounds: None: grounds stay.
+        backgrounds: None: backgrounds stay.
         thumbnails: bool [n], whether it becomes a thumbnail; None: none does.
         inverted: bool [n], whether light and dark change places; None: for none.
     """
 
     crops: torch.Tensor
     colours: torch.Tensor | None
-    grounds: Grounds | None
+    backgrounds: Backgrounds | None
     thumbnails: torch.Tensor | None
     inverted: torch.Tensor | None
 
     def __len__(self) -> int:
         return len(self.crops)
 
-    def __getitem__(self, rows: slice) -> "Draws":
+    def __getitem__(self, rows: slice) -> "Augmentation":
         """Those of some rows."""
-        grounds = self.grounds and Grounds(
-            **{field.name: getattr(self.grounds, field.name)[rows] for field in fields(Grounds)}
+        backgrounds = self.backgrounds and Backgrounds(
+            **{field.name: getattr(self.backgrounds, field.name)[rows] for field in fields(Backgrounds)}
         )
         colours, thumbnails, inverted = (
             None if each is None else each[rows] for each in (self.colours, self.thumbnails, self.inverted)
         )
-        return Draws(self.crops[rows], colours, grounds, thumbnails, inverted)
+        return Augmentation(self.crops[rows], colours, backgrounds, thumbnails, inverted)
 
 
-def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws:
-    """Draw for `count` images.
+def sample_augmentation(config: AugmentConfig, count: int, generator: torch.Generator) -> Augmentation:
+    """Make the random choices for `count` images.
 
     A crop has from `min_crop_area` to all of the area and, as far as it fits, an aspect from 3/4 to 4/3, as in
     torchvision's RandomResizedCrop. The same generator gives the same crops whatever else is varied.
@@ -72,34 +72,34 @@ def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws
     if config.colour_jitter or config.greyscale:
         colours = (1 + config.colour_jitter * (2 * changes[:3] - 1)).T.contiguous()
         colours[changes[3] < config.greyscale, 2] = 0
-    grounds = draw_grounds(config.background, count, generator) if config.background else None
+    backgrounds = sample_backgrounds(config.background, count, generator) if config.background else None
     thumbnails = inverted = None
     if config.thumbnail or config.invert:
         uniform = torch.rand(2, count, generator=generator)
         thumbnails = uniform[0] < config.thumbnail
         inverted = uniform[1] < torch.where(thumbnails, NEGATIVES, config.invert)
-    return Draws(crops, colours, grounds, thumbnails, inverted)
+    return Augmentation(crops, colours, backgrounds, thumbnails, inverted)
 
 
-def augment(batch: torch.Tensor, draws: Draws, *, size: int) -> torch.Tensor:
-    """Other grounds, then a part of each image at the model's size, mirrored or not, then other colours.
+def augment(batch: torch.Tensor, sampled: Augmentation, *, size: int) -> torch.Tensor:
+    """Other backgrounds, then a part of each image at the model's size, mirrored or not, then other colours.
 
     What becomes a thumbnail does so as it is, mirrored or not.
 
     Args:
         batch: uint8 [n, height, width, 3], on any device.
-        draws: of these n images.
+        sampled: of these n images.
 
     Returns:
         uint8 [n, size, size, 3] on the batch's device. On a CPU the bits are the same on every run, and for some rows
-        of a batch as for all; between devices they differ by a grey level at most, but where a ground's edge is.
+        of a batch as for all; between devices they differ by a grey level at most, but where a background's edge is.
     """
-    assert len(batch) == len(draws)
+    assert len(batch) == len(sampled)
     varied = batch.new_empty(len(batch), size, size, 3)
     for rows in _groups(batch):
         whole = batch[rows].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        own = draws[rows]
-        pixels = whole if own.grounds is None else replace_grounds(whole, own.grounds)
+        own = sampled[rows]
+        pixels = whole if own.backgrounds is None else replace_backgrounds(whole, own.backgrounds)
         pixels = crop(pixels, own.crops.to(batch.device), size)
         if own.colours is not None:
             pixels = change_colours(pixels.round_(), own.colours.to(batch.device))
@@ -188,7 +188,7 @@ def _groups(batch: torch.Tensor) -> Iterator[slice]:
 
 
 def _crops(config: AugmentConfig, uniform: torch.Tensor) -> torch.Tensor:
-    """Crops [count, 4] by five draws from [0, 1) for each of them, [5, count]."""
+    """Crops [count, 4] by five samples from [0, 1) for each of them, [5, count]."""
     area = config.min_crop_area + (1 - config.min_crop_area) * uniform[0]
     widest = (-area.log()).clamp(max=math.log(MAX_ASPECT))  # as far as a part of this area fits
     aspect = torch.exp((2 * uniform[1] - 1) * widest)

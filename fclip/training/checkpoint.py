@@ -1,7 +1,7 @@
-"""What an interrupted run goes on from: whole or absent, and without anything that would have to be unpickled.
+"""Checkpoints, from which an interrupted run resumes: whole or absent, and with nothing that has to be unpickled.
 
-A folder of the two newest, each named by its step and the digest of its bytes, so that a damaged one is known and
-passed over.
+The folder holds the two newest, each named by its step and the digest of its bytes, so that a damaged one is
+recognised and passed over.
 """
 
 import logging
@@ -25,6 +25,21 @@ _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.pt")
 
 
 @dataclass(frozen=True)
+class Validated:
+    """A candidate that was saved and validated.
+
+    Attributes:
+        kind: "base", "checkpoint" or "ema" (`fclip.models.candidates`).
+        step: updates done.
+        loss: in-domain validation loss.
+    """
+
+    kind: str
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a run is.
 
@@ -32,32 +47,32 @@ class Progress:
         step: updates done. The order of the data, the variation of images and dropout follow from it and the seed.
         num_skipped: of these, left out.
         history: a row a step (`fclip.training.output.HISTORY`).
-        validation: step, validation loss and whether it is a running mean, of each candidate so far.
+        validated: the candidates so far, in order.
     """
 
     step: int
     num_skipped: int
     history: list[Row]
-    validation: list[Row]
+    validated: list[Validated]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run as it was saved: progress; tuned parameters, running means and the optimiser's state."""
+    """A run as it was saved: progress; trainable parameters, their averages and the optimiser's state."""
 
     progress: Progress
     content: dict[str, Any]
 
     def restore_model(self, model: nn.Module) -> None:
-        """Bring the model's parameters to where they were; those that were not tuned are where the start has them."""
+        """Bring the model's parameters to where they were; the others are those of the base model."""
         _copy(dict(model.named_parameters()), self.content["tuned"])
 
     def restore(self, learner: Learner) -> None:
-        """Bring parameters, running means and optimiser to where they were."""
+        """Bring parameters, averages and optimiser to where they were."""
         _copy(learner.parameters, self.content["tuned"])
         learner.optimiser.load_state_dict(self.content["optimiser"])
-        if learner.mean is not None:
-            _copy(learner.mean.means, self.content["means"])
+        if learner.ema is not None:
+            _copy(learner.ema.averages, self.content["averages"])
 
 
 def save(folder: Path, learner: Learner, progress: Progress) -> None:
@@ -68,12 +83,12 @@ def save(folder: Path, learner: Learner, progress: Progress) -> None:
     """
     content = {
         "tuned": {name: parameter.detach() for name, parameter in learner.parameters.items()},
-        "means": {} if learner.mean is None else learner.mean.means,
+        "averages": {} if learner.ema is None else learner.ema.averages,
         "optimiser": learner.optimiser.state_dict(),
         "step": progress.step,
         "num_skipped": progress.num_skipped,
         "history": progress.history,
-        "validation": progress.validation,
+        "validated": [(one.kind, one.step, one.loss) for one in progress.validated],
     }
     folder.mkdir(parents=True, exist_ok=True)
     whole = folder / "whole.pt"
@@ -98,7 +113,8 @@ def load(folder: Path) -> Checkpoint | None:
             path.unlink()
             continue
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        progress = Progress(content["step"], content["num_skipped"], content["history"], content["validation"])
+        validated = [Validated(*values) for values in content["validated"]]
+        progress = Progress(content["step"], content["num_skipped"], content["history"], validated)
         return Checkpoint(progress, content)
     return None
 

@@ -136,8 +136,8 @@ class FinetuneConfig:
         replay: with a warm start, all that is new and a part of what is not; null: all products alike.
         device: "auto" (cuda where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
         processes: how many train together, one a GPU: "auto" (as many as there are GPUs) or a number.
-        precision: "auto" (bf16 where it pays: `fclip.training.precision`), "bf16" or "fp32".
-        compile: whether torch.compile makes the towers' kernels; "auto": where it pays (`fclip.training.compiling`).
+        precision: "auto" (bf16 where it pays: `fclip.training.compute`), "bf16" or "fp32".
+        compile: whether torch.compile makes the towers' kernels; "auto": where it pays (`fclip.training.compute`).
         gradient_checkpointing: compute activations twice rather than keep them.
         trainable: "heads" (both projections and the logit scale), "image_tower" or "text_tower" (these and that
             tower: the latter is LiT, Zhai et al. 2022), "image_side" (the image tower and its projection: texts stay
@@ -145,7 +145,8 @@ class FinetuneConfig:
         last_layers: of each tuned tower, only so many of its last blocks; null: all.
         layer_decay: the learning rate of a block is this times that of the block after it.
         lora_rank: low-rank updates of the tuned matrices (Hu et al. 2022) instead of these themselves; null: none.
-        ema_decay: beside each candidate, the running mean of the weights with this decay is one; null: none is.
+        ema_decay: beside each checkpoint, the moving average of the weights is a candidate, with this decay; null:
+            none is.
         epochs: passes over the training products.
         batch_size: pairs whose loss is one, over all processes together.
         learning_rate: at its highest, after the warm-up.

@@ -1,4 +1,4 @@
-"""What is trained on: products with their images and captions, and what a pass draws of them."""
+"""Training data: products with their images and captions, and the image and text that each pass takes of them."""
 
 import logging
 from collections import Counter
@@ -6,14 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fclip.errors import UserError
 from fclip.training.config import FinetuneConfig
-from fclip.training.draws import alike_together, choose, order, sample
-from fclip.training.rows import OLD
+from fclip.training.sampling import choose, group_by_category, order, sample
+from fclip.training.seen_rows import OLD
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ VALIDATION_SEED = 0
 class Item:
     """One product: digests of its images, its captions of each wanted kind (at least one), and its category.
 
-    old: the model that is tuned was trained on it, just so, before (`fclip.training.rows`).
+    old: the model that is tuned was trained on it, just so, before (`fclip.training.seen_rows`).
     """
 
     product_id: str
@@ -53,6 +55,32 @@ class Pass:
     def all_texts(self) -> set[str]:
         """Every text in it."""
         return {text for row in self.texts for text in row if text is not None}
+
+
+@dataclass(frozen=True)
+class NumberedPasses:
+    """Passes over products with numbers for images and texts, in the order in which they are seen.
+
+    Attributes:
+        items, images: int64 [passes, n].
+        texts: int64 [passes, n, fields], −1 where a product lacks a field.
+    """
+
+    items: NDArray[np.int64]
+    images: NDArray[np.int64]
+    texts: NDArray[np.int64]
+
+
+def number_passes(passes: Sequence[Pass], digests: Sequence[str], texts: Sequence[str]) -> NumberedPasses:
+    """`passes`, all of one length, with the position in `digests` of each image and in `texts` of each text."""
+    of_digest = {digest: row for row, digest in enumerate(digests)}
+    of_text: dict[str | None, int] = {text: row for row, text in enumerate(texts)}
+    of_text[None] = -1
+    return NumberedPasses(
+        items=np.array([one.items for one in passes], np.int64),
+        images=np.array([[of_digest[digest] for digest in one.images] for one in passes], np.int64),
+        texts=np.array([[[of_text[text] for text in row] for row in one.texts] for one in passes], np.int64),
+    )
 
 
 def read_items(path: Path, split: str, kinds: Collection[str]) -> list[Item]:
@@ -122,7 +150,7 @@ def training_pass(items: Sequence[Item], config: FinetuneConfig, *, seed: int, e
     if config.objective.hard_negatives:
         num_alike = round(config.objective.hard_negatives * config.batch_size)
         categories = [item.category for item in items]
-        places = alike_together(
+        places = group_by_category(
             places, categories, batch_size=config.batch_size, num_alike=num_alike, seed=seed, epoch=epoch
         )
     return Pass(

@@ -11,8 +11,8 @@ from torch.func import functional_call
 from fclip.images.pixels import normalise
 from fclip.models.split import Split
 from fclip.models.store import Clip
+from fclip.training.compute import Precision, autocast, autocast_dtype
 from fclip.training.objectives import unit
-from fclip.training.precision import Precision, autocast, autocast_dtype
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 TOKENS_STEP = 8  # lengths of a batch's tokens are multiples of it, which kernels like and compilers need

@@ -12,12 +12,11 @@ To carry it, copy the folder with its links followed (`rsync -rL`).
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from fclip.errors import UserError
@@ -26,16 +25,16 @@ from fclip.images.packs import ImagePacks
 from fclip.models.device import resolve_device
 from fclip.models.store import Preprocess, load
 from fclip.training import output
-from fclip.training.batches import GB, PixelSource, open_source
+from fclip.training.compute import keep_freed_memory
 from fclip.training.config import FinetuneConfig, from_json, to_json
-from fclip.training.data import Pass, read_items, repeated_fraction, training_pass, validation_pass
-from fclip.training.feed import Data, Rows
+from fclip.training.data import number_passes, read_items, repeated_fraction, training_pass, validation_pass
 from fclip.training.launch import launch, own_device, processes_wanted, started_by_torchrun
+from fclip.training.loader import TrainingData
 from fclip.training.loop import train
-from fclip.training.memory import keep_freed_memory
+from fclip.training.pixel_sources import GB, PixelSource, open_source
 from fclip.training.processes import World, joined
 from fclip.training.stop import Stop, never
-from fclip.training.watch import Watch
+from fclip.training.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +139,8 @@ def run_job(folder: Path, *, stop: Stop = never, trace: Path | None = None) -> P
         launch(folder, num_processes, stop=stop)
         return out
     with joined(device) as world, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        watch = Watch(folder / TIMINGS, trace=trace, speaks=world.leads)
-        _run(job, folder / "pixels", work, device, world, stop, watch)
+        log = TrainingLog(folder / TIMINGS, trace=trace, enabled=world.leads)
+        _run(job, folder / "pixels", work, device, world, stop, log)
         with world.first():
             if world.leads:
                 shutil.rmtree(out, ignore_errors=True)
@@ -150,7 +149,7 @@ def run_job(folder: Path, *, stop: Stop = never, trace: Path | None = None) -> P
     return out
 
 
-def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World, stop: Stop, watch: Watch) -> None:
+def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World, stop: Stop, log: TrainingLog) -> None:
     config = job.config
     items = read_items(job.products, "train", config.kinds)
     validation_items = read_items(job.products, "val", config.kinds)
@@ -203,15 +202,15 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
         len(texts),
         100 * repeated_fraction(passes[0].texts, config.batch_size),
     )
-    data = Data(
-        training=_rows(passes, digests, texts),
-        validation=_rows([checked], checked_digests, texts),
+    data = TrainingData(
+        training=number_passes(passes, digests, texts),
+        validation=number_passes([checked], checked_digests, texts),
         texts=texts,
         product_ids=[item.product_id for item in items],
-        crops=lambda: opened(digests, margin),
-        views=lambda: opened(digests, clip.preprocess),
-        checked=lambda: opened(checked_digests, clip.preprocess),
-        kept=work,
+        open_crops=lambda: opened(digests, margin),
+        open_training=lambda: opened(digests, clip.preprocess),
+        open_validation=lambda: opened(checked_digests, clip.preprocess),
+        cache=work,
     )
     train(
         clip,
@@ -222,16 +221,5 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
         checkpoints=work / "checkpoints",
         out_dir=work / "out",
         stop=stop,
-        watch=watch,
-    )
-
-
-def _rows(passes: Sequence[Pass], digests: Sequence[str], texts: Sequence[str]) -> Rows:
-    of_digest = {digest: row for row, digest in enumerate(digests)}
-    of_text: dict[str | None, int] = {text: row for row, text in enumerate(texts)}
-    of_text[None] = -1
-    return Rows(
-        items=np.array([one.items for one in passes], np.int64),
-        images=np.array([[of_digest[digest] for digest in one.images] for one in passes], np.int64),
-        texts=np.array([[[of_text[text] for text in row] for row in one.texts] for one in passes], np.int64),
+        log=log,
     )

@@ -1,7 +1,8 @@
-"""One update after another: features, loss, gradients, weights."""
+"""One training step: from the inputs of a batch to features, loss, gradients and new weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +10,19 @@ import torch
 from torch import nn
 
 from fclip.models.store import Clip
-from fclip.training import parts
 from fclip.training.config import FinetuneConfig
-from fclip.training.draws import derive
 from fclip.training.encoder import Encoder, TextBatch
 from fclip.training.objectives import clip_loss, divergence, siglip_loss
 from fclip.training.processes import World
-from fclip.training.running_mean import RunningMean
+from fclip.training.sampling import derive
+from fclip.training.torch_private import lerp_
+from fclip.training.trainable import (
+    parameter_groups,
+    set_mode,
+    trainable_parameters,
+    trains_image_tower,
+    trains_text_tower,
+)
 
 OWN_BIAS = "objective.logit_bias"
 Features = tuple[torch.Tensor, torch.Tensor]  # of images and of texts, [n, d] each
@@ -45,12 +52,49 @@ class Update:
     applied: bool
 
 
+class MovingAverage:
+    """An exponential moving average of trainable parameters, by name; it generalises better than the last weights.
+
+    The decay grows to `decay` with the number of updates n, as (1 + n) / (10 + n), so that the average of a short run
+    is not mostly the base model.
+
+    Attributes:
+        averages: the averaged parameters, by name.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
+        self._parameters = dict(parameters)
+        self._decay = decay
+        self.averages = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, num_updates: int) -> None:
+        """Take in the parameters as they are after `num_updates` updates."""
+        share = 1 - min(self._decay, (1 + num_updates) / (10 + num_updates))
+        lerp_(list(self.averages.values()), list(self._parameters.values()), share)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within, the model's parameters have the averaged values."""
+        held = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self._copy(self.averages)
+        try:
+            yield
+        finally:
+            self._copy(held)
+
+    @torch.no_grad()
+    def _copy(self, values: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.copy_(values[name])
+
+
 class Learner:
-    """A model being tuned: its parameters, their optimiser, and what holds them to where they were.
+    """A model in training: its trainable parameters, their optimiser, and the regularization towards the base model.
 
     Args:
-        clip: its parameters have gradients where they are tuned.
-        start: what holds it there (`config.near_start`), frozen.
+        clip: its trainable parameters have gradients, the others have none.
+        base: the frozen base model; None without regularization towards it (`config.near_start`).
         compiled: whether torch.compile makes the towers' kernels.
     """
 
@@ -59,35 +103,35 @@ class Learner:
         clip: Clip,
         config: FinetuneConfig,
         world: World,
-        start: nn.Module | None = None,
+        base: nn.Module | None = None,
         *,
         compiled: bool = False,
     ) -> None:
         self.clip, self._config, self._world = clip, config, world
         model: Any = clip.model
         options: dict[str, Any] = {
-            "image_is_tuned": parts.image_tower_is_tuned(model),
-            "text_is_tuned": parts.text_tower_is_tuned(model),
+            "image_is_tuned": trains_image_tower(model),
+            "text_is_tuned": trains_text_tower(model),
         }
-        self._start: Any = start
-        self._start_encoder = None
-        if config.near_start.similarities and start is not None:
-            self._start_encoder = Encoder(replace(clip, model=start), config.precision, **options)
+        self._base: Any = base
+        self._base_encoder = None
+        if config.near_start.similarities and base is not None:
+            self._base_encoder = Encoder(replace(clip, model=base), config.precision, **options)
         if config.gradient_checkpointing:
             model.set_grad_checkpointing()
         self.encoder = Encoder(clip, config.precision, compiled=compiled, **options)
-        own = parts.tuned_parameters(model)
+        own = trainable_parameters(model)
         self.parameters = dict(own)
         self._scale: nn.Parameter = model.logit_scale
         self._bias: nn.Parameter | None = getattr(model, "logit_bias", None)
         if config.objective.loss == "siglip" and self._bias is None:  # candidates do without: it changes no order
             self._bias = self.parameters[OWN_BIAS] = nn.Parameter(torch.full((), math.nan, device=clip.device))
-        origin = {} if start is None else dict(start.named_parameters())
-        self._held: list[torch.Tensor] = [parameter for name, parameter in own.items() if name in origin]
+        origin = {} if base is None else dict(base.named_parameters())
+        self._regularized: list[torch.Tensor] = [parameter for name, parameter in own.items() if name in origin]
         self._origin: list[torch.Tensor] = [origin[name] for name in own if name in origin]
-        self.mean = None if config.ema_decay is None else RunningMean(own, config.ema_decay)
+        self.ema = None if config.ema_decay is None else MovingAverage(own, config.ema_decay)
         self.optimiser = torch.optim.AdamW(
-            parts.parameter_groups(self.parameters, weight_decay=config.weight_decay, layer_decay=config.layer_decay),
+            parameter_groups(self.parameters, weight_decay=config.weight_decay, layer_decay=config.layer_decay),
             betas=config.betas,
             fused=clip.device.type in ("cpu", "cuda"),
         )
@@ -105,7 +149,7 @@ class Learner:
             num_updates: how many came before.
             seed: of dropout.
         """
-        parts.set_mode(self.clip.model, training=True)
+        set_mode(self.clip.model, training=True)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._world.mean(self._backward(inputs, seed))
         parameters = list(self.parameters.values())
@@ -116,15 +160,15 @@ class Learner:
             for group in self.optimiser.param_groups:
                 group["lr"] = rate * group["rate_scale"]
             self.optimiser.step()
-            self._hold(rate)
-            if self.mean is not None:
-                self.mean.update(num_updates + 1)
+            self._regularize(rate)
+            if self.ema is not None:
+                self.ema.update(num_updates + 1)
         return update
 
     @torch.no_grad()
     def loss(self, inputs: Inputs) -> float:
-        """The objective's loss of a batch that is this process's alone, without what holds the model to its start."""
-        parts.set_mode(self.clip.model, training=False)
+        """The objective's loss of a batch that is this process's alone, without regularization."""
+        set_mode(self.clip.model, training=False)
         return float(self._loss(self._encode(inputs, slice(None)), None, inputs, World()))
 
     def _backward(self, inputs: Inputs, seed: int) -> torch.Tensor:
@@ -138,15 +182,15 @@ class Learner:
         slices = [slice(begin, min(begin + size, num_rows)) for begin in range(0, num_rows, size)]
         if len(slices) == 1:
             torch.manual_seed(seed)
-            start = self._start_features(inputs, slices)
-            loss = self._loss(self._encode(inputs, slices[0]), start, inputs, self._world)
+            base = self._base_features(inputs, slices)
+            loss = self._loss(self._encode(inputs, slices[0]), base, inputs, self._world)
             loss.backward()
             return loss.detach()
         with torch.no_grad():
             found = [self._encode_seeded(inputs, rows, seed) for rows in slices]
-            start = self._start_features(inputs, slices)
+            base = self._base_features(inputs, slices)
         images, texts = (torch.cat(each).requires_grad_() for each in zip(*found, strict=True))
-        loss = self._loss((images, texts), start, inputs, self._world)
+        loss = self._loss((images, texts), base, inputs, self._world)
         loss.backward()
         assert images.grad is not None
         assert texts.grad is not None
@@ -154,7 +198,7 @@ class Learner:
             torch.autograd.backward(self._encode_seeded(inputs, rows, seed), (images.grad[rows], texts.grad[rows]))
         return loss.detach()
 
-    def _loss(self, features: Features, start: Features | None, inputs: Inputs, world: World) -> torch.Tensor:
+    def _loss(self, features: Features, base: Features | None, inputs: Inputs, world: World) -> torch.Tensor:
         contrast = world.gather(*features, inputs.positive)
         scale = self._scale.exp()
         if self._config.objective.loss == "clip":
@@ -170,9 +214,9 @@ class Learner:
                     fitting = -scale * mean - math.log(len(contrast.all_texts))
                     bias = self._bias.copy_(fitting) if learns else fitting
             loss = siglip_loss(contrast, scale, bias)
-        if start is not None:
-            of = world.gather(*start, inputs.positive)
-            scale_of = self._start.logit_scale.exp()
+        if base is not None:
+            of = world.gather(*base, inputs.positive)
+            scale_of = self._base.logit_scale.exp()
             loss = loss + self._config.near_start.similarities * divergence(contrast, scale, of, scale_of)
         return loss
 
@@ -183,19 +227,19 @@ class Learner:
         torch.manual_seed(derive(seed, rows.start))  # both passes drop out the same
         return self._encode(inputs, rows)
 
-    def _start_features(self, inputs: Inputs, slices: list[slice]) -> Features | None:
-        if self._start_encoder is None:
+    def _base_features(self, inputs: Inputs, slices: list[slice]) -> Features | None:
+        if self._base_encoder is None:
             return None
         with torch.no_grad():
             found = [
-                (self._start_encoder.images(inputs.images[rows]), self._start_encoder.texts(inputs.texts(rows)))
+                (self._base_encoder.images(inputs.images[rows]), self._base_encoder.texts(inputs.texts(rows)))
                 for rows in slices
             ]
         images, texts = (torch.cat(each) for each in zip(*found, strict=True))
         return images, texts
 
     @torch.no_grad()
-    def _hold(self, rate: float) -> None:
-        if self._held and (share := rate * self._config.near_start.weights):
-            torch._foreach_lerp_(self._held, self._origin, min(share, 1.0))
+    def _regularize(self, rate: float) -> None:
+        if self._regularized and (share := rate * self._config.near_start.weights):
+            lerp_(self._regularized, self._origin, min(share, 1.0))
         self._scale.clamp_(0, math.log(self._config.max_logit_scale))

@@ -1,4 +1,4 @@
-"""What a run leaves: candidate models, and how it went. The same run gives the same bytes."""
+"""The result of a run: candidate models, their list, and the training curves. The same run gives the same bytes."""
 
 import csv
 import io
@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, atomic_write, read_json, write_json
+from fclip.files import atomic_dir, atomic_write
 from fclip.models import store
-from fclip.training.checkpoint import Row
+from fclip.models.candidates import START, UNTUNED, Candidate, read_candidates, write_candidates
+from fclip.training.checkpoint import Row, Validated
 
-START, UNTUNED = "start", "untuned"
 HISTORY = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped")
+VALIDATION = ("candidate", "kind", "step", "val_loss")
 CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
     "candidates",
     "candidates.json",
@@ -23,24 +24,19 @@ CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
 )
 
 
-def candidate_name(step: int, *, mean: bool = False) -> str:
-    """`start` for no update, else `step-000040`, or `mean-000040` of the running mean of the weights."""
-    return f"{'mean' if mean else 'step'}-{step:06d}" if step else START
+def candidate_name(kind: str, step: int) -> str:
+    """The name of a candidate: `start`, or, after 40 updates, `step-000040` (checkpoint) or `ema-000040`."""
+    return {"base": START, "checkpoint": f"step-{step:06d}", "ema": f"ema-{step:06d}"}[kind]
 
 
-def is_mean(name: str) -> bool:
-    """Whether a candidate is a running mean, by its name."""
-    return name.startswith("mean-")
-
-
-def save_candidate(state: Mapping[str, torch.Tensor], name: str, *, start: Path, out_dir: Path) -> None:
-    """Write `out_dir/candidates/<name>/`; the start itself is copied as it is, so that its digest stays."""
-    target = out_dir / CANDIDATES / name
+def save_candidate(state: Mapping[str, torch.Tensor], kind: str, step: int, *, start: Path, out_dir: Path) -> None:
+    """Write `out_dir/candidates/<name>/`; the base model is copied file by file, so that its digest stays."""
+    target = out_dir / CANDIDATES / candidate_name(kind, step)
     if target.is_dir():
         return  # by the run before an interruption: whole, and the same
     try:
         with atomic_dir(target) as temporary:
-            if name != START:
+            if kind != "base":
                 store.save(state, config_from=start, out_dir=temporary)
             else:
                 for file in sorted(start.rglob("*")):
@@ -52,37 +48,35 @@ def save_candidate(state: Mapping[str, torch.Tensor], name: str, *, start: Path,
         raise UserError(f"{target} could not be written: {error}: make room there and run it again") from error
 
 
-def write_history(out_dir: Path, history: Sequence[Row], validation: Sequence[Row]) -> None:
-    """Write `history.csv` (a row a step) and `validation.csv` (a row a candidate)."""
+def write_result(
+    out_dir: Path, history: Sequence[Row], validated: Sequence[Validated], *, steps_per_epoch: int
+) -> None:
+    """Write `history.csv` (a row a step), `validation.csv` (a row a candidate) and, last, `candidates.json`."""
     atomic_write(out_dir / HISTORY_FILE, _csv(HISTORY, history))
-    rows: list[list[str | float]] = [
-        [candidate_name(int(step), mean=bool(mean)), step, loss] for step, loss, mean in validation
-    ]
-    atomic_write(out_dir / VALIDATION_FILE, _csv(("candidate", "step", "val_loss"), rows))
-
-
-def write_candidates(out_dir: Path, validation: Sequence[Row], *, steps_per_epoch: int) -> None:
-    """Write `candidates.json`: name, step, epoch (passes so far) and digest of each, in order. It is written last."""
-    write_json(
-        out_dir / CANDIDATES_LIST,
-        [
-            {
-                "name": (name := candidate_name(int(step), mean=bool(mean))),
-                "step": int(step),
-                "epoch": epoch(int(step), steps_per_epoch),
-                "model_sha256": store.model_sha256(out_dir / CANDIDATES / name),
-            }
-            for step, _, mean in validation
-        ],
+    named = [(candidate_name(one.kind, one.step), one) for one in validated]
+    atomic_write(
+        out_dir / VALIDATION_FILE, _csv(VALIDATION, [(name, one.kind, one.step, one.loss) for name, one in named])
     )
+    candidates = [
+        Candidate(
+            name=name,
+            kind=one.kind,
+            step=one.step,
+            epoch=epoch(one.step, steps_per_epoch),
+            model_sha256=store.model_sha256(out_dir / CANDIDATES / name),
+            val_loss=float(_digits(one.loss)),
+        )
+        for name, one in named
+    ]
+    write_candidates(out_dir / CANDIDATES_LIST, candidates)
 
 
 def add_untuned(out_dir: Path, folder: Path) -> None:
-    """Make the model folder `folder` one more candidate of a finished run, at step 0, listed after the start."""
+    """Make the model folder `folder` one more candidate of a finished run, at step 0, listed after the base model."""
     shutil.copytree(folder, out_dir / CANDIDATES / UNTUNED, copy_function=shutil.copyfile)
-    start, *rest = read_json(out_dir / CANDIDATES_LIST)
-    untuned = {"name": UNTUNED, "step": 0, "epoch": 0.0, "model_sha256": store.model_sha256(folder)}
-    write_json(out_dir / CANDIDATES_LIST, [start, untuned, *rest])
+    base, *rest = read_candidates(out_dir / CANDIDATES_LIST)
+    untuned = Candidate(name=UNTUNED, kind="untuned", step=0, epoch=0.0, model_sha256=store.model_sha256(folder))
+    write_candidates(out_dir / CANDIDATES_LIST, [base, untuned, *rest])
 
 
 def epoch(step: int, steps_per_epoch: int) -> float:
@@ -94,5 +88,9 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([value if isinstance(value, str) else f"{value:.7g}" for value in row] for row in rows)
+    writer.writerows([value if isinstance(value, str) else _digits(value) for value in row] for row in rows)
     return text.getvalue()
+
+
+def _digits(value: float) -> str:
+    return f"{value:.7g}"

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from fclip.training.objectives import Contrast
 
@@ -49,11 +48,13 @@ class World:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [each.grad for each in parameters if each.grad is not None]
-        flat = _flatten_dense_tensors(gradients)
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.size
-        for gradient, mean in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
-            gradient.copy_(mean)  # into its own layout of memory, which the fused optimiser takes to be the parameter's
+        for gradient, mean in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+            gradient.copy_(
+                mean.view(gradient.shape)
+            )  # into its own layout of memory, which the fused optimiser takes to be the parameter's
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """The mean over the processes."""

@@ -1,6 +1,37 @@
-"""When what happens: the learning rate of a step, and the steps that leave a candidate."""
+"""The schedule of a run: its phases, the learning rate of each step, and the steps that leave a candidate."""
 
 import math
+from dataclasses import dataclass, replace
+
+from fclip.training.config import FinetuneConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The steps from `begin` to before `end`; they train the same parameters under one learning-rate schedule."""
+
+    config: FinetuneConfig
+    begin: int
+    end: int
+
+
+def phases(config: FinetuneConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
+    """With `config.heads_first`, a phase that trains the projections alone; then the phase of `config` itself."""
+    first = config.heads_first
+    if first is None:
+        return (Phase(config, 0, config.epochs * steps_per_epoch),)
+    heads = replace(
+        config,
+        trainable="heads",
+        epochs=first.epochs,
+        learning_rate=first.learning_rate,
+        heads_first=None,
+        last_layers=None,
+        lora_rank=None,
+    )
+    boundary = first.epochs * steps_per_epoch
+    rest = Phase(replace(config, heads_first=None), boundary, boundary + config.epochs * steps_per_epoch)
+    return Phase(heads, 0, boundary), rest
 
 
 def learning_rate(step: int, *, num_steps: int, peak: float, warmup_fraction: float) -> float:
@@ -14,6 +45,6 @@ def learning_rate(step: int, *, num_steps: int, peak: float, warmup_fraction: fl
 def candidate_steps(num_steps: int, num_candidates: int) -> tuple[int, ...]:
     """Numbers of updates done after which a candidate is kept, the last one always among them.
 
-    Dense early, as squares: what generalises best is often a model that has hardly left its start.
+    Dense early, as squares: the model that generalises best is often still close to the base model.
     """
     return tuple(sorted({-(-num_steps * k**2 // num_candidates**2) for k in range(1, num_candidates + 1)}))

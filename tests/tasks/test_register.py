@@ -133,7 +133,9 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
         listed.append({"name": name, "step": step, "epoch": step / 3, "model_sha256": sha256_tree(folder)})
     write_json(space.finetune / "candidates.json", listed)
     (space.finetune / "history.csv").write_text("step,epoch,train_loss\n1,0.3,3.5\n2,0.7,3.0\n3,1,nan\n")
-    (space.finetune / "validation.csv").write_text("candidate,step,val_loss\nstart,0,3.6\nstep-000003,3,3.1\n")
+    (space.finetune / "validation.csv").write_text(
+        "candidate,kind,step,val_loss\nstart,base,0,3.6\nstep-000003,checkpoint,3,3.1\nema-000003,ema,3,3.0\n"
+    )
     write_json(space.start_pin, {"model_sha256": listed[0]["model_sha256"]})
     average(space)
     for dataset in ROLES:
@@ -179,6 +181,8 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
         (0, 3.6),
         (3, 3.1),
     ]
+    averaged = client.get_metric_history(found.run_id, "validation/mean_loss")
+    assert [(p.step, p.value) for p in averaged] == [(3, 3.0)]
     assert {p.step for p in client.get_metric_history(found.run_id, "train/loss")} == {1, 2, 3}
     artifacts = {entry.path for entry in client.list_artifacts(found.run_id)}
     assert {"params.yaml", "dvc.lock", "selection.json", "evaluation", "training", "pins", "profile.json"} <= artifacts

@@ -12,11 +12,12 @@ from fclip.errors import UserError
 from fclip.files import read_json, sha256_file
 from fclip.images.packs import write_packs
 from fclip.models import store
+from fclip.models.candidates import Candidate, write_candidates
 from fclip.registry.backend import connect
 from fclip.registry.log import RunRecord, register_version
 from fclip.registry.succession import crown
 from fclip.training.data import Item, read_items
-from fclip.training.rows import write_rows
+from fclip.training.seen_rows import write_rows
 from tasks.finetune import finetune
 from tasks.paths import Workspace
 from tasks.resolve import resolve
@@ -175,7 +176,8 @@ def items(job: Path) -> list[Item]:
 def finished(job: Path) -> Path:
     """What a run leaves, without running it."""
     (job / "out" / "candidates").mkdir(parents=True)
-    (job / "out" / "candidates.json").write_text('[{"name": "start"}]')
+    start = Candidate(name="start", kind="base", step=0, epoch=0.0, model_sha256="0" * 64)
+    write_candidates(job / "out" / "candidates.json", [start])
     return job / "out"
 
 

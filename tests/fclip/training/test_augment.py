@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
 
-from fclip.training.augment import augment, change_colours, draw, product_squares
+from fclip.training.augment import augment, change_colours, product_squares, sample_augmentation
 from fclip.training.config import AugmentConfig
 
 ALL: dict[str, Any] = {
@@ -39,7 +39,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def varied(batch: torch.Tensor, config: AugmentConfig, size: int, seed: int = 0) -> torch.Tensor:
-    return augment(batch, draw(config, len(batch), generator(seed)), size=size)
+    return augment(batch, sample_augmentation(config, len(batch), generator(seed)), size=size)
 
 
 def noise(count: int, side: int, seed: int = 0) -> torch.Tensor:
@@ -86,11 +86,11 @@ def test_nothing_to_vary_is_the_whole_image() -> None:
 
 def test_crops_are_those_of_a_loop_over_pixels() -> None:
     batch = noise(5, 17)
-    draws = draw(make_config(min_crop_area=0.3, flip=True), 5, generator())
-    found = augment(batch, draws, size=11).numpy()
-    for image, crop, one in zip(batch.numpy().astype(float), draws.crops.numpy(), found, strict=True):
+    sampled = sample_augmentation(make_config(min_crop_area=0.3, flip=True), 5, generator())
+    found = augment(batch, sampled, size=11).numpy()
+    for image, crop, one in zip(batch.numpy().astype(float), sampled.crops.numpy(), found, strict=True):
         assert np.abs(cropped(image, crop, 11) - one).max() < 0.51
-    assert {bool(width < 0) for width in draws.crops[:, 0]} == {True, False}
+    assert {bool(width < 0) for width in sampled.crops[:, 0]} == {True, False}
 
 
 def test_mirroring_turns_about_half() -> None:
@@ -123,17 +123,17 @@ def test_the_same_generator_gives_the_same_images() -> None:
 
 
 def test_crops_are_the_same_whatever_else_is_varied() -> None:
-    crops = draw(make_config(min_crop_area=0.4, flip=True), 30, generator()).crops
-    assert torch.equal(draw(make_config(**ALL), 30, generator()).crops, crops)
+    crops = sample_augmentation(make_config(min_crop_area=0.4, flip=True), 30, generator()).crops
+    assert torch.equal(sample_augmentation(make_config(**ALL), 30, generator()).crops, crops)
 
 
 @pytest.mark.parametrize("side", [24, 45, 92])
 def test_rows_of_a_batch_are_varied_as_in_the_whole(side: int) -> None:
-    batch, draws = products(70, side), draw(make_config(**ALL), 70, generator())
-    whole = augment(batch, draws, size=side - 5)
+    batch, sampled = products(70, side), sample_augmentation(make_config(**ALL), 70, generator())
+    whole = augment(batch, sampled, size=side - 5)
     for rows in (slice(0, 35), slice(35, 70), slice(3, 20), slice(17, 18), slice(69, None), slice(0, 70, 2)):
-        assert torch.equal(augment(batch[rows], draws[rows], size=side - 5), whole[rows]), rows
-    assert not len(augment(batch[:0], draws[:0], size=8))
+        assert torch.equal(augment(batch[rows], sampled[rows], size=side - 5), whole[rows]), rows
+    assert not len(augment(batch[:0], sampled[:0], size=8))
 
 
 @pytest.mark.parametrize("config", [make_config(**ALL), make_config(min_crop_area=0.4, flip=True)])
@@ -165,13 +165,13 @@ def test_colours_change_as_torchvision_changes_them() -> None:
 
 
 def test_colours_are_cut_off_at_both_ends() -> None:
-    draws = draw(make_config(colour_jitter=0.9), 50, generator())
-    found = augment(noise(50, 16), draws, size=16)
+    sampled = sample_augmentation(make_config(colour_jitter=0.9), 50, generator())
+    found = augment(noise(50, 16), sampled, size=16)
     assert int(found.min()) == 0
     assert int(found.max()) == 255
-    assert draws.colours is not None
-    assert 0.1 <= float(draws.colours.min()) < 0.3
-    assert 1.7 < float(draws.colours.max()) <= 1.9
+    assert sampled.colours is not None
+    assert 0.1 <= float(sampled.colours.min()) < 0.3
+    assert 1.7 < float(sampled.colours.max()) <= 1.9
 
 
 def test_a_share_of_the_images_loses_its_colours() -> None:
@@ -195,14 +195,14 @@ def test_a_share_of_the_images_is_inverted() -> None:
 def test_thumbnails_show_the_product_alone_grey_and_small() -> None:
     batch = torch.full((300, 100, 90, 3), 255, dtype=torch.uint8)
     batch[:, 20:76, 40:70] = noise(300, 56)[:, :, :30] // 2  # 56 by 30: two by two pixels are one of a thumbnail's
-    draws = draw(make_config(thumbnail=1.0, flip=True, greyscale=0.5), len(batch), generator())
-    found = augment(batch, draws, size=28)
+    sampled = sample_augmentation(make_config(thumbnail=1.0, flip=True, greyscale=0.5), len(batch), generator())
+    found = augment(batch, sampled, size=28)
     square = batch[:, 20:76, 27:83].float().numpy() @ np.array([0.299, 0.587, 0.114])
     expected = square.reshape(300, 28, 2, 28, 2).mean((2, 4))
-    mirrored = draws.crops[:, 0].numpy() < 0
+    mirrored = sampled.crops[:, 0].numpy() < 0
     expected[mirrored] = expected[mirrored][:, :, ::-1]
-    assert draws.inverted is not None
-    negative = draws.inverted.numpy()
+    assert sampled.inverted is not None
+    negative = sampled.inverted.numpy()
     expected[negative] = 255 - expected[negative]
     assert np.abs(expected[..., None] - found.numpy()).max() <= 1
     assert 215 < negative.sum() < 265
@@ -210,12 +210,12 @@ def test_thumbnails_show_the_product_alone_grey_and_small() -> None:
 
 def test_a_share_of_the_images_becomes_thumbnails() -> None:
     batch = noise(400, 80)
-    draws = draw(make_config(thumbnail=0.3), len(batch), generator())
-    found = augment(batch, draws, size=80)
-    assert draws.thumbnails is not None
-    assert 80 < int(draws.thumbnails.sum()) < 160
-    assert torch.equal(found[~draws.thumbnails], batch[~draws.thumbnails]), "the others stay as they are"
-    assert (found[draws.thumbnails].float().std((1, 2)) < batch[draws.thumbnails].float().std((1, 2))).all()
+    sampled = sample_augmentation(make_config(thumbnail=0.3), len(batch), generator())
+    found = augment(batch, sampled, size=80)
+    assert sampled.thumbnails is not None
+    assert 80 < int(sampled.thumbnails.sum()) < 160
+    assert torch.equal(found[~sampled.thumbnails], batch[~sampled.thumbnails]), "the others stay as they are"
+    assert (found[sampled.thumbnails].float().std((1, 2)) < batch[sampled.thumbnails].float().std((1, 2))).all()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fclip.errors import UserError
-from fclip.training.ahead import ahead
-from fclip.training.augment import augment, draw
+from fclip.training.augment import augment, sample_augmentation
 from fclip.training.config import AugmentConfig
 from fclip.training.job import run_job
+from fclip.training.loader import prefetch_to_device
 from fclip.training.stop import Interrupted
 from tests.fclip.training.test_resume import EVERYTHING
 from tests.fclip.training.training_jobs import make_job, make_objective
@@ -82,12 +82,12 @@ def test_images_vary_as_on_a_cpu() -> None:
     config = AugmentConfig(
         min_crop_area=0.4, flip=True, colour_jitter=0.4, greyscale=0.2, background=0.0, thumbnail=0.5, invert=0.2
     )
-    draws = draw(config, len(batch), generator)
-    on_gpu = augment(batch.cuda(), draws, size=32).cpu().short()
-    assert (on_gpu - augment(batch, draws, size=32).short()).abs().max() <= 1
+    sampled = sample_augmentation(config, len(batch), generator)
+    on_gpu = augment(batch.cuda(), sampled, size=32).cpu().short()
+    assert (on_gpu - augment(batch, sampled, size=32).short()).abs().max() <= 1
 
 
-def test_batches_made_ahead_are_whole() -> None:
+def test_prefetched_batches_are_whole() -> None:
     """Each is used long after the next was asked for, while the GPU is kept busy."""
     device = torch.device("cuda")
     heavy = torch.randn(4096, 4096, device=device)
@@ -96,7 +96,7 @@ def test_batches_made_ahead_are_whole() -> None:
         for number in range(20):
             yield torch.full((2**22,), number, device=device), 0.0
 
-    for number, (batch, _) in enumerate(ahead(made(), device)):
+    for number, (batch, _) in enumerate(prefetch_to_device(made(), device)):
         for _ in range(5):
             heavy = torch.nn.functional.normalize(heavy @ heavy)
         assert bool((batch == number).all())

@@ -14,12 +14,12 @@ from open_clip.loss import ClipLoss, SigLipLoss
 
 from fclip.images.pixels import normalise
 from fclip.models import store
-from fclip.training import parts
 from fclip.training.config import NearStartConfig
 from fclip.training.encoder import Encoder, TextBatch
 from fclip.training.learner import Inputs, Learner
 from fclip.training.objectives import Contrast, clip_loss, divergence, positives, siglip_loss, unit
 from fclip.training.processes import World
+from fclip.training.trainable import freeze_others, trainable_names
 from tests.fclip.training.training_jobs import make_config, make_objective
 
 SCALE = torch.tensor(20.0)
@@ -80,11 +80,11 @@ def test_a_model_diverges_from_itself_by_nothing() -> None:
     torch.testing.assert_close(divergence(mine, SCALE, its, SCALE), (of_images + of_texts) / 2)
 
 
-def make_learner(folder: Path, *, world: World | None = None, start: Any = None, **changes: Any) -> Learner:
+def make_learner(folder: Path, *, world: World | None = None, base: Any = None, **changes: Any) -> Learner:
     config = make_config(**changes)
     clip = store.load(folder)
-    parts.freeze_others(clip.model, parts.trained_names(clip.model, config))
-    return Learner(clip, config, world or World(), start)
+    freeze_others(clip.model, trainable_names(clip.model, config))
+    return Learner(clip, config, world or World(), base)
 
 
 def inputs_of(learner: Learner, texts: list[str], own: slice = slice(None)) -> Inputs:
@@ -129,7 +129,7 @@ def test_what_holds_a_model_to_its_start(near: dict[str, float], tiny_start: Pat
     start = store.load(tiny_start).model.requires_grad_(False)
     changes = []
     for held in (NearStartConfig(weights=0.0, similarities=0.0), NearStartConfig(**near)):
-        learner = make_learner(tiny_start, start=start, near_start=held)
+        learner = make_learner(tiny_start, base=start, near_start=held)
         inputs = inputs_of(learner, TEXTS)
         for n in range(20):
             learner.update(inputs, rate=2e-3, num_updates=n, seed=n)

@@ -1,7 +1,6 @@
 """Whole runs: what they leave, that they learn, and that the same run gives the same bytes."""
 
 import csv
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +13,8 @@ from fclip.errors import UserError
 from fclip.files import sha256_tree
 from fclip.images.packs import write_packs
 from fclip.models import store
+from fclip.models.candidates import read_candidates
 from fclip.models.split import Split
-from fclip.training import parts
 from fclip.training.job import read_job, run_job
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import (
@@ -41,18 +40,22 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> None:
-    listed = json.loads((finished / "candidates.json").read_text())
-    assert [each["name"] for each in listed] == NAMES
-    assert [each["step"] for each in listed] == [0, 3, 9, 20]
-    assert [each["epoch"] for each in listed] == [0.0, 0.6, 1.8, 4.0]
-    assert [each["model_sha256"] for each in listed] == [sha256_tree(finished / "candidates" / name) for name in NAMES]
-    assert listed[0]["model_sha256"] == sha256_tree(tiny_start)
-    assert len({each["model_sha256"] for each in listed}) == 4
+    listed = read_candidates(finished / "candidates.json")
+    assert [each.name for each in listed] == NAMES
+    assert [each.kind for each in listed] == ["base", "checkpoint", "checkpoint", "checkpoint"]
+    assert [each.step for each in listed] == [0, 3, 9, 20]
+    assert [each.epoch for each in listed] == [0.0, 0.6, 1.8, 4.0]
+    assert [each.model_sha256 for each in listed] == [sha256_tree(finished / "candidates" / name) for name in NAMES]
+    assert listed[0].model_sha256 == sha256_tree(tiny_start)
+    assert len({each.model_sha256 for each in listed}) == 4
     history, validation = table(finished / "history.csv"), table(finished / "validation.csv")
     assert list(history[0]) == ["step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped"]
     assert [int(row["step"]) for row in history] == list(range(1, 21))
     assert max(float(row["learning_rate"]) for row in history) == pytest.approx(2e-3)
+    assert list(validation[0]) == ["candidate", "kind", "step", "val_loss"]
     assert [row["candidate"] for row in validation] == NAMES
+    assert [row["kind"] for row in validation] == [each.kind for each in listed]
+    assert [float(row["val_loss"]) for row in validation] == [each.val_loss for each in listed]
     assert [int(row["step"]) for row in validation] == [0, 3, 9, 20]
     assert sorted(path.name for path in finished.iterdir()) == [
         "candidates",
@@ -61,6 +64,19 @@ def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> No
         "validation.csv",
     ]
     assert not (finished.parent / "work").exists(), "checkpoints go when the result is there"
+
+
+def test_moving_averages_are_candidates_of_their_own_kind(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+    out = run_job(make_job(tmp_path / "job", shop, tiny_start, epochs=1, num_candidates=1, ema_decay=0.9))
+    listed = read_candidates(out / "candidates.json")
+    assert [(each.name, each.kind, each.step) for each in listed] == [
+        ("start", "base", 0),
+        ("step-000005", "checkpoint", 5),
+        ("ema-000005", "ema", 5),
+    ]
+    assert len({each.val_loss for each in listed}) == 3
+    _, *trained = (weights(out / "candidates" / each.name)["visual.proj"] for each in listed)
+    assert not torch.equal(*trained)
 
 
 def test_it_learns(finished: Path) -> None:
@@ -187,20 +203,6 @@ def test_job_folders(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
     (tmp_path / "job" / "start").unlink()
     with pytest.raises(UserError, match="start, which does not exist"):
         read_job(tmp_path / "job")
-
-
-@pytest.mark.parametrize("trainable", ["heads", "image_side", "image_tower", "text_tower", "all"])
-def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_start: Path) -> None:
-    model = store.load(tiny_start).model
-    parts.freeze_others(model, parts.trained_names(model, make_config(trainable=trainable)))
-    tuned = parts.tuned_parameters(model)
-    groups = parts.parameter_groups(tuned, weight_decay=0.1, layer_decay=1.0)
-    ids = [id(parameter) for group in groups for parameter in group["params"]]
-    assert len(ids) == len(set(ids))
-    assert set(ids) == {id(parameter) for parameter in tuned.values()}
-    for group in groups:
-        assert group["rate_scale"] == 1.0
-        assert all((parameter.ndim >= 2) == (group["weight_decay"] == 0.1) for parameter in group["params"])
 
 
 def test_towers_can_be_cut_before_their_projections(tiny_start: Path) -> None:

@@ -12,8 +12,8 @@ from fclip.errors import UserError
 from fclip.models.config import ChampionStart, LocalStart
 from fclip.training.config import FinetuneConfig, ReplayConfig
 from fclip.training.data import Item, read_items, repeated_fraction, training_pass, validation_pass
-from fclip.training.draws import alike_together, order
-from fclip.training.rows import mark_old, write_rows
+from fclip.training.sampling import group_by_category, order
+from fclip.training.seen_rows import mark_old, write_rows
 from tests.fclip.training.training_jobs import caption, make_config, make_objective, product_rows, write_products
 
 WEIGHTS = {"title": 3.0, "short": 1.0, "attributes": 0.0}
@@ -173,9 +173,9 @@ def test_fields_are_all_drawn(tmp_path: Path) -> None:
 def test_batches_of_one_category_in_part(categories: list[str | None], batch_size: int, num_alike: int) -> None:
     num_alike = min(num_alike, batch_size)
     places = order(0, 0, len(categories))
-    found = alike_together(places, categories, batch_size=batch_size, num_alike=num_alike, seed=0, epoch=0)
+    found = group_by_category(places, categories, batch_size=batch_size, num_alike=num_alike, seed=0, epoch=0)
     assert sorted(found) == list(range(len(categories)))
-    again = alike_together(places, categories, batch_size=batch_size, num_alike=num_alike, seed=0, epoch=0)
+    again = group_by_category(places, categories, batch_size=batch_size, num_alike=num_alike, seed=0, epoch=0)
     assert found.tolist() == again.tolist()
     if num_alike < 2:
         assert found.tolist() == places.tolist()

@@ -1,7 +1,8 @@
-"""Other grounds for products on white, so that a model cannot tell them by their ground, on tensors, a batch at once.
+"""Other backgrounds for products on white, so that a model cannot recognise them by their background.
 
-A product shot's ground is what is about as white as most of the border and connected to it: what is white within the
-product stays. It is replaced by multiplication, under which it takes the new ground's colour and shadows stay shadows.
+On tensors, a batch at once. A product shot's background is what is about as white as most of the border and connected
+to it: white parts of the product stay. Multiplication replaces it, so that it takes the new background's colour and
+shadows stay shadows.
 """
 
 import math
@@ -10,31 +11,31 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-LEAST_LEVEL = 240.0
+MIN_LEVEL = 240.0
 """Least grey level, in every channel, of most of the border, for an image to be on white."""
 SAME, NEAR = 5.0, 12.0
-"""Grey levels by which what is surely ground, and what is ground beside that, may differ from the border's. White
-garments are mostly between the two; so is what JPEG makes of a ground beside an edge."""
+"""Grey levels by which what is surely background, and what is background beside that, may differ from the border's.
+White garments are mostly between the two; so is what JPEG makes of a background beside an edge."""
 BESIDE = 3
 """Squares: how far beside."""
-LEAST_GROUND, MOST_GROUND = 0.1, 0.85
-"""Share of an image that may be ground: with less it is no product shot, with more the product may be white too."""
+MIN_BACKGROUND, MAX_BACKGROUND = 0.1, 0.85
+"""Share of an image that may be background: with less it is no product shot, with more the product may be white too."""
 SIDE = 56
-"""The ground is sought on about so many squares a side, by the darkest pixel of each."""
+"""The background is sought on about so many squares a side, by the darkest pixel of each."""
 DARK = 48.0
 """A pixel on the edge that is darker is the product's alone."""
 FIELD = 12
-"""Side of a ground as it is drawn, before it is enlarged: all of them are blurred."""
+"""Side of a background as it is drawn, before it is enlarged: all of them are blurred."""
 NOISE = 5
 CHECKED_EVERY = 8
 
 
 @dataclass(frozen=True)
-class Grounds:
-    """What chance decides about the ground of each image of a batch; a row an image.
+class Backgrounds:
+    """The random choices for the background of each image of a batch; a row an image.
 
     Attributes:
-        chosen: bool [n], whether the image is to get another ground, should it be on white.
+        chosen: bool [n], whether the image is to get another background, should it be on white.
         fields: float32 [n, 3, FIELD, FIELD], grey levels: a flat colour, a gradient or noise.
         textured: bool [n], whether a flat colour gets the texture of a part of the image's own middle, enlarged.
             (Another image's would tie the rows of a batch to each other.)
@@ -49,8 +50,8 @@ class Grounds:
     channels: torch.Tensor
 
 
-def draw_grounds(share: float, count: int, generator: torch.Generator) -> Grounds:
-    """Draw for `count` images, of which `share` get another ground: a quarter of these of each kind."""
+def sample_backgrounds(share: float, count: int, generator: torch.Generator) -> Backgrounds:
+    """Choose for `count` images, of which `share` get another background: a quarter of these of each kind."""
     uniform = torch.rand(count, 17 + 3 * NOISE**2, generator=generator)
     kind = (4 * uniform[:, 0]).long()  # flat, gradient, noise, texture
     colour = 25 + 220 * uniform[:, 1, None] + 80 * (uniform[:, 2:5] - 0.5)
@@ -63,7 +64,7 @@ def draw_grounds(share: float, count: int, generator: torch.Generator) -> Ground
     noise = F.interpolate(noise, size=(FIELD, FIELD), mode="bicubic", align_corners=True)
     of_kind = [(kind == number)[:, None, None, None] for number in (1, 2)]
     fields = colour[:, :, None, None] + of_kind[0] * change[:, :, None, None] * along[:, None] + of_kind[1] * noise
-    return Grounds(
+    return Backgrounds(
         chosen=uniform[:, 10] < share,
         fields=fields.clamp_(0, 255),
         textured=kind == 3,
@@ -72,30 +73,30 @@ def draw_grounds(share: float, count: int, generator: torch.Generator) -> Ground
     )
 
 
-def replace_grounds(pixels: torch.Tensor, grounds: Grounds) -> torch.Tensor:
-    """`pixels`, float32 [n, 3, height, width] of grey levels, with the chosen grounds of those on white replaced.
+def replace_backgrounds(pixels: torch.Tensor, backgrounds: Backgrounds) -> torch.Tensor:
+    """`pixels`, float32 [n, 3, height, width] of grey levels, with the chosen backgrounds of those on white replaced.
 
     Args:
-        grounds: on the CPU.
+        backgrounds: on the CPU.
     """
-    rows = grounds.chosen.nonzero()[:, 0]
+    rows = backgrounds.chosen.nonzero()[:, 0]
     if not len(rows):
         return pixels
     on_device = rows.to(pixels.device)
     chosen = pixels[on_device]
-    mask, level = ground_mask(chosen)
-    paper = _rendered(chosen, grounds, rows).div_(level[:, None, None, None]).sub_(1)
+    mask, level = background_mask(chosen)
+    paper = _rendered(chosen, backgrounds, rows).div_(level[:, None, None, None]).sub_(1)
     replaced = pixels.clone()
     replaced[on_device] = chosen * paper.mul_(mask).add_(1)
     return replaced
 
 
-def ground_mask(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far each pixel is ground, and the grey level of that, of `pixels` [n, 3, height, width].
+def background_mask(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far each pixel is background, and the grey level of that, of `pixels` [n, 3, height, width].
 
     Returns:
         float32 [n, 1, height, width], 0 to 1, and [n], 1 to 255. All is 0 in an image that is not on white, or of
-        which too little or nearly all would be ground.
+        which too little or nearly all would be background.
     """
     height, width = pixels.shape[2:]
     darkest = pixels.amin(1)
@@ -103,11 +104,11 @@ def ground_mask(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     step = max(1, round(min(height, width) / SIDE))
     squares = _darkest_of_squares(darkest, step) - level[:, None, None]
     # Made thinner first, what is white cannot pass the gaps in the outline of a white product.
-    ground = _spread(connected_to_border(~_spread(squares.abs() > SAME)))
-    ground = _grown(ground, squares.abs() <= NEAR, BESIDE)
-    share = ground.mean((1, 2), dtype=torch.float32)
-    on_white = (level >= LEAST_LEVEL) & (share >= LEAST_GROUND) & (share <= MOST_GROUND)
-    mask = _spread(ground & on_white[:, None, None])  # with the squares on the edge
+    background = _spread(connected_to_border(~_spread(squares.abs() > SAME)))
+    background = _grown(background, squares.abs() <= NEAR, BESIDE)
+    share = background.mean((1, 2), dtype=torch.float32)
+    on_white = (level >= MIN_LEVEL) & (share >= MIN_BACKGROUND) & (share <= MAX_BACKGROUND)
+    mask = _spread(background & on_white[:, None, None])  # with the squares on the edge
     mask = F.interpolate(mask[:, None].float(), scale_factor=step, mode="bilinear")[:, :, :height, :width]
     light = (darkest - DARK) / (level[:, None, None] - NEAR - DARK).clamp_(min=1)
     return mask * light.clamp_(0, 1)[:, None], level
@@ -172,13 +173,13 @@ def _border(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([values[:, 0], values[:, -1], values[:, 1:-1, 0], values[:, 1:-1, -1]], dim=1)
 
 
-def _rendered(pixels: torch.Tensor, grounds: Grounds, rows: torch.Tensor) -> torch.Tensor:
-    """The grounds `rows` for `pixels` [k, 3, height, width], in their size and on their device."""
-    fields = grounds.fields[rows].to(pixels.device)
-    textured = grounds.textured[rows].nonzero()[:, 0]
+def _rendered(pixels: torch.Tensor, backgrounds: Backgrounds, rows: torch.Tensor) -> torch.Tensor:
+    """The backgrounds `rows` for `pixels` [k, 3, height, width], in their size and on their device."""
+    fields = backgrounds.fields[rows].to(pixels.device)
+    textured = backgrounds.textured[rows].nonzero()[:, 0]
     if len(textured):
         of, on_device = rows[textured], textured.to(pixels.device)
-        window, channels = grounds.window[of].to(pixels.device), grounds.channels[of].to(pixels.device)
+        window, channels = backgrounds.window[of].to(pixels.device), backgrounds.channels[of].to(pixels.device)
         fields[on_device] += _texture(pixels[on_device], window, channels)
         fields.clamp_(0, 255)
     return F.interpolate(fields, size=pixels.shape[2:], mode="bilinear", align_corners=True)

@@ -1,4 +1,4 @@
-"""Pixels of images that are too many to be kept decoded: made anew for each batch, by processes of their own."""
+"""Pixels of images that are too many to be kept decoded: worker processes decode them for each batch."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fclip.errors import UserError
 from fclip.images.packs import ImagePacks
 from fclip.models.store import Preprocess
 from fclip.training.pixel_cache import decode_named, image_bytes
+from fclip.training.torch_private import stop_workers
 
 CHUNK_BYTES = 2**20
 """Pixels that a process makes at a time: little, so that all work on one batch and share little memory."""
@@ -88,9 +88,7 @@ class StreamedPixels:
 
     def close(self) -> None:
         """End the processes."""
-        iterator, self._loader._iterator = self._loader._iterator, None
-        if isinstance(iterator, _MultiProcessingDataLoaderIter):
-            iterator._shutdown_workers()  # torch has no public word for it
+        stop_workers(self._loader)
 
 
 class _Chunks(Sampler[Chunk]):

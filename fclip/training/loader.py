@@ -1,9 +1,13 @@
-"""What a learner is fed: the inputs of every step and of every validation batch, the same however a run is split up."""
+"""The inputs of each training step and validation batch; they are the same wherever a run was interrupted."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -13,86 +17,87 @@ from safetensors.torch import load_file, save_file
 from fclip.files import atomic_path
 from fclip.models.store import Clip
 from fclip.progress import progress
-from fclip.training.ahead import ahead
-from fclip.training.augment import augment, draw
-from fclip.training.batches import PixelSource, PrefetchedBatches
+from fclip.training.augment import augment, sample_augmentation
 from fclip.training.config import FinetuneConfig
-from fclip.training.draws import derive
+from fclip.training.data import NumberedPasses
 from fclip.training.encoder import Encoder
 from fclip.training.learner import Inputs
 from fclip.training.objectives import positives
+from fclip.training.pixel_sources import PixelSource
 from fclip.training.processes import World
+from fclip.training.sampling import derive
 from fclip.training.stop import Interrupted, Stop
 from fclip.training.texts import Texts, encoded, tokenised
 
 IMAGES_AT_ONCE = 64
+NUM_PREFETCHED = 2
+
+VariedBatch = tuple[torch.Tensor, float]
+"""Varied images on the device, uint8 [n, size, size, 3], and the seconds waited for them."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Passes over products, in the order in which they are seen: numbers of images and texts.
-
-    Attributes:
-        items, images: int64 [passes, n].
-        texts: int64 [passes, n, fields], −1 where a product lacks a field.
-    """
-
-    items: NDArray[np.int64]
-    images: NDArray[np.int64]
-    texts: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Data:
+class TrainingData:
     """What a run is trained and validated on.
 
     Attributes:
-        texts: the distinct texts; product_ids: of the training items.
-        crops, views, checked: open pixels of the training images with a margin for crops, of the same at the model's
-            size, and of the validation images at the model's size.
-        kept: folder for what is computed once a run.
+        texts: the distinct texts.
+        product_ids: of the training items.
+        open_crops: opens the pixels of the training images, with a margin for crops.
+        open_training: opens the same images at the model's size.
+        open_validation: opens the validation images at the model's size.
+        cache: folder for what is computed once a run.
     """
 
-    training: Rows
-    validation: Rows
+    training: NumberedPasses
+    validation: NumberedPasses
     texts: list[str]
     product_ids: list[str]
-    crops: Callable[[], AbstractContextManager[PixelSource]]
-    views: Callable[[], AbstractContextManager[PixelSource]]
-    checked: Callable[[], AbstractContextManager[PixelSource]]
-    kept: Path
+    open_crops: Callable[[], AbstractContextManager[PixelSource]]
+    open_training: Callable[[], AbstractContextManager[PixelSource]]
+    open_validation: Callable[[], AbstractContextManager[PixelSource]]
+    cache: Path
 
 
-class Feed:
-    """The inputs of one phase of a run, for the towers as they are tuned in it. A context manager."""
+class Loader:
+    """Loads the inputs of one phase of a run, in the form that its trainable towers need. A context manager."""
 
     def __init__(
-        self, clip: Clip, encoder: Encoder, config: FinetuneConfig, data: Data, world: World, *, seed: int, stop: Stop
+        self,
+        clip: Clip,
+        encoder: Encoder,
+        config: FinetuneConfig,
+        data: TrainingData,
+        world: World,
+        *,
+        seed: int,
+        stop: Stop,
     ) -> None:
         self._clip, self._encoder, self._config, self._data = clip, encoder, config, data
         self._world, self._seed, self._stop = world, seed, stop
         self._open = ExitStack()
 
-    def __enter__(self) -> "Feed":
-        encoder, kept = self._encoder, self._data.kept
+    def __enter__(self) -> "Loader":
+        encoder, cache = self._encoder, self._data.cache
         fields = self._config.objective.fields
         weights = None if fields is None else torch.tensor([fields[kind] for kind in sorted(self._config.kinds)])
         with self._world.first():
             self._texts: Texts = (
                 tokenised(self._clip, encoder, self._data.texts, weights)
                 if encoder.text_is_tuned
-                else encoded(self._clip, encoder, self._data.texts, weights, kept / "captions.safetensors", self._stop)
+                else encoded(self._clip, encoder, self._data.texts, weights, cache / "captions.safetensors", self._stop)
             )
         if encoder.image_is_tuned:
-            self._training, self._checked = (
-                self._open.enter_context(opened()) for opened in (self._data.crops, self._data.checked)
+            self._training, self._validation = (
+                self._open.enter_context(open_pixels())
+                for open_pixels in (self._data.open_crops, self._data.open_validation)
             )
         else:
-            self._training_features, self._checked_features = (
-                self._pooled(opened, kept / name)
-                for opened, name in (
-                    (self._data.views, "training-images.safetensors"),
-                    (self._data.checked, "validation-images.safetensors"),
+            self._training_features, self._validation_features = (
+                self._pooled(open_pixels, cache / name)
+                for open_pixels, name in (
+                    (self._data.open_training, "training-images.safetensors"),
+                    (self._data.open_validation, "validation-images.safetensors"),
                 )
             )
         return self
@@ -116,7 +121,7 @@ class Feed:
         return [self._data.product_ids[item] for item in self._data.training.items[epoch, rows][:count]]
 
     def training(self, first: int, last: int) -> Iterator[tuple[Inputs, float]]:
-        """The inputs of the steps from `first` to before `last`, and the seconds that each had to be waited for."""
+        """The inputs of the steps from `first` to before `last`, and the seconds that each waited for its images."""
         images = self._data.training.images
         own = self._world.rows(self._config.batch_size)
         numbers = range(first, last)
@@ -126,18 +131,18 @@ class Feed:
                 yield self._inputs(number, self._training_features[torch.from_numpy(chosen)]), 0.0
             return
         with PrefetchedBatches(self._training, plan, pinned=self._clip.device.type == "cuda") as batches:
-            varied = ahead(self._varied(numbers, batches, own), self._clip.device)
+            varied = prefetch_to_device(self._varied(numbers, batches, own), self._clip.device)
             for number, (pixels, waited) in zip(numbers, varied, strict=True):
                 yield self._inputs(number, pixels), waited
 
-    def _varied(self, numbers: range, batches: PrefetchedBatches, own: slice) -> Iterator[tuple[torch.Tensor, float]]:
+    def _varied(self, numbers: range, batches: "PrefetchedBatches", own: slice) -> Iterator[VariedBatch]:
         """The images of the steps `numbers`, each varied as its step has it, and the seconds waited for them."""
         waited = 0.0
         for number, pixels in zip(numbers, batches, strict=True):
             generator = torch.Generator().manual_seed(derive(self._seed, "augment", number))
-            draws = draw(self._config.augment, self._config.batch_size, generator)[own]
+            sampled = sample_augmentation(self._config.augment, self._config.batch_size, generator)[own]
             on_device = pixels.to(self._clip.device, non_blocking=True)
-            yield augment(on_device, draws, size=self._clip.preprocess.size), batches.seconds_waited - waited
+            yield augment(on_device, sampled, size=self._clip.preprocess.size), batches.seconds_waited - waited
             waited = batches.seconds_waited
 
     def validation(self) -> Iterator[Inputs]:
@@ -148,9 +153,9 @@ class Feed:
         chosen = [slice(begin, begin + size) for begin in begins]
         plan = [rows.images[0, each] for each in chosen]
         found = (
-            self._checked.batches(plan)
+            self._validation.batches(plan)
             if self._encoder.image_is_tuned
-            else (self._checked_features[torch.from_numpy(each)] for each in plan)
+            else (self._validation_features[torch.from_numpy(each)] for each in plan)
         )
         for each, images in zip(chosen, found, strict=True):
             yield self._batch(images.to(self._clip.device), rows, 0, each, slice(None))
@@ -159,7 +164,7 @@ class Feed:
         epoch, rows = self.step(number)
         return self._batch(images, self._data.training, epoch, rows, self._world.rows(self._config.batch_size))
 
-    def _batch(self, images: torch.Tensor, of: Rows, epoch: int, rows: slice, own: slice) -> Inputs:
+    def _batch(self, images: torch.Tensor, of: NumberedPasses, epoch: int, rows: slice, own: slice) -> Inputs:
         texts = of.texts[epoch, rows]
         codes = []
         if self._config.objective.positives == "shared":
@@ -174,12 +179,12 @@ class Feed:
             positive=positives(*(torch.from_numpy(code).to(self._clip.device) for code in codes), rows=own),
         )
 
-    def _pooled(self, opened: Callable[[], AbstractContextManager[PixelSource]], path: Path) -> torch.Tensor:
+    def _pooled(self, open_pixels: Callable[[], AbstractContextManager[PixelSource]], path: Path) -> torch.Tensor:
         """What the frozen image tower gives of all images, from the file `path`, made where it is not there yet."""
         with self._world.first():
             if not path.exists():
                 found = []
-                with opened() as pixels:
+                with open_pixels() as pixels:
                     plan = np.array_split(np.arange(len(pixels)), -(-len(pixels) // IMAGES_AT_ONCE))
                     batches = pixels.batches(plan)
                     label = "encode images"
@@ -190,3 +195,67 @@ class Feed:
                 with atomic_path(path) as temporary:
                     save_file({"pooled": torch.cat(found)}, temporary)
         return load_file(path)["pooled"].to(self._clip.device)
+
+
+class PrefetchedBatches:
+    """The batches of a plan, in its order; a thread prepares `NUM_PREFETCHED` of them while others are used.
+
+    A context manager, to be left before that of its source: leaving it waits for the batch in preparation.
+
+    Attributes:
+        seconds_waited: how long the consumer has waited for batches so far.
+    """
+
+    def __init__(self, source: PixelSource, plan: Sequence[NDArray[np.int64]], *, pinned: bool = False) -> None:
+        self.seconds_waited = 0.0
+        self._batches = source.batches(plan, pinned=pinned)
+        self._thread = ThreadPoolExecutor(1)
+        self._prepared = deque(self._prepare() for _ in range(NUM_PREFETCHED))
+
+    def __enter__(self) -> "PrefetchedBatches":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return self
+
+    def __next__(self) -> torch.Tensor:
+        began = time.monotonic()
+        batch = self._prepared.popleft().result()
+        self.seconds_waited += time.monotonic() - began
+        self._prepared.append(self._prepare())
+        if batch is None:
+            raise StopIteration
+        return batch
+
+    def _prepare(self) -> Future[torch.Tensor | None]:
+        return self._thread.submit(next, self._batches, None)
+
+
+def prefetch_to_device(batches: Iterator[VariedBatch], device: torch.device) -> Iterator[VariedBatch]:
+    """The same batches; on a GPU, each is copied and varied one step early, on a CUDA stream of its own.
+
+    So the copy and the variation run beside the step before, which leaves memory bandwidth and copy engines idle.
+    On a CPU the batches pass through unchanged.
+    """
+    if device.type != "cuda":
+        yield from batches
+        return
+    side_stream = torch.cuda.Stream(device)
+
+    def made() -> VariedBatch | None:
+        with torch.cuda.stream(side_stream):
+            return next(batches, None)
+
+    ready = made()
+    while ready is not None:
+        images, waited = ready
+        training = torch.cuda.current_stream(device)
+        training.wait_stream(side_stream)
+        images.record_stream(training)  # or the next batch could be written over it while it is trained on
+        ready = made()
+        yield images, waited

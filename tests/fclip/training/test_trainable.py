@@ -1,4 +1,4 @@
-"""Which parts are tuned, how fast each learns, and what training leaves still."""
+"""Which parameters are trainable, how fast each learns, and what training leaves unchanged."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,16 @@ import torch
 from torch import nn
 
 from fclip.models import store
-from fclip.training import parts
 from fclip.training.low_rank import add_low_rank_updates, merged_state
+from fclip.training.trainable import (
+    depths,
+    freeze_others,
+    heads_of,
+    parameter_groups,
+    set_mode,
+    trainable_names,
+    trainable_parameters,
+)
 from tests.fclip.training.training_jobs import make_config
 
 RESNET: dict[str, Any] = {
@@ -45,19 +53,19 @@ def test_only_tuned_towers_drop_out_and_none_changes_its_batch_statistics(image:
     model = Towers()
     names = frozenset(name for name, _ in model.named_parameters())
     wanted = tuple(tower for tower, tuned in (("visual.", image), ("text.", text)) if tuned)
-    parts.freeze_others(model, frozenset(name for name in names if name.startswith(wanted)))
+    freeze_others(model, frozenset(name for name in names if name.startswith(wanted)))
     before = {name: value.clone() for name, value in model.visual[1].state_dict().items()}
-    parts.set_mode(model, training=True)
+    set_mode(model, training=True)
     assert (model.visual[2].training, model.text[0].training) == (image, text)
     model.visual(torch.randn(8, 3, 4, 4) + 5)
     assert all(torch.equal(value, before[name]) for name, value in model.visual[1].state_dict().items())
-    parts.set_mode(model, training=False)
+    set_mode(model, training=False)
     assert not any(module.training for module in model.modules())
 
 
 def test_depths_of_open_clips_vit(tiny_start: Path) -> None:
     names = [name for name, _ in store.load(tiny_start).model.named_parameters()]
-    depth = parts.depths(names)
+    depth = depths(names)
     assert depth["visual.conv1.weight"] == depth["visual.class_embedding"] == depth["token_embedding.weight"] == 0
     assert depth["visual.positional_embedding"] == depth["positional_embedding"] == depth["visual.ln_pre.weight"] == 0
     assert depth["visual.transformer.resblocks.0.ln_1.weight"] == depth["transformer.resblocks.0.ln_1.bias"] == 1
@@ -75,7 +83,7 @@ def test_depths_of_open_clips_vit(tiny_start: Path) -> None:
 )
 def test_depths_of_other_towers(config: dict[str, Any], kind: Any, stem: str, block: str, last: str) -> None:
     stem, block, last = (f"visual.{name}" for name in (stem, block, last))
-    depth = parts.depths([name for name, _ in kind(**config).named_parameters()])
+    depth = depths([name for name, _ in kind(**config).named_parameters()])
     of_block = {each for name, each in depth.items() if name.startswith(block)}
     assert depth[stem] == 0
     assert of_block == {2}
@@ -84,7 +92,7 @@ def test_depths_of_other_towers(config: dict[str, Any], kind: Any, stem: str, bl
 
 def test_the_last_layers_alone(tiny_start: Path) -> None:
     model = store.load(tiny_start).model
-    tuned = parts.trained_names(model, make_config(trainable="image_tower", last_layers=1))
+    tuned = trainable_names(model, make_config(trainable="image_tower", last_layers=1))
     blocks = {name.split(".")[3] for name in tuned if ".resblocks." in name}
     assert blocks == {"1"}
     assert {"visual.ln_post.weight", "visual.proj", "text_projection", "logit_scale"} <= tuned
@@ -92,7 +100,7 @@ def test_the_last_layers_alone(tiny_start: Path) -> None:
 
 
 def test_a_locked_image_tower(tiny_start: Path) -> None:
-    tuned = parts.trained_names(store.load(tiny_start).model, make_config(trainable="text_tower"))
+    tuned = trainable_names(store.load(tiny_start).model, make_config(trainable="text_tower"))
     assert {name for name in tuned if name.startswith("visual.")} == {"visual.proj"}
     assert {"token_embedding.weight", "transformer.resblocks.0.ln_1.weight"} <= tuned
 
@@ -100,7 +108,7 @@ def test_a_locked_image_tower(tiny_start: Path) -> None:
 def test_earlier_layers_learn_more_slowly(tiny_start: Path) -> None:
     model = store.load(tiny_start).model
     parameters = dict(model.named_parameters())
-    groups = parts.parameter_groups(parameters, weight_decay=0.1, layer_decay=0.5)
+    groups = parameter_groups(parameters, weight_decay=0.1, layer_decay=0.5)
     scale = {id(parameter): group["rate_scale"] for group in groups for parameter in group["params"]}
     of = {name: scale[id(parameter)] for name, parameter in parameters.items()}
     assert of["visual.proj"] == of["text_projection"] == of["logit_scale"] == 1.0
@@ -110,12 +118,26 @@ def test_earlier_layers_learn_more_slowly(tiny_start: Path) -> None:
     assert of["transformer.resblocks.0.ln_1.weight"] == 0.5
 
 
+@pytest.mark.parametrize("trainable", ["heads", "image_side", "image_tower", "text_tower", "all"])
+def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_start: Path) -> None:
+    model = store.load(tiny_start).model
+    freeze_others(model, trainable_names(model, make_config(trainable=trainable)))
+    tuned = trainable_parameters(model)
+    groups = parameter_groups(tuned, weight_decay=0.1, layer_decay=1.0)
+    ids = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {id(parameter) for parameter in tuned.values()}
+    for group in groups:
+        assert group["rate_scale"] == 1.0
+        assert all((parameter.ndim >= 2) == (group["weight_decay"] == 0.1) for parameter in group["params"])
+
+
 def test_low_rank_updates_start_at_nothing_and_merge(tiny_start: Path) -> None:
     clip = store.load(tiny_start)
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
     config = make_config(trainable="all", lora_rank=4)
-    names = parts.trained_names(clip.model, config)
-    tuned = add_low_rank_updates(clip.model, names - parts.heads_of(names), 4, seed=0)
+    names = trainable_names(clip.model, config)
+    tuned = add_low_rank_updates(clip.model, names - heads_of(names), 4, seed=0)
     assert merged_state(clip.model).keys() == before.keys()
     for name, value in merged_state(clip.model).items():
         torch.testing.assert_close(value, before[name])

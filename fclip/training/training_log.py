@@ -1,4 +1,4 @@
-"""How a run goes, while it does: lines for the log, a table of timings, and a trace where one is wanted."""
+"""The training log: lines on progress, a table of timings, and a profiler trace on request."""
 
 import logging
 import time
@@ -15,28 +15,28 @@ TIMINGS_HEADER = "step,seconds,wait_seconds,samples\n"
 PROFILED_STEPS, WARM_STEPS = 5, 3
 
 
-class Watch:
-    """Told of each step of a run.
+class TrainingLog:
+    """Reports the steps of a run: to the log, to a table of timings, and to a profiler if one is wanted.
 
     Args:
         timings: the file that has a line for each step: seconds it took, of which so many waiting for data.
         trace: folder for a trace of a few steps (chrome://tracing, ui.perfetto.dev); None for none.
-        speaks: whether this process writes anything.
+        enabled: whether this process writes anything.
     """
 
-    def __init__(self, timings: Path | None = None, *, trace: Path | None = None, speaks: bool = True) -> None:
-        self._timings, self._trace, self._speaks = timings, trace, speaks
+    def __init__(self, timings: Path | None = None, *, trace: Path | None = None, enabled: bool = True) -> None:
+        self._timings, self._trace, self._enabled = timings, trace, enabled
         self._profiler: Any = None
 
     def begin(self, num_steps: int, steps_per_epoch: int, batch_size: int, first: int) -> None:
-        """The run goes on from step `first`."""
+        """The run begins, or resumes, after `first` steps."""
         self._num_steps, self._steps_per_epoch, self._batch_size = num_steps, steps_per_epoch, batch_size
         self._first = self._since = first
-        self._began = self._said = time.perf_counter()
+        self._began = self._logged_at = time.perf_counter()
         self._waited = 0.0
-        if self._speaks and self._timings is not None and not self._timings.exists():
+        if self._enabled and self._timings is not None and not self._timings.exists():
             self._timings.write_text(TIMINGS_HEADER)
-        if self._trace is not None and self._speaks:
+        if self._trace is not None and self._enabled:
             self._profiler = torch.profiler.profile(
                 schedule=torch.profiler.schedule(wait=1, warmup=WARM_STEPS, active=PROFILED_STEPS, repeat=1),
                 on_trace_ready=torch.profiler.tensorboard_trace_handler(str(self._trace)),
@@ -46,7 +46,7 @@ class Watch:
             self._profiler.start()
 
     def step(self, step: int, row: Sequence[float], waited: float) -> None:
-        """A step is done: its row of the history, and how long its data was waited for."""
+        """Step `step` is done: its row of the history, and the seconds that it waited for data."""
         now = time.perf_counter()
         if self._profiler is not None:
             self._profiler.step()
@@ -54,16 +54,16 @@ class Watch:
                 self._profiler.stop()
                 logger.info("the trace of %d steps is in %s", PROFILED_STEPS, self._trace)
                 self._profiler = None
-        if not self._speaks:
+        if not self._enabled:
             return
         if self._timings is not None:
             with self._timings.open("a") as file:
                 file.write(f"{step},{now - self._began:.6f},{waited:.6f},{self._batch_size}\n")
         self._began = now
         self._waited += waited
-        if step not in (self._first + 1, self._num_steps) and now - self._said < SECONDS_BETWEEN_LINES:
+        if step not in (self._first + 1, self._num_steps) and now - self._logged_at < SECONDS_BETWEEN_LINES:
             return
-        pace = (step - self._since) / max(now - self._said, 1e-9)
+        pace = (step - self._since) / max(now - self._logged_at, 1e-9)
         left = round((self._num_steps - step) / pace)
         _, epoch, rate, loss, norm, scale = row[:6]
         logger.info(
@@ -77,14 +77,14 @@ class Watch:
             norm,
             scale,
             pace * self._batch_size,
-            100 * self._waited / max(now - self._said, 1e-9),
+            100 * self._waited / max(now - self._logged_at, 1e-9),
             *divmod(left, 60),
         )
-        self._said, self._since, self._waited = now, step, 0.0
+        self._logged_at, self._since, self._waited = now, step, 0.0
 
     def candidate(self, name: str, step: int, loss: float) -> None:
-        """A candidate is kept and validated."""
-        if self._speaks:
+        """The candidate `name` is saved and validated."""
+        if self._enabled:
             logger.info("candidate %s: validation loss %.4f", name, loss)
-        self._began = self._said = time.perf_counter()
+        self._began = self._logged_at = time.perf_counter()
         self._since, self._waited = step, 0.0

@@ -1,10 +1,8 @@
-"""Where batches come from is a matter of room alone, and they are ready before they are asked for."""
+"""Batches are prepared before they are asked for."""
 
-import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from fclip.errors import UserError
-from fclip.training.batches import PrefetchedBatches, open_source
-from fclip.training.stop import never
-from tests.fclip.training.pictures import PREPROCESS, photograph, write_pictures
+from fclip.training.loader import PrefetchedBatches
 
-IMAGES = [photograph(seed) for seed in range(30)]
 PLAN = [np.random.default_rng(seed).permutation(30)[:8] for seed in range(6)]
 
 
@@ -40,27 +35,6 @@ class Numbers:
             yield torch.from_numpy(rows)
 
 
-def test_there_is_room_or_there_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    packs, digests = write_pictures(tmp_path / "packs", IMAGES)
-    num_bytes = 30 * 24 * 24 * 3
-    found = []
-    for max_bytes in (num_bytes, num_bytes - 1):
-        with (
-            open_source(
-                tmp_path / "pixels", packs, digests, PREPROCESS, max_bytes=max_bytes, num_processes=1, stop=never
-            ) as source,
-            PrefetchedBatches(source, PLAN) as batches,
-        ):
-            found.append(list(batches))
-    assert all(torch.equal(kept, streamed) for kept, streamed in zip(*found, strict=True))
-    assert len(found[0]) == len(PLAN)
-    kept, streamed = (record.getMessage() for record in caplog.records if "pixels:" in record.getMessage())
-    assert kept == f"pixels: 30 images at 24 px are 0.00 GB: decoded once, in {tmp_path / 'pixels'}"
-    assert "more than finetune.pixel_cache_gb" in streamed
-    assert "decoded for every batch, by 1 processes" in streamed
-
-
 def test_batches_keep_the_order_of_the_plan() -> None:
     with PrefetchedBatches(Numbers(), PLAN) as batches:
         found = list(batches)
@@ -72,7 +46,7 @@ def test_batches_keep_the_order_of_the_plan() -> None:
         assert not list(batches)
 
 
-def test_two_are_prepared_ahead() -> None:
+def test_two_are_prefetched() -> None:
     source = Numbers()
     with PrefetchedBatches(source, PLAN) as batches:
         deadline = time.monotonic() + 20

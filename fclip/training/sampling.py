@@ -1,4 +1,4 @@
-"""What chance decides, as functions of the seed and the place in the run: nothing has to be remembered to resume."""
+"""Random choices as functions of the seed and the place in the run, so that a resumed run makes the same ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def choose(seed: int, what: str, epoch: int, weights: Sequence[Sequence[float]])
     return chosen
 
 
-def alike_together(
+def group_by_category(
     places: NDArray[np.int64],
     categories: Sequence[str | None],
     *,
@@ -46,8 +46,8 @@ def alike_together(
 ) -> NDArray[np.int64]:
     """The order `places` changed so that of each full batch up to `num_alike` items are of one category.
 
-    Which one is drawn by how many items it has left; the rest of each batch comes in the order of `places`. Items
-    without a category are in the rest.
+    The category is drawn in proportion to the items that it has left; the rest of each batch comes in the order of
+    `places`. Items without a category are in the rest.
     """
     left: dict[str, list[int]] = {}
     for place in places[::-1]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fclip.training.draws import choose, derive, order
+from fclip.training.sampling import choose, derive, order
 
 
 def test_a_place_has_its_own_seed() -> None:

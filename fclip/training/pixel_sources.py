@@ -1,13 +1,9 @@
-"""Batches of pixels for training: from where there is room for them, prepared ahead of their use."""
+"""Pixels of training images: decoded once if there is room for them, else decoded for each batch."""
 
 import logging
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -17,13 +13,12 @@ from numpy.typing import NDArray
 from fclip.images.packs import ImagePacks
 from fclip.models.store import Preprocess
 from fclip.training.pixel_cache import image_bytes, open_pixels
+from fclip.training.pixel_stream import StreamedPixels
 from fclip.training.stop import Stop
-from fclip.training.streaming import StreamedPixels
 
 logger = logging.getLogger(__name__)
 
 GB = 1e9
-DEPTH = 2
 
 
 class PixelSource(Protocol):
@@ -76,42 +71,3 @@ def open_source(
     )
     with StreamedPixels(packs, digests, preprocess, num_processes=num_processes) as streamed:
         yield streamed
-
-
-class PrefetchedBatches:
-    """The batches of a plan, in its order, `DEPTH` of them prepared by a thread while others are used.
-
-    A context manager, within that of its source: what the thread is at is waited for when it is left.
-
-    Attributes:
-        seconds_waited: how long whoever iterates waited for batches so far.
-    """
-
-    def __init__(self, source: PixelSource, plan: Sequence[NDArray[np.int64]], *, pinned: bool = False) -> None:
-        self.seconds_waited = 0.0
-        self._batches = source.batches(plan, pinned=pinned)
-        self._thread = ThreadPoolExecutor(1)
-        self._ahead = deque(self._prepare() for _ in range(DEPTH))
-
-    def __enter__(self) -> "PrefetchedBatches":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._thread.shutdown(cancel_futures=True)
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return self
-
-    def __next__(self) -> torch.Tensor:
-        began = time.monotonic()
-        batch = self._ahead.popleft().result()
-        self.seconds_waited += time.monotonic() - began
-        self._ahead.append(self._prepare())
-        if batch is None:
-            raise StopIteration
-        return batch
-
-    def _prepare(self) -> Future[torch.Tensor | None]:
-        return self._thread.submit(next, self._batches, None)

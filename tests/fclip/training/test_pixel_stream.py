@@ -1,5 +1,6 @@
 """Pixels that are decoded for each batch are those that are kept, and leave no process behind."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,11 +14,12 @@ import torch
 
 from fclip.errors import UserError
 from fclip.images.packs import ImagePacks
-from fclip.training import streaming
-from fclip.training.batches import PrefetchedBatches
+from fclip.training import pixel_stream
+from fclip.training.loader import PrefetchedBatches
 from fclip.training.pixel_cache import image_bytes, open_pixels
+from fclip.training.pixel_sources import open_source
+from fclip.training.pixel_stream import StreamedPixels
 from fclip.training.stop import never
-from fclip.training.streaming import StreamedPixels
 from tests.conftest import REPOSITORY, eventually
 from tests.fclip.training.pictures import PREPROCESS, broken, expected, photograph, write_pictures
 
@@ -33,7 +35,7 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> ImagePacks:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "CHUNK_BYTES", 5 * image_bytes(PREPROCESS))
+    monkeypatch.setattr(pixel_stream, "CHUNK_BYTES", 5 * image_bytes(PREPROCESS))
 
 
 def stream(packs: ImagePacks, digests: list[str] = DIGESTS, num_processes: int = 2) -> StreamedPixels:
@@ -55,6 +57,28 @@ def test_batches_are_those_of_the_kept_pixels(packs: ImagePacks, tmp_path: Path,
                 assert torch.equal(found, same)
         assert len(processes()) == num_processes, "they stay from plan to plan"
     assert not processes()
+
+
+def test_there_is_room_or_there_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    packs, digests = write_pictures(tmp_path / "packs", IMAGES[:30])
+    plan = [np.random.default_rng(seed).permutation(30)[:8] for seed in range(6)]
+    num_bytes = 30 * 24 * 24 * 3
+    found = []
+    for max_bytes in (num_bytes, num_bytes - 1):
+        with (
+            open_source(
+                tmp_path / "pixels", packs, digests, PREPROCESS, max_bytes=max_bytes, num_processes=1, stop=never
+            ) as source,
+            PrefetchedBatches(source, plan) as batches,
+        ):
+            found.append(list(batches))
+    assert all(torch.equal(kept, streamed) for kept, streamed in zip(*found, strict=True))
+    assert len(found[0]) == len(plan)
+    kept, streamed = (record.getMessage() for record in caplog.records if "pixels:" in record.getMessage())
+    assert kept == f"pixels: 30 images at 24 px are 0.00 GB: decoded once, in {tmp_path / 'pixels'}"
+    assert "more than finetune.pixel_cache_gb" in streamed
+    assert "decoded for every batch, by 1 processes" in streamed
 
 
 def test_a_plan_that_was_left_disturbs_no_other(packs: ImagePacks) -> None:
@@ -116,9 +140,9 @@ def test_processes_that_are_killed_are_missed(packs: ImagePacks) -> None:
 SCRIPT = """
 import multiprocessing, os, sys, time
 from pathlib import Path
-from fclip.training.batches import PrefetchedBatches
+from fclip.training.loader import PrefetchedBatches
 from fclip.training.stop import stop_on_signals
-from tests.fclip.training.test_streaming import ImagePacks, PLAN, stream
+from tests.fclip.training.test_pixel_stream import ImagePacks, PLAN, stream
 
 def say_children():
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)

@@ -1,4 +1,4 @@
-"""Products on white get other grounds; what is white in a product, and other pictures, stay as they are."""
+"""Products on white get other backgrounds; what is white in a product, and other pictures, stay as they are."""
 
 from io import BytesIO
 
@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from fclip.training.augment import augment, draw
+from fclip.training.augment import augment, sample_augmentation
+from fclip.training.backgrounds import background_mask, connected_to_border, sample_backgrounds
 from fclip.training.config import AugmentConfig
-from fclip.training.grounds import connected_to_border, draw_grounds, ground_mask
 from tests.conftest import dataset
 
 SIDE = 110
@@ -20,9 +20,9 @@ BODY += [(72, 48), (72, 92), (38, 92), (38, 48), (32, 56), (22, 48)]
 GREY, WHITE, RED = (150, 150, 150), (252, 252, 252), (190, 40, 40)
 
 
-def garment(fill: tuple[int, int, int], outline: tuple[int, int, int], *, ground: int = 255) -> torch.Tensor:
-    """A shirt in front of a plain ground: float32 [3, SIDE, SIDE]."""
-    image = Image.new("RGB", (SIDE, SIDE), (ground,) * 3)
+def garment(fill: tuple[int, int, int], outline: tuple[int, int, int], *, background: int = 255) -> torch.Tensor:
+    """A shirt in front of a plain background: float32 [3, SIDE, SIDE]."""
+    image = Image.new("RGB", (SIDE, SIDE), (background,) * 3)
     ImageDraw.Draw(image).polygon(BODY, fill=fill, outline=outline, width=2)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
 
@@ -39,18 +39,18 @@ def inside() -> torch.Tensor:
 
 
 def outside() -> torch.Tensor:
-    """The ground without the shirt's edge."""
+    """The background without the shirt's edge."""
     return torch.from_numpy(~ndimage.binary_dilation(shape(), iterations=4))
 
 
 def mask_of(*images: torch.Tensor) -> torch.Tensor:
-    return ground_mask(torch.stack(images))[0][:, 0]
+    return background_mask(torch.stack(images))[0][:, 0]
 
 
-@pytest.mark.parametrize("ground", [255, 244])
+@pytest.mark.parametrize("background", [255, 244])
 @pytest.mark.parametrize("fill", [RED, WHITE, (255, 255, 255), (20, 20, 20)])
-def test_a_garment_stays_and_its_ground_goes(fill: tuple[int, int, int], ground: int) -> None:
-    (mask,) = mask_of(garment(fill, GREY, ground=ground))
+def test_a_garment_stays_and_its_background_goes(fill: tuple[int, int, int], background: int) -> None:
+    (mask,) = mask_of(garment(fill, GREY, background=background))
     assert mask.shape == (SIDE, SIDE)
     assert mask[inside()].max() <= 0.25, "no more than the softness of the edge"
     assert mask[inside()].mean() < 0.005
@@ -65,14 +65,14 @@ def test_a_gap_in_the_outline_of_a_white_garment_lets_little_in() -> None:
     assert mask[inside()].mean() < 0.03
 
 
-def test_a_ground_between_the_parts_of_a_product_that_reaches_no_border_stays() -> None:
+def test_a_background_between_the_parts_of_a_product_that_reaches_no_border_stays() -> None:
     image = garment(RED, GREY)
     image[:, 55:75, 45:65] = 255
     (mask,) = mask_of(image)
     assert (mask[57:73, 47:63] == 0).all()
 
 
-def test_what_jpeg_leaves_beside_an_edge_is_ground_too() -> None:
+def test_what_jpeg_leaves_beside_an_edge_is_background_too() -> None:
     rng = np.random.default_rng(0)
     image = garment(RED, RED).permute(1, 2, 0).numpy()
     image[(image > 250).all(2)] -= rng.integers(0, 3, ((image > 250).all(2).sum(), 3))
@@ -85,7 +85,7 @@ def test_what_jpeg_leaves_beside_an_edge_is_ground_too() -> None:
 
 def test_pictures_that_are_no_product_on_white_are_left_alone() -> None:
     photo = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
-    on_grey, all_white = garment(RED, GREY, ground=225), torch.full((3, SIDE, SIDE), 255.0)
+    on_grey, all_white = garment(RED, GREY, background=225), torch.full((3, SIDE, SIDE), 255.0)
     hardly_any = photo.clone()
     hardly_any[:, [0, -1]] = hardly_any[:, :, [0, -1]] = 255.0
     speck = all_white.clone()
@@ -97,7 +97,7 @@ def test_pictures_that_are_no_product_on_white_are_left_alone() -> None:
 def test_masks_have_the_images_size(side: int) -> None:
     batch = torch.full((2, 3, side, side + 3), 255.0)
     batch[:, :, side // 3 : -side // 3, side // 4 : -side // 4] = 30.0
-    mask, _ = ground_mask(batch)
+    mask, _ = background_mask(batch)
     assert mask.shape == (2, 1, side, side + 3)
     assert mask[:, :, 0].min() > 0.9
     assert mask[:, :, side // 2, side // 2].max() == 0
@@ -113,15 +113,15 @@ def test_what_is_connected_to_the_border_is_what_a_labelling_says(density: float
         assert (mask == (np.isin(labels, ring[ring > 0]))).all()
 
 
-def test_grounds_are_of_four_kinds_and_within_range() -> None:
-    grounds = draw_grounds(0.3, 2000, torch.Generator().manual_seed(0))
-    assert grounds.fields.min() >= 0
-    assert grounds.fields.max() <= 255
-    assert 500 < int(grounds.chosen.sum()) < 700
-    assert 420 < int(grounds.textured.sum()) < 580
-    flat = (grounds.fields.amax((2, 3)) - grounds.fields.amin((2, 3))).amax(1) == 0
-    assert 420 < int((flat & ~grounds.textured).sum()) < 580
-    assert (grounds.fields.mean((1, 2, 3)).std() > 40).item(), "dark ones and light ones"
+def test_backgrounds_are_of_four_kinds_and_within_range() -> None:
+    backgrounds = sample_backgrounds(0.3, 2000, torch.Generator().manual_seed(0))
+    assert backgrounds.fields.min() >= 0
+    assert backgrounds.fields.max() <= 255
+    assert 500 < int(backgrounds.chosen.sum()) < 700
+    assert 420 < int(backgrounds.textured.sum()) < 580
+    flat = (backgrounds.fields.amax((2, 3)) - backgrounds.fields.amin((2, 3))).amax(1) == 0
+    assert 420 < int((flat & ~backgrounds.textured).sum()) < 580
+    assert (backgrounds.fields.mean((1, 2, 3)).std() > 40).item(), "dark ones and light ones"
 
 
 def config(background: float) -> AugmentConfig:
@@ -138,13 +138,13 @@ def config(background: float) -> AugmentConfig:
 
 def test_a_share_of_the_products_on_white_gets_another_ground() -> None:
     batch = garment(RED, GREY).permute(1, 2, 0).to(torch.uint8).expand(200, SIDE, SIDE, 3).contiguous()
-    varied = augment(batch, draw(config(0.4), 200, torch.Generator().manual_seed(0)), size=SIDE)
+    varied = augment(batch, sample_augmentation(config(0.4), 200, torch.Generator().manual_seed(0)), size=SIDE)
     changed = (varied != batch).any(3).any(2).any(1)
     assert 60 < int(changed.sum()) < 100
     assert (varied[:, inside()] == batch[:, inside()]).all()
-    grounds = varied[changed][:, outside()].float()
-    assert (grounds.mean(1) < 250).any(1).float().mean() > 0.9
-    assert len({tuple(one) for one in grounds[:, 0].int().tolist()}) > 50
+    backgrounds = varied[changed][:, outside()].float()
+    assert (backgrounds.mean(1) < 250).any(1).float().mean() > 0.9
+    assert len({tuple(one) for one in backgrounds[:, 0].int().tolist()}) > 50
 
 
 def test_real_products_on_white_keep_their_middle_and_lose_their_corners() -> None:
@@ -153,11 +153,11 @@ def test_real_products_on_white_keep_their_middle_and_lose_their_corners() -> No
     decoded = [Image.open(BytesIO(one["bytes"])).convert("RGB") for one in contents]
     images = [image.resize((96, 128)).crop((0, 16, 96, 112)) for image in decoded]
     batch = torch.from_numpy(np.stack([np.array(image) for image in images]))
-    mask = ground_mask(batch.permute(0, 3, 1, 2).float())[0][:, 0]
+    mask = background_mask(batch.permute(0, 3, 1, 2).float())[0][:, 0]
     on_white = mask.any(2).any(1)
     assert on_white.float().mean() > 0.7, "most of this catalog is"
     assert mask[on_white][:, 42:54, 42:54].mean() < 0.1
     assert mask[on_white][:, :4, :4].mean() > 0.9
-    varied = augment(batch, draw(config(1.0), 200, torch.Generator().manual_seed(0)), size=96)
+    varied = augment(batch, sample_augmentation(config(1.0), 200, torch.Generator().manual_seed(0)), size=96)
     changed = (varied != batch).any(3).any(2).any(1)
     assert torch.equal(changed, on_white)

@@ -1,4 +1,4 @@
-"""Which parts of a model are tuned, how far they are from its input, and how fast each learns."""
+"""The trainable parameters of a model: which they are, how far from its input, and how fast each learns."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,16 @@ from fclip.errors import UserError
 from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, PROJECTIONS, SCALE
 from fclip.training.config import FinetuneConfig
 
+BATCH_NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 # Blocks: open_clip's ViT, ResNet; timm's ViT and EfficientNet; transformers'.
 _BLOCK = re.compile(r"\.(?:resblocks|blocks|layers?)\.(\d+)\.|\.layer(\d)\.")
-# What follows the blocks; anything else outside them (patches, embeddings) goes before them.
+# Modules that follow the blocks; anything else outside them (patches, embeddings) goes before them.
 _AFTER = re.compile(r"(?:^|\.)(?:ln_post|ln_final|norm|fc_norm|attn_pool|attnpool|conv_head|bn2|pooler|pre_logits)\.")
 
 
-def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
-    """Names of the parameters that are tuned.
+def trainable_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
+    """Names of the parameters that `config` trains.
 
     Both projections (with `image_side` the image tower's alone), where there are any, and the logit scale always are.
 
@@ -46,7 +48,7 @@ def trained_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
 
 
 def heads_of(names: frozenset[str]) -> frozenset[str]:
-    """Of tuned names, those of the projections and the logit scale."""
+    """Of trainable names, those of the projections and the logit scale."""
     return frozenset(name for name in names if name.startswith((*PROJECTIONS, SCALE, BIAS)))
 
 
@@ -82,24 +84,24 @@ def set_mode(model: nn.Module, *, training: bool) -> None:
     model.eval()
     if not training:
         return
-    for module in _tuned_towers(model):
+    for module in _trainable_towers(model):
         module.train()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, BATCH_NORMALISATION):
             module.eval()
 
 
-def image_tower_is_tuned(model: nn.Module) -> bool:
+def trains_image_tower(model: nn.Module) -> bool:
     """Whether more of it than its projection has gradients."""
-    return _is_tuned(model, image=True)
+    return _is_trainable(model, image=True)
 
 
-def text_tower_is_tuned(model: nn.Module) -> bool:
+def trains_text_tower(model: nn.Module) -> bool:
     """Whether more of it than its projection has gradients."""
-    return _is_tuned(model, image=False)
+    return _is_trainable(model, image=False)
 
 
-def _is_tuned(model: nn.Module, *, image: bool) -> bool:
+def _is_trainable(model: nn.Module, *, image: bool) -> bool:
     return any(
         parameter.requires_grad and name.startswith(IMAGE_TOWER) == image
         for name, parameter in model.named_parameters()
@@ -107,9 +109,9 @@ def _is_tuned(model: nn.Module, *, image: bool) -> bool:
     )
 
 
-def _tuned_towers(model: Any) -> list[nn.Module]:
-    towers: list[nn.Module] = [model.visual] if image_tower_is_tuned(model) else []
-    if text_tower_is_tuned(model):
+def _trainable_towers(model: Any) -> list[nn.Module]:
+    towers: list[nn.Module] = [model.visual] if trains_image_tower(model) else []
+    if trains_text_tower(model):
         towers += [child for name, child in model.named_children() if name != "visual"]
     return towers
 
@@ -140,6 +142,6 @@ def parameter_groups(
     ]
 
 
-def tuned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that have gradients, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
