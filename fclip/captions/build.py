@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fclip.captions.config import CaptionConfig, CaptionTemplates
+from fclip.captions.config import CaptionConfig
 from fclip.captions.repeats import normalised
 from fclip.captions.shorten import Draft, Fitted, shorten
 from fclip.captions.summary import check_names, log_summary, summarise
@@ -33,10 +33,9 @@ def build_captions(
     parsed = templates.parsed()
     values = read_values(products, config.cleaning, config.gender)
     drafts = _drafts(parsed, templates.head, values.products)
-    fields = [_fields(templates, own, made) for own, made in zip(values.products, drafts, strict=True)]
     check_names(templates, values.products, drafts)
     fitted = shorten(
-        [draft for own in (*drafts, *fields) for _, draft in own],
+        [draft for own in drafts for _, draft in own],
         count_tokens=count_tokens,
         context_length=context_length,
     )
@@ -44,14 +43,7 @@ def build_captions(
     columns = [
         products["product_id"].combine_chunks(),
         products["split"].combine_chunks(),
-        pa.array([_rows("kind", own, fitted) for own in unlike], SCHEMA.field("captions").type),
-        pa.array(
-            [
-                [{**row, "weight": (templates.fields or {})[row["name"]]} for row in _rows("name", own, fitted)]
-                for own in fields
-            ],
-            SCHEMA.field("fields").type,
-        ),
+        pa.array([_rows(own, fitted) for own in unlike], SCHEMA.field("captions").type),
     ]
     table = pa.Table.from_arrays(columns, schema=SCHEMA)
     num_too_long = sum(fitted[draft] is None for own in drafts for _, draft in own)
@@ -91,24 +83,6 @@ def _remembering(template: Template) -> Callable[[Mapping[str, str]], Filled | N
     return fill
 
 
-def _fields(templates: CaptionTemplates, values: Mapping[str, str], drafts: Sequence[KindDraft]) -> list[KindDraft]:
-    """The fields of one product, the heaviest first: of a kind's name its first caption, else the text or attribute."""
-    if templates.fields is None:
-        return []
-    weights, kinds, first = templates.fields, templates.parsed(), dict(reversed(drafts))
-    head = says(values.get(templates.head, "")) if templates.head else ""
-    found = []
-    for name in sorted(weights, key=lambda name: (-weights[name], name)):
-        if name in kinds:
-            draft = first.get(name)
-        else:
-            text = says(values.get(name, ""))
-            draft = Draft(text, (), head) if text else None
-        if draft is not None:
-            found.append((name, draft))
-    return found
-
-
 def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[KindDraft]:
     """Those that fit and say something else than the ones before."""
     kept: dict[str, KindDraft] = {}
@@ -118,9 +92,9 @@ def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, Fitted | None]) 
     return list(kept.values())
 
 
-def _rows(key: str, drafts: Iterable[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[dict[str, Any]]:
+def _rows(drafts: Iterable[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[dict[str, Any]]:
     return [
-        {key: name, "text": caption.text, "num_tokens": caption.num_tokens, "truncated": caption.shortened}
-        for name, draft in drafts
+        {"kind": kind, "text": caption.text, "num_tokens": caption.num_tokens, "truncated": caption.shortened}
+        for kind, draft in drafts
         if (caption := fitted[draft]) is not None
     ]

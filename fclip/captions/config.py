@@ -1,4 +1,4 @@
-"""How captions are made: what is cleaned, how gender is said, templates for each kind, fields with weights."""
+"""How captions are made: what is cleaned, how gender is said, templates for each kind."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -19,9 +19,6 @@ class CaptionTemplates:
     Attributes:
         head: name of the text or attribute that says what the product is (its category): a caption that is shortened
             keeps these words where it has them. None: it keeps its beginning.
-        fields: what is kept apart for training against several texts a product, as generalised contrastive learning
-            does (Zhu et al. 2024, Marqo's GCL): a kind of these captions, or a text or attribute, with its weight
-            relative to the others. None: nothing is.
     """
 
     title: str | list[str] | None
@@ -29,7 +26,6 @@ class CaptionTemplates:
     attributes: str | list[str] | None
     short: str | list[str] | None
     head: str | None = None
-    fields: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         for kind in KINDS:
@@ -44,13 +40,6 @@ class CaptionTemplates:
                     raise ValueError(f"{key} {error}") from None
         if self.head is not None and not self.head.isidentifier():
             raise ValueError(f"head must be the name of a text or an attribute, not {self.head!r}")
-        for name, weight in (self.fields or {}).items():
-            if not name.isidentifier():
-                raise ValueError(f"fields must name kinds of captions, texts or attributes, not {name!r}")
-            if not 0 < weight < float("inf"):
-                raise ValueError(f"fields must have weights above 0, not {weight} (of {name}); leave out what has none")
-        if self.fields == {}:
-            raise ValueError("fields must be null or name at least one")
 
     def parsed(self) -> Mapping[str, tuple[Template, ...]]:
         """The templates of the kinds that have some, in order."""

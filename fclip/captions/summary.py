@@ -79,7 +79,6 @@ def check_names(
         )
     named = [(f"template `{kind}`", template.names) for kind, each in parsed.items() for template in each]
     named.append(("`head`", frozenset({templates.head} if templates.head else ())))
-    named.append(("`fields`", frozenset(templates.fields or ()) - set(parsed)))
     for where, names_there in dict.fromkeys(named):
         for name in sorted(names_there.difference(present)):
             logger.warning("caption %s names `%s`, which no product has (they have %s)", where, name, listed)

@@ -1,8 +1,6 @@
 """The table of captions, and the summary that it carries for people."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +20,13 @@ CAPTION = pa.struct(
         pa.field("truncated", pa.bool_(), nullable=False),
     ]
 )
-FIELD = pa.struct(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
-        pa.field("num_tokens", pa.int32(), nullable=False),
-        pa.field("truncated", pa.bool_(), nullable=False),
-    ]
-)
 SCHEMA = pa.schema(
     [
         pa.field("product_id", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
         pa.field("captions", pa.list_(CAPTION), nullable=False),
-        pa.field("fields", pa.list_(FIELD), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Field:
-    """One of the texts that a product is trained against together, and its weight relative to the others."""
-
-    name: str
-    text: str
-    weight: float
 
 
 def write_captions(path: Path, captions: pa.Table) -> None:
@@ -65,19 +44,6 @@ def read_summary(path: Path) -> dict[str, Any]:
     """What was counted while the captions in `path` were made; raises UserError when there are none."""
     summary: dict[str, Any] = json.loads(pq.read_schema(_existing(path)).metadata[SUMMARY])
     return summary
-
-
-def read_fields(path: Path) -> Iterator[tuple[str, tuple[Field, ...]]]:
-    """Each product's id and its fields, the heaviest first, without those that it lacks (weights stay as given).
-
-    `path` is a file of captions, or any table with its columns `product_id` and `fields`.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    table = pq.read_table(_existing(path), columns=["product_id", "fields"])
-    for row in table.to_pylist():
-        yield row["product_id"], tuple(Field(each["name"], each["text"], each["weight"]) for each in row["fields"])
 
 
 def with_summary(table: pa.Table, summary: dict[str, Any]) -> pa.Table:

@@ -32,7 +32,6 @@ TEMPLATES = {
     "highlights": None,
     "attributes": "{colour} {article_type}",
     "short": None,
-    "fields": {"title": 0.7, "colour": 0.3},
 }
 CLEANING = {"max_chars": 1000, "html": True, "urls": True, "sku": [], "boilerplate": []}
 
@@ -78,10 +77,6 @@ def test_captions_with_their_lengths_in_tokens(workspace: Workspace) -> None:
         {"kind": "attributes", "text": "red coat", "num_tokens": 4, "truncated": False},
     ]
     assert second["captions"][0] == {"kind": "title", "text": "A long red coat", "num_tokens": 6, "truncated": True}
-    assert [(field["name"], field["text"], field["weight"]) for field in second["fields"]] == [
-        ("title", "A long red coat", 0.7),
-        ("colour", "red", 0.3),
-    ]
     assert read_summary(workspace.captions("studio"))["num_truncated"] == {"title": 1}
 
 

@@ -104,7 +104,7 @@ def draw(space: Workspace, dataset: str) -> None:
     )  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "products.parquet")
     write_ingest(space, dataset, rows, images)
-    captions = [{"product_id": row["product_id"], "split": row["split"], "captions": [], "fields": []} for row in rows]
+    captions = [{"product_id": row["product_id"], "split": row["split"], "captions": []} for row in rows]
     space.captions(dataset).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(captions, schema=CAPTIONS), space.captions(dataset))
     write_packs(space.images(dataset), images)

@@ -15,7 +15,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from fclip.captions.build import build_captions
 from fclip.captions.config import KINDS, CaptionConfig, CaptionTemplates
 from fclip.captions.repeats import normalised
-from fclip.captions.table import SCHEMA, Field, read_fields, read_summary, write_captions
+from fclip.captions.table import SCHEMA, read_summary, write_captions
 from fclip.captions.tokens import token_counter
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
@@ -122,8 +122,6 @@ def test_unknown_or_broken_templates_name_their_kind() -> None:
         ({"short": ["{kind}", "plain"]}, r"short\.1 must name a text or an attribute"),
         ({"title": []}, "title must be null, a template or a list of at least one"),
         ({"head": "a b"}, "head must be the name"),
-        ({"fields": {"title": 0}}, r"fields must have weights above 0, not 0 \(of title\)"),
-        ({"fields": {}}, "fields must be null or name at least one"),
     ):
         with pytest.raises(ValueError, match=fault):
             _templates(**changes)
@@ -205,26 +203,6 @@ def test_a_long_caption_keeps_what_the_product_is() -> None:
     assert caption == {"kind": "title", "text": "An extraordinarily soft rain coat", "num_tokens": 5, "truncated": True}
 
 
-def test_fields_are_kept_apart_with_their_weights(tmp_path: Path) -> None:
-    products = _products(
-        ({"colour": "red", "kind": "coat"}, {"title": "Red coat", "description": "long " * 12 + "text"}),
-        ({"colour": "red"}, {"title": "Red"}),
-    )
-    fields = {"title": 0.5, "attributes": 0.3, "description": 0.2}
-    templates = _templates(title="{title}", attributes=["{colour} {kind}", "{kind}"], fields=fields)
-    write_captions(tmp_path / "shop.parquet", _build(products, templates))
-    assert dict(read_fields(tmp_path / "shop.parquet")) == {
-        "p0": (
-            Field("title", "Red coat", 0.5),
-            Field("attributes", "red coat", 0.3),
-            Field("description", " ".join(["long"] * 9), 0.2),
-        ),
-        "p1": (Field("title", "Red", 0.5), Field("attributes", "red", 0.3)),
-    }
-    write_captions(tmp_path / "shop.parquet", _build(products, _templates(title="{title}")))
-    assert dict(read_fields(tmp_path / "shop.parquet")) == {"p0": (), "p1": ()}
-
-
 def test_other_languages_come_through_as_they_are() -> None:
     titles = [
         "上質な赤いコート（冬用）",
@@ -240,9 +218,8 @@ def test_other_languages_come_through_as_they_are() -> None:
 
 
 def test_names_that_no_product_has_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    _build(_products(({"kind": "hat"}, {})), _templates(short="{kind}", head="category", fields={"text": 1}))
+    _build(_products(({"kind": "hat"}, {})), _templates(short="{kind}", head="category"))
     assert "caption `head` names `category`, which no product has (they have kind)" in caplog.text
-    assert "caption `fields` names `text`, which no product has" in caplog.text
 
 
 def test_tokens_are_counted_before_they_are_cut() -> None:

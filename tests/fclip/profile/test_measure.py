@@ -94,7 +94,7 @@ def test_a_catalog_without_texts_attributes_or_captions(tmp_path: Path) -> None:
     path = workspace.catalog("studio") / "products.parquet"
     rows = [{**row, "attributes": [], "texts": []} for row in pq.read_table(path).to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS), path)
-    bare = [{"product_id": row["product_id"], "split": "train", "captions": [], "fields": []} for row in rows]
+    bare = [{"product_id": row["product_id"], "split": "train", "captions": []} for row in rows]
     pq.write_table(pa.Table.from_pylist(bare, schema=CAPTIONS), workspace.captions("studio"))
     profile = measured(workspace)
     assert (profile.attributes, profile.texts, profile.captions, profile.classes) == ({}, {}, {}, {})
