@@ -13,10 +13,9 @@ from fclip.models.config import TowersStart
 from fclip.models.starts import describe_start
 from tasks import gather
 from tasks.caption import caption
-from tasks.ingest import ingest
-from tasks.outside import outside_of
-from tasks.params import load_section, parse, read_params
-from tasks.paths import Workspace
+from tasks.ingest import ingest, outside_of
+from tasks.workspace.params import load_section, parse, read_params
+from tasks.workspace.paths import Workspace
 
 SECTIONS = ("ingest", "caption", "evaluate")
 

@@ -35,8 +35,7 @@ def _collect(package: str, form: type[Any]) -> MappingProxyType[str, Any]:
             continue
         for value in vars(import_module(f"{package}.{module.name}")).values():
             if isinstance(value, form):
-                if found.setdefault(value.kind, value) is not value:
-                    raise AssertionError(f"{package}: two declarations are named {value.kind}")
+                assert found.setdefault(value.kind, value) is value, f"{package}: {value.kind} is declared twice"
     return MappingProxyType(found)
 
 

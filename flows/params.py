@@ -12,8 +12,8 @@ from fclip.profile.config import DriftConfig
 from fclip.registry.config import PromoteConfig
 from fclip.selection.config import AverageConfig, SelectConfig
 from fclip.training.config import FinetuneConfig
-from tasks.params import Base, parse, read_params
-from tasks.paths import Workspace
+from tasks.workspace.params import Base, parse, read_params
+from tasks.workspace.paths import Workspace
 
 
 @config

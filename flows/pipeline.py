@@ -1,11 +1,14 @@
-"""What DVC says of the workspace: the stages in order, which are stale, what comes after which.
+"""The pipeline as DVC sees it: the stages in order, which of them are stale, and the environment that they run in.
 
-Only reads. DVC's API for reading is safe in a process; running a stage is not, and is flows/stage.py's.
+This module only reads. Reading by DVC's API is safe within a process; running a stage is not (flows/stage.py).
 """
 
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,9 @@ def read_pipeline(workspace: Workspace) -> Pipeline:
         parents = {names[stage]: frozenset(names[parent] for parent in graph.successors(stage)) for stage in graph}
         stale = frozenset(address.rsplit(":", 1)[-1] for address in repo.status())
     return Pipeline(tuple(order), parents, stale)
+
+
+def stage_environment() -> dict[str, str]:
+    """The environment of a stage: this interpreter first on the path, so that `python` in dvc.yaml is this one."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true"}

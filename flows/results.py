@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from fclip.files import read_json
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 
 @dataclass(frozen=True)

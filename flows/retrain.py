@@ -1,7 +1,7 @@
 """The flow `retrain`: resolve -> stages up to select -> register -> promote -> embed -> publish -> commit.
 
 Stages run by DVC (flows/stage.py); what touches the outside world is a task here. Before anything trains, the catalogs
-are profiled for a person to read, and compared with the champion's (flows/catalog.py). The flow holds the workspace's
+are profiled for a person to read, and compared with the champion's (flows/catalogs.py). The flow holds the workspace's
 run lock, so that two never overlap, whoever started them.
 """
 
@@ -15,21 +15,22 @@ from prefect.runtime import flow_run
 
 from fclip.models.candidates import START
 from fclip.profile.drift import Drift
-from flows.catalog import look_at_catalogs
-from flows.effect import artifact_key, effect
+from flows.catalogs import look_at_catalogs
+from flows.effects import artifact_key, effect
 from flows.params import Params, load_params
 from flows.pipeline import read_pipeline
 from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
 from flows.stage import run_stage
 from tasks.commit import Closing, close, pending, require_clean
 from tasks.judge import write_comparisons
-from tasks.paths import Workspace
-from tasks.process import lock, require_own_code
 from tasks.promote import Promotion, promote
 from tasks.publish import Publication, publish
 from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
+from tasks.workspace.lock import lock
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import require_own_code
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from prefect.tasks import Task
 
 from fclip.errors import UserError
 from fclip.files import read_json
-from tasks.paths import Workspace
+from flows.pipeline import stage_environment
+from tasks.workspace.paths import Workspace
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,6 @@ def _repro(root: Path, name: str, grace_seconds: float) -> float:
     if code != 0:
         raise _error(name, code, status)
     return time.monotonic() - began
-
-
-def stage_environment() -> dict[str, str]:
-    """The environment of a stage: this interpreter first on the path, so that `python` in dvc.yaml is this one."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true"}
 
 
 def stop_group(group: int, grace_seconds: float) -> None:

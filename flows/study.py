@@ -12,7 +12,7 @@ from rich.table import Table as Shown
 
 from fclip.errors import UserError
 from fclip.files import write_json
-from flows.terminal import console
+from flows.cli.terminal import console
 
 if TYPE_CHECKING:
     from fclip.selection.study import Regret, Table

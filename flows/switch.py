@@ -7,13 +7,13 @@ from typing import Literal
 from prefect import flow
 
 from fclip.errors import UserError
-from flows.effect import effect
+from flows.effects import effect
 from flows.retrain import publish_task, register_task, run_stale
-from tasks.paths import Workspace
-from tasks.process import lock, require_own_code
-from tasks.promote import promote
+from tasks.promote import promote, rollback
 from tasks.register import Receipt
-from tasks.rollback import rollback
+from tasks.workspace.lock import lock
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import require_own_code
 
 promote_task = effect(promote)
 rollback_task = effect(rollback)

@@ -22,9 +22,9 @@ from fclip.models.weights import Part, distance, same_names, write_mixture
 from fclip.selection.config import AverageConfig
 from fclip.selection.soup import greedy_soup
 from tasks.evaluate import dataset_files, run_options
-from tasks.params import load_section, read_params
-from tasks.paths import Workspace
-from tasks.process import run_stage
+from tasks.workspace.params import load_section, read_params
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import run_stage
 
 logger = logging.getLogger(__name__)
 START, STEP, SOUP = "start", "step-", "soup"

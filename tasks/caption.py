@@ -16,10 +16,10 @@ from fclip.captions.tokens import token_counter
 from fclip.catalog.tables import read_products
 from fclip.errors import UserError
 from fclip.models.store import load_tokenizer
-from tasks.params import load_section
-from tasks.paths import Workspace
-from tasks.process import run_stage
 from tasks.start import find_start
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import run_stage
 
 
 def caption(workspace: Workspace, dataset: str) -> pa.Table:

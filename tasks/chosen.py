@@ -9,8 +9,8 @@ from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.models.candidates import START, UNTUNED
 from fclip.report.inputs import Candidate, Estimate, Selection
-from tasks.params import load_section
-from tasks.paths import Workspace
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
 
 Rows = dict[str, list[dict[str, Any]]]  # dataset -> rows of its evaluation table
 

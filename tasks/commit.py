@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 
 from fclip.errors import UserError
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
 from fclip.models.config import FclipTinyStart
 from tasks.caption import caption_from
-from tasks.outside import outside_of
-from tasks.params import parse, read_params
-from tasks.paths import Workspace
-from tasks.pins import read_pin
+from tasks.ingest import outside_of
 from tasks.start import find_start, start_folder
+from tasks.workspace.params import parse, read_params
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
 
 logger = logging.getLogger(__name__)
 SECTIONS = ("ingest", "caption", "evaluate")

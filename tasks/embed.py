@@ -20,11 +20,11 @@ from fclip.features.extract import extract_features
 from fclip.files import atomic_dir, sha256_json, sha256_tree
 from fclip.images.packs import ImagePacks
 from fclip.models.store import read_config
-from tasks.params import load_section
-from tasks.paths import Workspace
-from tasks.pins import read_pin
-from tasks.process import run_stage
-from tasks.weights import find_model
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
+from tasks.workspace.process import run_stage
+from tasks.workspace.weights import find_model
 
 logger = logging.getLogger(__name__)
 

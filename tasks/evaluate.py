@@ -17,9 +17,9 @@ from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.evaluation.table import draws_table, long_table, metrics_json, plot_csv
 from fclip.files import atomic_path, atomic_write, read_json, write_json
-from tasks.params import Base, load_section, read_params
-from tasks.paths import Workspace
-from tasks.process import run_stage
+from tasks.workspace.params import Base, load_section, read_params
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import run_stage
 
 
 def evaluate(workspace: Workspace, dataset: str) -> None:

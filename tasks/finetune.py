@@ -27,11 +27,10 @@ from fclip.training.job import TIMINGS, run_job, write_job
 from fclip.training.output import add_untuned
 from fclip.training.seen_rows import mark_old
 from fclip.training.stop import Interrupted, stop_on_signals
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
-from tasks.process import Preempted, run_stage
 from tasks.start import find_rows, find_start, find_untuned
-from tasks.timings import timings_of
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import Preempted, run_stage
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def finetune(workspace: Workspace) -> Path:
     shutil.rmtree(workspace.timings, ignore_errors=True)  # of an earlier result
     if (timings := job / TIMINGS).is_file():
         workspace.timings.mkdir(parents=True)
-        timings.replace(timings_of(workspace))
+        timings.replace(workspace.step_timings(sha256_file(workspace.finetune / "candidates.json")))
     shutil.rmtree(job)
     return workspace.finetune
 

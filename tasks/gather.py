@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from fclip.errors import UserError
 from fclip.files import atomic_dir
 from fclip.roles import Pictures, require_apart
-from tasks.params import read_params
-from tasks.paths import Workspace
-from tasks.process import run_stage
+from tasks.workspace.params import read_params
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import run_stage
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ import argparse
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
+from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
 from fclip.files import read_json
-from tasks.outside import outside_of
-from tasks.params import load_section
-from tasks.paths import Workspace
-from tasks.process import run_stage
+from fclip.mirror.outside import Outside
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import run_stage
 
 
 def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
@@ -31,6 +32,18 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),
         cache_dir=workspace.ingest_cache(dataset),
+    )
+
+
+def outside_of(workspace: Workspace, config: IngestConfig, dataset: str, *, refresh: bool) -> Outside:
+    """Where the source of `dataset` lies; `refresh`: whether what is mirrored is asked for changes."""
+    return Outside(
+        workspace.root,
+        workspace.mirror,
+        config.download,
+        refresh=refresh,
+        limit=config.limit,
+        digests=FileDigests(workspace.ingest_cache(dataset) / "files.parquet"),
     )
 
 

@@ -16,10 +16,10 @@ from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import of_candidates
 from tasks.chosen import selection_of
 from tasks.evaluate import dataset_files, require_dataset, run_options
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
 from tasks.start import start_folder
-from tasks.weights import find_model
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.weights import find_model
 
 
 def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: Workspace | None = None) -> Evaluation:

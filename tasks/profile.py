@@ -14,9 +14,9 @@ from fclip.profile.drift import Drift, compare
 from fclip.profile.measure import measure
 from fclip.profile.profile import Profile, from_json
 from fclip.registry.store import read_artifact
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
-from tasks.pins import read_pin
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
 
 
 def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:

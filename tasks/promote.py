@@ -1,29 +1,89 @@
-"""Effect `promote`: the gate. The challenger becomes the champion only where it is proven better.
+"""Effects `promote` and `rollback`: which registered version is the champion.
 
+`promote` is the gate: the challenger becomes the champion only where it is proven better.
 Both are scored on the same `select` data in the same run; the alias moves last, then the pin follows.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.run import Evaluation, evaluate_models
 from fclip.files import read_json, sha256_tree, write_json
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
+from fclip.registry.config import PromoteConfig
 from fclip.registry.log import Receipt
 from fclip.registry.store import Version, list_versions
-from fclip.registry.succession import crown
+from fclip.registry.succession import crown, step_back
 from fclip.selection.gate import Comparison, decide
-from tasks.compare import compare_models
-from tasks.paths import Workspace
-from tasks.weights import find_model
+from tasks.evaluate import dataset_files, run_options
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.weights import find_model
 
 logger = logging.getLogger(__name__)
 
+CHAMPION, CHALLENGER = "champion", "challenger"
+ROLE = "select"
+
 # (workspace, folder of the champion, folder of the challenger) -> challenger minus champion on all select data
 Compare = Callable[[Workspace, Path, Path], tuple[Comparison, ...]]
+
+
+def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tuple[Comparison, ...]:
+    """Challenger minus champion on the primary metric of every `select` split, in domain and outside.
+
+    Both are scored now, on the same items (features come from the cache); the intervals are paired bootstrap ones
+    at the confidence of the section `promote`.
+
+    Args:
+        champion, challenger: model folders.
+
+    Raises:
+        UserError: the data of a dataset is missing, or a model cannot be loaded.
+    """
+    datasets = load_section(workspace, "ingest", IngestConfig).datasets
+    confidence = load_section(workspace, "promote", PromoteConfig).confidence
+    options = run_options(workspace)
+    options = replace(options, resampling=replace(options.resampling, confidence=confidence))
+    found: list[Comparison] = []
+    for name, dataset in datasets.items():
+        splits = [split for split, role in dataset.roles.items() if role == ROLE]
+        if not splits:
+            continue
+        evaluation = evaluate_models(
+            {CHAMPION: champion, CHALLENGER: challenger},
+            dataset_files(workspace, name),
+            load_section(workspace, f"evaluate.datasets.{name}", DatasetEvaluation),
+            cache=workspace.feature_cache,
+            options=options,
+            roles=(ROLE,),
+        )
+        in_domain = "train" in dataset.roles.values()
+        found += [_comparison(evaluation, split, in_domain) for split in splits]
+    return tuple(found)
+
+
+def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> Comparison:
+    champion, challenger = evaluation.score(CHAMPION, split), evaluation.score(CHALLENGER, split)
+    difference = evaluation.compare(CHAMPION, CHALLENGER, split)
+    return Comparison(
+        dataset=evaluation.dataset,
+        split=split,
+        metric=f"{champion.protocol}.{champion.metric}",
+        in_domain=in_domain,
+        champion=champion.estimate.value,
+        challenger=challenger.estimate.value,
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+        num_items=challenger.num_items,
+    )
 
 
 @dataclass(frozen=True)
@@ -97,6 +157,33 @@ def promote(
         return Promotion(
             True, f"version {version.version} is champion{succeeded}: {why}", comparisons, previous, version.version
         )
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """`version` is champion in place of `left`, whose weights the gate refuses from now on."""
+
+    version: int
+    left: int
+    reason: str
+
+
+def rollback(workspace: Workspace) -> RolledBack:
+    """Move the alias `champion` back, mark the version it leaves, rewrite pins/champion.json.
+
+    Raises:
+        UserError: there is no champion, or none came before it.
+    """
+    name = load_section(workspace, "base", Base).registered_model
+    client = connect()
+    with registry_lock(name):
+        done = step_back(client, name)
+        write_json(workspace.champion_pin, done.version.pin)
+    return RolledBack(
+        version=done.version.version,
+        left=done.left.version,
+        reason=f"version {done.version.version} is champion again; version {done.left.version} was rolled back",
+    )
 
 
 def _registered(present: list[Version], receipt: Receipt) -> Version:

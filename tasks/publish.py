@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fclip.errors import UserError
 from fclip.files import atomic_dir, link_or_copy, read_json, sha256_tree, write_json
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
-from fclip.files import sha256_tree
+from fclip.files import sha256_file, sha256_tree
 from fclip.models.candidates import START, UNTUNED
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
@@ -21,11 +21,10 @@ from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, regi
 from fclip.report.card import card
 from fclip.training.seen_rows import write_rows
 from tasks.chosen import read_selection, selection_of
-from tasks.params import Base, load_section, read_params
-from tasks.paths import Workspace
-from tasks.pins import read_pin
 from tasks.profile import measure_catalogs, write_profiles
-from tasks.timings import timings_of
+from tasks.workspace.params import Base, load_section, read_params
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
 
 __all__ = ["NotRegistered", "Receipt", "register"]
 logger = logging.getLogger(__name__)
@@ -117,7 +116,7 @@ def _training(workspace: Workspace) -> list[Point]:
         for column, value in row.items():
             if column != "step" and value:
                 points.append(Point(CURVES.get(column, f"train/{column}"), float(value), int(float(row["step"]))))
-    for row in _rows(timings_of(workspace)):
+    for row in _rows(workspace.step_timings(sha256_file(workspace.finetune / "candidates.json"))):
         seconds, step = float(row["seconds"]), int(row["step"])
         points.append(Point("timing/samples_per_second", float(row["samples"]) / seconds, step))
         points.append(Point("timing/data_wait_fraction", float(row["wait_seconds"]) / seconds, step))

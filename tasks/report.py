@@ -26,11 +26,11 @@ from tasks.chosen import (
     read_selection,
     selection_from,
 )
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
-from tasks.pins import read_pin
 from tasks.promote import Promotion
 from tasks.register import NotRegistered, Receipt
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
 
 
 def write_report(

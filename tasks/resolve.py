@@ -20,11 +20,11 @@ from fclip.errors import UserError
 from fclip.files import write_json
 from fclip.models.config import ChampionStart, StartConfig
 from fclip.models.starts import describe_start
-from tasks.outside import outside_of
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
-from tasks.pins import read_pin
+from tasks.ingest import outside_of
 from tasks.start import keep_rows
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from fclip.models.weights import parts_of, write_mixed
 from fclip.selection.candidates import Candidate, Floats, Score
 from fclip.selection.config import SelectConfig
 from fclip.selection.select import as_json, select
-from tasks.params import load_section, read_params
-from tasks.paths import Workspace
-from tasks.process import run_stage
+from tasks.workspace.params import load_section, read_params
+from tasks.workspace.paths import Workspace
+from tasks.workspace.process import run_stage
 
 logger = logging.getLogger(__name__)
 

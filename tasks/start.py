@@ -14,10 +14,10 @@ from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
 from fclip.models.config import ChampionStart, ColdStart, StartConfig
 from fclip.models.starts import describe_start, fetch_start, require_pinned
-from tasks.params import load_section
-from tasks.paths import Workspace
-from tasks.pins import read_pin
-from tasks.weights import find_model
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
+from tasks.workspace.weights import find_model
 
 
 def start_folder(workspace: Workspace, start: ColdStart) -> Path:

@@ -20,7 +20,7 @@ from fclip.files import sha256_bytes, write_json
 from fclip.images.packs import StoredImage, write_packs
 from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
 from tasks.average import average
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,

@@ -23,8 +23,8 @@ from benchmarks.workspaces import lay_out_workspace
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.training.config import FinetuneConfig, to_json
-from tasks.params import parse, read_params
-from tasks.paths import Workspace
+from tasks.workspace.params import parse, read_params
+from tasks.workspace.paths import Workspace
 
 ROWS = Path(__file__).with_name("rows.yaml")
 WIDTH = 140

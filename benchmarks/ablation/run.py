@@ -16,9 +16,9 @@ from fclip.models.config import ChampionStart
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import write_job
 from tasks.evaluate import dataset_files, run_options
-from tasks.params import load_section, read_params
-from tasks.paths import Workspace
 from tasks.start import start_folder
+from tasks.workspace.params import load_section, read_params
+from tasks.workspace.paths import Workspace
 
 TRAINED = "kagl"
 DATASETS_OF = (TRAINED, "clothing", "fmnist")

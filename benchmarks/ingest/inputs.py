@@ -17,9 +17,9 @@ from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
 from fclip.files import write_json
 from fclip.mirror.outside import Outside
-from tasks.outside import outside_of
-from tasks.params import load_section, parse, read_params
-from tasks.paths import Workspace
+from tasks.ingest import outside_of
+from tasks.workspace.params import load_section, parse, read_params
+from tasks.workspace.paths import Workspace
 
 NOTHING_REMOTE = Outside(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 

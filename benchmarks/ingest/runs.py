@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.ingest.parts import Parts
 from benchmarks.places import REPOSITORY
 from fclip.errors import UserError
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -117,7 +117,7 @@ def peak_memory() -> int:
 def _decode(images: Path, workers: int, processes: bool, root: Path | None) -> dict[str, Any]:
     from benchmarks.ingest.decoding import time_decoding
     from fclip.catalog.config import IngestConfig
-    from tasks.params import load_section
+    from tasks.workspace.params import load_section
 
     config = None if root is None else load_section(Workspace(root), "ingest", IngestConfig).image
     return {"seconds": time_decoding(sorted(images.iterdir()), config, workers=workers, processes=processes)}

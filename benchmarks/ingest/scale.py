@@ -10,7 +10,7 @@ from benchmarks.ingest.inputs import make_workspace
 from benchmarks.ingest.runs import Run, run_ingest
 from benchmarks.ingest.variants import Shop, first_day, next_day, repeated
 from fclip.files import sha256_file
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 
 @dataclass(frozen=True)

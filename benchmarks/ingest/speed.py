@@ -11,7 +11,7 @@ from benchmarks.ingest.inputs import Input, lay_out, make_workspace
 from benchmarks.ingest.peer import Peer, PeerRun, Settings, tune
 from benchmarks.ingest.runs import WORKERS, Run, run_decoding, run_ingest
 from fclip.catalog.config import IngestConfig
-from tasks.params import load_section
+from tasks.workspace.params import load_section
 
 TUNING_IMAGES = 6000
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from benchmarks.ingest.inputs import readable_rows
 from fclip.catalog.config import DatasetConfig
 from fclip.errors import UserError
-from tasks.params import parse
+from tasks.workspace.params import parse
 
 # Of a hundred parts that products fall into by a hash of their ids.
 NEW, DELETED, CHANGED = 0, 1, 2

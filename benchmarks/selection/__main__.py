@@ -18,8 +18,8 @@ from benchmarks.selection.shop import write_shop
 from benchmarks.selection.tables import RUNS
 from benchmarks.workspaces import lay_out_workspace
 from fclip.errors import UserError
-from tasks.params import read_params
-from tasks.paths import Workspace
+from tasks.workspace.params import read_params
+from tasks.workspace.paths import Workspace
 
 KAGL = "kagl"
 

@@ -13,9 +13,9 @@ from benchmarks.train.processes import run_measured
 from fclip.models.config import TowersStart
 from fclip.training.config import FinetuneConfig
 from fclip.training.job import write_job
-from tasks.params import parse, read_params
-from tasks.paths import Workspace
 from tasks.start import start_folder
+from tasks.workspace.params import parse, read_params
+from tasks.workspace.paths import Workspace
 
 PARAMS = Path(__file__).with_name("params.yaml")
 REGIMES = Path(__file__).with_name("regimes.yaml")

@@ -18,9 +18,9 @@ from fclip.selection.candidates import Candidate, Floats, Score
 from fclip.selection.run_table import write_run
 from tasks.average import average
 from tasks.evaluate import dataset_files, run_options
-from tasks.params import load_section, read_params
-from tasks.paths import Workspace
 from tasks.select import validation_losses
+from tasks.workspace.params import load_section, read_params
+from tasks.workspace.paths import Workspace
 
 SPLIT = "val"
 

@@ -16,7 +16,7 @@ from PIL import Image
 from fclip.images.packs import ImagePacks
 from fclip.sample.backdrops import draw_backdrop
 from fclip.training.backgrounds import background_mask
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 SEED = 0
 NUM_TYPES, TYPE_SIZES = 14, (80, 900)

@@ -20,8 +20,8 @@ from fclip.evaluation.run import Evaluation, evaluate_models
 from fclip.models import store
 from fclip.models.tiny import start_of
 from tasks.evaluate import run_options
-from tasks.params import read_params
 from tasks.start import start_folder
+from tasks.workspace.params import read_params
 
 METRICS = ("weighted_f1", "acc1", "recall_at_10", "mrr", "avg_precision_1_10")
 WIDTH = 120

@@ -9,9 +9,9 @@ from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.models.config import FclipTinyStart
 from tasks.evaluate import dataset_files
-from tasks.params import parse, read_params
-from tasks.paths import Workspace
 from tasks.start import start_folder
+from tasks.workspace.params import parse, read_params
+from tasks.workspace.paths import Workspace
 
 PRESET = REPOSITORY / "params" / "fclip-tiny.yaml"
 

@@ -14,7 +14,7 @@ from benchmarks.train.setup import Precision, Setup
 from fclip.models.config import LocalStart
 from fclip.training.config import AugmentConfig, FinetuneConfig, ObjectiveConfig
 from fclip.training.job import write_job
-from tasks.params import parse, read_params
+from tasks.workspace.params import parse, read_params
 
 SEED = 0
 NO_CHECKPOINT = 10**9

@@ -16,7 +16,7 @@ from fclip.files import read_json
 from fclip.models.weights import WEIGHTS
 from fclip.training.job import write_job
 from tasks.evaluate import dataset_files, run_options
-from tasks.params import load_section, read_params
+from tasks.workspace.params import load_section, read_params
 
 DATASET, SPLIT = "kagl", "test"
 TARGET = 0.75

@@ -15,7 +15,7 @@ from fclip.config import ByKind, config, parse_config
 from fclip.errors import UserError
 
 DATASETS = Path(__file__).parent / "datasets"
-FileSource: TypeAlias = Annotated[HubSource | TableSource, ByKind()]
+FileSource: TypeAlias = Annotated[HubSource | TableSource, ByKind(lambda: (HubSource, TableSource))]
 
 
 @config

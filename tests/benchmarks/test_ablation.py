@@ -7,7 +7,7 @@ from benchmarks.ablation.__main__ import ROWS, changed
 from benchmarks.places import PRESET
 from benchmarks.train.ours import preset_config
 from fclip.errors import UserError
-from tasks.params import read_params
+from tasks.workspace.params import read_params
 
 SECTION = read_params(PRESET)["finetune"]
 CHANGES = yaml.safe_load(ROWS.read_text(encoding="utf-8"))

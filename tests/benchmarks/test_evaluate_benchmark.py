@@ -8,7 +8,7 @@ from benchmarks.evaluate import __main__ as benchmark
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.protocols.config import ProductsConfig
 from tasks.evaluate import dataset_files
-from tasks.params import load_section
+from tasks.workspace.params import load_section
 from tests.tiny_shop import make_shop
 
 

@@ -17,7 +17,7 @@ from benchmarks.selection.tables import RUNS, markdown
 from fclip.models import tiny
 from fclip.models.store import load
 from fclip.selection.run_table import read_run
-from tasks.params import read_params
+from tasks.workspace.params import read_params
 from tests.conftest import REPOSITORY
 from tests.tiny_shop import make_shop
 

@@ -17,9 +17,9 @@ from fclip.errors import UserError
 from fclip.files import read_json, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks
 from fclip.shards import SIZES, Exported, export_shards
-from flows.cli import app
+from flows.cli.__main__ import app
 from tasks import gather
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop
 
 SHARD_BYTES = 30_000

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fclip.errors import UserError
-from flows.cache import measure, prune
-from tasks.paths import Workspace
+from flows.cli.cache import measure, prune
+from tasks.workspace.paths import Workspace
 
 
 @pytest.fixture

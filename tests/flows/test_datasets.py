@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from fclip.catalog.descriptions import known_datasets, load_description
 from fclip.errors import UserError
-from flows.cli import app
-from flows.datasets import show_datasets
+from flows.cli.__main__ import app
+from flows.cli.catalog import show_datasets
 
 
 def shown(name: str | None) -> str:

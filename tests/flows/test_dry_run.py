@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from flows.dry_run import ROWS, few_rows
+from flows.cli.dry_run import ROWS, few_rows
 from tests.conftest import REPOSITORY
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fclip.errors import UserError
 from fclip.models import store
-from flows.cli import app
+from flows.cli.__main__ import app
 from tests.tiny_shop import tiny_clip
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from fclip.errors import UserError
 from flows.params import load_params
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.conftest import Finished, Space, make_space, tiny_params, trainers
 
 

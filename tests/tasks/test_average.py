@@ -14,8 +14,8 @@ from fclip.models.store import load
 from fclip.models.weights import WEIGHTS, distance, open_weights, parts_of
 from tasks.average import average
 from tasks.evaluate import evaluate
-from tasks.paths import Workspace
 from tasks.select import main as select
+from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop, write_candidates
 
 

@@ -18,8 +18,8 @@ from fclip.models.config import StartConfig
 from fclip.models.starts import describe_start
 from fclip.models.store import Preprocess, write_config, write_weights
 from tasks.caption import caption
-from tasks.params import load_section
-from tasks.paths import Workspace
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
 
 MODEL = {
     "embed_dim": 8,

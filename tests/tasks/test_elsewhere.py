@@ -14,8 +14,8 @@ from fclip.evaluation.config import DatasetEvaluation
 from tasks import elsewhere
 from tasks.elsewhere import evaluation_of, lay_out
 from tasks.judge import judge
-from tasks.params import parse, read_params
-from tasks.paths import Workspace
+from tasks.workspace.params import parse, read_params
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.catalog.catalog_shop import jpeg
 from tests.tiny_shop import tiny_clip

@@ -18,8 +18,8 @@ from fclip.selection.rules import IN_DOMAIN, OUTSIDE
 from tasks.embed import main as embed
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
-from tasks.paths import Workspace
 from tasks.select import main as select
+from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop, write_candidates
 
 

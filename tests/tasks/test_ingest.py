@@ -13,8 +13,8 @@ from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.mirror.outside import Outside
 from tasks.ingest import ingest
-from tasks.params import load_section
-from tasks.paths import Workspace
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
 
 HERE = Path(__file__).resolve().parents[2]
 DATASETS = Path(os.environ.get("FCLIP_DATASETS", HERE / ".." / "shared" / "datasets")).resolve()

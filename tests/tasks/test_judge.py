@@ -8,7 +8,7 @@ import pytest
 from fclip.errors import UserError
 from fclip.report.compared import write_page
 from tasks.judge import judge, model_folder, model_folders, same_weights, side_by_side, write_comparisons
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop
 
 START, LATER = "start", "step-000010"

@@ -16,9 +16,10 @@ from fclip.files import read_json, write_json
 from fclip.profile.profile import from_json
 from fclip.registry.log import RunRecord, register_version
 from fclip.registry.store import challenger
-from flows import catalog as flow
-from tasks.paths import Workspace
+from flows import catalogs as flow
+from flows.cli.catalog import show_catalog
 from tasks.profile import drift, measure_catalogs, profile
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.tiny_shop import write_dataset
 
@@ -131,7 +132,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
     assert all(warning in artifacts["catalog-my-shop"] for warning in found.warnings)
 
     console = Console(width=100, record=True, color_system=None, quiet=False)
-    flow.show_catalog(workspace, console, "studio")
+    show_catalog(workspace, console, "studio")
     shown = console.export_text()
     assert "'teal'" in shown
     assert str(workspace.catalog_page("studio")) in shown

@@ -11,9 +11,8 @@ from fclip.files import read_json
 from fclip.registry.log import Receipt, RunRecord, register_version
 from fclip.registry.store import champion, versions
 from fclip.selection.gate import Comparison
-from tasks.paths import Workspace
-from tasks.promote import promote
-from tasks.rollback import rollback
+from tasks.promote import promote, rollback
+from tasks.workspace.paths import Workspace
 
 NAME = "fclip-test"
 PARAMS = "base: {workspace: test, registered_model: fclip-test, seed: 0}\n"

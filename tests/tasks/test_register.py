@@ -22,14 +22,13 @@ from fclip.registry import tags
 from fclip.registry.backend import connect
 from fclip.registry.store import challenger, versions
 from tasks.average import average
-from tasks.compare import compare_models
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
-from tasks.paths import Workspace
-from tasks.promote import promote
+from tasks.promote import compare_models, promote
 from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.select import main as select
+from tasks.workspace.paths import Workspace
 from tests.conftest import make_tiny_start
 from tests.tiny_shop import write_ingest
 

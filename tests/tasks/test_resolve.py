@@ -11,7 +11,7 @@ from fclip.errors import UserError
 from fclip.files import read_json
 from tasks import resolve as step
 from tasks.ingest import ingest
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.catalog.catalog_shop import jpeg
 from tests.fclip.mirror.local_web import Page, Web

@@ -19,9 +19,9 @@ from fclip.registry.succession import crown
 from fclip.training.data import Item, read_items
 from fclip.training.seen_rows import write_rows
 from tasks.finetune import finetune
-from tasks.paths import Workspace
 from tasks.resolve import resolve
 from tasks.start import find_rows, find_start, find_untuned
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import product_rows, write_products
 from tests.tiny_shop import tiny_clip

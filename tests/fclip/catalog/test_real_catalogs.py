@@ -10,7 +10,7 @@ from fclip.catalog.fingerprints import fingerprint, reduce
 from fclip.catalog.splits import normalised_title
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import read_image
-from tasks.params import parse
+from tasks.workspace.params import parse
 from tests.conftest import real_dataset
 from tests.fclip.catalog.catalog_shop import Built
 

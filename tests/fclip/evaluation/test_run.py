@@ -22,7 +22,7 @@ from fclip.evaluation.table import long_table, metrics_json, plot_csv
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode, normalise
 from fclip.models.store import load
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop, tiny_clip
 
 OPTIONS = RunOptions("cpu", 8, Resampling(resamples=50, confidence=0.9, seed=0))

@@ -19,7 +19,7 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
 from fclip.mirror.outside import Outside
 from fclip.models import store, towers
-from tasks.params import parse
+from tasks.workspace.params import parse
 from tests.conftest import REPOSITORY, real_dataset
 from tests.fclip.models.conftest import TOWERS
 

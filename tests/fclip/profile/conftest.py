@@ -6,7 +6,7 @@ import pytest
 
 from fclip.profile.measure import measure
 from fclip.profile.profile import Profile
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.tiny_shop import write_dataset
 
 

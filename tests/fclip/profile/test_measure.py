@@ -19,7 +19,7 @@ from fclip.profile import histogram
 from fclip.profile import measure as module
 from fclip.profile.histogram import distribution
 from fclip.profile.profile import FORMAT, Profile, from_json
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 from tests.fclip.profile.conftest import measured
 from tests.tiny_shop import write_dataset
 

@@ -19,7 +19,7 @@ from fclip.profile.pictures import take_pictures
 from fclip.profile.profile import Profile, Values
 from fclip.profile.terminal import details, overview, spark
 from fclip.profile.wording import number, percent, things
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 VOID = {"meta", "img", "br", "hr", "path", "use", "rect", "circle"}
 

@@ -14,7 +14,7 @@ from fclip.selection.candidates import Candidate, Score
 from fclip.selection.run_table import read_run, write_run
 from fclip.selection.score_table import read_scores
 from fclip.selection.study import ALL, TRAINED, Choice, Regret, Setting, choices, study, summarise
-from flows.cli import app
+from flows.cli.__main__ import app
 from tests.conftest import dataset
 
 SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR", "ObjectNet", "ImageNetA")

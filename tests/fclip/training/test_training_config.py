@@ -8,8 +8,8 @@ import pytest
 from fclip.errors import UserError
 from fclip.models.config import ChampionStart, FclipTinyStart, OpenClipStart, TowersStart, TransformersStart
 from fclip.training.config import AugmentConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
-from tasks.params import load_section
-from tasks.paths import Workspace
+from tasks.workspace.params import load_section
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import make_config, make_objective
 

@@ -1,15 +1,51 @@
-"""The published datasets that are described: a table of all, or one in full."""
+"""Commands that show data before training: `catalog` (what a workspace holds) and `datasets` (published ones)."""
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from fclip.catalog.config import HubSource
-from fclip.catalog.descriptions import Description, known_datasets, load_description
+from flows.cli.terminal import console, workspace_here
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
+
+if TYPE_CHECKING:
+    from fclip.catalog.descriptions import Description
+
+
+def catalog(dataset: Annotated[str | None, typer.Argument(help="One of them; all without it.")] = None) -> None:
+    """What the catalogs hold, to read before training: counts, gaps, classes, lengths, images, drift; and pages."""
+    show_catalog(workspace_here(), console, dataset)
+
+
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
+) -> None:
+    """The published datasets that are described: where they are, columns, label sets, tasks."""
+    show_datasets(console, name)
+
+
+def show_catalog(space: Workspace, console: Console, dataset: str | None) -> None:
+    """Print what `dataset` (None: every one) holds, how far it is from the champion's, and where its page is."""
+    from fclip.profile.terminal import details
+    from tasks.profile import drift, profile
+
+    profiles = profile(space, dataset)
+    for name, each in profiles.items():
+        console.print(details(each), highlight=False)
+        console.print(f"[bold]page[/bold]  {escape(str(space.catalog_page(name)))}\n", highlight=False, soft_wrap=True)
+    if read_pin(space.champion_pin):
+        found = drift(space, profiles)
+        for line in (found.summary, *found.warnings):
+            console.print(f"[bold]drift[/bold] {escape(line)}", highlight=False)
 
 
 def show_datasets(console: Console, name: str | None) -> None:
     """Print a line a dataset, or all that is known of the one; raises UserError when it is not described."""
+    from fclip.catalog.descriptions import known_datasets, load_description
+
     if name is not None:
         _show_one(console, name)
         return
@@ -31,6 +67,8 @@ def show_datasets(console: Console, name: str | None) -> None:
 
 
 def _show_one(console: Console, name: str) -> None:
+    from fclip.catalog.descriptions import load_description
+
     description = load_description(name)
     about = Table.grid(padding=(0, 2))
     for label, said in _about(name, description):
@@ -53,7 +91,9 @@ def _show_one(console: Console, name: str) -> None:
             console.print(f"- {line}", markup=False, highlight=False)
 
 
-def _about(name: str, description: Description) -> list[tuple[str, str]]:
+def _about(name: str, description: "Description") -> list[tuple[str, str]]:
+    from fclip.catalog.config import HubSource
+
     layout = "Parquet, images inside" if isinstance(description.source, HubSource) else "table + image folder"
     return [
         (name, description.title),
@@ -64,7 +104,7 @@ def _about(name: str, description: Description) -> list[tuple[str, str]]:
     ]
 
 
-def _columns(description: Description) -> list[tuple[str, str, str]]:
+def _columns(description: "Description") -> list[tuple[str, str, str]]:
     source = description.source
     rows = [("product_id", source.product_id, "id"), ("image", source.image, "image")]
     if source.parent_id is not None:

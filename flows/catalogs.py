@@ -1,4 +1,4 @@
-"""What a person sees of the catalogs before training: in a run's log and artifacts, and by `fclip catalog`."""
+"""The catalogs before training: profiled, logged, and compared with the champion's."""
 
 import io
 from collections.abc import Mapping
@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from rich.console import Console
-from rich.markup import escape
 
 from fclip.profile.drift import Drift
 from fclip.profile.profile import Profile
-from fclip.profile.terminal import details, overview
-from flows.effect import artifact_key, effect
-from tasks.paths import Workspace
-from tasks.pins import read_pin
+from fclip.profile.terminal import overview
+from flows.effects import artifact_key, effect
 from tasks.profile import drift, profile
+from tasks.workspace.paths import Workspace
 
 LOG_WIDTH = 120
 
@@ -41,18 +39,6 @@ def look_at_catalogs(space: Workspace, name: str) -> Drift:
         description="The catalogs of the last run, and their drift from the champion's",
     )
     return found
-
-
-def show_catalog(space: Workspace, console: Console, dataset: str | None) -> None:
-    """Print what `dataset` (None: every one) holds, how far it is from the champion's, and where its page is."""
-    profiles = profile(space, dataset)
-    for name, each in profiles.items():
-        console.print(details(each), highlight=False)
-        console.print(f"[bold]page[/bold]  {escape(str(space.catalog_page(name)))}\n", highlight=False, soft_wrap=True)
-    if read_pin(space.champion_pin):
-        found = drift(space, profiles)
-        for line in (found.summary, *found.warnings):
-            console.print(f"[bold]drift[/bold] {escape(line)}", highlight=False)
 
 
 def as_markdown(name: str, profiles: Mapping[str, Profile], found: Drift) -> str:

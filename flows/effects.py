@@ -1,5 +1,7 @@
-"""Prefect tasks of steps that touch the outside world, and the names of what they leave in Prefect."""
+"""How Prefect runs and shows steps that touch the outside world: their tasks, artifact names and log."""
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -33,3 +35,18 @@ def effect(function: Callable[P, R], *, retries: int = 0) -> Task[P, R]:
 def artifact_key(kind: str, workspace: str) -> str:
     """`retrain` of `My shop` -> `retrain-my-shop`: Prefect's keys are of a-z, 0-9 and -."""
     return f"{kind}-" + "".join(character if character.isalnum() else "-" for character in workspace.lower())
+
+
+class _WithoutTraceback(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        record.exc_text = None
+        return True
+
+
+def without_tracebacks() -> None:
+    """Keep Prefect's engines from printing a traceback for each task and flow that a failure passes through."""
+    if os.environ.get("FCLIP_DEBUG"):
+        return
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine", "prefect.flow_engine"):
+        logging.getLogger(name).addFilter(_WithoutTraceback())

@@ -6,7 +6,7 @@ from typing import Any
 
 from fclip.errors import UserError
 from fclip.files import sha256_tree
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 
 def find_model(workspace: Workspace, model_sha256: str, pin: Mapping[str, Any]) -> Path:

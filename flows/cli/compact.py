@@ -1,4 +1,4 @@
-"""`fclip compact`: images that no product shows any more leave the workspace and the DVC cache (a takedown)."""
+"""The command `compact`: images that no product shows leave the workspace and the DVC cache (a takedown)."""
 
 import hashlib
 import shutil
@@ -6,16 +6,33 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-import pyarrow.parquet as pq
+import typer
 
-from fclip.compaction import compact_store
 from fclip.errors import UserError
 from fclip.files import read_json
-from fclip.mirror.store import Store
-from flows.params import load_params
-from flows.stage import stage_environment
-from tasks.paths import Workspace
+from flows.cli.terminal import console, workspace_here
+from flows.pipeline import stage_environment
+from tasks.workspace.lock import lock
+from tasks.workspace.paths import Workspace
+
+
+def compact(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(help="Names in ingest.datasets; all, if none is given.")
+    ] = None,
+) -> None:
+    """Take the images of deleted products out of the packs and the DVC cache (takedown); join small packs."""
+    workspace = workspace_here()
+    with lock(workspace.run_lock, f"a run holds {workspace.root}: wait for it to end"):
+        for done in compact_datasets(workspace, datasets or []):
+            console.print(done.said, highlight=False)
+    console.print(
+        "Copies remain where packs were pushed or copied to: `dvc gc --workspace --cloud` prunes a DVC remote, "
+        "and other workspaces that ingested the same catalog are compacted there.",
+        highlight=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,7 @@ class Compacted:
         )
 
 
-def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
+def compact_datasets(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
     """Compact `datasets` (all, if none are given): the image store first, then data/images, by a new ingest.
 
     What was downloaded of the dropped images goes too, and with it all pixels that are kept for training, and training
@@ -55,6 +72,8 @@ def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
     Raises:
         UserError: an unknown dataset, or an ingest that fails, as when its source changed since it was pinned.
     """
+    from flows.params import load_params
+
     known = list(load_params(workspace).ingest.datasets)
     if unknown := [name for name in datasets if name not in known]:
         raise UserError(f"no dataset `{unknown[0]}` in ingest.datasets of params.yaml: there are {', '.join(known)}")
@@ -62,6 +81,11 @@ def compact(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
 
 
 def _compact(workspace: Workspace, dataset: str) -> Compacted:
+    import pyarrow.parquet as pq
+
+    from fclip.compaction import compact_store
+    from fclip.mirror.store import Store
+
     _ingest(workspace, dataset)  # what the source is now says what is gone
     products = workspace.catalog(dataset) / "products.parquet"
     lists = pq.read_table(products, columns=["images"])["images"].to_pylist()
@@ -93,6 +117,8 @@ def _ingest(workspace: Workspace, dataset: str, *options: str) -> None:
 
 
 def _num_images(workspace: Workspace, dataset: str) -> int:
+    import pyarrow.parquet as pq
+
     packs = workspace.images(dataset).glob("pack-*.parquet")
     return sum(pq.read_metadata(pack).num_rows for pack in packs)
 

@@ -25,10 +25,9 @@ from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
 from flows.params import load_params
-from flows.pipeline import read_pipeline
-from flows.stage import stage_environment
-from tasks.outside import outside_of
-from tasks.paths import Workspace
+from flows.pipeline import read_pipeline, stage_environment
+from tasks.ingest import outside_of
+from tasks.workspace.paths import Workspace
 
 ROWS = 200
 PATHS = ("path", "image_folder")  # of a source

@@ -1,14 +1,65 @@
-"""What a person asks of a workspace: is it stale, who is champion, what does search read."""
+"""Commands that show a workspace and use its results: `status`, `models`, `search`."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
 
 from fclip.files import read_json
+from flows.cli.terminal import console, workspace_here
 from flows.pipeline import read_pipeline
 from tasks.commit import pending
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
-from tasks.pins import read_pin
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
+
+
+def status() -> None:
+    """What is stale, who is champion, what search reads."""
+    workspace = workspace_here()
+    for label, said in read_status(workspace):
+        console.print(f"[bold]{label:<11}[/bold] {said}", highlight=False)
+
+
+def models() -> None:
+    """The registered versions: aliases, digests, scores."""
+    from fclip.registry import store, tags
+
+    base = load_section(workspace_here(), "base", Base)
+    versions = store.versions(base.registered_model)
+    if not versions:
+        console.print(f"{base.registered_model} has no version yet in {store.tracking_uri()}: run `fclip retrain`")
+        return
+    table = Table(
+        "version", "alias", "created", "model_sha256", "commit", "note", title=base.registered_model, box=None
+    )
+    for version in versions:
+        table.add_row(
+            str(version.version),
+            ", ".join(version.aliases),
+            f"{version.created_at:%Y-%m-%d %H:%M}",
+            version.model_sha256[:12],
+            version.tags.get(tags.CLOSING_COMMIT, "")[:12],
+            "rolled back" if version.rolled_back else "",
+        )
+    console.print(table)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What a customer would type.")],
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many products.")] = 10,
+    model: Annotated[
+        str | None, typer.Option(help="A registry version or alias; refused unless it made the published embeddings.")
+    ] = None,
+) -> None:
+    """Search the published embeddings: exact cosine similarity of the query to every product's image."""
+    from tasks.search import search as run
+
+    table = Table("", "product", "dataset", "score", "title", box=None)
+    for rank, hit in enumerate(run(workspace_here(), query, k=k, model=model), start=1):
+        table.add_row(str(rank), hit.product_id, hit.dataset, f"{hit.score:.3f}", hit.title)
+    console.print(table)
 
 
 def read_status(workspace: Workspace) -> list[tuple[str, str]]:

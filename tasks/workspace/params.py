@@ -7,7 +7,7 @@ import yaml
 
 from fclip.config import config, parse_config
 from fclip.errors import UserError
-from tasks.paths import Workspace
+from tasks.workspace.paths import Workspace
 
 T = TypeVar("T")
 

@@ -1,16 +1,24 @@
-"""Workspaces: one catalog each, as git worktrees that share one DVC cache."""
+"""Commands on workspaces: `workspace new` and `workspace list`.
 
-import os
+A workspace is one catalog: a git worktree that shares one DVC cache with the others.
+"""
+
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from fclip.errors import UserError
 from fclip.files import atomic_write, write_json
-from tasks.params import read_params
-from tasks.paths import Workspace
+from flows.cli.terminal import console, workspace_here
+from tasks.workspace.params import read_params
+from tasks.workspace.paths import Workspace
+
+workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces: one catalog each, with one DVC cache.")
 
 
 @dataclass(frozen=True)
@@ -22,28 +30,26 @@ class Created:
     registered_model: str
 
 
-def find_workspace(folder: Path) -> Workspace:
-    """The workspace that `folder` lies in: the nearest folder upwards with params.yaml and dvc.yaml."""
-    for candidate in (folder, *folder.parents):
-        if (candidate / "params.yaml").is_file() and (candidate / "dvc.yaml").is_file():
-            return Workspace(candidate)
-    raise UserError(f"{folder} is not in a workspace (a folder with params.yaml and dvc.yaml): cd to one")
+@workspace_app.command("new")
+def workspace_new(
+    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet, beside this one.")],
+    params: Annotated[Path, typer.Option(help="A preset of params/, or a params.yaml of your own.")],
+) -> None:
+    """Make a workspace: a git worktree with its own branch, params, pins, outputs and registered model."""
+    created = new_workspace(workspace_here(), path.resolve(), params.resolve())
+    console.print(
+        f"workspace {created.workspace.root} on branch {created.branch}, registers as {created.registered_model}"
+    )
+    console.print(
+        f"next: edit {created.workspace.params}, then `make retrain WORKSPACE={path}` or `fclip retrain` there"
+    )
 
 
-def enter_workspace(arguments: list[str]) -> None:
-    """Where the current folder's workspace has code of its own, become `fclip arguments` by that code, in its root."""
-    try:
-        workspace = find_workspace(Path.cwd())
-    except UserError:
-        return  # for --help; commands ask again and say so
-    home = Path(__file__).resolve().parent.parent
-    if workspace.root.resolve() == home:
-        return
-    if not (workspace.root / "flows" / "cli.py").is_file():
-        raise UserError(f"{workspace.root} has params.yaml but not fclip's code: make it with `fclip workspace new`")
-    os.chdir(workspace.root)
-    os.environ["PYTHONPATH"] = str(workspace.root)
-    os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *arguments])
+@workspace_app.command("list")
+def workspace_list() -> None:
+    """The workspaces of this repository."""
+    for workspace in list_workspaces(workspace_here()):
+        console.print(str(workspace.root), highlight=False)
 
 
 def new_workspace(home: Workspace, path: Path, params: Path) -> Created:

@@ -177,6 +177,13 @@ class Workspace:
     def timings(self) -> Path:
         return self.state / "timings"
 
+    def step_timings(self, candidates_sha256: str) -> Path:
+        """The time that each training step took, of the run whose candidates.json has this digest and of no other.
+
+        CSV of `step, seconds, wait_seconds, samples`; missing where the result came from DVC's cache.
+        """
+        return self.timings / f"finetune-{candidates_sha256[:16]}.csv"
+
     @property
     def run_lock(self) -> Path:
         return self.state / "run.lock"

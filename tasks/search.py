@@ -5,10 +5,10 @@ from typing import Any
 
 from fclip.errors import UserError
 from fclip.files import read_json
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
 from tasks.publish import current
-from tasks.weights import find_model
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
+from tasks.workspace.weights import find_model
 
 
 @dataclass(frozen=True)

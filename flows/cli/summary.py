@@ -1,16 +1,20 @@
 """What a finished run shows in the terminal: steps, results, and where to look next."""
 
+import csv
+from pathlib import Path
+
+import pyarrow.parquet as pq
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from fclip.files import read_json
 from fclip.registry import store
 from fclip.registry.backend import tracking_uri
 from flows.results import Result
 from flows.retrain import Retraining
-from flows.steps import describe_stage
-from tasks.params import Base, load_section
-from tasks.paths import Workspace
 from tasks.register import Receipt
+from tasks.workspace.params import Base, load_section
+from tasks.workspace.paths import Workspace
 
 # Short enough for 80 columns; DVC, MLflow and the report show a metric's whole name.
 LABELS = {
@@ -94,3 +98,49 @@ def _next(workspace: Workspace, done: Retraining) -> Table:
 
 def _value(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} ±{(interval[1] - interval[0]) / 2:.3f}"
+
+
+def describe_stage(workspace: Workspace, stage: str) -> str:
+    """A line on the outputs of `stage` (`ingest@studio`) as they are now."""
+    kind, _, dataset = stage.partition("@")
+    match kind:
+        case "ingest":
+            return _ingest(workspace.catalog(dataset) / "ingest.json")
+        case "caption":
+            return f"{pq.read_metadata(workspace.captions(dataset)).num_rows:,} products' captions"
+        case "gather":
+            return f"{pq.read_metadata(workspace.training / 'products.parquet').num_rows:,} products that train"
+        case "finetune":
+            return _finetune(workspace.finetune / "validation.csv")
+        case "average":
+            return _average(workspace.averages / "candidates.json")
+        case "evaluate":
+            metrics = pq.read_table(workspace.evaluation(dataset), columns=["candidate"])["candidate"]
+            return f"{len(metrics.unique())} models"
+        case "select":
+            selection = read_json(workspace.selection)
+            return f"{selection['winner']}: {selection['reason']}"
+        case "embed":
+            manifest = read_json(workspace.embeddings / "manifest.json")
+            return f"{manifest['num_products']:,} products by model {manifest['model_sha256'][:12]}"
+    return ""
+
+
+def _ingest(path: Path) -> str:
+    counts = read_json(path)
+    splits = ", ".join(f"{split} {number:,}" for split, number in counts["splits"].items() if number)
+    return f"{counts['num_products']:,} products ({splits}), {counts['num_refused']:,} rows refused"
+
+
+def _average(path: Path) -> str:
+    listed = read_json(path)
+    averages = [entry for entry in listed if "parts" in entry]
+    soup = next((f", a soup of {len(entry['parts'])}" for entry in averages if entry["name"] == "soup"), "")
+    return f"{len(listed)} candidates, {len(averages)} of them averages{soup}"
+
+
+def _finetune(path: Path) -> str:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["val_loss"]) for row in rows]
+    return f"{len(rows) - 1} candidates in {rows[-1]['step']} steps; validation loss {losses[0]:.3f} → {losses[-1]:.3f}"

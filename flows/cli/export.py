@@ -7,7 +7,7 @@ import typer
 
 from fclip.errors import UserError
 from fclip.files import holds_something
-from flows.terminal import console, workspace_here
+from flows.cli.terminal import console, workspace_here
 
 export_app = typer.Typer(no_args_is_help=True, help="Write what a workspace holds in forms that other tools read.")
 

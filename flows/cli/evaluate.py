@@ -9,8 +9,8 @@ from rich.table import Table
 from fclip.errors import UserError
 from fclip.evaluation.config import LABEL_FREE
 from fclip.files import write_json
-from flows.terminal import console, workspace_here
-from tasks.paths import Workspace
+from flows.cli.terminal import console, workspace_here
+from tasks.workspace.paths import Workspace
 
 if TYPE_CHECKING:
     from fclip.report.changes import Change
@@ -153,7 +153,7 @@ def _say_what_is_left(number: int) -> None:
 def _holder(workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None) -> Workspace:
     """The workspace that holds the dataset: this one, or one laid out in its cache."""
     from tasks.elsewhere import lay_out
-    from tasks.params import read_params
+    from tasks.workspace.params import read_params
 
     given = [name for name, value in (("--params", params), ("--path", path)) if value is not None]
     if len(given) > 1:

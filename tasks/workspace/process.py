@@ -1,12 +1,10 @@
 """What every stage process does around its step: one at a time, pinned inputs, and a last word for the flow."""
 
-import fcntl
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,8 +13,9 @@ import yaml
 
 from fclip.errors import UserError
 from fclip.files import sha256_file, sha256_json, write_json
-from tasks.params import read_params
-from tasks.paths import Workspace
+from tasks.workspace.lock import lock
+from tasks.workspace.params import read_params
+from tasks.workspace.paths import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -63,21 +62,9 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
 
 def require_own_code(root: Path) -> None:
     """Refuse to run a workspace with code imported from another checkout."""
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parent.parent.parent
     if home != root.resolve():
         raise UserError(f"this is the code of {home}, not of the workspace {root}: run `python -m …` in {root}")
-
-
-@contextmanager
-def lock(path: Path, refusal: str) -> Iterator[None]:
-    """Hold an exclusive `flock` on `path`, or raise UserError(refusal) at once when another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(refusal) from None
-        yield
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -1,0 +1,1 @@
+"""The command `fclip`; `python -m flows.cli` is the same."""

@@ -1,0 +1,91 @@
+"""The command `fclip`: the commands of this package, and what is true of all of them.
+
+Every command works on the workspace of the current folder, with that workspace's own code.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from fclip.errors import UserError
+from flows.cli.cache import cache_app
+from flows.cli.catalog import catalog, datasets
+from flows.cli.compact import compact
+from flows.cli.evaluate import compare, evaluate
+from flows.cli.export import export_app
+from flows.cli.run import pin, promote, retrain, rollback, stage
+from flows.cli.status import models, search, status
+from flows.cli.terminal import enter_workspace, errors
+from flows.cli.workspaces import workspace_app
+from flows.study import study_app
+
+# The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="""Retrain CLIP on a product catalog, and prove that each new model is better before anyone uses it.
+
+    A first run: `fclip retrain`, then `fclip status` and `fclip search "red summer dress"`.
+
+    Your own catalog: `fclip workspace new ../mine --params params/table.yaml`, edit `../mine/params.yaml`,
+    and run the same commands in `../mine`.
+    """,
+)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(retrain, stage, pin, status, catalog, search, datasets, models, promote, rollback),
+    *(evaluate, compare, compact),
+)
+for command in COMMANDS:
+    app.command()(command)
+for name, group in {"workspace": workspace_app, "cache": cache_app, "export": export_app}.items():
+    app.add_typer(group, name=name)
+app.add_typer(study_app, name="study")
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "fclip,tasks",
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(flow_run_name)s | %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_run_name)s | %(message)s",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # its first start makes a database
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if debug:
+        os.environ["FCLIP_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Entry point: one line an error, exit 1 (2 for wrong usage); a traceback only with --debug."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        enter_workspace(sys.argv[1:])
+        app()
+    except UserError as error:
+        if os.environ.get("FCLIP_DEBUG"):
+            raise
+        errors.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
