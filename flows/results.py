@@ -1,9 +1,11 @@
 """The evaluation before and after, as rows that the terminal, the Prefect artifact and people read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from fclip.evaluation.protocols.registry import protocols
 from fclip.files import read_json
 from tasks.workspace.paths import Workspace
 
@@ -23,20 +25,15 @@ class Result:
     after_interval: tuple[float, float]
 
 
-# Beside the primary metric of each dataset; the rest is in the report.
-OF_THE_PRIMARY = ("acc1", "weighted_f1")
-RETRIEVED = ("text_to_image.recall_at_10", "image_to_text.recall_at_10")
-
-
 def read_results(workspace: Workspace, datasets: list[str], *, before: str, after: str) -> list[Result]:
     """The shown metrics of every dataset and role, those that select first; `before` and `after` name candidates."""
     results = []
     for dataset in datasets:
         rows = pq.read_table(workspace.evaluation(dataset)).to_pylist()
-        primary = next(f"{row['protocol']}.{row['metric']}" for row in rows if row["primary"])
+        primary = next(row["protocol"] for row in rows if row["primary"])
         found = {(row["role"], f"{row['protocol']}.{row['metric']}", row["candidate"]): row for row in rows}
         for (role, metric, candidate), old in found.items():
-            if candidate != before or not _is_shown(metric, primary):
+            if candidate != before or not (old["primary"] or _is_shown(old, primary)):
                 continue
             new = found[role, metric, after]
             results.append(
@@ -55,10 +52,10 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
     return results
 
 
-def _is_shown(metric: str, primary: str) -> bool:
-    protocol, _, name = metric.rpartition(".")
-    of_the_primary = protocol == primary.rpartition(".")[0] and name in OF_THE_PRIMARY
-    return metric == primary or of_the_primary or metric.endswith(RETRIEVED)
+def _is_shown(row: dict[str, Any], primary: str) -> bool:
+    """Whether the protocol that a row is of shows its metric beside a primary one of the protocol `primary`."""
+    declaration = protocols()[row["kind"]]
+    return row["metric"] in declaration.summary and (declaration.is_always_in_summary or row["protocol"] == primary)
 
 
 def selected_candidate(workspace: Workspace) -> str:

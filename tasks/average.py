@@ -8,20 +8,17 @@ how far each is from the start, and a folder for each average, which says what i
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from fclip.errors import UserError
-from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import evaluate_models
 from fclip.files import atomic_dir, read_json, write_json
 from fclip.models.store import load, model_sha256, save
 from fclip.models.weights import Part, distance, same_names, write_mixture
 from fclip.selection.config import AverageConfig
 from fclip.selection.soup import greedy_soup
-from tasks.evaluate import dataset_files, run_options
+from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
@@ -110,15 +107,7 @@ def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str,
     found: dict[str, list[float]] = {name: [] for name in folders}
     broken: set[str] = set()
     for dataset in datasets:
-        config = load_section(workspace, f"evaluate.datasets.{dataset}", DatasetEvaluation)
-        evaluation = evaluate_models(
-            folders,
-            dataset_files(workspace, dataset),
-            replace(config, protocols={config.primary_protocol: config.protocols[config.primary_protocol]}),
-            cache=workspace.feature_cache,
-            options=run_options(workspace),
-            roles=("select",),
-        )
+        evaluation = evaluate_on(workspace, folders, dataset, roles=("select",), primary_only=True)
         for name in folders:
             splits = [entry for entry in evaluation.scores if entry.model == name and entry.primary]
             total = sum(entry.num_items for entry in splits)

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from fclip.embeddings.config import EmbedConfig
 from fclip.embeddings.store import Rows, write_embeddings
 from fclip.errors import UserError
-from fclip.features.encode import unit
 from fclip.features.extract import extract_features
+from fclip.features.similarity import unit
 from fclip.files import atomic_dir, sha256_json, sha256_tree
 from fclip.images.packs import ImagePacks
 from fclip.models.store import read_config

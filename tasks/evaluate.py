@@ -7,6 +7,9 @@ reports/evaluation/<dataset>.{parquet,draws.parquet,json} and reports/plots/eval
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -14,7 +17,7 @@ from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import RunOptions, evaluate_models
+from fclip.evaluation.run import EVALUATED_ROLES, Evaluation, RunOptions, evaluate_models
 from fclip.evaluation.table import draws_table, long_table, metrics_json, plot_csv
 from fclip.files import atomic_path, atomic_write, read_json, write_json
 from tasks.workspace.params import Base, load_section, read_params
@@ -34,19 +37,51 @@ def evaluate(workspace: Workspace, dataset: str) -> None:
     candidates = read_json(workspace.averages / "candidates.json")
     folders = {entry["name"]: workspace.candidate(entry["name"]) for entry in candidates}
     steps = {entry["name"]: int(entry["step"]) for entry in candidates}
-    evaluation = evaluate_models(
-        folders,
-        dataset_files(workspace, dataset),
-        load_section(workspace, f"evaluate.datasets.{dataset}", DatasetEvaluation),
-        cache=workspace.feature_cache,
-        options=run_options(workspace),
-    )
+    evaluation = evaluate_on(workspace, folders, dataset)
     with atomic_path(workspace.evaluation(dataset)) as temporary:
         pq.write_table(long_table(evaluation, steps), temporary)
     with atomic_path(workspace.evaluation_draws(dataset)) as temporary:
         pq.write_table(draws_table(evaluation), temporary)
     write_json(workspace.evaluation_metrics(dataset), metrics_json(evaluation))
     atomic_write(workspace.evaluation_plot(dataset), plot_csv(evaluation, steps))
+
+
+def evaluate_on(
+    workspace: Workspace,
+    models: Mapping[str, Path],
+    dataset: str,
+    *,
+    data: Workspace | None = None,
+    config: DatasetEvaluation | None = None,
+    roles: Sequence[str] = EVALUATED_ROLES,
+    primary_only: bool = False,
+    confidence: float | None = None,
+) -> Evaluation:
+    """Evaluate each of `models` (name -> folder) on the splits of `dataset` that have one of `roles`.
+
+    Args:
+        workspace: gives the feature cache and how evaluation runs.
+        data: the workspace that holds the dataset; None: `workspace`.
+        config: the protocols; None: those in the params of `data`.
+        primary_only: no other protocol than the primary metric's.
+        confidence: of intervals; None: as params say.
+
+    Raises:
+        UserError: the dataset is not ingested, has no such split, or a model cannot be loaded.
+    """
+    data = data or workspace
+    config = config or load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation)
+    options = run_options(workspace)
+    if confidence is not None:
+        options = replace(options, resampling=replace(options.resampling, confidence=confidence))
+    return evaluate_models(
+        models,
+        dataset_files(data, dataset),
+        config.with_primary_alone() if primary_only else config,
+        cache=workspace.feature_cache,
+        options=options,
+        roles=roles,
+    )
 
 
 def require_dataset(workspace: Workspace, dataset: str) -> None:

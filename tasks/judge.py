@@ -8,14 +8,14 @@ from pathlib import Path
 
 from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
-from fclip.evaluation.config import DatasetEvaluation, EvaluateConfig
-from fclip.evaluation.run import Evaluation, evaluate_models
+from fclip.evaluation.config import EvaluateConfig
+from fclip.evaluation.run import Evaluation
 from fclip.models.config import HUB_ID, HUB_PREFIX, FclipTinyStart, OpenClipStart, TransformersStart
 from fclip.models.store import model_sha256
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import of_candidates
 from tasks.chosen import selection_of
-from tasks.evaluate import dataset_files, require_dataset, run_options
+from tasks.evaluate import dataset_files, evaluate_on, require_dataset
 from tasks.start import start_folder
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
@@ -32,15 +32,8 @@ def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: 
     Raises:
         UserError: the dataset is not in params or not ingested, or a model cannot be loaded.
     """
-    data = data or workspace
-    require_dataset(data, dataset)
-    return evaluate_models(
-        models,
-        dataset_files(data, dataset),
-        load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation),
-        cache=workspace.feature_cache,
-        options=run_options(workspace),
-    )
+    require_dataset(data or workspace, dataset)
+    return evaluate_on(workspace, models, dataset, data=data)
 
 
 def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: str) -> Comparison:

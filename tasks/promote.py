@@ -6,13 +6,12 @@ Both are scored on the same `select` data in the same run; the alias moves last,
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
-from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import Evaluation, evaluate_models
+from fclip.evaluation.run import Evaluation
 from fclip.files import read_json, sha256_tree, write_json
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
@@ -21,7 +20,7 @@ from fclip.registry.log import Receipt
 from fclip.registry.store import Version, list_versions
 from fclip.registry.succession import crown, step_back
 from fclip.selection.gate import Comparison, decide
-from tasks.evaluate import dataset_files, run_options
+from tasks.evaluate import evaluate_on
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.weights import find_model
@@ -49,21 +48,13 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     """
     datasets = load_section(workspace, "ingest", IngestConfig).datasets
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
-    options = run_options(workspace)
-    options = replace(options, resampling=replace(options.resampling, confidence=confidence))
     found: list[Comparison] = []
     for name, dataset in datasets.items():
         splits = [split for split, role in dataset.roles.items() if role == ROLE]
         if not splits:
             continue
-        evaluation = evaluate_models(
-            {CHAMPION: champion, CHALLENGER: challenger},
-            dataset_files(workspace, name),
-            load_section(workspace, f"evaluate.datasets.{name}", DatasetEvaluation),
-            cache=workspace.feature_cache,
-            options=options,
-            roles=(ROLE,),
-        )
+        models = {CHAMPION: champion, CHALLENGER: challenger}
+        evaluation = evaluate_on(workspace, models, name, roles=(ROLE,), confidence=confidence)
         in_domain = "train" in dataset.roles.values()
         found += [_comparison(evaluation, split, in_domain) for split in splits]
     return tuple(found)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.evaluation.config import LABEL_FREE
+from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.files import atomic_dir, link_or_copy, read_json, write_json
 from fclip.models.weights import parts_of, write_mixed
 from fclip.selection.candidates import Candidate, Floats, Score

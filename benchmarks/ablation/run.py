@@ -9,15 +9,13 @@ from typing import Any
 from benchmarks.places import PRESET
 from benchmarks.train.ours import NO_CHECKPOINT
 from benchmarks.train.processes import run_measured
-from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import evaluate_models
 from fclip.files import read_json, sha256_json
 from fclip.models.config import ChampionStart
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import write_job
-from tasks.evaluate import dataset_files, run_options
+from tasks.evaluate import evaluate_on
 from tasks.start import start_folder
-from tasks.workspace.params import load_section, read_params
+from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
 TRAINED = "kagl"
@@ -72,14 +70,7 @@ def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, j
     last = job / "out" / "candidates" / read_json(job / "out" / "candidates.json")[-1]["name"]
     found: dict[str, dict[str, dict[str, float]]] = {"start": {}, "last": {}}
     for name in DATASETS_OF:
-        evaluation = evaluate_models(
-            {"start": start, "last": last},
-            dataset_files(workspace, name),
-            load_section(workspace, f"evaluate.datasets.{name}", DatasetEvaluation),
-            cache=workspace.feature_cache,
-            options=run_options(workspace),
-            roles=(key["role"],),
-        )
+        evaluation = evaluate_on(workspace, {"start": start, "last": last}, name, roles=(key["role"],))
         for model, of_model in found.items():
             scores = {f"{each.protocol}.{each.metric}": each for each in evaluation.scores if each.model == model}
             of_model[name] = {metric: scores[metric].estimate.value for metric in METRICS if metric in scores}

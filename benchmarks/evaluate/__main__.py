@@ -32,10 +32,9 @@ from benchmarks.tiny.workspace import dataset_and_config, workspace_in
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.config import ProductsConfig, RetrievalConfig, ZeroShotConfig
-from fclip.evaluation.protocols.products import Products, products
-from fclip.evaluation.protocols.retrieval import retrieval
-from fclip.evaluation.protocols.zero_shot import zero_shot
+from fclip.evaluation.protocols.products import Products, ProductsConfig, products
+from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fclip.evaluation.config import LABEL_FREE, DatasetEvaluation
 from fclip.evaluation.outcomes import once
+from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.evaluation.protocols.task import Judged
-from fclip.evaluation.run import Evaluation, evaluate_models
+from fclip.evaluation.run import Evaluation
 from fclip.files import read_json
 from fclip.selection.candidates import Candidate, Floats, Score
 from fclip.selection.run_table import write_run
 from tasks.average import average
-from tasks.evaluate import dataset_files, run_options
+from tasks.evaluate import evaluate_on
 from tasks.select import validation_losses
-from tasks.workspace.params import load_section, read_params
+from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
 SPLIT = "val"
@@ -45,17 +45,7 @@ def write_scores(
     listed = read_json(run.averages / "candidates.json")
     folders = {entry["name"]: run.candidate(entry["name"]) for entry in listed}
     names = list(read_params(run.params)["evaluate"]["datasets"])
-    evaluations = {
-        name: evaluate_models(
-            folders,
-            dataset_files(run, name),
-            load_section(run, f"evaluate.datasets.{name}", DatasetEvaluation),
-            cache=run.feature_cache,
-            options=run_options(run),
-            roles=("select",),
-        )
-        for name in names
-    }
+    evaluations = {name: evaluate_on(run, folders, name, roles=("select",)) for name in names}
     losses = validation_losses(trained / "validation.csv")
     candidates = [_candidate(entry, evaluations, losses, in_domain) for entry in listed]
     halves = {

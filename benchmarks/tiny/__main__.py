@@ -16,10 +16,10 @@ from rich.table import Table
 
 from benchmarks.command import run
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
-from fclip.evaluation.run import Evaluation, evaluate_models
+from fclip.evaluation.run import Evaluation
 from fclip.models import store
 from fclip.models.tiny import start_of
-from tasks.evaluate import run_options
+from tasks.evaluate import evaluate_on
 from tasks.start import start_folder
 from tasks.workspace.params import read_params
 
@@ -34,15 +34,8 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     models = {"start": start_folder(workspace, start_of(model)), "model": model}
     rows: list[dict[str, Any]] = []
     for name in read_params(PRESET)["evaluate"]["datasets"]:
-        files, config = dataset_and_config(workspace, name)
-        evaluation = evaluate_models(
-            models,
-            files,
-            config,
-            cache=workspace.feature_cache,
-            options=run_options(workspace),
-            roles=(arguments.role,),
-        )
+        _, config = dataset_and_config(workspace, name)
+        evaluation = evaluate_on(workspace, models, name, config=config, roles=(arguments.role,))
         rows += as_rows(evaluation)
     found = {"model_sha256": store.model_sha256(model), "role": arguments.role, "rows": rows}
     show(console, found)

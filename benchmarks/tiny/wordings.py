@@ -19,10 +19,9 @@ from benchmarks.tiny.workspace import add_arguments, dataset_and_config, model_f
 from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.outcomes import ClassificationOutcome, once
-from fclip.evaluation.protocols.config import ZeroShotConfig
-from fclip.evaluation.protocols.zero_shot import points, zero_shot
-from fclip.features.encode import FloatArray, unit
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, points, zero_shot
 from fclip.features.extract import extract_features
+from fclip.features.similarity import FloatArray, unit
 from fclip.images.packs import ImagePacks
 
 OFFERED = Path(__file__).with_suffix(".yaml")

@@ -24,9 +24,9 @@ from benchmarks.tower.time import Timed, medians
 from benchmarks.tower.variants import Tower, backward_variants, forward_variants
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.outcomes import once
-from fclip.evaluation.protocols.config import ZeroShotConfig
-from fclip.evaluation.protocols.zero_shot import ZeroShot, classify, points, zero_shot
-from fclip.features.encode import FloatArray, encode_texts
+from fclip.evaluation.protocols.zero_shot import ZeroShot, ZeroShotConfig, classify, points, zero_shot
+from fclip.features.encode import encode_texts
+from fclip.features.similarity import FloatArray
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode, normalise
 from fclip.models import store

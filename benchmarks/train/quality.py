@@ -10,13 +10,11 @@ from benchmarks.places import PRESET
 from benchmarks.train.ours import preset_config
 from benchmarks.train.processes import run_measured
 from benchmarks.workspaces import lay_out_workspace
-from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import evaluate_models
 from fclip.files import read_json
 from fclip.models.weights import WEIGHTS
 from fclip.training.job import write_job
-from tasks.evaluate import dataset_files, run_options
-from tasks.workspace.params import load_section, read_params
+from tasks.evaluate import evaluate_on
+from tasks.workspace.params import read_params
 
 DATASET, SPLIT = "kagl", "test"
 TARGET = 0.75
@@ -81,14 +79,7 @@ def measure_quality(
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=False)
     tell(f"trained in {done.seconds / 60:.1f} minutes; evaluating")
     folders = {each["name"]: job / "out" / "candidates" / each["name"] for each in _candidates(job)}
-    evaluation = evaluate_models(
-        folders,
-        dataset_files(workspace, DATASET),
-        load_section(workspace, f"evaluate.datasets.{DATASET}", DatasetEvaluation),
-        cache=workspace.feature_cache,
-        options=run_options(workspace),
-        roles=("report",),
-    )
+    evaluation = evaluate_on(workspace, folders, DATASET, roles=("report",))
     scores = {name: evaluation.score(name, SPLIT) for name in folders}
     return Quality(
         metric=f"zero-shot {evaluation.primary} of {DATASET}'s split {SPLIT}",

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fclip.embeddings.store import Embeddings, FloatArray
+from fclip.embeddings.store import Embeddings
 from fclip.errors import UserError
+from fclip.features.similarity import FloatArray, Ints, highest, similarities
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,21 @@ def search(embeddings: Embeddings, query: FloatArray, *, k: int, model_sha256: s
     length = float(np.linalg.norm(query))
     if not 0 < length < np.inf:
         raise UserError(f"the query's embedding is of length {length}: the model {model_sha256[:12]} cannot embed it")
-    scores = embeddings.images @ (query / np.float32(length))
+    finite = np.ones(len(embeddings.images), bool)  # no others are written
+    ((_, scores),) = similarities((query / np.float32(length))[None], embeddings.images, usable=finite)
     num_rows = k
     while True:
-        num_rows = min(2 * num_rows, len(scores))  # a product has several images, so more rows than products
-        hits = _hits(embeddings, scores, _highest(scores, num_rows))
-        if len(hits) >= k or num_rows == len(scores):
+        num_rows = min(2 * num_rows, len(finite))  # a product has several images, so more rows than products
+        rows, values = highest(scores, num_rows)
+        hits = _hits(embeddings, rows[0], values[0])
+        if len(hits) >= k or num_rows == len(finite):
             return hits[:k]
 
 
-def _highest(scores: FloatArray, num_rows: int) -> NDArray[np.int64]:
-    """The rows of the `num_rows` highest scores, the highest first, equals in their order, all without a full sort."""
-    if num_rows == len(scores):
-        return np.argsort(-scores, kind="stable")
-    least = np.partition(scores, len(scores) - num_rows)[len(scores) - num_rows]
-    rows = np.flatnonzero(scores >= least)
-    return rows[np.argsort(-scores[rows], kind="stable")]
-
-
-def _hits(embeddings: Embeddings, scores: FloatArray, rows: NDArray[np.int64]) -> list[Hit]:
+def _hits(embeddings: Embeddings, rows: Ints, scores: FloatArray) -> list[Hit]:
+    """Each product once, by the first of its rows."""
     found: dict[tuple[str, str], Hit] = {}
-    for row in rows.tolist():
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         key = (embeddings.datasets[row], embeddings.product_ids[row])
-        found.setdefault(key, Hit(*key, float(scores[row])))
+        found.setdefault(key, Hit(*key, score))
     return list(found.values())

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from fclip.errors import UserError
 from fclip.evaluation.outcomes import Ints
@@ -105,6 +104,8 @@ def clusters_of(groups: list[str]) -> Ints | None:
 
 
 def _rows(path: Path, columns: list[str], stage: str) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq  # params are parsed with this module, and do not wait for it
+
     try:
         rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
     except FileNotFoundError:

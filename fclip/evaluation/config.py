@@ -1,35 +1,12 @@
 """What is evaluated on each dataset: the section `evaluate` of params.yaml."""
 
-from typing import Annotated, Any, TypeAlias, get_args
+from dataclasses import replace
+from typing import Annotated, TypeAlias
 
 from fclip.config import ByKind, config
-from fclip.evaluation.protocols.config import (
-    JudgedConfig,
-    LabelFreeConfig,
-    LinearProbeConfig,
-    NeighboursConfig,
-    ProductsConfig,
-    RetrievalConfig,
-    SimilarConfig,
-    ZeroShotConfig,
-)
+from fclip.evaluation.protocols.registry import ProtocolConfig, protocols
 
-AnyProtocol: TypeAlias = (
-    ZeroShotConfig
-    | RetrievalConfig
-    | ProductsConfig
-    | SimilarConfig
-    | JudgedConfig
-    | LinearProbeConfig
-    | NeighboursConfig
-    | LabelFreeConfig
-)
-ProtocolConfig: TypeAlias = Annotated[AnyProtocol, ByKind(lambda: get_args(AnyProtocol))]
-
-CLASSIFIED = ("acc1", "acc5", "mean_per_class_recall", "macro_f1", "weighted_f1")
-RANKED = tuple(f"{metric}_at_{k}" for metric in ("recall", "hit") for k in (1, 5, 10))
-RETRIEVED = (*RANKED, "mrr")
-LABEL_FREE = ("margin", "alignment", "uniformity")  # no change of these is a gain or a loss
+AnyProtocol: TypeAlias = Annotated[ProtocolConfig, ByKind(lambda: [own.config for own in protocols().values()])]
 
 
 @config
@@ -45,7 +22,7 @@ class DatasetEvaluation:
     primary: str
     max_items: int | None
     slices: list[str]
-    protocols: dict[str, ProtocolConfig]
+    protocols: dict[str, AnyProtocol]
     newest: str | None = None
 
     def __post_init__(self) -> None:
@@ -56,9 +33,13 @@ class DatasetEvaluation:
         for name in self.protocols:
             if not name.isidentifier():
                 raise ValueError(f"protocols: `{name}` must be a name of letters, digits and underscores")
-        if isinstance(self.protocols.get(self.primary.partition(".")[0]), LabelFreeConfig):
-            raise ValueError("primary: a label-free protocol cannot be a dataset's primary: it knows no right answer")
-        known = [f"{name}.{metric}" for name, own in self.protocols.items() for metric in _metrics(own)]
+        declarations = {name: protocols()[own.kind] for name, own in self.protocols.items()}
+        chosen = declarations.get(self.primary_protocol)
+        if chosen is not None and not chosen.knows_answers:
+            raise ValueError(
+                f"primary: a {chosen.kind} protocol cannot be a dataset's primary: it knows no right answer"
+            )
+        known = [f"{name}.{metric}" for name, own in declarations.items() for metric in own.primary_names]
         if self.primary not in known:
             raise ValueError(f"primary must be one of {', '.join(known) or 'none of these protocols can be it'}")
 
@@ -67,29 +48,15 @@ class DatasetEvaluation:
         """The name of the protocol that the primary metric is of."""
         return self.primary.partition(".")[0]
 
+    def with_primary_alone(self) -> "DatasetEvaluation":
+        """The same with no other protocol than the primary metric's."""
+        return replace(self, protocols={self.primary_protocol: self.protocols[self.primary_protocol]})
+
     @property
     def label(self) -> str | None:
         """The attribute that classes are of: the primary protocol's, else that of the first that has one."""
         ordered = [self.protocols[self.primary_protocol], *self.protocols.values()]
         return next((label for own in ordered if (label := getattr(own, "label", None))), None)
-
-
-def _metrics(protocol: Any) -> list[str]:
-    """The metrics that a dataset may be selected by.
-
-    None of `products`, whose handful of queries decides nothing, and none of `label-free`, which knows no right answer.
-    """
-    match protocol:
-        case RetrievalConfig():
-            return [f"{way}.{metric}" for way in ("text_to_image", "image_to_text") for metric in RETRIEVED]
-        case ProductsConfig() | LabelFreeConfig():
-            return []
-        case SimilarConfig():
-            return list(RETRIEVED)
-        case JudgedConfig():
-            return ["ndcg_at_10", *RETRIEVED]
-        case _:
-            return list(CLASSIFIED)
 
 
 @config

@@ -7,33 +7,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
-from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
+from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.config import (
-    JudgedConfig,
-    LabelFreeConfig,
-    LinearProbeConfig,
-    NeighboursConfig,
-    ProductsConfig,
-    RetrievalConfig,
-    SimilarConfig,
-    ZeroShotConfig,
-)
-from fclip.evaluation.protocols.documents import IMAGE
-from fclip.evaluation.protocols.fitted import fitted
-from fclip.evaluation.protocols.judged import judged
-from fclip.evaluation.protocols.label_free import label_free
-from fclip.evaluation.protocols.products import products
-from fclip.evaluation.protocols.retrieval import retrieval
-from fclip.evaluation.protocols.similar import similar
+from fclip.evaluation.metrics import names
+from fclip.evaluation.protocols.registry import protocols
 from fclip.evaluation.protocols.task import Judged, Task
-from fclip.evaluation.protocols.zero_shot import zero_shot
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
 
@@ -52,13 +35,19 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Scored:
-    """One metric of a protocol, of one model on one split."""
+    """One metric of a protocol, of one model on one split.
+
+    Attributes:
+        protocol: its name in params, and the part of it: `retrieval.text_to_image`.
+        kind: the protocol's kind.
+    """
 
     model: str
     model_sha256: str
     split: str
     role: str
     protocol: str
+    kind: str
     metric: str
     estimate: Estimate
     num_items: int
@@ -115,12 +104,14 @@ def evaluate_models(
     splits = {split: role for split, role in files.roles.items() if role in roles}
     if not splits:
         raise UserError(f"{files.name}: no split has the role {' or '.join(roles)}: give one in ingest.datasets")
-    catalog = read_catalog(files, with_captions=any(reads_captions(own) for own in config.protocols.values()))
+    declarations = {name: protocols()[own.kind] for name, own in config.protocols.items()}
+    with_captions = any(declarations[name].reads_captions(own) for name, own in config.protocols.items())
+    catalog = read_catalog(files, with_captions=with_captions)
     tasks = {
         (split, name): task
         for split in splits
         for name, protocol in config.protocols.items()
-        if (task := make_task(protocol, catalog, split, config.max_items)) is not None
+        if (task := declarations[name].make_task(protocol, catalog, split, config.max_items)) is not None
     }
     _log_left_out(files.name, tasks)
     encoded = extract_features(
@@ -137,7 +128,9 @@ def evaluate_models(
     for model, features in encoded.items():
         for split, protocol, found in _judge(tasks, features):
             happened[model, split, protocol] = found
+            declaration = declarations[protocol.partition(".")[0]]
             for metric, estimate in estimates(found.outcome, found.clusters, options.resampling).items():
+                assert metric in names(declaration.metrics), f"{declaration.kind} does not declare {metric}"
                 scores.append(
                     Scored(
                         model,
@@ -145,6 +138,7 @@ def evaluate_models(
                         split,
                         splits[split],
                         protocol,
+                        declaration.kind,
                         metric,
                         estimate,
                         found.outcome.num_items,
@@ -157,33 +151,6 @@ def evaluate_models(
     }
     _log(files.name, scores, num_nonfinite)
     return Evaluation(files.name, config.primary, tuple(scores), happened, num_nonfinite, options)
-
-
-def reads_captions(protocol: Any) -> bool:
-    """Whether a config of a protocol is of texts that products carry."""
-    return isinstance(protocol, RetrievalConfig) or (
-        isinstance(protocol, ProductsConfig | JudgedConfig) and set(protocol.documents) != {IMAGE}
-    )
-
-
-def make_task(protocol: Any, catalog: Catalog, split: str, max_items: int | None) -> Task | None:
-    """What `protocol`, a config of one, asks on a split; None where it does not judge that split."""
-    match protocol:
-        case ZeroShotConfig():
-            return zero_shot(protocol, catalog, split, max_items)
-        case RetrievalConfig():
-            return retrieval(protocol, catalog, split, max_items)
-        case ProductsConfig():
-            return products(protocol, catalog, split, max_items)
-        case JudgedConfig():
-            return judged(protocol, catalog, split, max_items)
-        case SimilarConfig():
-            return similar(protocol, catalog, split, max_items)
-        case LinearProbeConfig() | NeighboursConfig():
-            return fitted(protocol, catalog, split, max_items)
-        case LabelFreeConfig():
-            return label_free(protocol, catalog, split, max_items)
-    raise AssertionError(protocol)
 
 
 def _judge(tasks: Mapping[tuple[str, str], Task], features: Features) -> Iterator[tuple[str, str, Judged]]:

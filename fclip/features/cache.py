@@ -43,12 +43,6 @@ class FeatureShelf:
         for path in sorted(folder.glob("part-*.parquet")):
             self._read(path)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __contains__(self, digest: object) -> bool:
-        return digest in self._rows
-
     def missing(self, digests: Sequence[str]) -> list[str]:
         """Those of `digests` that are not here, once each, in their order."""
         return [digest for digest in dict.fromkeys(digests) if digest not in self._rows]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fclip.features.similarity import FloatArray
 from fclip.images.pixels import normalise
 from fclip.models.split import Split
 from fclip.models.store import Clip
@@ -19,8 +20,6 @@ from fclip.models.store import Clip
 CPU_IMAGES = 32  # in a batch; more only fall out of the processor's caches
 LEAST_ROWS = 16
 TOKENS_STEP = 16  # the text tower of `towers` gives the same bits at 16, 32, 48 and 64 tokens, others at 8 or 24
-
-FloatArray = NDArray[np.float32]
 
 
 def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
@@ -70,17 +69,6 @@ def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128, poo
     features = np.empty_like(by_length)
     features[order] = by_length
     return features
-
-
-def unit(features: FloatArray) -> FloatArray:
-    """Rows divided by their L2 norms, float32; a row of zeros stays as it is."""
-    norms = np.linalg.norm(features.astype(np.float64), axis=-1, keepdims=True)
-    return (features / np.where(norms > 0, norms, 1.0)).astype(np.float32)
-
-
-def finite_rows(features: FloatArray) -> NDArray[np.bool_]:
-    """bool [n]: the rows without a value that is not finite."""
-    return np.asarray(np.isfinite(features).all(axis=1))
 
 
 def _to_numpy(features: torch.Tensor) -> FloatArray:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from fclip.errors import UserError
 from fclip.features.cache import FeatureCache, FeatureKey, FeatureShelf
-from fclip.features.encode import FloatArray, encode_images, encode_texts
+from fclip.features.encode import encode_images, encode_texts
 from fclip.features.sides import Modality, Side, sides_of
+from fclip.features.similarity import FloatArray
 from fclip.files import sha256_bytes, sha256_json
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode

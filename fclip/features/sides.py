@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 
-from fclip.features.encode import FloatArray
+from fclip.features.similarity import FloatArray
 from fclip.files import sha256_file, sha256_json
 from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
 from fclip.models.store import CONFIG, model_sha256, read_config

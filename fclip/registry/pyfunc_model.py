@@ -41,7 +41,8 @@ class ClipEmbedder(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     # No type hints: MLflow would make a schema of them, and no schema says "bytes or a path, or else a text".
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Embed `model_input`; raises ValueError naming the row that holds neither or both, or no image."""
-        from fclip.features.encode import encode_images, encode_texts, unit
+        from fclip.features.encode import encode_images, encode_texts
+        from fclip.features.similarity import unit
 
         rows = _rows(model_input)
         for i, row in enumerate(rows):

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fclip.evaluation.config import LABEL_FREE
+from fclip.evaluation.protocols.registry import direction, metric_label
 from fclip.files import atomic_write
 from fclip.report.inputs import Candidate, ReportInputs, Result, Selection
 from fclip.report.plots import curves, of_candidates
@@ -62,8 +62,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["signed"] = _signed
-    found.filters["metric"] = metric_name
-    found.tests["of_right_answers"] = lambda metric: metric.rpartition(".")[2] not in LABEL_FREE
+    found.filters["metric"] = metric_label
+    found.filters["direction"] = direction
+    found.tests["knows_answers"] = lambda metric: direction(metric) != 0
     found.filters["rule"] = lambda rule: RULE_NAMES.get(rule, rule.replace("_", " "))
     return found
 
@@ -87,18 +88,6 @@ def evidence(inputs: ReportInputs) -> str:
         return ""
     told = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
     return f"From the start to {inputs.selection.winner}, on data that chose nothing: {told}."
-
-
-def metric_name(metric: str) -> str:
-    """A metric's name for people: `classification.acc1` -> `accuracy`, `probe.acc1` -> `probe: accuracy`."""
-    protocol, *way, name = metric.split(".")
-    words = {"acc1": "accuracy", "acc5": "accuracy in five", "mrr": "MRR", "macro_f1": "macro F1"}
-    plain = words.get(
-        name, name.replace("weighted_f1", "weighted F1").replace("_", "-" if "per_class" in name else " ")
-    )
-    plain = plain.replace("ndcg", "nDCG").replace("map at", "mAP at")
-    own = "" if protocol in ("classification", "retrieval") else f"{protocol.replace('_', ' ')}: "
-    return own + " ".join([*(part.replace("_", " ") for part in way), plain])
 
 
 def _rules(selection: Selection) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
 from fclip.evaluation.catalog import Catalog
-from fclip.evaluation.config import LABEL_FREE
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
+from fclip.evaluation.protocols.registry import direction
 from fclip.evaluation.protocols.task import Judged
 from fclip.evaluation.run import Evaluation, Scored
 
@@ -28,6 +28,7 @@ class Change:
     split: str
     role: str
     protocol: str
+    kind: str
     metric: str
     num_items: int
     primary: bool
@@ -98,6 +99,7 @@ def changes(evaluation: Evaluation, before: str, after: str) -> tuple[Change, ..
                 split=entry.split,
                 role=entry.role,
                 protocol=entry.protocol,
+                kind=entry.kind,
                 metric=entry.metric,
                 num_items=entry.num_items,
                 primary=entry.primary,
@@ -111,7 +113,7 @@ def changes(evaluation: Evaluation, before: str, after: str) -> tuple[Change, ..
 
 def with_answers(evaluation: Evaluation, model: str) -> tuple[tuple[str, str], ...]:
     """Each (split, protocol) that knows what is right; of a label-free protocol nothing is won or lost."""
-    own = (entry for entry in evaluation.scores if entry.model == model and entry.metric not in LABEL_FREE)
+    own = (entry for entry in evaluation.scores if entry.model == model and direction(entry.metric))
     return tuple(dict.fromkeys((entry.split, entry.protocol) for entry in own))
 
 

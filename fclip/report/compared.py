@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import Floats, MeanOutcome
+from fclip.evaluation.protocols.registry import direction, metric_label, protocols
 from fclip.evaluation.protocols.task import Found, Judged
 from fclip.evaluation.run import Evaluation
 from fclip.files import atomic_write
-from fclip.report.build import environment, metric_name
+from fclip.report.build import environment
 from fclip.report.changes import (
     Change,
     ClassChange,
@@ -35,7 +36,6 @@ SHOWN = 5  # pictures a query
 EXAMPLES = 4  # of each kind
 MOST_CLASSES = 24  # in a confusion matrix: the largest
 MOST_ROWS = 12  # of slices and classes, beside what is folded away
-HEADLINES = ("weighted_f1", "avg_precision_1_10", "ndcg_at_10", "recall_at_10")  # of a protocol: the first it has
 FEW = 30  # items; with fewer no difference is to be believed
 
 
@@ -156,7 +156,8 @@ def _report_first(found: Sequence[Shown]) -> list[Shown]:
 
 def _headline(every: Sequence[Change], split: str, protocol: str) -> Change:
     own = {change.metric: change for change in every if (change.split, change.protocol) == (split, protocol)}
-    return own[next(metric for metric in HEADLINES if metric in own)]
+    declaration = protocols()[next(iter(own.values())).kind]
+    return own[next(metric for metric in (*declaration.headlines, *own) if metric in own)]
 
 
 def _forest(headlines: Sequence[Change], name: str) -> str:
@@ -168,7 +169,8 @@ def _forest(headlines: Sequence[Change], name: str) -> str:
         axes.axvline(0, color=COLOURS["muted"], linewidth=1)
         for row, change in enumerate(shown):
             difference = change.difference
-            colour = COLOURS["s1" if difference.value > 0 else "s2"] if difference.excludes_zero else COLOURS["s3"]
+            better = difference.value * direction(change.metric) > 0
+            colour = COLOURS["s3" if not difference.excludes_zero else "s1" if better else "s2"]
             faint = 0.45 if change.num_items < FEW else 1.0
             axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2.2, alpha=faint)
             axes.plot([difference.value], [row], marker="o", markersize=6, color=colour, alpha=faint)
@@ -211,7 +213,7 @@ def _view(
         overlap=None if change is None else float(change.overlap.mean()),
         rbo=None if change is None else float(change.rbo.mean()),
         slices=sliced(first, second, sliced_by),
-        sliced_by=metric_name(f"classification.{sliced_by}"),
+        sliced_by=metric_label(f"classification.{sliced_by}"),
         classes=by_class(first, second) if second.classes else (),
         confusion=_confusion(second, name) if second.classes else "",
         examples=_examples(first, second, change.rbo, catalog, images_dir) if change is not None else (),

@@ -7,12 +7,13 @@ import typer
 from rich.table import Table
 
 from fclip.errors import UserError
-from fclip.evaluation.config import LABEL_FREE
+from fclip.evaluation.protocols.registry import direction, protocols
 from fclip.files import write_json
 from flows.cli.terminal import console, workspace_here
 from tasks.workspace.paths import Workspace
 
 if TYPE_CHECKING:
+    from fclip.evaluation.run import Scored
     from fclip.report.changes import Change
 
 Model = Annotated[
@@ -32,7 +33,6 @@ Copy = Annotated[
     typer.Option("--path", help="Where a copy of the published dataset's files lies; from the hub without."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Show every metric, not the headlines alone.")]
-HEADLINES = ("acc1", "weighted_f1", "recall_at_10", "avg_precision_1_10", "ndcg_at_10", "mrr")  # without --all
 Limit = Annotated[int | None, typer.Option(min=1, help="Rows of a dataset that the workspace does not hold, at most.")]
 
 
@@ -57,7 +57,7 @@ def evaluate(
         table.add_column(column)
     for column in ("items", "value", "interval"):
         table.add_column(column, justify="right")
-    shown = evaluation.scores if everything else [s for s in evaluation.scores if s.primary or s.metric in HEADLINES]
+    shown = evaluation.scores if everything else [s for s in evaluation.scores if _is_headline(s)]
     for entry in shown:
         estimate = entry.estimate
         table.add_row(
@@ -106,7 +106,7 @@ def compare(
         table.add_column(column)
     for column in ("items", "before", "after", "change", "interval"):
         table.add_column(column, justify="right")
-    shown = found.changes if everything else [c for c in found.changes if c.primary or c.metric in HEADLINES]
+    shown = found.changes if everything else [c for c in found.changes if _is_headline(c)]
     for change in shown:
         difference = change.difference
         table.add_row(
@@ -129,10 +129,16 @@ def compare(
 
 
 def _colour(change: "Change") -> str | None:
-    """Of a difference, but of no label-free metric: there more is no better, and less no worse."""
-    if not change.difference.excludes_zero or change.metric in LABEL_FREE:
+    """Of a difference, but not where no change of the metric is a gain or a loss."""
+    gain = change.difference.value * direction(change.metric)
+    if not change.difference.excludes_zero or not gain:
         return None
-    return "green" if change.difference.value > 0 else "red"
+    return "green" if gain > 0 else "red"
+
+
+def _is_headline(entry: "Scored | Change") -> bool:
+    """Whether it is shown without --all."""
+    return entry.primary or entry.metric in protocols()[entry.kind].headlines
 
 
 def _style(primary: bool, num_items: int) -> str | None:

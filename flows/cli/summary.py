@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from fclip.evaluation.protocols.registry import metric_label
 from fclip.files import read_json
 from fclip.registry import store
 from fclip.registry.backend import tracking_uri
@@ -15,14 +16,6 @@ from flows.retrain import Retraining
 from tasks.register import Receipt
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-
-# Short enough for 80 columns; DVC, MLflow and the report show a metric's whole name.
-LABELS = {
-    "acc1": "accuracy",
-    "weighted_f1": "weighted F1",
-    "text_to_image.recall_at_10": "text→image R@10",
-    "image_to_text.recall_at_10": "image→text R@10",
-}
 
 
 def print_summary(console: Console, workspace: Workspace, done: Retraining) -> None:
@@ -74,7 +67,7 @@ def _results(results: list[Result], selected: str) -> Table:
         table.add_row(
             r.dataset,
             r.role,
-            LABELS.get(r.metric.partition(".")[2], r.metric) + (" *" if r.primary else ""),
+            metric_label(r.metric, short=True) + (" *" if r.primary else ""),
             str(r.num_items),
             _value(r.before, r.before_interval),
             _value(r.after, r.after_interval),

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.evaluate import __main__ as benchmark
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.config import ProductsConfig
+from fclip.evaluation.protocols.products import ProductsConfig
 from tasks.evaluate import dataset_files
 from tasks.workspace.params import load_section
 from tests.tiny_shop import make_shop

@@ -7,7 +7,7 @@ import yaml
 from benchmarks.tiny.wordings import OFFERED, changed, choose
 from benchmarks.tiny.workspace import PRESET
 from fclip.evaluation.protocols.zero_shot import classify, points
-from fclip.features.encode import FloatArray, unit
+from fclip.features.similarity import FloatArray, unit
 from tasks.workspace.params import read_params
 
 LABELS = [0, 0, 1, 1, 2, 2, 2, 0, 1, 2]

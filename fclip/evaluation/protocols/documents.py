@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fclip.evaluation.catalog import Product
-from fclip.features.encode import FloatArray, unit
+from fclip.features.similarity import FloatArray, unit
 
 IMAGE = "image"
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Raise ValueError unless some field has a weight, and none a negative one."""
+    if not weights or min(weights.values()) <= 0:
+        raise ValueError("documents must be fields with weights above 0, as {image: 0.9, title: 0.1}")
 
 
 @dataclass(frozen=True)
@@ -50,3 +57,8 @@ def documents(products: Sequence[Product], weights: Mapping[str, float]) -> Docu
             kind: tuple(number[p.captions[kind]] if kind in p.captions else -1 for p in products) for kind in kinds
         },
     )
+
+
+def read_captions(config: Any) -> bool:
+    """Whether a protocol's config gives `documents` that hold more than an image."""
+    return set(config.documents) != {IMAGE}

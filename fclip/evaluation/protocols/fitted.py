@@ -5,21 +5,53 @@ than they are judged on, and never change the model.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
-import torch
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.metrics import CLASSIFICATION, names
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
-from fclip.evaluation.protocols.config import LinearProbeConfig, NeighboursConfig
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Judged
-from fclip.evaluation.ranking import rank
-from fclip.features.encode import FloatArray, finite_rows, unit
+from fclip.features.similarity import FloatArray, finite_rows, rank, unit
 
 MOST_ITERATIONS = 200
+
+
+@config
+class LinearProbeConfig:
+    """Logistic regression on normalised image features.
+
+    label: the attribute. fit: the split that it is fitted on. l2: weight of the squared coefficients, beside the mean
+    loss.
+    """
+
+    kind: Literal["linear-probe"]
+    label: str
+    fit: str
+    l2: float
+
+    def __post_init__(self) -> None:
+        if self.l2 <= 0:
+            raise ValueError("l2 must be above 0")
+
+
+@config
+class NeighboursConfig:
+    """The class that most of the k nearest images of the split `fit` have; a tie goes to the nearest of them."""
+
+    kind: Literal["k-nn"]
+    label: str
+    fit: str
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError("k must be at least 1")
 
 
 FittedConfig: TypeAlias = LinearProbeConfig | NeighboursConfig
@@ -109,6 +141,8 @@ def logistic_regression(
         features: float32 [n, d]. labels: int [n].
         l2: weight of the squared weights (not the bias), beside the mean loss.
     """
+    import torch  # params are parsed with this module, and do not wait for it
+
     inputs, targets = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels)
     weights = torch.zeros(num_classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
@@ -137,3 +171,23 @@ def votes(known: FloatArray, labels: Ints, asked: FloatArray, num_classes: int, 
         # Powers of a half: the nearest of the tied classes' neighbours decides, whatever comes after it.
         np.add.at(scores, (rows, own), 0.5 ** min(place + 1, 50))
     return scores
+
+
+LINEAR_PROBE = ProtocolDeclaration(
+    kind="linear-probe",
+    label="linear probe",
+    description="Images are classified by a logistic regression on the features of another split.",
+    config=LinearProbeConfig,
+    make_task=fitted,
+    metrics=CLASSIFICATION,
+    primaries=names(CLASSIFICATION),
+    headlines=("weighted_f1", "acc1"),
+    summary=("acc1", "weighted_f1"),
+)
+NEIGHBOURS = replace(
+    LINEAR_PROBE,
+    kind="k-nn",
+    label="nearest neighbours",
+    description="Images are classified by the classes of the nearest images of another split.",
+    config=NeighboursConfig,
+)

@@ -6,20 +6,36 @@ falls, a lower nDCG may be a better model that finds what nobody has looked at y
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog
+from fclip.evaluation.metrics import Metric, first_k_metrics, names, ranking_metrics, recall_metrics
 from fclip.evaluation.outcomes import MeanOutcome
-from fclip.evaluation.protocols.config import JudgedConfig
-from fclip.evaluation.protocols.documents import Documents, documents
+from fclip.evaluation.protocols.documents import Documents, check_weights, documents, read_captions
 from fclip.evaluation.protocols.products import falling
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Found, Judged
-from fclip.evaluation.ranking import first_k_metrics, rank
-from fclip.features.encode import FloatArray, unit
+from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 5, 10)
+
+
+@config
+class JudgedConfig:
+    """Search by the queries of `ingest.datasets.<dataset>.judgements`.
+
+    documents: weights of a product's fields, `image` and kinds of captions.
+    """
+
+    kind: Literal["judged"]
+    documents: dict[str, float]
+
+    def __post_init__(self) -> None:
+        check_weights(self.documents)
 
 
 @dataclass(frozen=True)
@@ -91,3 +107,16 @@ def judged(config: JudgedConfig, catalog: Catalog, split: str, max_items: int | 
         grades=tuple(answered.values()),
         left_out={"queries that nothing here answers": left} if left else {},
     )
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="judged",
+    label="graded queries",
+    description="Products are searched by a team's own queries, and people graded what answers them.",
+    config=JudgedConfig,
+    make_task=judged,
+    metrics=(*ranking_metrics(CUTOFFS), Metric(f"judged_at_{max(CUTOFFS)}", f"judged at {max(CUTOFFS)}")),
+    primaries=("ndcg_at_10", *names(recall_metrics(CUTOFFS)), "mrr"),
+    headlines=("ndcg_at_10", "recall_at_10", "mrr"),
+    reads_captions=read_captions,
+)

@@ -8,21 +8,46 @@ wrong.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.metrics import Metric
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
-from fclip.evaluation.protocols.config import LabelFreeConfig
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Judged
-from fclip.evaluation.protocols.zero_shot import points
-from fclip.features.encode import FloatArray, unit
+from fclip.evaluation.protocols.zero_shot import check_templates, points
+from fclip.features.similarity import FloatArray, similarities, unit
 
-BLOCK_VALUES = 8_000_000  # pairs of images in memory at once
+LABEL_FREE = ("margin", "alignment", "uniformity")
 LEAST_SPREAD = 1e-6  # of cosines; what is below is float32's rounding, and a margin in its units would be noise
 FARTHEST = 4.0  # the squared distance of two opposite unit features
+
+
+@config
+class LabelFreeConfig:
+    """How surely, closely and evenly images lie about `classes`; no label is read, and every product is judged.
+
+    classes: names to tell apart, those of the domain that the model is for.
+    templates: prompts with `{}` for the class; their features are averaged.
+    """
+
+    kind: Literal["label-free"]
+    classes: list[str]
+    templates: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes) or not all(map(str.strip, self.classes)):
+            raise ValueError("classes must be at least two texts, each other and none of them empty")
+        check_templates(self.templates)
+
+    def prompts(self, name: str) -> tuple[str, ...]:
+        """The texts of a class: its name in each template."""
+        return tuple(template.replace("{}", name) for template in self.templates)
 
 
 @dataclass(frozen=True)
@@ -82,7 +107,7 @@ def nearness(embeddings: FloatArray, classes: FloatArray) -> dict[str, Floats]:
     rows = np.flatnonzero(_have_direction(embeddings))
     if not len(rows) or not _have_direction(classes).all():
         return found
-    cosines = embeddings[rows] @ classes.T
+    cosines = np.concatenate([block for _, block in similarities(embeddings, classes, rows=rows)])
     found["alignment"][rows] = np.clip(2 - 2 * cosines.max(axis=1).astype(np.float64), 0, FARTHEST)
     spread = float(cosines.std(dtype=np.float64))
     if spread > LEAST_SPREAD:
@@ -109,16 +134,24 @@ def uniformity(embeddings: FloatArray) -> Floats:
     rows = np.flatnonzero(_have_direction(embeddings))
     usable = np.ascontiguousarray(embeddings[rows])
     num_broken = num_images - len(rows)
-    for begin in range(0, len(rows), step := max(1, BLOCK_VALUES // num_images)):
-        pairs: NDArray[np.float32] = usable[begin : begin + step] @ usable.T
+    for block, pairs in similarities(usable, usable):
         np.minimum(pairs, 1, out=pairs)
         np.exp(4 * pairs - 4, out=pairs)  # ‖x − y‖² of unit vectors is 2 − 2 x·y
-        own = np.arange(len(pairs))
-        pairs[own, begin + own] = 0
-        found[rows[begin : begin + step]] = (pairs.sum(axis=1, dtype=np.float64) + num_broken) / (num_images - 1)
+        pairs[np.arange(len(pairs)), np.arange(len(usable))[block]] = 0
+        found[rows[block]] = (pairs.sum(axis=1, dtype=np.float64) + num_broken) / (num_images - 1)
     return found
 
 
 def _have_direction(embeddings: FloatArray) -> NDArray[np.bool_]:
     """bool [n]: the rows that are finite and not all zeros; of zeros, a dead tower's, every cosine is 0."""
     return np.asarray(np.isfinite(embeddings).all(axis=1) & embeddings.any(axis=1))
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="label-free",
+    label="label-free",
+    description="How surely, closely and evenly images lie about classes, without any label.",
+    config=LabelFreeConfig,
+    make_task=label_free,
+    metrics=tuple(Metric(name, name, direction=0) for name in LABEL_FREE),
+)

@@ -9,20 +9,38 @@ their number is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog
+from fclip.evaluation.metrics import Metric, first_k_metrics, ranking_metrics
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
-from fclip.evaluation.protocols.config import ProductsConfig
-from fclip.evaluation.protocols.documents import Documents, documents
+from fclip.evaluation.protocols.documents import Documents, check_weights, documents, read_captions
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Found, Judged
-from fclip.evaluation.ranking import first_k_metrics, rank
-from fclip.features.encode import FloatArray, unit
+from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 10)
+
+
+@config
+class ProductsConfig:
+    """Search by the values of an attribute.
+
+    query: the attribute; each of its values in the split is a query, as it is written.
+    documents: weights of a product's fields, `image` and kinds of captions.
+    """
+
+    kind: Literal["products"]
+    query: str
+    documents: dict[str, float]
+
+    def __post_init__(self) -> None:
+        check_weights(self.documents)
 
 
 @dataclass(frozen=True)
@@ -106,3 +124,18 @@ def without_itself(found: Ints, queries: Sequence[str], ids: Sequence[str]) -> I
             others = found[row][found[row] != number[query]]
             kept[row] = np.pad(others, (0, found.shape[1] - len(others)), constant_values=-1)
     return kept
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="products",
+    label="search by attribute",
+    description="Products are searched by the values of an attribute; its few queries decide nothing.",
+    config=ProductsConfig,
+    make_task=products,
+    metrics=(
+        *ranking_metrics(CUTOFFS),
+        *(Metric(f"avg_{metric}_1_10", f"avg {metric} 1 10") for metric in ("recall", "precision")),
+    ),
+    headlines=("avg_precision_1_10", "ndcg_at_10", "recall_at_10", "mrr"),
+    reads_captions=read_captions,
+)

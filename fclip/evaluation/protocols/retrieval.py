@@ -6,20 +6,30 @@ k. `recall_at_k` is the share of a query's relevant items that are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.metrics import MRR, names, recall_metrics
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
-from fclip.evaluation.protocols.config import RetrievalConfig
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Found, Judged
-from fclip.evaluation.ranking import rank
-from fclip.features.encode import FloatArray, unit
+from fclip.features.similarity import FloatArray, rank, similarities, unit
 
 CUTOFFS = (1, 5, 10)
-BLOCK_VALUES = 8_000_000  # similarities in memory at once
+METRICS = (*recall_metrics(CUTOFFS), MRR)
+
+
+@config
+class RetrievalConfig:
+    """Text to image and image to text, by one kind of caption; products without it are left out, counted."""
+
+    kind: Literal["retrieval"]
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -104,21 +114,32 @@ def _ranks(queries: FloatArray, items: FloatArray, query_of: Ints, item_of: Ints
     """Rank from 1 of each relevant pair's item among all items; ties go to the earlier item; inf where not finite."""
     columns = np.arange(len(items))
     ranks = np.full(len(query_of), np.inf)
-    usable = np.asarray(np.isfinite(items).all(axis=1))
-    items = np.where(usable[:, None], items, 0.0).astype(np.float32)
-    rows = max(1, BLOCK_VALUES // len(items))
-    for begin in range(0, len(query_of), rows):
-        query, item = query_of[begin : begin + rows], item_of[begin : begin + rows]
-        similarity: NDArray[np.float32] = queries[query] @ items.T
-        similarity[:, ~usable] = -np.inf
+    for block, similarity in similarities(queries, items, rows=query_of):
+        item = item_of[block]
         own = similarity[np.arange(len(item)), item][:, None]
         earlier = np.asarray(columns[None] < item[:, None])
         ahead: NDArray[np.bool_] = np.greater(similarity, own) | (np.equal(similarity, own) & earlier)
         fine = np.isfinite(own[:, 0])
-        ranks[begin : begin + rows][fine] = 1.0 + ahead[fine].sum(axis=1)
+        ranks[block][fine] = 1.0 + ahead[fine].sum(axis=1)
     return ranks
 
 
 def _embeddings(features: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):
         return unit(features)
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="retrieval",
+    label="retrieval",
+    description="Texts find the images of the products that carry them, and images their texts.",
+    config=RetrievalConfig,
+    make_task=retrieval,
+    metrics=METRICS,
+    primaries=names(METRICS),
+    headlines=("recall_at_10", "mrr"),
+    summary=("recall_at_10",),
+    is_always_in_summary=True,
+    parts=("text_to_image", "image_to_text"),
+    reads_captions=lambda config: True,
+)

@@ -2,19 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.metrics import first_k_metrics, names, ranking_metrics, recall_metrics
 from fclip.evaluation.outcomes import Ints, MeanOutcome
-from fclip.evaluation.protocols.config import SimilarConfig
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Found, Judged
-from fclip.evaluation.ranking import first_k_metrics, rank
-from fclip.features.encode import FloatArray, unit
+from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 5, 10)
+
+
+@config
+class SimilarConfig:
+    """Search by image, judged by the attribute `label`; products without it, or alone with it, are left out."""
+
+    kind: Literal["similar"]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -68,3 +78,15 @@ def neighbours(embeddings: FloatArray, labels: Ints) -> tuple[MeanOutcome, Ints,
     ideal = (np.arange(max(CUTOFFS)) < num_relevant[:, None]).astype(np.int64)
     values = first_k_metrics(relevant.astype(np.int64), ideal, CUTOFFS, num_relevant=num_relevant)
     return MeanOutcome(values), ranked, relevant
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="similar",
+    label="image to image",
+    description="Each image finds the nearest others, which are right where they share its value of an attribute.",
+    config=SimilarConfig,
+    make_task=similar,
+    metrics=ranking_metrics(CUTOFFS),
+    primaries=(*names(recall_metrics(CUTOFFS)), "mrr"),
+    headlines=("ndcg_at_10", "recall_at_10", "mrr"),
+)

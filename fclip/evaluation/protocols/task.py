@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fclip.evaluation.outcomes import Ints, Outcome
-from fclip.features.encode import FloatArray
+from fclip.features.similarity import FloatArray
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Judged:
         items: what each item is, for people: a product's id, or a query in words.
         clusters: int [n], which items come and go together in resamples; None: none do.
         classes: names, of a classification.
-        found: of a search, what came first.
+        found: of a search, what came first; the outcome is then a `MeanOutcome` with `mrr`.
     """
 
     outcome: Outcome

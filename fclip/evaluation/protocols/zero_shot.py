@@ -2,15 +2,55 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
+from fclip.evaluation.metrics import CLASSIFICATION, names
 from fclip.evaluation.outcomes import ClassificationOutcome, Ints
-from fclip.evaluation.protocols.config import ZeroShotConfig
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import Judged
-from fclip.features.encode import FloatArray, finite_rows, unit
+from fclip.features.similarity import FloatArray, finite_rows, similarities, unit
+
+
+@config
+class ZeroShotConfig:
+    """Each product's primary image, by an attribute; products without it are left out, counted.
+
+    label: the attribute whose values, over all splits, are the classes.
+    templates: prompts with `{}` for the class; their features are averaged.
+    wordings: what to write for a class where its own name is no English for it, or stands for several things: a text,
+        or a list of texts.
+    pool: what several wordings of a class make. `mean`: one point, the mean of their features. `max`: each is a point
+        of its own, and the nearest counts: for classes that are several things ("Bottomwear": jeans, skirts).
+    """
+
+    kind: Literal["zero-shot"]
+    label: str
+    templates: list[str]
+    wordings: dict[str, str | list[str]]
+    pool: Literal["mean", "max"]
+
+    def __post_init__(self) -> None:
+        check_templates(self.templates)
+        if empty := [name for name, wording in self.wordings.items() if not wording or not all(wording)]:
+            raise ValueError(f"wordings of {empty[0]} must be a text, or a list of at least one, none of them empty")
+
+    def prompts(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """The texts of a class, by the points that they make: each of its wordings in each template."""
+        wording = self.wordings.get(name, name)
+        wordings = [wording] if isinstance(wording, str) else wording
+        points = [tuple(template.replace("{}", each) for template in self.templates) for each in wordings]
+        return tuple(points) if self.pool == "max" else (tuple(text for own in points for text in own),)
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raise ValueError unless there is one, and each has a place for the class."""
+    if not templates or not all("{}" in template for template in templates):
+        raise ValueError("templates must be at least one text with {} in it")
 
 
 @dataclass(frozen=True)
@@ -97,11 +137,26 @@ def classify(
     finite = finite_rows(image_features)
     if not np.isfinite(embeddings).all():
         finite[:] = False
-    to_points = np.where(finite[:, None], image_features, 0) @ np.nan_to_num(embeddings, posinf=0.0, neginf=0.0).T
-    similarity = np.maximum.reduceat(to_points, np.cumsum([0, *num_points[:-1]]), axis=1)
-    predictions = np.where(finite, similarity.argmax(axis=1), -1).astype(np.int64)
-    own = similarity[np.arange(len(truth)), truth][:, None]
-    # Ties go to the first class, in the rank as in the prediction.
-    first = np.arange(len(num_points))[None] < truth[:, None]
-    ranks = 1 + ((similarity > own) | ((similarity == own) & first)).sum(axis=1)
-    return ClassificationOutcome(truth, predictions, np.where(finite, ranks, 0).astype(np.int64), len(num_points))
+    predictions, ranks = np.full(len(truth), -1), np.zeros(len(truth), np.int64)
+    begins = np.cumsum([0, *num_points[:-1]])
+    for block, to_points in similarities(image_features, embeddings):
+        similarity = np.maximum.reduceat(to_points, begins, axis=1)
+        predictions[block] = similarity.argmax(axis=1)
+        own = similarity[np.arange(len(similarity)), truth[block]][:, None]
+        # Ties go to the first class, in the rank as in the prediction.
+        first = np.arange(len(num_points))[None] < truth[block][:, None]
+        ranks[block] = 1 + ((similarity > own) | ((similarity == own) & first)).sum(axis=1)
+    return ClassificationOutcome(truth, np.where(finite, predictions, -1), np.where(finite, ranks, 0), len(num_points))
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="zero-shot",
+    label="zero-shot classification",
+    description="Images are classified by the nearest of the classes' prompts.",
+    config=ZeroShotConfig,
+    make_task=zero_shot,
+    metrics=CLASSIFICATION,
+    primaries=names(CLASSIFICATION),
+    headlines=("weighted_f1", "acc1"),
+    summary=("acc1", "weighted_f1"),
+)

@@ -8,7 +8,7 @@ import pytest
 from fclip.embeddings.search import search
 from fclip.embeddings.store import Embeddings, Rows, read_embeddings, write_embeddings
 from fclip.errors import UserError
-from fclip.features.encode import unit
+from fclip.features.similarity import unit
 
 MODEL = "a" * 64
 

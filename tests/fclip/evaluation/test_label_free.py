@@ -13,10 +13,9 @@ from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
-from fclip.evaluation.config import LABEL_FREE, DatasetEvaluation
+from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import MeanOutcome
-from fclip.evaluation.protocols.config import LabelFreeConfig
-from fclip.evaluation.protocols.label_free import label_free
+from fclip.evaluation.protocols.label_free import LABEL_FREE, LabelFreeConfig, label_free
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.report.compared import compare, write_page
 from tests.fclip.evaluation.test_protocols import drawn, product
@@ -73,7 +72,7 @@ def plain(images: np.ndarray, texts: np.ndarray) -> dict[str, list[float]]:
 def test_values_are_those_of_the_plain_way(seed: int, num_images: int, block: int) -> None:
     images, texts = drawn((num_images, 8), seed) * 7, drawn((6, 8), seed + 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fclip.evaluation.protocols.label_free.BLOCK_VALUES", block)
+        patch.setattr("fclip.features.similarity.BLOCK_VALUES", block)
         values = judged(images, texts).values
     assert tuple(values) == LABEL_FREE
     for metric, expected in plain(images, texts).items():

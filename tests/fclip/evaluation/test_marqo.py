@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fclip.evaluation.outcomes import once
 from fclip.evaluation.protocols.documents import Documents
 from fclip.evaluation.protocols.products import Products
-from fclip.features.encode import unit
+from fclip.features.similarity import unit
 from tests.conftest import dataset
 
 Qrels = dict[str, dict[str, int]]

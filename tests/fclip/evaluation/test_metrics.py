@@ -9,10 +9,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates, resamples
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome, Outcome, once
-from fclip.evaluation.protocols.config import ZeroShotConfig
 from fclip.evaluation.protocols.retrieval import retrieve
-from fclip.evaluation.protocols.zero_shot import classify, points
-from fclip.features.encode import unit
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, points
+from fclip.features.similarity import unit
 
 
 def outcome(seed: int, num_items: int = 400, num_classes: int = 7) -> ClassificationOutcome:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import ndcg_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -14,24 +12,14 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, Product
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import Outcome, once
-from fclip.evaluation.protocols.config import (
-    JudgedConfig,
-    LinearProbeConfig,
-    NeighboursConfig,
-    ProductsConfig,
-    RetrievalConfig,
-    SimilarConfig,
-    ZeroShotConfig,
-)
 from fclip.evaluation.protocols.documents import documents
-from fclip.evaluation.protocols.fitted import fitted, logistic_regression, votes
-from fclip.evaluation.protocols.judged import judged
-from fclip.evaluation.protocols.products import products, without_itself
-from fclip.evaluation.protocols.retrieval import retrieval, retrieve
-from fclip.evaluation.protocols.similar import similar
-from fclip.evaluation.protocols.zero_shot import classify, zero_shot
-from fclip.evaluation.ranking import rank
-from fclip.features.encode import unit
+from fclip.evaluation.protocols.fitted import LinearProbeConfig, NeighboursConfig, fitted, logistic_regression, votes
+from fclip.evaluation.protocols.judged import JudgedConfig, judged
+from fclip.evaluation.protocols.products import ProductsConfig, products, without_itself
+from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval, retrieve
+from fclip.evaluation.protocols.similar import SimilarConfig, similar
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, zero_shot
+from fclip.features.similarity import unit
 
 
 def product(number: int, split: str = "test", group: str | None = None, **attributes: str) -> Product:
@@ -52,30 +40,6 @@ def measured(outcome: Outcome) -> dict[str, float]:
 
 def drawn(shape: Sequence[int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=tuple(shape)).astype("f4")
-
-
-@given(
-    seed=st.integers(0, 10**6), num_queries=st.integers(1, 7), num_documents=st.integers(1, 40), k=st.integers(1, 12)
-)
-@settings(max_examples=100, deadline=None)
-def test_rankings_are_those_of_a_whole_sort(seed: int, num_queries: int, num_documents: int, k: int) -> None:
-    draw = np.random.default_rng(seed)
-    queries = draw.integers(-1, 2, size=(num_queries, 3)).astype("f4")  # many are tied
-    items = draw.integers(-1, 2, size=(num_documents, 3)).astype("f4")
-    items[draw.random(num_documents) < 0.1] = np.nan
-    preference = draw.permutation(num_documents)
-    without = draw.integers(-1, num_documents, size=num_queries)
-    found = rank(queries, items, k, preference=preference, without=without)
-    for row, query in enumerate(queries):
-        usable = [i for i in range(num_documents) if np.isfinite(items[i]).all() and i != without[row]]
-        expected = sorted(usable, key=lambda i: (-float(query @ items[i]), preference[i]))[:k]
-        ranked = found.documents[row][found.documents[row] >= 0].tolist()
-        assert ranked == expected
-
-
-def test_a_query_that_is_not_finite_finds_nothing() -> None:
-    queries = np.array([[1, 0], [np.nan, 0]], "f4")
-    assert rank(queries, np.eye(2, dtype="f4"), 2).documents.tolist() == [[0, 1], [-1, -1]]
 
 
 def test_accuracy_in_five_is_the_peers() -> None:

@@ -14,9 +14,8 @@ from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.config import RetrievalConfig, ZeroShotConfig
-from fclip.evaluation.protocols.retrieval import retrieval
-from fclip.evaluation.protocols.zero_shot import zero_shot
+from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
 from fclip.evaluation.table import long_table, metrics_json, plot_csv
 from fclip.images.packs import ImagePacks

@@ -7,7 +7,8 @@ import open_clip
 import pytest
 import torch
 
-from fclip.features.encode import encode_images, encode_texts, unit
+from fclip.features.encode import encode_images, encode_texts
+from fclip.features.similarity import unit
 from fclip.images.packs import StoredImage
 from fclip.images.pixels import decode
 from fclip.models.store import Clip, Preprocess, load, write_config, write_weights

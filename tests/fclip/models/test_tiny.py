@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from fclip.errors import UserError
-from fclip.features.encode import encode_images, encode_texts, unit
+from fclip.features.encode import encode_images, encode_texts
+from fclip.features.similarity import unit
 from fclip.files import sha256_tree
 from fclip.images.pixels import decode
 from fclip.models import store, tiny

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fclip.evaluation.config import LABEL_FREE
+from fclip.evaluation.protocols.label_free import LABEL_FREE
+from fclip.evaluation.protocols.registry import metric_label
 from fclip.profile.drift import Drift, Feature
-from fclip.report.build import evidence, headline, metric_name, render, write_report
+from fclip.report.build import evidence, headline, render, write_report
 from fclip.report.card import card
 from fclip.report.inputs import (
     Candidate,
@@ -234,7 +235,7 @@ def test_what_reads_no_label_is_shown_as_neither_gain_nor_loss() -> None:
     ],
 )
 def test_metrics_have_names_for_people(metric: str, name: str) -> None:
-    assert metric_name(metric) == name
+    assert metric_label(metric) == name
 
 
 def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> None:

@@ -1,0 +1,146 @@
+"""A contributor adds a protocol: one new file in fclip/evaluation/protocols, and no other edit."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import REPOSITORY
+from tests.tiny_shop import make_shop
+
+MODULE = '''
+"""Each image against the caption of its own product and the caption of the next product."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fclip.config import config
+from fclip.evaluation.catalog import Catalog
+from fclip.evaluation.metrics import Metric
+from fclip.evaluation.outcomes import MeanOutcome
+from fclip.evaluation.protocols.registry import ProtocolDeclaration
+from fclip.evaluation.protocols.task import Judged
+from fclip.features.similarity import FloatArray, unit
+
+
+@config
+class OwnCaptionConfig:
+    kind: Literal["own-caption"]
+    caption: str
+
+
+@dataclass(frozen=True)
+class OwnCaption:
+    images: tuple[str, ...]
+    texts: tuple[str, ...]
+    items: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+        own, other = ((unit(images) * unit(rows)).sum(axis=1) for rows in (texts, np.roll(texts, 1, axis=0)))
+        values = {"own_first": (own > other).astype(np.float64), "angle": np.arccos(np.clip(own, -1, 1))}
+        return {"": Judged(MeanOutcome(values, success="own_first"), self.items)}
+
+
+def own_caption(config: OwnCaptionConfig, catalog: Catalog, split: str, max_items: int | None) -> OwnCaption:
+    products = [each for each in catalog.of(split, max_items) if config.caption in each.captions]
+    return OwnCaption(
+        images=tuple(each.image for each in products),
+        texts=tuple(each.captions[config.caption] for each in products),
+        items=tuple(each.product_id for each in products),
+        left_out={},
+    )
+
+
+PROTOCOL = ProtocolDeclaration(
+    kind="own-caption",
+    label="own caption",
+    description="Whether an image is nearer to its own caption than to the caption of the next product.",
+    config=OwnCaptionConfig,
+    make_task=own_caption,
+    metrics=(Metric("own_first", "own caption first"), Metric("angle", "angle to the caption", direction=-1)),
+    primaries=("own_first",),
+    headlines=("own_first",),
+    reads_captions=lambda config: True,
+)
+'''
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+
+import fclip
+from fclip.config import parse_config
+from fclip.errors import UserError
+from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.table import long_table
+from fclip.report.compared import write_page
+from tasks.judge import judge, side_by_side
+from tasks.workspace.paths import Workspace
+
+root, page, *names = sys.argv[1:]
+workspace = Workspace(Path(root))
+
+
+def refusal(kind, metric):
+    protocols = {"titles": {"kind": kind, "caption": "title"}}
+    values = {"primary": f"titles.{metric}", "max_items": None, "slices": [], "protocols": protocols}
+    try:
+        parse_config(values, DatasetEvaluation, where="params.yaml")
+    except UserError as error:
+        return str(error)
+
+
+evaluation = judge(workspace, {name: workspace.candidate(name) for name in names}, "studio")
+found = side_by_side(workspace, evaluation, *names)
+write_page([found], Path(page))
+print(json.dumps({
+    "code": fclip.__file__,
+    "refusals": [refusal("unknown", "own_first"), refusal("own-caption", "angle")],
+    "rows": long_table(evaluation, {}).to_pylist(),
+    "changes": [[each.split, each.protocol, each.metric] for each in found.changes],
+    "headlines": [f"{each.protocol}.{each.metric}" for each in found.headlines],
+}))
+"""
+
+
+def test_a_new_protocol_is_one_new_file(tmp_path: Path) -> None:
+    workspace, code, page = make_shop(tmp_path / "shop"), tmp_path / "code", tmp_path / "page.html"
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    shutil.copytree(REPOSITORY / "fclip", code / "fclip", ignore=ignored)
+    (code / "fclip" / "evaluation" / "protocols" / "own_caption.py").write_text(MODULE)
+    names = ("start", "step-000010")
+    params: dict[str, Any] = yaml.safe_load(workspace.params.read_text())
+    params["evaluate"]["datasets"]["studio"] |= {
+        "primary": "titles.own_first",
+        "protocols": {"titles": {"kind": "own-caption", "caption": "title"}},
+    }
+    workspace.params.write_text(yaml.safe_dump(params))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), str(REPOSITORY)])}
+    command = [sys.executable, "-c", SCRIPT, str(workspace.root), str(page), *names]
+    finished = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout)
+    assert Path(found["code"]).is_relative_to(code)
+    unknown, not_primary = found["refusals"]
+    assert "own-caption" in unknown.partition("`kind` must be one of")[2].partition("(got")[0]
+    assert "primary must be one of titles.own_first" in not_primary
+    rows = [row for row in found["rows"] if row["kind"] == "own-caption"]
+    assert {(row["candidate"], row["split"], row["metric"], row["primary"]) for row in rows} == {
+        (name, split, metric, metric == "own_first")
+        for name in names
+        for split in ("val", "test")
+        for metric in ("own_first", "angle")
+    }
+    assert all(0 <= row["value"] <= 1 for row in rows if row["metric"] == "own_first")
+    assert ["test", "titles", "angle"] in found["changes"]
+    assert "titles.own_first" in found["headlines"]
+    assert "titles: angle to the caption" in page.read_text()
