@@ -7,15 +7,15 @@ import yaml
 
 from benchmarks.places import PRESET, dataset_folder
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.sources.registry import describe
-from fclip.files import write_json
-from fclip.models.config import TowersStart
-from fclip.models.starts import describe_start
+from fclip.catalog.pin import pin_of
+from fclip.models.base_models.towers import TowersConfig
+from fclip.models.pinning import pin_base_model
 from tasks import gather
 from tasks.caption import caption
 from tasks.ingest import ingest, outside_of
 from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import write_pin
 
 SECTIONS = ("ingest", "caption", "evaluate")
 
@@ -45,14 +45,13 @@ def lay_out_workspace(
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    start = parse("finetune.start", params["finetune"]["start"], TowersStart)
-    pin = describe_start(start, root=root, cache_dir=workspace.model_cache)
-    write_json(workspace.start_pin, pin)  # captions are cut to its context
+    start = parse("finetune.start", params["finetune"]["start"], TowersConfig)
+    pin = pin_base_model(start, root=root, cache_dir=workspace.model_cache)
+    write_pin(workspace.start_pin, pin)  # captions are cut to its context
     config = load_section(workspace, "ingest", IngestConfig)
     for name in names:
         outside = outside_of(workspace, config, name, refresh=True)
-        source = config.datasets[name].source
-        write_json(workspace.source_pin(name), {"dataset": name, **describe(source, outside)})
+        write_pin(workspace.source_pin(name), pin_of(name, config.datasets[name], outside))
         ingest(workspace, name)
         caption(workspace, name)
     gather.main(workspace)

@@ -17,13 +17,12 @@ from fclip.catalog.descriptions import Description, known_datasets, load_descrip
 from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
-from fclip.models.config import FclipTinyStart
+from fclip.models.base_models.fclip_tiny import FclipTinyConfig
 from tasks.caption import caption_from
 from tasks.ingest import outside_of
-from tasks.start import find_start, start_folder
+from tasks.start import find_start, read_start, start_folder
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
 
 logger = logging.getLogger(__name__)
 SECTIONS = ("ingest", "caption", "evaluate")
@@ -51,7 +50,7 @@ def lay_out(
     config = parse("ingest", values["ingest"], IngestConfig)
     outside = outside_of(workspace, config, dataset, refresh=True)
     pin = pin_of(dataset, config.datasets[dataset], outside)
-    key = sha256_json([values["ingest"], values["caption"], pin])[:12]
+    key = sha256_json([values["ingest"], values["caption"], pin.to_json()])[:12]
     found = Workspace(workspace.elsewhere / f"{dataset}-{key}")
     if not found.root.is_dir():
         with atomic_dir(found.root) as temporary:
@@ -150,6 +149,6 @@ def _title(description: Description) -> str | None:
 
 def _tokenizer_of(workspace: Workspace) -> Path:
     """A model folder whose tokenizer counts a caption's tokens: the workspace's start, or fclip-tiny."""
-    if read_pin(workspace.start_pin):
+    if read_start(workspace):
         return find_start(workspace)
-    return start_folder(workspace, FclipTinyStart(kind="fclip-tiny"))
+    return start_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))

@@ -22,7 +22,7 @@ from fclip.images.packs import ImagePacks
 from fclip.models.store import read_config
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
+from tasks.workspace.pins import read_champion
 from tasks.workspace.process import run_stage
 from tasks.workspace.weights import find_model
 
@@ -36,13 +36,13 @@ def main(workspace: Workspace) -> None:
         UserError: the products or the model are missing, or it gives embeddings that are not finite.
     """
     config = load_section(workspace, "embed", EmbedConfig)
-    pin = read_pin(workspace.champion_pin)
+    pin = read_champion(workspace)
     table = workspace.training / "products.parquet"
     if not table.is_file():
         raise UserError(f"{table} is missing: run `dvc pull`, or `dvc repro gather`")
     if not pin and not workspace.selected.is_dir():
         raise UserError(f"there is no champion and {workspace.selected} is missing: run `dvc repro select`")
-    digest = pin["model_sha256"] if pin else sha256_tree(workspace.selected)
+    digest = pin.model_sha256 if pin else sha256_tree(workspace.selected)
     folder = find_model(workspace, digest, pin)
     products = pq.read_table(table).to_pylist()
     images = [(row["dataset"], row["product_id"], sha256) for row in products for sha256 in row["images"]]

@@ -8,12 +8,13 @@ import argparse
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.file_digests import FileDigests
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
-from fclip.files import read_json
 from fclip.mirror.outside import Outside
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin
 from tasks.workspace.process import run_stage
 
 
@@ -23,12 +24,11 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     if dataset not in config.datasets:
         known = ", ".join(config.datasets)
         raise UserError(f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {known}")
-    pin_path = workspace.source_pin(dataset)
     return build_catalog(
         config,
         dataset=dataset,
         outside=outside_of(workspace, config, dataset, refresh=False),
-        pin=read_json(pin_path) if pin_path.is_file() else {},
+        pin=read_pin(workspace.source_pin(dataset), SourcePin.from_json),
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),
         cache_dir=workspace.ingest_cache(dataset),

@@ -10,7 +10,7 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
-from fclip.models.config import HUB_ID, HUB_PREFIX, FclipTinyStart, OpenClipStart, TransformersStart
+from fclip.models.base_models.registry import config_from_name, name_forms
 from fclip.models.store import model_sha256
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import of_candidates
@@ -83,12 +83,8 @@ def model_folder(workspace: Workspace, name: str) -> Path:
             return folder
     if name == "selected":
         return workspace.selected
-    if name == "fclip-tiny":
-        return start_folder(workspace, FclipTinyStart(kind="fclip-tiny"))
-    if name.startswith(HUB_PREFIX):
-        return start_folder(workspace, OpenClipStart(kind="open_clip", model=name))
-    if HUB_ID.fullmatch(name):
-        return start_folder(workspace, TransformersStart(kind="transformers", model=name))
+    if base_model := config_from_name(name):
+        return start_folder(workspace, base_model)
     return _registered(workspace, name)
 
 
@@ -96,16 +92,16 @@ def _registered(workspace: Workspace, name: str) -> Path:
     from fclip.registry import store  # mlflow takes seconds to import
 
     model = load_section(workspace, "base", Base).registered_model
-    versions = store.versions(model)
-    for version in versions:
-        if name == str(version.version) or name in version.aliases:
-            return find_model(workspace, version.model_sha256, version.pin)
-    registered = ", ".join(" ".join([str(version.version), *version.aliases]) for version in versions) or "none"
-    folders = sorted(path.name for path in (workspace.finetune / "candidates").glob("*"))
-    raise UserError(
-        f"no model `{name}`: give a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a version or "
-        f"alias of {model} ({registered}), `fclip-tiny`, `hf-hub:organisation/name` or `organisation/name`"
-    )
+    try:
+        pin = store.find_version(model, name).pin
+    except UserError as error:
+        folders = sorted(path.name for path in (workspace.finetune / "candidates").glob("*"))
+        forms = ", ".join(f"`{form}`" for form in name_forms())
+        raise UserError(
+            f"no model `{name}`: give a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a base "
+            f"model ({forms}), or a version or alias: {error}"
+        ) from error
+    return find_model(workspace, pin.model_sha256, pin)
 
 
 def same_weights(first: Path, second: Path) -> bool:

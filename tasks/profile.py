@@ -14,9 +14,10 @@ from fclip.profile.drift import Drift, compare
 from fclip.profile.measure import measure
 from fclip.profile.profile import Profile, from_json
 from fclip.registry.store import read_artifact
+from tasks.start import read_start
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
+from tasks.workspace.pins import read_champion
 
 
 def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
@@ -81,10 +82,10 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
     Raises:
         UserError: the registry does not have the pinned version.
     """
-    pin = read_pin(workspace.champion_pin)
-    if not pin:
+    pin = read_champion(workspace)
+    if pin is None:
         return Drift("no champion", notes=("there is no champion yet, so nothing to compare the catalog with",))
-    against = f"version {pin['version']} of {pin['registered_model']}"
+    against = pin.title
     stored = read_artifact(pin, workspace.profile.name)
     if stored is None:
         return Drift(against, notes=(f"the champion, {against}, has no profile: nothing to compare the catalog with",))
@@ -102,6 +103,6 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
 
 def _context_length(workspace: Workspace) -> int | None:
     """Tokens that the pinned start reads; None where it is not in the cache, and not worth fetching for this."""
-    pin = read_pin(workspace.start_pin)
-    path = workspace.model_cache / pin.get("model_sha256", "none") / "open_clip_config.json"
+    pin = read_start(workspace)
+    path = workspace.model_cache / (pin.model_sha256 if pin else "none") / "open_clip_config.json"
     return int(read_json(path)["model_cfg"]["text_cfg"].get("context_length", 77)) if path.is_file() else None

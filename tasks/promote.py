@@ -12,17 +12,19 @@ from pathlib import Path
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.run import Evaluation
-from fclip.files import read_json, sha256_tree, write_json
+from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
 from fclip.registry.config import PromoteConfig
 from fclip.registry.log import Receipt
-from fclip.registry.store import Version, list_versions
+from fclip.registry.store import list_versions
 from fclip.registry.succession import crown, step_back
+from fclip.registry.versions import Version
 from fclip.selection.gate import Comparison, decide
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import write_pin
 from tasks.workspace.weights import find_model
 
 logger = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def promote(
         champion = next((entry for entry in present if entry.is_champion), None)
         previous = champion.version if champion else None
         if champion and champion.model_sha256 == version.model_sha256:
-            _pin(workspace, champion)
+            write_pin(workspace.champion_pin, champion.pin)  # after a crash between the alias and the pin
             return Promotion(False, f"version {champion.version} is champion already", (), previous, champion.version)
         marked = [entry for entry in present if entry.rolled_back and entry.model_sha256 == version.model_sha256]
         if marked and not force:
@@ -141,7 +143,7 @@ def promote(
                 reason = f"version {version.version} stays challenger to version {previous}: {decision.reason}"
                 return Promotion(False, reason, comparisons, previous, version.version)
             why = decision.reason if decision.promote else f"forced, although {decision.reason}"
-        _pin(workspace, crown(client, name, version.version))
+        write_pin(workspace.champion_pin, crown(client, name, version.version).pin)
         for entry in marked:
             client.set_model_version_tag(name, str(entry.version), tags.ROLLED_BACK, "false")
         succeeded = f" after version {previous}" if previous else ""
@@ -169,7 +171,7 @@ def rollback(workspace: Workspace) -> RolledBack:
     client = connect()
     with registry_lock(name):
         done = step_back(client, name)
-        write_json(workspace.champion_pin, done.version.pin)
+        write_pin(workspace.champion_pin, done.version.pin)
     return RolledBack(
         version=done.version.version,
         left=done.left.version,
@@ -185,9 +187,3 @@ def _registered(present: list[Version], receipt: Receipt) -> Version:
         f"the registry has no version {receipt.version} of {receipt.registered_model} with weights "
         f"{receipt.model_sha256[:12]}: run `fclip retrain`"
     )
-
-
-def _pin(workspace: Workspace, version: Version) -> None:
-    """Rewrite the pin where it says otherwise (as after a crash between the alias and the pin)."""
-    if not workspace.champion_pin.exists() or read_json(workspace.champion_pin) != version.pin:
-        write_json(workspace.champion_pin, version.pin)

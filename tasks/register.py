@@ -22,9 +22,9 @@ from fclip.report.card import card
 from fclip.training.seen_rows import write_rows
 from tasks.chosen import read_selection, selection_of
 from tasks.profile import measure_catalogs, write_profiles
+from tasks.start import read_start
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
 
 __all__ = ["NotRegistered", "Receipt", "register"]
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
         for name, dataset in sorted(ingest.datasets.items())
     )
     scores, headline = _scores(workspace, list(ingest.datasets), selection["winner"])
-    start = read_pin(workspace.start_pin).get("model_sha256", "")
+    start = read_start(workspace)
     return RunRecord(
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
@@ -98,7 +98,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
         tags={
             tags.WORKSPACE: base.workspace,
             tags.CANDIDATE: selection["winner"],
-            tags.START_SHA256: start,
+            tags.START_SHA256: start.model_sha256 if start else "",
             tags.GIT_COMMIT: origin.git_commit,
             tags.GIT_DIRTY: str(origin.git_dirty).lower(),
             tags.DVC_LOCK_SHA256: origin.dvc_lock_sha256,

@@ -28,9 +28,9 @@ from tasks.chosen import (
 )
 from tasks.promote import Promotion
 from tasks.register import NotRegistered, Receipt
+from tasks.start import read_start
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
 
 
 def write_report(
@@ -134,11 +134,11 @@ def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion 
 
 def _lineage(workspace: Workspace, selection: dict[str, Any], datasets: list[str]) -> tuple[tuple[str, str], ...]:
     origin = lineage(workspace.root)
-    start = read_pin(workspace.start_pin).get("model_sha256")
+    start = read_start(workspace)
     dirty = ", with uncommitted changes" if origin.git_dirty else ""
     return (
         ("selected model", selection["model_sha256"]),
-        ("start", start or "none pinned"),
+        ("start", start.model_sha256 if start else "none pinned"),
         *((f"catalog {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
         ("dvc.lock up to select", origin.dvc_lock_sha256),
         ("git commit", f"{origin.git_commit}{dirty}"),

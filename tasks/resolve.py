@@ -10,23 +10,25 @@ would be the reason to train the next one, for ever.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
-from fclip.files import write_json
-from fclip.models.config import ChampionStart, StartConfig
-from fclip.models.starts import describe_start
+from fclip.models.base_models.registry import ChampionConfig
+from fclip.models.pinning import pin_base_model
+from fclip.registry.versions import VersionPin
 from tasks.ingest import outside_of
-from tasks.start import keep_rows
+from tasks.start import StartPin, WarmStartPin, keep_rows, read_start, start_config
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
+from tasks.workspace.pins import Pin, holds, read_champion, write_pin
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,62 +50,64 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
             does not have.
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
-    sources: dict[Path, dict[str, Any]] = {}
+    sources: dict[Path, Pin] = {}
     for name, dataset in ingest.datasets.items():
         outside = outside_of(workspace, ingest, name, refresh=True)
         sources[workspace.source_pin(name)] = pin_of(name, dataset, outside)
         outside.digests.save()
     trains = [name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values()]
-    learns = any(sources[path] != read_pin(path) for path in map(workspace.source_pin, trains))
+    learns = any(not holds(path, sources[path]) for path in map(workspace.source_pin, trains))
     champion = champion_pin(workspace)
-    pins = {  # the start before the sources: a crash in between leaves them changed, to be followed again
+    # The start comes before the sources: after a crash in between, these still differ, so the start follows again.
+    pins: dict[Path, Pin | None] = {
         workspace.start_pin: start_pin(workspace, champion, follow=learns or follow_champion),
         **sources,
         workspace.champion_pin: champion,
     }
-    changed = tuple(path for path, pin in pins.items() if pin != read_pin(path))
+    changed = tuple(path for path, pin in pins.items() if write_pin(path, pin))
     for path in changed:
-        write_json(path, pins[path])
         logger.info("pinned %s", path.relative_to(workspace.root))
     return Resolution(
         _names(workspace, changed), _names(workspace, tuple(path for path in pins if path not in changed))
     )
 
 
-def start_pin(workspace: Workspace, champion: dict[str, Any], *, follow: bool) -> dict[str, Any]:
+def start_pin(workspace: Workspace, champion: VersionPin | None, *, follow: bool) -> StartPin:
     """What the start's pin should say; a warm one stays at the champion that it has, unless it is to `follow`."""
-    config: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    where = {"root": workspace.root, "cache_dir": workspace.model_cache}
-    if not isinstance(config, ChampionStart):
-        return describe_start(config, **where)
-    otherwise = describe_start(config.otherwise, **where)
-    pinned = read_pin(workspace.start_pin)
-    if pinned.get("kind") == config.kind and not follow:
-        version = pinned["champion"]
-    else:
-        version = {**champion, "rows_sha256": keep_rows(workspace, champion)} if champion else None
-    return {
-        "kind": config.kind,
-        "champion": version,
-        "otherwise": otherwise,
-        "model_sha256": (version or otherwise)["model_sha256"],
-    }
+    config = start_config(workspace)
+    root, cache_dir = workspace.root, workspace.model_cache
+    if not isinstance(config, ChampionConfig):
+        return pin_base_model(config, root=root, cache_dir=cache_dir)
+    otherwise = pin_base_model(config.otherwise, root=root, cache_dir=cache_dir)
+    pinned = _or_none(read_start, workspace)
+    if isinstance(pinned, WarmStartPin) and not follow:
+        return replace(pinned, otherwise=otherwise)
+    return WarmStartPin(champion, keep_rows(workspace, champion) if champion else None, otherwise)
 
 
-def champion_pin(workspace: Workspace) -> dict[str, Any]:
-    """What the champion's pin should say by the registry: `{}` while there is no champion."""
+def champion_pin(workspace: Workspace) -> VersionPin | None:
+    """What the champion's pin should say by the registry; None while there is no champion."""
     from fclip.registry import store  # mlflow takes seconds to import
 
     base = load_section(workspace, "base", Base)
     champion = store.champion(base.registered_model)
-    pinned = read_pin(workspace.champion_pin)
+    pinned = _or_none(read_champion, workspace)
     if champion is None and pinned:
         raise UserError(
-            f"pins/champion.json names version {pinned.get('version')} of {pinned.get('registered_model')}, but the "
-            f"registry at {store.tracking_uri()} has no champion of {base.registered_model}: set MLFLOW_TRACKING_URI "
-            "to the registry it came from, or start anew with `echo '{}' > pins/champion.json`"
+            f"pins/champion.json names {pinned.title}, but the registry at {store.tracking_uri()} has no champion of "
+            f"{base.registered_model}: set MLFLOW_TRACKING_URI to the registry it came from, or start anew with "
+            "`echo '{}' > pins/champion.json`"
         )
-    return champion.pin if champion else {}
+    return champion.pin if champion else None
+
+
+def _or_none(read: Callable[[Workspace], T | None], workspace: Workspace) -> T | None:
+    """What `read` finds; None where the file holds no pin, since it is about to be written again."""
+    try:
+        return read(workspace)
+    except UserError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _names(workspace: Workspace, paths: tuple[Path, ...]) -> tuple[str, ...]:

@@ -1,34 +1,103 @@
-"""The folders of starts: of what pins/start.json pins, for the stages that start from it, and of any other.
+"""What training starts from: the pin in pins/start.json, and the folder of the model that it pins.
 
-A warm start's pin is `{"kind": "champion", "champion": {…} | null, "otherwise": {…}, "model_sha256"}`: the registry
-version that it starts from, as pins/champion.json names one, or null while there was none; and the pin of the start
-that it would otherwise have. The version has a `rows_sha256` too, of the file that lists what it was trained on.
+The pin of a base model is a `BaseModelPin`. A warm start's is a `WarmStartPin`: the registry version that it starts
+from, or none while there was no champion, and the pin of the base model that it would otherwise start from.
 """
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
-from fclip.models.config import ChampionStart, ColdStart, StartConfig
-from fclip.models.starts import describe_start, fetch_start, require_pinned
+from fclip.models.base_models.registry import BaseModelConfig, ChampionConfig, StartConfig
+from fclip.models.pinning import BaseModelPin, fetch_base_model, pin_base_model, require_pinned
+from fclip.registry.versions import VersionPin
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_pin
 from tasks.workspace.weights import find_model
 
+WARM = "champion"
+"""The `kind` of a warm start, in params.yaml and in its pin."""
 
-def start_folder(workspace: Workspace, start: ColdStart) -> Path:
+
+@dataclass(frozen=True)
+class WarmStartPin:
+    """A warm start as it was pinned.
+
+    Attributes:
+        champion: the version that training starts from; None while there was no champion.
+        rows_sha256: of the file that lists the rows that the champion was trained on; None where there is no such file.
+        otherwise: the base model that training starts from without a champion.
+    """
+
+    champion: VersionPin | None
+    rows_sha256: str | None
+    otherwise: BaseModelPin
+
+    @property
+    def model_sha256(self) -> str:
+        """The digest of the model that training starts from."""
+        return (self.champion or self.otherwise).model_sha256
+
+    @property
+    def title(self) -> str:
+        """What training starts from, for people."""
+        return f"the champion as pinned: {self.champion.title}" if self.champion else self.otherwise.title
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of pins/start.json."""
+        champion = {**self.champion.to_json(), "rows_sha256": self.rows_sha256} if self.champion else None
+        return {
+            "kind": WARM,
+            "champion": champion,
+            "otherwise": self.otherwise.to_json(),
+            "model_sha256": self.model_sha256,
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> "WarmStartPin":
+        """The pin that `to_json` gave; raises ValueError for anything else."""
+        match values:
+            case {"champion": None, "otherwise": dict(otherwise)}:
+                return cls(None, None, BaseModelPin.from_json(otherwise))
+            case {"champion": {"rows_sha256": str() | None as rows, **version}, "otherwise": dict(otherwise)}:
+                return cls(VersionPin.from_json(version), rows, BaseModelPin.from_json(otherwise))
+        raise ValueError("the pin of a warm start has `champion` and `otherwise`")
+
+
+StartPin = BaseModelPin | WarmStartPin
+
+
+def start_pin_from_json(values: Any) -> StartPin:
+    """The pin whose `to_json` gave `values`; raises ValueError for anything else."""
+    match values:
+        case {"kind": kind} if kind == WARM:
+            return WarmStartPin.from_json(values)
+    return BaseModelPin.from_json(values)
+
+
+def start_config(workspace: Workspace) -> StartConfig:
+    """What params.yaml says that training starts from; raises UserError as `load_section`."""
+    return load_section(workspace, "finetune.start", StartConfig)  # type: ignore[type-abstract]
+
+
+def read_start(workspace: Workspace) -> StartPin | None:
+    """pins/start.json; None while nothing is pinned. Raises UserError for a file that holds no pin."""
+    return read_pin(workspace.start_pin, start_pin_from_json)
+
+
+def start_folder(workspace: Workspace, start: BaseModelConfig) -> Path:
     """The folder of a start as it is now, pinned or not: composed or fetched, and kept in cache/models.
 
     Raises:
         UserError: it cannot be had.
     """
-    pin = describe_start(start, root=workspace.root, cache_dir=workspace.model_cache)
-    folder: Path = workspace.model_cache / pin["model_sha256"]
-    return folder
+    pin = pin_base_model(start, root=workspace.root, cache_dir=workspace.model_cache)
+    return workspace.model_cache / pin.model_sha256
 
 
 def find_start(workspace: Workspace) -> Path:
@@ -37,14 +106,16 @@ def find_start(workspace: Workspace) -> Path:
     Raises:
         UserError: it is not pinned, or another one is, or its weights are nowhere to be had.
     """
-    pin, champion, cold = _pinned(workspace)
-    return _champion(workspace, champion) if champion else _fetch(workspace, pin, cold)
+    config, pin = _pinned(workspace)
+    if isinstance(pin, WarmStartPin) and pin.champion:
+        return _fetch_champion(workspace, pin.champion)
+    return _fetch(workspace, config, pin)
 
 
 def find_untuned(workspace: Workspace) -> Path | None:
     """The start that the champions of a warm start came from at first, as `find_start`; None where it is the start."""
-    pin, champion, cold = _pinned(workspace)
-    return _fetch(workspace, pin, cold) if champion else None
+    config, pin = _pinned(workspace)
+    return _fetch(workspace, config, pin) if isinstance(pin, WarmStartPin) and pin.champion else None
 
 
 def find_rows(workspace: Workspace) -> Path | None:
@@ -53,20 +124,20 @@ def find_rows(workspace: Workspace) -> Path | None:
     Raises:
         UserError: as `find_start`, or they are neither cached nor in the registry as they were pinned.
     """
-    _, champion, _ = _pinned(workspace)
-    digest = champion["rows_sha256"] if champion else None
-    if not champion or not digest:
+    _, pin = _pinned(workspace)
+    if not isinstance(pin, WarmStartPin) or not pin.champion or not pin.rows_sha256:
         return None
+    digest = pin.rows_sha256
     path = workspace.champion_rows(digest)
-    if (not path.is_file() or sha256_file(path) != digest) and keep_rows(workspace, champion) != digest:
+    if (not path.is_file() or sha256_file(path) != digest) and keep_rows(workspace, pin.champion) != digest:
         raise UserError(
-            f"version {champion['version']} of {champion['registered_model']} does not have the rows that are pinned "
-            f"({digest[:12]}): run `fclip pin --follow-champion`"
+            f"{pin.champion.title} does not have the rows that are pinned ({digest[:12]}): "
+            "run `fclip pin --follow-champion`"
         )
     return path
 
 
-def keep_rows(workspace: Workspace, pin: dict[str, Any]) -> str | None:
+def keep_rows(workspace: Workspace, pin: VersionPin) -> str | None:
     """Fetch into the cache what the registry says that a version was trained on; its digest, or None without it."""
     from fclip.registry.store import download_artifact  # mlflow takes seconds to import
 
@@ -80,27 +151,34 @@ def keep_rows(workspace: Workspace, pin: dict[str, Any]) -> str | None:
         return digest
 
 
-def _pinned(workspace: Workspace) -> tuple[dict[str, Any], dict[str, Any] | None, ColdStart]:
-    """The pin of the start that is no champion, the champion's where that is the start, and the former's config."""
-    config: StartConfig = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    pin = read_pin(workspace.start_pin)
-    if not isinstance(config, ChampionStart):
-        require_pinned(pin, config)
-        return pin, None, config
-    if pin and pin["kind"] != config.kind:
-        raise UserError("finetune.start in params.yaml is not what pins/start.json holds: run `fclip pin`")
-    require_pinned(pin.get("otherwise", {}), config.otherwise)
-    return pin["otherwise"], pin["champion"], config.otherwise
+def _pinned(workspace: Workspace) -> tuple[BaseModelConfig, StartPin]:
+    """The config of the base model (of a warm start, the one that it would otherwise have), and the pin."""
+    config = start_config(workspace)
+    pin = read_start(workspace)
+    if not isinstance(config, ChampionConfig):
+        if isinstance(pin, WarmStartPin):
+            raise _other_start()
+        return config, require_pinned(pin, config)
+    if isinstance(pin, BaseModelPin):
+        raise _other_start()
+    require_pinned(pin.otherwise if pin else None, config.otherwise)
+    assert pin
+    return config.otherwise, pin
 
 
-def _fetch(workspace: Workspace, pin: dict[str, Any], config: ColdStart) -> Path:
-    return fetch_start(pin, config, root=workspace.root, cache_dir=workspace.model_cache)
+def _other_start() -> UserError:
+    return UserError("finetune.start in params.yaml is not what pins/start.json holds: run `fclip pin`")
 
 
-def _champion(workspace: Workspace, pin: dict[str, Any]) -> Path:
+def _fetch(workspace: Workspace, config: BaseModelConfig, pin: StartPin) -> Path:
+    base = pin.otherwise if isinstance(pin, WarmStartPin) else pin
+    return fetch_base_model(base, config, root=workspace.root, cache_dir=workspace.model_cache)
+
+
+def _fetch_champion(workspace: Workspace, pin: VersionPin) -> Path:
     """The version's folder in the cache: where the selected model is the same, it is soon another."""
-    cached = workspace.model_cache / pin["model_sha256"]
-    found = find_model(workspace, pin["model_sha256"], pin)
+    cached = workspace.model_cache / pin.model_sha256
+    found = find_model(workspace, pin.model_sha256, pin)
     if found != cached:
         with atomic_dir(cached) as temporary:
             shutil.copytree(found, temporary, dirs_exist_ok=True, copy_function=link_or_copy)

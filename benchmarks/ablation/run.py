@@ -10,7 +10,7 @@ from benchmarks.places import PRESET
 from benchmarks.train.ours import NO_CHECKPOINT
 from benchmarks.train.processes import run_measured
 from fclip.files import read_json, sha256_json
-from fclip.models.config import ChampionStart
+from fclip.models.base_models.registry import ChampionConfig
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import write_job
 from tasks.evaluate import evaluate_on
@@ -52,7 +52,7 @@ def as_run(config: FinetuneConfig) -> FinetuneConfig:
 def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> Row:
     """Train on what the workspace has gathered, in a folder of `jobs`, and evaluate on the splits of `key["role"]`."""
     cold = config.start
-    assert not isinstance(cold, ChampionStart)
+    assert not isinstance(cold, ChampionConfig)
     config = as_run(config)
     start = start_folder(workspace, cold)
     job = jobs / sha256_json([key, to_json(config)])[:16]

@@ -39,7 +39,7 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks
 from fclip.models import store
-from fclip.models.config import TowersStart
+from fclip.models.base_models.towers import TowersConfig
 from tasks.start import start_folder
 
 STEM = "visual.trunk.conv_stem.weight"
@@ -50,7 +50,7 @@ WIDTH = 110
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Seconds of both sides, and that they find the same."""
     workspace = workspace_in(arguments.work)
-    start = start_folder(workspace, TowersStart(kind="towers", image_size=96, context_length=64))
+    start = start_folder(workspace, TowersConfig(kind="towers", image_size=96, context_length=64))
     models = variants(start, arguments.work / "models", arguments.models)
     files, config = dataset_and_config(workspace, DATASET, preset=PRESET)
     config = replace(config, max_items=arguments.products, protocols=judged(config))

@@ -12,14 +12,15 @@ import yaml
 
 from benchmarks.places import PRESET, dataset_folder
 from fclip.catalog.config import AnySource, DatasetConfig, IngestConfig
+from fclip.catalog.pin import pin_of
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
-from fclip.catalog.sources.registry import describe, reader
+from fclip.catalog.sources.registry import reader
 from fclip.errors import UserError
-from fclip.files import write_json
 from fclip.mirror.outside import Outside
 from tasks.ingest import outside_of
 from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import write_pin
 
 NOTHING_REMOTE = Outside(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 
@@ -110,7 +111,7 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
     workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")
     config = load_section(workspace, "ingest", IngestConfig)
     outside = outside_of(workspace, config, name, refresh=True)
-    write_json(workspace.source_pin(name), {"dataset": name, **describe(config.datasets[name].source, outside)})
+    write_pin(workspace.source_pin(name), pin_of(name, config.datasets[name], outside))
     return workspace
 
 

@@ -10,7 +10,7 @@ import yaml
 from benchmarks.ablation.__main__ import changed
 from benchmarks.selection.scratch import write_scratch
 from benchmarks.train.processes import run_measured
-from fclip.models.config import TowersStart
+from fclip.models.base_models.towers import TowersConfig
 from fclip.training.config import FinetuneConfig
 from fclip.training.job import write_job
 from tasks.start import start_folder
@@ -70,7 +70,7 @@ def train(workspace: Workspace, run: Run, jobs: Path) -> Path:
     job = jobs / run.name
     if (job / "out" / "candidates.json").is_file():
         return job / "out"
-    start = start_folder(workspace, parse("finetune.start", read_params(PARAMS)["finetune"]["start"], TowersStart))
+    start = start_folder(workspace, parse("finetune.start", read_params(PARAMS)["finetune"]["start"], TowersConfig))
     if run.random_image_tower:
         text, start = start, jobs / f"{run.name}-start"
         write_scratch(text, start, **run.random_image_tower, seed=run.seed)

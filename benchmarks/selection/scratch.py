@@ -9,7 +9,6 @@ import torch
 
 from fclip.files import atomic_dir
 from fclip.models import store
-from fclip.models.quiet import quiet
 
 
 def write_scratch(start: Path, out: Path, *, image_tower: str, image_size: int, seed: int) -> None:
@@ -21,7 +20,7 @@ def write_scratch(start: Path, out: Path, *, image_tower: str, image_size: int, 
     model_cfg: dict[str, Any] = deepcopy(store.read_config(start)["model_cfg"])
     model_cfg["vision_cfg"] |= {"timm_model_name": image_tower, "timm_pool": "avg", "image_size": image_size}
     text_cfg = {**model_cfg["text_cfg"], "hf_model_name": str(start), "hf_tokenizer_name": str(start)}
-    with quiet(), torch.random.fork_rng():
+    with store.quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         model = open_clip.CustomTextCLIP(**{**model_cfg, "text_cfg": text_cfg})
     of_texts = {name: tensor for name, tensor in clip.model.state_dict().items() if not name.startswith("visual.")}

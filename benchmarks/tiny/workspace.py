@@ -7,7 +7,7 @@ from benchmarks.places import DATASETS, REPOSITORY
 from benchmarks.workspaces import lay_out_workspace
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.models.config import FclipTinyStart
+from fclip.models.base_models.fclip_tiny import FclipTinyConfig
 from tasks.evaluate import dataset_files
 from tasks.start import start_folder
 from tasks.workspace.params import parse, read_params
@@ -41,4 +41,4 @@ def dataset_and_config(
 
 def model_folder(workspace: Workspace, model: Path | None) -> Path:
     """`model`, or fclip-tiny's."""
-    return model or start_folder(workspace, FclipTinyStart(kind="fclip-tiny"))
+    return model or start_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))

@@ -11,7 +11,7 @@ from benchmarks.train.inputs import DATASET, Input
 from benchmarks.train.pace import Run, read_timings
 from benchmarks.train.processes import run_measured
 from benchmarks.train.setup import Precision, Setup
-from fclip.models.config import LocalStart
+from fclip.models.base_models.local import LocalConfig
 from fclip.training.config import AugmentConfig, FinetuneConfig, ObjectiveConfig
 from fclip.training.job import write_job
 from tasks.workspace.params import parse, read_params
@@ -30,7 +30,7 @@ def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = C
     """What open_clip's training is told to do, as fclip's params say it: the whole model, one candidate at the end."""
     return replace(
         preset_config(),
-        start=LocalStart(kind="local", path="start"),
+        start=LocalConfig(kind="local", path="start"),
         device=setup.device,
         processes=1,
         precision=precision,

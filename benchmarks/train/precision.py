@@ -8,8 +8,7 @@ from benchmarks.train.inputs import make_input
 from benchmarks.train.ours import NO_CHECKPOINT, preset_config, run_job
 from benchmarks.train.pace import Run
 from benchmarks.train.setup import Precision
-from fclip.models.config import TowersStart
-from fclip.models.towers import compose
+from fclip.models.base_models.towers import TowersConfig, compose
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 STEPS, SETTLING = 16, 4
@@ -28,7 +27,7 @@ def measure_towers(
         checkpoint_every=NO_CHECKPOINT,
         captions={"title": 1.0},
     )
-    assert isinstance(config.start, TowersStart)
+    assert isinstance(config.start, TowersConfig)
     start = folder / "towers"
     start.mkdir(parents=True)
     compose(config.start, start)

@@ -14,6 +14,7 @@ from fclip.files import read_json
 from fclip.models.weights import WEIGHTS
 from fclip.training.job import write_job
 from tasks.evaluate import evaluate_on
+from tasks.start import find_start
 from tasks.workspace.params import read_params
 
 DATASET, SPLIT = "kagl", "test"
@@ -72,7 +73,7 @@ def measure_quality(
         job,
         config=replace(preset_config(), device=device, processes=1, num_candidates=NUM_CANDIDATES),
         seed=read_params(PRESET)["base"]["seed"],
-        start=workspace.model_cache / read_json(workspace.start_pin)["model_sha256"],
+        start=find_start(workspace),
         products=workspace.training / "products.parquet",
         images={DATASET: workspace.images(DATASET)},
     )

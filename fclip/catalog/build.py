@@ -12,7 +12,7 @@ from fclip.catalog.config import IngestConfig, JudgementsConfig
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.intake import Intake
 from fclip.catalog.judgements import read_judgements, write_judgements
-from fclip.catalog.pin import verify_pin
+from fclip.catalog.pin import SourcePin, verify_pin
 from fclip.catalog.products import ProductColumns, Products
 from fclip.catalog.repair import Repair, repair_row
 from fclip.catalog.rows import RefusedRow, SourceRow, refuse
@@ -35,7 +35,7 @@ def build_catalog(
     *,
     dataset: str,
     outside: Outside,
-    pin: Mapping[str, object],
+    pin: SourcePin | None,
     catalog_dir: Path,
     images_dir: Path,
     cache_dir: Path | None = None,
@@ -48,7 +48,7 @@ def build_catalog(
 
     Args:
         outside: where the source lies.
-        pin: what the source was when it was last looked at (`fclip.catalog.pin`).
+        pin: what the source was when it was last looked at; None: it is not pinned, which is refused.
         cache_dir: what earlier ingests of the dataset left, so that only new images are decoded; may be deleted.
 
     Raises:
@@ -56,7 +56,8 @@ def build_catalog(
             refused, or a split with a role is empty.
     """
     own = config.datasets[dataset]
-    source = at_pin(own.source, pin)
+    facts = pin.facts if pin else {}
+    source = at_pin(own.source, facts)
     verify_pin(dataset, own, source, pin, outside=outside)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
     rows = reader(source).read(source, outside, config.limit)
@@ -70,7 +71,7 @@ def build_catalog(
         with PackWriter(images, stored=stored) as packs:
             checked = _checked(rows, RowRules(config.rows, own.types), repairs, config.rows.max_text_chars)
             taken = Intake(store, packs, outside.digests, config.image).accepted(checked)
-            total = _total(pin, config.limit)
+            total = _total(facts, config.limit)
             num_read = 0
             for row in progress(taken, label=f"ingest {dataset}", total=total, unit="rows"):
                 num_read += 1
@@ -142,8 +143,8 @@ def _judge(config: JudgementsConfig, outside: Outside, catalog: Path) -> dict[st
     return said
 
 
-def _total(pin: Mapping[str, object], limit: int | None) -> int | None:
-    num_rows = pin.get("num_rows")
+def _total(facts: Mapping[str, object], limit: int | None) -> int | None:
+    num_rows = facts.get("num_rows")
     if not isinstance(num_rows, int):
         return None
     return num_rows if limit is None else min(num_rows, limit)

@@ -1,6 +1,8 @@
 """What a pin holds of a dataset, and whether it still is so."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from fclip.catalog.config import AnySource, DatasetConfig
 from fclip.catalog.judgements import describe_judgements
@@ -9,23 +11,47 @@ from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 
 
-def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: AnySource | None = None) -> dict[str, object]:
+@dataclass(frozen=True)
+class SourcePin:
+    """What the source of a dataset was when it was last looked at.
+
+    Attributes:
+        facts: what its kind of source says of it (`describe`): digests, `num_rows`, …
+    """
+
+    dataset: str
+    facts: Mapping[str, object]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of pins/sources/<dataset>.json."""
+        return {"dataset": self.dataset, **self.facts}
+
+    @classmethod
+    def from_json(cls, values: Any) -> "SourcePin":
+        """The pin that `to_json` gave; raises ValueError for anything else."""
+        match values:
+            case {"dataset": str(dataset), **facts}:
+                return cls(dataset, {str(name): fact for name, fact in facts.items()})
+        raise ValueError("the pin of a source has `dataset`")
+
+
+def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: AnySource | None = None) -> SourcePin:
     """What the source, `config`'s or another way to say it, and the judgements are now.
 
     Raises:
         UserError: one of them is not there.
     """
     judged = {} if config.judgements is None else {"judgements": describe_judgements(config.judgements, outside)}
-    return {"dataset": dataset, **describe(source or config.source, outside), **judged}
+    return SourcePin(dataset, {**describe(source or config.source, outside), **judged})
 
 
 def verify_pin(
-    dataset: str, config: DatasetConfig, source: AnySource, pin: Mapping[str, object], *, outside: Outside
+    dataset: str, config: DatasetConfig, source: AnySource, pin: SourcePin | None, *, outside: Outside
 ) -> None:
     """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
-    if not pin:
+    if pin is None:
         raise UserError(f"the source of `{dataset}` is not pinned yet: run `fclip pin`")
-    before, now = _flat(pin), _flat(pin_of(dataset, config, outside, source))
+    before, now = _flat(pin.to_json()), _flat(pin_of(dataset, config, outside, source).to_json())
     if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
         what = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed)
         raise UserError(f"the source of `{dataset}` changed since it was pinned ({what}): run `fclip pin`")

@@ -22,7 +22,6 @@ from fclip.errors import UserError
 from fclip.models import clip_tokens, store
 from fclip.models.clip_preprocessing import from_processor, square_side
 from fclip.models.clip_tensors import to_open_clip
-from fclip.models.quiet import quiet
 
 CONFIG = "config.json"
 PREPROCESSING, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # of transformers before 5, and since
@@ -73,7 +72,7 @@ def import_clip(folder: Path, files: Sequence[str], out_dir: Path) -> None:
         if tokenizer is not None:
             store.write_tokenizer(tokenizer, out_dir)
             model_cfg["text_cfg"]["hf_tokenizer_name"] = store.HERE
-        with quiet():
+        with store.quiet():
             model = open_clip.CLIP(**model_cfg)
         state = to_open_clip(
             _read_weights(folder, files),

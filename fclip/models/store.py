@@ -6,7 +6,10 @@ memory. `open_clip.create_model("local-dir:.")` reads the same folder from insid
 """
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +22,6 @@ from safetensors import SafetensorError
 
 from fclip.errors import UserError
 from fclip.files import write_json
-from fclip.models.quiet import quiet
 from fclip.models.weights import (
     MIXTURE,
     WEIGHT_SUFFIXES,
@@ -160,6 +162,20 @@ def write_weights(model: torch.nn.Module, out_dir: Path) -> None:
     write_state(model.state_dict(), out_dir)
 
 
+def write_model(model: torch.nn.Module, model_cfg: dict[str, Any], tokenizer: Tokenizer, out_dir: Path) -> None:
+    """Write a model to `out_dir` (existing and empty) with all that loading it needs, transformers' files included."""
+    text_cfg = dict(model_cfg["text_cfg"])
+    if text_cfg.get("hf_model_name"):
+        text_tower: Any = model.text
+        text_tower.config.save_pretrained(out_dir)
+        text_cfg["hf_model_name"] = HERE
+    if isinstance(tokenizer, HFTokenizer):
+        write_tokenizer(tokenizer, out_dir)
+        text_cfg["hf_tokenizer_name"] = HERE
+    write_config({**model_cfg, "text_cfg": text_cfg}, preprocess_of(model), out_dir)
+    write_weights(model, out_dir)
+
+
 def write_config(model_cfg: dict[str, Any], preprocess: Preprocess, out_dir: Path) -> None:
     """Write `open_clip_config.json`; the size of the pixels is in `model_cfg`, as open_clip has it."""
     preprocess_cfg = {key: value for key, value in asdict(preprocess).items() if key != "size"}
@@ -257,3 +273,20 @@ def _masked_padding(model: torch.nn.Module) -> int | None:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, drop open_clip's warnings and what it logs to the root logger below an error."""
+    root = logging.getLogger()
+    root.addFilter(_not_open_clip)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeFilter(_not_open_clip)
+
+
+def _not_open_clip(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or "open_clip" not in record.pathname

@@ -25,6 +25,7 @@ REQUIREMENTS = (
     "transformers",
 )  # fmt: skip
 CODE = ("__init__.py", "config.py", "errors.py", "files.py", "hub.py", "progress.py", "features", "images", "models")
+NOT_OF_THE_CODE = ("__pycache__", "base_models", "fclip_tiny", "pinning.py")  # loading a version needs no base model
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000
 
@@ -174,7 +175,7 @@ def _own_code(folder: Path) -> Path:
     copy.mkdir()
     for part in CODE:
         if (package / part).is_dir():
-            shutil.copytree(package / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(package / part, copy / part, ignore=shutil.ignore_patterns(*NOT_OF_THE_CODE))
         else:
             shutil.copy2(package / part, copy / part)
     return copy

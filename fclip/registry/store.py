@@ -4,7 +4,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from fclip.errors import UserError
 from fclip.files import atomic_dir, read_json, sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, tracking_uri
+from fclip.registry.versions import Version, VersionPin, version_named
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,49 +20,18 @@ if TYPE_CHECKING:
 MODEL_FOLDER = "open_clip"  # the name of the weights' folder among a version's artifacts
 
 
-@dataclass(frozen=True)
-class Version:
-    """One version of a registered model.
-
-    headline: the primary metrics of the evaluation it was registered with, `<dataset>.<split>.<protocol>.<metric>`.
-    succeeds: the version that it followed as champion, if it ever became one after another.
-    """
-
-    registered_model: str
-    version: int
-    aliases: tuple[str, ...]
-    model_sha256: str
-    created_at: datetime
-    run_id: str
-    tags: Mapping[str, str]
-    headline: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def is_champion(self) -> bool:
-        return tags.CHAMPION in self.aliases
-
-    @property
-    def rolled_back(self) -> bool:
-        return self.tags.get(tags.ROLLED_BACK) == "true"
-
-    @property
-    def succeeds(self) -> int | None:
-        number = self.tags.get(tags.SUCCEEDS)
-        return int(number) if number else None
-
-    @property
-    def pin(self) -> dict[str, Any]:
-        """What pins/champion.json holds while this version is champion."""
-        return {
-            "registered_model": self.registered_model,
-            "version": self.version,
-            "model_sha256": self.model_sha256,
-        }
-
-
 def versions(name: str) -> list[Version]:
     """All versions of the registered model `name`, the newest first; none where it is not registered."""
     return list_versions(connect(), name)
+
+
+def find_version(registered_model: str, name: str) -> Version:
+    """The version of `registered_model` that a person means by `name`: a number or an alias.
+
+    Raises:
+        UserError: there is none; the message names those there are.
+    """
+    return version_named(versions(registered_model), name, registered_model=registered_model)
 
 
 def champion(name: str) -> Version | None:
@@ -70,27 +39,13 @@ def champion(name: str) -> Version | None:
     return with_alias(connect(), name, tags.CHAMPION)
 
 
-def challenger(name: str) -> Version | None:
-    """The version registered last, or None."""
-    return with_alias(connect(), name, tags.CHALLENGER)
-
-
-def champion_pin(name: str) -> dict[str, Any]:
-    """The content of pins/champion.json as the registry has it now; empty while there is no champion."""
-    found = champion(name)
-    return found.pin if found else {}
-
-
 def set_version_tag(name: str, version: int, key: str, value: str) -> None:
     """Tag a version, as the closing commit does with what reproduces it."""
     connect().set_model_version_tag(name, str(version), key, value)
 
 
-def download_model(pin: Mapping[str, Any], out_dir: Path) -> Path:
+def download_model(pin: VersionPin, out_dir: Path) -> Path:
     """Fetch the weights that `pin` names into `out_dir` (an open_clip folder), whole and verified, or not at all.
-
-    Args:
-        pin: `registered_model`, `version` and `model_sha256`, as in pins/champion.json.
 
     Raises:
         UserError: the registry has no such version, or its files are not those of the pinned digest.
@@ -98,21 +53,20 @@ def download_model(pin: Mapping[str, Any], out_dir: Path) -> Path:
     connect()
     import mlflow
 
-    name, version, digest = pin["registered_model"], pin["version"], pin["model_sha256"]
-    uri = f"models:/{name}/{version}"
+    uri = f"models:/{pin.registered_model}/{pin.version}"
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".download-") as temporary:
         try:
             fetched = Path(mlflow.artifacts.download_artifacts(f"{uri}/artifacts/{MODEL_FOLDER}", dst_path=temporary))
         except (mlflow.exceptions.MlflowException, OSError) as error:
             raise UserError(
-                f"version {version} of {name} could not be fetched from {tracking_uri()} ({error}): "
+                f"{pin.title} could not be fetched from {tracking_uri()} ({error}): "
                 "set MLFLOW_TRACKING_URI to the registry that has it, or run `fclip pin` to pin its present champion"
             ) from error
         found = sha256_tree(fetched)
-        if found != digest:
+        if found != pin.model_sha256:
             raise UserError(
-                f"version {version} of {name} has weights {found[:12]}, but {digest[:12]} are pinned: "
+                f"{pin.title} has weights {found[:12]}, but {pin.model_sha256[:12]} are pinned: "
                 "run `fclip pin` if the registry is right, else restore the version's artifacts"
             )
         with atomic_dir(out_dir) as target:
@@ -120,7 +74,7 @@ def download_model(pin: Mapping[str, Any], out_dir: Path) -> Path:
     return out_dir
 
 
-def read_artifact(pin: Mapping[str, Any], name: str) -> Any | None:
+def read_artifact(pin: VersionPin, name: str) -> Any | None:
     """The JSON file `name` that was stored with the pinned version; None where it was registered without one.
 
     Raises:
@@ -131,12 +85,10 @@ def read_artifact(pin: Mapping[str, Any], name: str) -> Any | None:
         try:
             return read_json(path) if path else None
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{name} of version {pin['version']} of {pin['registered_model']} could not be read ({error})"
-            ) from error
+            raise UserError(f"{name} of {pin.title} could not be read ({error})") from error
 
 
-def download_artifact(pin: Mapping[str, Any], name: str, out_dir: Path) -> Path | None:
+def download_artifact(pin: VersionPin, name: str, out_dir: Path) -> Path | None:
     """Fetch the file `name` that was stored with the pinned version into `out_dir`; None where there is none.
 
     Raises:
@@ -145,11 +97,11 @@ def download_artifact(pin: Mapping[str, Any], name: str, out_dir: Path) -> Path 
     client = connect()
     import mlflow
 
-    model, number = pin["registered_model"], pin["version"]
-    version = next((entry for entry in list_versions(client, model) if entry.version == number), None)
+    present = list_versions(client, pin.registered_model)
+    version = next((entry for entry in present if entry.version == pin.version), None)
     if version is None:
         raise UserError(
-            f"{tracking_uri()} has no version {number} of {model}: set MLFLOW_TRACKING_URI to the registry that has "
+            f"{tracking_uri()} has no {pin.title}: set MLFLOW_TRACKING_URI to the registry that has "
             "it, or run `fclip pin` to pin its present champion"
         )
     try:
@@ -157,7 +109,7 @@ def download_artifact(pin: Mapping[str, Any], name: str, out_dir: Path) -> Path 
             return None
         return Path(client.download_artifacts(version.run_id, name, str(out_dir)))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UserError(f"{name} of version {number} of {model} could not be fetched ({error})") from error
+        raise UserError(f"{name} of {pin.title} could not be fetched ({error})") from error
 
 
 def list_versions(client: "MlflowClient", name: str) -> list[Version]:

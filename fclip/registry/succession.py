@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from fclip.errors import UserError
 from fclip.registry import tags
-from fclip.registry.store import Version, list_versions, with_alias
+from fclip.registry.store import list_versions, with_alias
+from fclip.registry.versions import Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.models.config import ChampionStart, StartConfig, start_from_json
+from fclip.models.base_models.registry import ChampionConfig, StartConfig, start_from_json
 
 CAPTION_KINDS = ("title", "highlights", "attributes", "short")
 INFINITY = float("inf")
@@ -190,7 +190,7 @@ class FinetuneConfig:
     augment: AugmentConfig
 
     def __post_init__(self) -> None:
-        if self.replay and not isinstance(self.start, ChampionStart):
+        if self.replay and not isinstance(self.start, ChampionConfig):
             raise ValueError("replay must be null unless start is of the kind champion")
         if self.trainable not in ("heads", "image_side", "image_tower", "text_tower", "all"):
             raise ValueError("trainable must be heads, image_side, image_tower, text_tower or all")

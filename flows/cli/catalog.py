@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from flows.cli.terminal import console, workspace_here
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
+from tasks.workspace.pins import read_champion
 
 if TYPE_CHECKING:
     from fclip.catalog.descriptions import Description
@@ -36,7 +36,7 @@ def show_catalog(space: Workspace, console: Console, dataset: str | None) -> Non
     for name, each in profiles.items():
         console.print(details(each), highlight=False)
         console.print(f"[bold]page[/bold]  {escape(str(space.catalog_page(name)))}\n", highlight=False, soft_wrap=True)
-    if read_pin(space.champion_pin):
+    if read_champion(space):
         found = drift(space, profiles)
         for line in (found.summary, *found.warnings):
             console.print(f"[bold]drift[/bold] {escape(line)}", highlight=False)

@@ -24,6 +24,7 @@ from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
+from fclip.models.base_models.registry import base_models
 from flows.params import load_params
 from flows.pipeline import read_pipeline, stage_environment
 from tasks.ingest import outside_of
@@ -136,8 +137,8 @@ def _start_there(start: dict[str, Any], root: Path) -> dict[str, Any]:
     """The start with its folder absolute, where it is one."""
     if start["kind"] == "champion":
         return {**start, "otherwise": _start_there(start["otherwise"], root)}
-    key = {"local": "path", "transformers": "model"}.get(start["kind"])
-    return {**start, key: str((root / start[key]).resolve())} if key and (root / start[key]).is_dir() else start
+    found = {name: root / start[name] for name in base_models()[start["kind"]].path_fields if name in start}
+    return {**start, **{name: str(path.resolve()) for name, path in found.items() if path.exists()}}
 
 
 def _command(workspace: Workspace, command: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Commands that show a workspace and use its results: `status`, `models`, `search`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -10,9 +10,10 @@ from fclip.files import read_json
 from flows.cli.terminal import console, workspace_here
 from flows.pipeline import read_pipeline
 from tasks.commit import pending
+from tasks.start import read_start
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_pin
+from tasks.workspace.pins import read_champion
 
 
 def status() -> None:
@@ -83,23 +84,13 @@ def _stale(workspace: Workspace) -> str:
 
 
 def _start(workspace: Workspace) -> str:
-    pin = read_pin(workspace.start_pin)
-    if not pin:
-        return "not pinned yet"
-    if pin.get("champion"):
-        return f"the champion as pinned: {_version(pin['champion'])}"
-    cold = pin.get("otherwise", pin)
-    named = cold["from"].get("model") or cold["from"].get("path") or ""
-    return f"{cold['kind']} {named} ({cold['model_sha256'][:12]})"
+    pin = read_start(workspace)
+    return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "not pinned yet"
 
 
 def _champion(workspace: Workspace) -> str:
-    pin = read_pin(workspace.champion_pin)
-    return _version(pin) if pin else "none yet"
-
-
-def _version(pin: dict[str, Any]) -> str:
-    return f"version {pin['version']} of {pin['registered_model']} ({pin['model_sha256'][:12]})"
+    pin = read_champion(workspace)
+    return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "none yet"
 
 
 def _selected(workspace: Workspace) -> str:

@@ -14,7 +14,7 @@ from benchmarks.selection.scores import write_scores
 from benchmarks.selection.scratch import write_scratch
 from benchmarks.selection.shop import SIDE, placed_elsewhere
 from benchmarks.selection.tables import RUNS, markdown
-from fclip.models import tiny
+from fclip.models.base_models import fclip_tiny
 from fclip.models.store import load
 from fclip.selection.run_table import read_run
 from tasks.workspace.params import read_params
@@ -69,7 +69,7 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
 def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path) -> None:
     start = tmp_path / "start"
     start.mkdir()
-    tiny.compose(start)
+    fclip_tiny.compose(start)
     for seed in (0, 1):
         write_scratch(start, tmp_path / f"{seed}", image_tower="test_convnext", image_size=32, seed=seed)
     clips = [load(folder) for folder in (start, tmp_path / "0", tmp_path / "1")]

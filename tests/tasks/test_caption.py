@@ -13,13 +13,12 @@ import yaml
 from fclip.captions.table import read_captions, read_summary
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
-from fclip.files import write_json
-from fclip.models.config import StartConfig
-from fclip.models.starts import describe_start
+from fclip.models.pinning import pin_base_model
 from fclip.models.store import Preprocess, write_config, write_weights
 from tasks.caption import caption
-from tasks.workspace.params import load_section
+from tasks.start import start_config
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import write_pin
 
 MODEL = {
     "embed_dim": 8,
@@ -50,8 +49,8 @@ def workspace(tmp_path: Path) -> Workspace:
         "finetune": {"start": {"kind": "local", "path": "start"}},
     }
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-    start = load_section(workspace, "finetune.start", StartConfig)  # type: ignore[arg-type]
-    write_json(workspace.start_pin, describe_start(start, root=tmp_path, cache_dir=workspace.model_cache))
+    start = start_config(workspace)
+    write_pin(workspace.start_pin, pin_base_model(start, root=tmp_path, cache_dir=workspace.model_cache))
     rows = [
         {
             "product_id": name,

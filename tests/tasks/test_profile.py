@@ -13,13 +13,16 @@ from rich.console import Console
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
+from fclip.models.base_models.registry import Origin
+from fclip.models.pinning import BaseModelPin
 from fclip.profile.profile import from_json
 from fclip.registry.log import RunRecord, register_version
-from fclip.registry.store import challenger
+from fclip.registry.store import find_version
 from flows import catalogs as flow
 from flows.cli.catalog import show_catalog
 from tasks.profile import drift, measure_catalogs, profile
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import write_pin
 from tests.conftest import REPOSITORY
 from tests.tiny_shop import write_dataset
 
@@ -47,9 +50,9 @@ def crown(workspace: Workspace, *, with_profile: bool = True) -> None:
     (workspace.selected / "open_clip_model.safetensors").write_bytes(b"weights")
     artifacts = ((workspace.profile, ""),) if with_profile else ()
     register_version(NAME, workspace.selected, RunRecord({}, (), {}, {}, artifacts=artifacts), run_name="test")
-    found = challenger(NAME)
+    found = find_version(NAME, "challenger")
     assert found is not None
-    write_json(workspace.champion_pin, found.pin)
+    write_pin(workspace.champion_pin, found.pin)
 
 
 def repaint(workspace: Workspace, dataset: str = "studio") -> None:
@@ -72,7 +75,7 @@ def test_a_page_a_dataset_and_a_profile_of_all(workspace: Workspace) -> None:
 
 
 def test_the_context_is_that_of_the_pinned_start(workspace: Workspace) -> None:
-    write_json(workspace.start_pin, {"model_sha256": "abc"})
+    write_pin(workspace.start_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), "abc"))
     config = {"model_cfg": {"text_cfg": {"context_length": 64}, "vision_cfg": {}}}
     write_json(workspace.model_cache / "abc" / "open_clip_config.json", config)
     assert measure_catalogs(workspace, "street")["street"].context_length == 64

@@ -18,9 +18,11 @@ from fclip.captions.table import SCHEMA as CAPTIONS
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_bytes, sha256_tree, write_json
 from fclip.images.packs import StoredImage, write_packs
+from fclip.models.base_models.registry import Origin
+from fclip.models.pinning import BaseModelPin
 from fclip.registry import tags
 from fclip.registry.backend import connect
-from fclip.registry.store import challenger, versions
+from fclip.registry.store import find_version, versions
 from tasks.average import average
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
@@ -29,6 +31,7 @@ from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.select import main as select
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import write_pin
 from tests.conftest import make_tiny_start
 from tests.tiny_shop import write_ingest
 
@@ -135,7 +138,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (space.finetune / "validation.csv").write_text(
         "candidate,kind,step,val_loss\nstart,base,0,3.6\nstep-000003,checkpoint,3,3.1\nema-000003,ema,3,3.0\n"
     )
-    write_json(space.start_pin, {"model_sha256": listed[0]["model_sha256"]})
+    write_pin(space.start_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), listed[0]["model_sha256"]))
     average(space)
     for dataset in ROLES:
         evaluate(space, dataset)
@@ -163,7 +166,7 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     assert isinstance(receipt, Receipt)
     assert (receipt.version, receipt.created) == (1, True)
     assert receipt.model_sha256 == sha256_tree(space.selected)
-    found = challenger("fclip-squares")
+    found = find_version("fclip-squares", "challenger")
     assert set(found.headline) == {f"{d}.{s}.classification.acc1" for d in ROLES for s in ("val", "test")}
     assert found.tags[f"{tags.DATASET_SHA256}shop"] == sha256_tree(space.catalog("shop"))
     assert found.tags[tags.WORKSPACE] == "squares"
@@ -207,7 +210,7 @@ def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspa
         pq.write_table(table.set_column(place, "candidate", pa.array(names)), space.evaluation(dataset))
     register(space)
     client = connect()
-    artifacts = {entry.path for entry in client.list_artifacts(challenger("fclip-squares").run_id)}
+    artifacts = {entry.path for entry in client.list_artifacts(find_version("fclip-squares", "challenger").run_id)}
     assert "profile.json" in artifacts
     assert space.trained_rows.name not in artifacts
 

@@ -9,8 +9,11 @@ import yaml
 
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.models.base_models.registry import Origin
+from fclip.models.pinning import BaseModelPin
 from tasks import resolve as step
 from tasks.ingest import ingest
+from tasks.start import read_start
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.catalog.catalog_shop import jpeg
@@ -22,8 +25,10 @@ NUM_ROWS = 30
 @pytest.fixture
 def workspace(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace of the preset `table`: its table and its images are in the web, start and champion are as ever."""
-    monkeypatch.setattr(step, "describe_start", lambda *args, **options: {"kind": "local"})
-    monkeypatch.setattr(step, "champion_pin", lambda workspace: {})
+    monkeypatch.setattr(
+        step, "pin_base_model", lambda *args, **options: BaseModelPin("local", {"path": "mine"}, Origin({}), "abc")
+    )
+    monkeypatch.setattr(step, "champion_pin", lambda workspace: None)
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params" / "table.yaml").read_text(encoding="utf-8"))
     params["ingest"]["download"] |= {"allow_private": True, "retries": 0}
     source = {"path": web.url("/products.csv"), "image_folder": None}
@@ -85,6 +90,19 @@ def test_another_machine_mirrors_again_or_refuses(workspace: Workspace, web: Web
     web.pages["/4.jpg"] = Page(jpeg(400))
     with pytest.raises(UserError, match=r"`catalog` changed since it was pinned .*: run `fclip pin`"):
         ingest(workspace, "catalog")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"kind": "local"}'])
+def test_a_file_that_holds_no_pin_is_refused_and_written_again(workspace: Workspace, content: str) -> None:
+    step.resolve(workspace)
+    for path in (workspace.source_pin("catalog"), workspace.start_pin):
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"catalog\.json does not hold a pin .*run `fclip pin`"):
+        ingest(workspace, "catalog")
+    with pytest.raises(UserError, match=r"start\.json does not hold a pin .*run `fclip pin`"):
+        read_start(workspace)
+    assert set(step.resolve(workspace).changed) == {"pins/start.json", "pins/sources/catalog.json"}
+    assert ingest(workspace, "catalog").num_products == NUM_ROWS
 
 
 def test_a_limit_limits_what_is_mirrored(workspace: Workspace, web: Web) -> None:

@@ -72,7 +72,7 @@ def new_champion(workspace: Workspace, seed: int, *, rows: Path | None = None) -
     artifacts = ((workspace.trained_rows, ""),) if rows else ()
     record = RunRecord(params={}, points=(), headline={}, tags={}, artifacts=artifacts)
     receipt = register_version(NAME, folder, record, run_name="a run")
-    return crown(connect(), NAME, receipt.version).pin
+    return crown(connect(), NAME, receipt.version).pin.to_json()
 
 
 def test_the_start_follows_the_champion_when_what_trains_changed_and_not_before(workspace: Workspace) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.outside import Outside
@@ -50,7 +51,7 @@ def build(tmp_path: Path) -> Callable[..., Built]:
             ingest_config(dataset, limit=limit, max_refused_fraction=max_refused_fraction),
             dataset="shop",
             outside=outside,
-            pin={"dataset": "shop", **describe(source, outside)},
+            pin=SourcePin("shop", describe(source, outside)),
             catalog_dir=tmp_path / "out" / "catalog",
             images_dir=tmp_path / "out" / "images",
             cache_dir=cache_dir,

@@ -17,6 +17,7 @@ from PIL import Image
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError, printable
 from fclip.files import read_json
@@ -92,7 +93,7 @@ def ingest(
                 config,
                 dataset="shop",
                 outside=outside,
-                pin={"dataset": "shop", **describe(source, outside)},
+                pin=SourcePin("shop", describe(source, outside)),
                 catalog_dir=shop.root / "out" / "catalog",
                 images_dir=shop.root / "out" / "images",
                 cache_dir=cache_dir,

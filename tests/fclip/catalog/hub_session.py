@@ -13,6 +13,7 @@ from typing import Any
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import DatasetConfig
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.config import parse_config
 from fclip.errors import UserError
@@ -29,7 +30,7 @@ def build(root: Path, config: DatasetConfig, pin: Mapping[str, Any]) -> dict[str
         ingest_config(config),
         dataset="shop",
         outside=Outside(root, root / "mirror", refresh=False),
-        pin=pin,
+        pin=SourcePin.from_json(pin),
         catalog_dir=root / "catalog",
         images_dir=root / "images",
     )

@@ -8,6 +8,7 @@ import pytest
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import DatasetConfig, SampleSource
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.catalog.tables import PRODUCTS, read_products
 from fclip.errors import UserError
@@ -176,9 +177,9 @@ def test_a_source_that_changed_since_it_was_pinned(full_shop: Shop, tmp_path: Pa
     source = full_shop.source()
     config = DatasetConfig(source=source, split={"train": 1.0}, roles={})
     outside = Outside(tmp_path, tmp_path / "mirror")
-    pin = {"dataset": "shop", **describe(source, outside)}
+    pin = SourcePin("shop", describe(source, outside))
 
-    def run(pin: dict[str, object]) -> None:
+    def run(pin: SourcePin | None) -> None:
         out = tmp_path / "out"
         build_catalog(
             ingest_config(config),
@@ -190,7 +191,7 @@ def test_a_source_that_changed_since_it_was_pinned(full_shop: Shop, tmp_path: Pa
         )
 
     with pytest.raises(UserError, match="`shop` is not pinned yet: run `fclip pin`"):
-        run({})
+        run(None)
     match change:
         case "table":
             full_shop.write_csv(["id,title,colour,image", "p0,Red coat,red,0.jpg"])

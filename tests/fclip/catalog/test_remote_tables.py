@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pytest
@@ -12,6 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import DatasetConfig, PublishedSource
 from fclip.catalog.descriptions import known_datasets
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe, reader
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
@@ -145,7 +145,7 @@ def test_a_scheme_that_nobody_asks_is_refused_with_its_key(shop: Shop) -> None:
         shop.source(image_folder="https:///images")
 
 
-def run(online: Shop, pin: dict[str, Any], mirror: Path) -> Built:
+def run(online: Shop, pin: SourcePin, mirror: Path) -> Built:
     config = DatasetConfig(source=online.source(image_folder=None), split={"train": 1.0}, roles={})
     summary = build_catalog(
         ingest_config(config),
@@ -163,7 +163,7 @@ def test_another_machine_mirrors_again_and_refuses_what_is_not_as_pinned(
     web: Web,
     tmp_path: Path,
 ) -> None:
-    pin = {"dataset": "shop", **describe(online.source(image_folder=None), online.outside)}
+    pin = SourcePin("shop", describe(online.source(image_folder=None), online.outside))
     web.forget()
     here = run(online, pin, online.outside.mirror)
     assert not web.asked

@@ -15,7 +15,7 @@ from fclip.features.extract import extract_features
 from fclip.features.sides import BLOCK_ROWS, Side, sides_of
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
-from fclip.models import towers
+from fclip.models.base_models import towers
 from fclip.models.store import load
 from fclip.models.weights import WEIGHTS
 from tests.fclip.models.conftest import TOWERS

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fclip.models import towers
-from fclip.models.config import TowersStart
+from fclip.models.base_models import towers
+from fclip.models.base_models.towers import TowersConfig
 
-TOWERS = TowersStart(kind="towers", image_size=96, context_length=64)
+TOWERS = TowersConfig(kind="towers", image_size=96, context_length=64)
 
 
 @pytest.fixture(scope="session")

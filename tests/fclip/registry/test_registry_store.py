@@ -1,5 +1,6 @@
 """Registering, finding, fetching, crowning and rolling back, on weights that nothing loads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock, tracking_uri
 from fclip.registry.log import Dataset, Point, RunRecord, flatten, register_version
-from fclip.registry.store import challenger, champion, champion_pin, download_model, set_version_tag, versions
+from fclip.registry.store import champion, download_model, find_version, set_version_tag, versions
 from fclip.registry.succession import crown, step_back
+from fclip.registry.versions import VersionPin
 
 NAME = "fclip-test"
 RECORD = RunRecord(
@@ -40,7 +42,7 @@ def test_a_version_says_where_it_comes_from_and_stays_out_of_the_current_folder(
     make_weights, registry_home: Path, tmp_path: Path
 ) -> None:
     assert versions(NAME) == []
-    assert champion_pin(NAME) == {}
+    assert champion(NAME) is None
     folder = make_weights("a")
 
     receipt = register(folder)
@@ -72,7 +74,7 @@ def test_the_same_weights_make_no_second_version(make_weights) -> None:
     again = register(make_weights("a"))
 
     assert (again.version, again.created) == (1, False)
-    assert challenger(NAME).version == 1
+    assert find_version(NAME, "challenger").version == 1
     assert len(versions(NAME)) == 2
 
 
@@ -82,19 +84,29 @@ def test_the_champion_does_not_become_its_own_challenger(make_weights) -> None:
 
     assert register(make_weights("a")).version == 1
 
-    assert challenger(NAME).version == 2
+    assert find_version(NAME, "challenger").version == 2
     assert champion(NAME).version == 1
+
+
+def test_a_version_is_found_by_its_number_or_an_alias(make_weights) -> None:
+    promote(register(make_weights("a")).version)
+    register(make_weights("b"))
+    assert [find_version(NAME, name).version for name in ("1", "champion", "2", "challenger")] == [1, 1, 2, 2]
+    with pytest.raises(UserError, match=r"fclip-test has no version or alias `best`: .* 2 challenger, 1 champion"):
+        find_version(NAME, "best")
+    with pytest.raises(UserError, match=r"nothing has no version or alias `1`: .* are none"):
+        find_version("nothing", "1")
 
 
 def test_a_download_is_verified_and_leaves_nothing_when_refused(make_weights, tmp_path: Path) -> None:
     register(make_weights("a"))
-    pin = {"registered_model": NAME, "version": 1, "model_sha256": "0" * 64}
+    pin = VersionPin(NAME, 1, "0" * 64)
     out_dir = tmp_path / "got" / "a"
 
     with pytest.raises(UserError, match="are pinned"):
         download_model(pin, out_dir)
     with pytest.raises(UserError, match="version 7 of fclip-test could not be fetched"):
-        download_model({**pin, "version": 7}, out_dir)
+        download_model(replace(pin, version=7), out_dir)
 
     assert list(out_dir.parent.iterdir()) == []
 

@@ -11,9 +11,8 @@ from fclip.features.encode import encode_images, encode_texts
 from fclip.files import read_json, sha256_bytes
 from fclip.images.packs import StoredImage, write_packs
 from fclip.images.pixels import decode
-from fclip.models.config import TowersStart
+from fclip.models.base_models.towers import TowersConfig, compose
 from fclip.models.store import load
-from fclip.models.towers import compose
 from fclip.sample.catalog import SampleProduct, draw_products
 from fclip.training.job import run_job, write_job
 from tests.fclip.training.training_jobs import PACKS, caption, make_config, write_products
@@ -60,7 +59,7 @@ def test_projections_learn_a_catalog_from_its_captions(products: list[SampleProd
     write_packs(tmp_path / PACKS, images)
     start = tmp_path / "start"
     start.mkdir()
-    compose(TowersStart(kind="towers", image_size=SIDE, context_length=32), start)
+    compose(TowersConfig(kind="towers", image_size=SIDE, context_length=32), start)
     job = tmp_path / "job"
     config = make_config(
         trainable="heads", captions={"title": 1.0}, epochs=30, batch_size=64, learning_rate=1e-3, num_candidates=1

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from fclip.errors import UserError
-from fclip.models.config import ChampionStart, FclipTinyStart, OpenClipStart, TowersStart, TransformersStart
+from fclip.models.base_models.fclip_tiny import FclipTinyConfig
+from fclip.models.base_models.open_clip import OpenClipConfig
+from fclip.models.base_models.registry import ChampionConfig
+from fclip.models.base_models.towers import TowersConfig
+from fclip.models.base_models.transformers import TransformersConfig
 from fclip.training.config import AugmentConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
@@ -54,7 +58,7 @@ def test_replay_is_of_what_a_champion_has_seen() -> None:
     with pytest.raises(ValueError, match="replay must be null unless start is of the kind champion"):
         make_config(replay=ReplayConfig(share=0.3))
     config = make_config(
-        start=ChampionStart(kind="champion", otherwise=make_config().start), replay=ReplayConfig(share=0.3)
+        start=ChampionConfig(kind="champion", otherwise=make_config().start), replay=ReplayConfig(share=0.3)
     )
     assert from_json(to_json(config)) == config
 
@@ -91,10 +95,10 @@ def test_objectives_out_of_range_are_named(changes: dict[str, Any], names: str) 
 @pytest.mark.parametrize(
     "start",
     [
-        TowersStart(kind="towers", image_size=96, context_length=64),
-        OpenClipStart(kind="open_clip", model="hf-hub:Marqo/marqo-fashionCLIP"),
-        ChampionStart(
-            kind="champion", otherwise=TransformersStart(kind="transformers", model="patrickjohncyh/fashion-clip")
+        TowersConfig(kind="towers", image_size=96, context_length=64),
+        OpenClipConfig(kind="open_clip", model="hf-hub:Marqo/marqo-fashionCLIP"),
+        ChampionConfig(
+            kind="champion", otherwise=TransformersConfig(kind="transformers", model="patrickjohncyh/fashion-clip")
         ),
         make_config().start,
     ],
@@ -118,5 +122,5 @@ def test_json_that_is_no_config_is_refused(change: dict[str, Any]) -> None:
 
 def test_the_repositorys_params_are_valid() -> None:
     config = load_section(Workspace(REPOSITORY), "finetune", type(make_config()))
-    assert isinstance(config.start, FclipTinyStart)
+    assert isinstance(config.start, FclipTinyConfig)
     assert config.betas == (0.9, 0.98)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fclip.errors import UserError
-from fclip.models.config import ChampionStart, LocalStart
+from fclip.models.base_models.local import LocalConfig
+from fclip.models.base_models.registry import ChampionConfig
 from fclip.training.config import FinetuneConfig, ReplayConfig
 from fclip.training.data import Item, read_items, repeated_fraction, training_pass, validation_pass
 from fclip.training.sampling import group_by_category, order
@@ -21,9 +22,9 @@ CONFIG = make_config(captions=WEIGHTS)
 
 
 def replayed(share: float | None) -> FinetuneConfig:
-    otherwise = LocalStart(kind="local", path="start")
+    otherwise = LocalConfig(kind="local", path="start")
     replay = None if share is None else ReplayConfig(share=share)
-    return make_config(captions=WEIGHTS, start=ChampionStart(kind="champion", otherwise=otherwise), replay=replay)
+    return make_config(captions=WEIGHTS, start=ChampionConfig(kind="champion", otherwise=otherwise), replay=replay)
 
 
 def rows(**splits: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.images.packs import write_packs
-from fclip.models.config import LocalStart
+from fclip.models.base_models.local import LocalConfig
 from fclip.training.config import AugmentConfig, FinetuneConfig, NearStartConfig, ObjectiveConfig
 from fclip.training.job import write_job
 from tests.tiny_shop import COLOURS, picture
@@ -25,7 +25,7 @@ def make_objective(**changes: Any) -> ObjectiveConfig:
 def make_config(**changes: Any) -> FinetuneConfig:
     """Four passes of five batches, candidates after steps 7, 14 and 20."""
     values: dict[str, Any] = {
-        "start": LocalStart(kind="local", path="start"),
+        "start": LocalConfig(kind="local", path="start"),
         "replay": None,
         "device": "cpu",
         "processes": "auto",

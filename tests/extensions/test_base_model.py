@@ -1,0 +1,118 @@
+"""A new kind of base model is one new file: in a copy of the project, all else knows it from its declaration."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import REPOSITORY
+
+MINE = '''
+"""A base model of two thin towers with random weights."""
+
+from typing import Literal
+
+from fclip.config import config
+from fclip.models.base_models.registry import BaseModel, Origin, Request
+
+
+@config
+class MineConfig:
+    kind: Literal["mine"]
+    seed: int = 0
+
+
+def write(config: MineConfig, request: Request) -> Origin:
+    import open_clip
+    import torch
+
+    from fclip.models import store
+
+    model_cfg = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    torch.manual_seed(config.seed)
+    store.write_config(model_cfg, store.Preprocess(32, (0.5,) * 3, (0.5,) * 3), request.out_dir)
+    store.write_weights(open_clip.CLIP(**model_cfg), request.out_dir)
+    return Origin({"seed": str(config.seed)})
+
+
+MINE = BaseModel(
+    kind="mine",
+    label="mine",
+    description="Two thin towers with random weights.",
+    config=MineConfig,
+    write=write,
+    title_field="seed",
+    name_form="mine:SEED",
+    from_name=lambda name: MineConfig(kind="mine", seed=int(name[5:])) if name.startswith("mine:") else None,
+)
+'''
+
+SESSION = """
+import json, shutil, sys
+from pathlib import Path
+
+from fclip.errors import UserError
+from fclip.training.config import FinetuneConfig, from_json, to_json
+from tasks.workspace.params import load_section, parse
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_pin, write_pin
+from tasks.resolve import start_pin
+from tasks.start import find_start, read_start, start_folder
+
+workspace = Workspace(Path.cwd())
+config = load_section(workspace, "finetune", FinetuneConfig)
+assert from_json(to_json(config)) == config
+light = "torch" not in sys.modules
+write_pin(workspace.start_pin, start_pin(workspace, None, follow=False))
+pin = read_start(workspace)
+folder = find_start(workspace)
+shutil.rmtree(workspace.model_cache)
+assert find_start(workspace) == folder
+
+from fclip.models.base_models.registry import BaseModelConfig, config_from_name
+from fclip.models.store import load
+from tasks.judge import model_folder
+
+try:
+    parse("finetune.start", {"kind": "yours"}, BaseModelConfig)
+except UserError as error:
+    refusal = str(error)
+print(json.dumps({
+    "light": light,
+    "pin": pin.to_json(),
+    "title": pin.title,
+    "loaded": load(folder).model_sha256,
+    "named": model_folder(workspace, "mine:3").name,
+    "other": model_folder(workspace, "mine:4").name,
+    "refusal": refusal,
+}))
+"""
+
+
+def test_a_new_base_model_is_one_new_file(tmp_path: Path) -> None:
+    for name in ("fclip", "tasks"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny"))
+    (tmp_path / "fclip" / "models" / "base_models" / "mine.py").write_text(MINE)
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["finetune"]["start"] = {"kind": "champion", "otherwise": {"kind": "mine", "seed": 3}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FCLIP_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["light"]
+    pin = found["pin"]["otherwise"]
+    assert (pin["kind"], pin["from"], pin["sources"]) == ("mine", {"seed": 3}, {"seed": "3"})
+    assert found["title"] == "mine 3"
+    assert found["loaded"] == found["named"] == pin["model_sha256"] != found["other"]
+    assert "mine" in found["refusal"].split("must be one of ")[1]

@@ -1,0 +1,124 @@
+"""Starts: fetched into a cache by their digest, pinned, and fetched again only where the cache lost them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import open_clip
+import pytest
+import torch
+
+from fclip.errors import UserError
+from fclip.models import store
+from fclip.models.base_models.local import LocalConfig
+from fclip.models.base_models.open_clip import OpenClipConfig
+from fclip.models.base_models.registry import BaseModelConfig
+from fclip.models.base_models.transformers import TransformersConfig
+from fclip.models.pinning import BaseModelPin, fetch_base_model, pin_base_model
+from tests.fclip.models.peers import peer, save_peer
+from tests.tiny_shop import tiny_clip
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalConfig:
+    tiny_clip(tmp_path / "mine")
+    return LocalConfig(kind="local", path="mine")
+
+
+def test_a_folder_is_pinned_and_kept_by_its_digest(tmp_path: Path, local: LocalConfig) -> None:
+    pin = pin_base_model(local, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert pin.settings == {"path": "mine"}
+    kept = fetch_base_model(pin, local, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert kept == tmp_path / "cache" / pin.model_sha256
+    assert BaseModelPin.from_json(pin.to_json()) == pin
+    pixels, tokens = torch.rand(2, 3, 32, 32), open_clip.tokenize(["a red coat"], context_length=16)
+    one, other = store.load(tmp_path / "mine").model, store.load(kept).model
+    with torch.inference_mode():
+        assert torch.equal(one.encode_image(pixels), other.encode_image(pixels))
+        assert torch.equal(one.encode_text(tokens), other.encode_text(tokens))
+    assert [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_lost_or_damaged_cache_is_made_again(tmp_path: Path, local: LocalConfig) -> None:
+    cache = tmp_path / "cache"
+    pin = pin_base_model(local, root=tmp_path, cache_dir=cache)
+    (cache / pin.model_sha256 / store.WEIGHTS).write_bytes(b"half")
+    kept = fetch_base_model(pin, local, root=tmp_path, cache_dir=cache)
+    assert store.model_sha256(kept) == pin.model_sha256
+    shutil.rmtree(cache)
+    assert fetch_base_model(pin, local, root=tmp_path, cache_dir=cache) == kept
+
+
+def test_a_start_that_changed_or_was_never_pinned_is_refused(tmp_path: Path, local: LocalConfig) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(UserError, match="not pinned yet"):
+        fetch_base_model(None, local, root=tmp_path, cache_dir=cache)
+    pin = pin_base_model(local, root=tmp_path, cache_dir=cache)
+    shutil.rmtree(cache)
+    shutil.rmtree(tmp_path / "mine")
+    tiny_clip(tmp_path / "mine", seed=1)
+    with pytest.raises(UserError, match="changed since it was pinned"):
+        fetch_base_model(pin, local, root=tmp_path, cache_dir=cache)
+    with pytest.raises(UserError, match=r"is not what pins/start\.json holds"):
+        fetch_base_model(pin, LocalConfig(kind="local", path="other"), root=tmp_path, cache_dir=cache)
+
+
+def test_a_folder_in_transformers_form_is_pinned_by_its_files(tmp_path: Path) -> None:
+    start = TransformersConfig(kind="transformers", model="theirs")
+    save_peer(tmp_path / "theirs")
+    pin = pin_base_model(start, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert set(pin.origin.sources) == {"config.json", "model.safetensors"}
+    assert pin.origin.revision is None
+    kept = fetch_base_model(pin, start, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert store.model_sha256(kept) == pin.model_sha256
+    shutil.rmtree(tmp_path / "cache")
+    assert fetch_base_model(pin, start, root=tmp_path, cache_dir=tmp_path / "cache") == kept
+    shutil.rmtree(tmp_path / "cache")
+    save_peer(tmp_path / "theirs", peer(seed=1))
+    with pytest.raises(UserError, match="changed since it was pinned"):
+        fetch_base_model(pin, start, root=tmp_path, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (LocalConfig(kind="local", path="nowhere"), "nowhere is not a folder"),
+        (TransformersConfig(kind="transformers", model="nowhere"), "the start nowhere is no folder"),
+        (TransformersConfig(kind="transformers", model="."), "cannot be read as a CLIPModel of transformers"),
+        (OpenClipConfig(kind="open_clip", model="ViT-B-999", pretrained="openai"), "open_clip knows no model"),
+        (OpenClipConfig(kind="open_clip", model="ViT-B-32", pretrained="mine"), "it has openai"),
+        (OpenClipConfig(kind="open_clip", model="hf-hub:nobody/nothing"), "is this machine online"),
+    ],
+)
+def test_an_unknown_start_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: BaseModelConfig, said: str
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=said):
+        pin_base_model(start, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / store.WEIGHTS).unlink(), "holds no weights"),
+        (lambda folder: (folder / store.CONFIG).unlink(), f"has no {store.CONFIG}"),
+        (lambda folder: (folder / store.CONFIG).write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / store.CONFIG).write_text("{}"), "describes no model"),
+        (lambda folder: (folder / store.WEIGHTS).write_bytes(b"half"), "could not be loaded"),
+        (
+            lambda folder: (folder / store.CONFIG).write_text(
+                (folder / store.CONFIG).read_text().replace('"embed_dim": 16', '"embed_dim": 17')
+            ),
+            "could not be loaded",
+        ),
+    ],
+)
+def test_a_broken_folder_is_one_clear_error(tmp_path: Path, damage, said: str) -> None:
+    folder = tiny_clip(tmp_path / "mine")
+    assert json.loads((folder / store.CONFIG).read_text())["model_cfg"]["embed_dim"] == 16
+    damage(folder)
+    with pytest.raises(UserError, match=said):
+        store.load(folder)

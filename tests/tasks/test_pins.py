@@ -1,0 +1,84 @@
+"""Pin files: read as types, written where they differ, and refused where they hold something else."""
+
+from pathlib import Path
+
+import pytest
+
+from fclip.catalog.pin import SourcePin
+from fclip.errors import UserError
+from fclip.files import read_json, write_json
+from fclip.models.base_models.registry import Origin
+from fclip.models.pinning import BaseModelPin
+from fclip.registry.versions import VersionPin
+from tasks.start import StartPin, WarmStartPin, read_start
+from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_champion, read_pin, write_pin
+
+CHAMPION = VersionPin("fclip-test", 3, "c" * 64)
+LOCAL = BaseModelPin("local", {"path": "mine"}, Origin({"folder": "f" * 64}), "a" * 64)
+HUB = BaseModelPin(
+    "transformers",
+    {"model": "patrickjohncyh/fashion-clip", "revision": None},
+    Origin({"config.json": "d" * 64}, revision="e" * 40),
+    "b" * 64,
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def test_nothing_is_pinned_by_an_empty_file_or_none(workspace: Workspace) -> None:
+    assert read_champion(workspace) is None
+    assert not write_pin(workspace.champion_pin, None)
+    write_json(workspace.champion_pin, {})
+    assert read_champion(workspace) is None
+    assert read_start(workspace) is None
+
+
+@pytest.mark.parametrize(
+    ("pin", "title"),
+    [
+        (LOCAL, "local mine"),
+        (HUB, "transformers patrickjohncyh/fashion-clip"),
+        (WarmStartPin(None, None, LOCAL), "local mine"),
+        (WarmStartPin(CHAMPION, None, HUB), "the champion as pinned: version 3 of fclip-test"),
+        (WarmStartPin(CHAMPION, "9" * 64, LOCAL), "the champion as pinned: version 3 of fclip-test"),
+    ],
+)
+def test_a_start_is_read_as_it_was_written(workspace: Workspace, pin: StartPin, title: str) -> None:
+    assert write_pin(workspace.start_pin, pin)
+    assert read_start(workspace) == pin
+    assert pin.title == title
+    assert read_json(workspace.start_pin)["model_sha256"] == pin.model_sha256
+    assert not write_pin(workspace.start_pin, pin)
+
+
+def test_a_source_and_a_champion_are_read_as_they_were_written(workspace: Workspace) -> None:
+    source = SourcePin("studio", {"num_rows": 3, "images": {"bytes": 1}})
+    assert write_pin(workspace.source_pin("studio"), source)
+    assert read_json(workspace.source_pin("studio")) == {"dataset": "studio", "num_rows": 3, "images": {"bytes": 1}}
+    assert read_pin(workspace.source_pin("studio"), SourcePin.from_json) == source
+    assert write_pin(workspace.champion_pin, CHAMPION)
+    assert read_champion(workspace) == CHAMPION
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "half",
+        "[]",
+        "7",
+        '{"registered_model": "fclip-test", "version": "3", "model_sha256": "c"}',
+        '{"kind": "local", "model_sha256": "a"}',
+        '{"kind": "champion", "model_sha256": "a"}',
+        '{"kind": "champion", "champion": {"version": 3}, "otherwise": {}, "model_sha256": "a"}',
+    ],
+)
+def test_a_file_that_holds_no_pin_is_one_clear_error(workspace: Workspace, content: str) -> None:
+    for path, read in ((workspace.champion_pin, read_champion), (workspace.start_pin, read_start)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        with pytest.raises(UserError, match=rf"{path.name} does not hold a pin .*run `fclip pin`"):
+            read(workspace)
