@@ -8,16 +8,18 @@ datasets share under two roles are refused here, before anything is trained.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fclip.captions.config import CaptionTemplates
+from fclip.catalog.config import DatasetConfig
+from fclip.catalog.roles import Pictures, require_apart
 from fclip.errors import UserError
 from fclip.files import atomic_dir
-from fclip.roles import Pictures, require_apart
-from tasks.workspace.params import read_params
+from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
 
@@ -26,17 +28,15 @@ logger = logging.getLogger(__name__)
 
 def main(workspace: Workspace) -> None:
     """Join `dataset, product_id, split, images, captions, category` of the datasets that train, in order of name."""
-    params = read_params(workspace.params)
-    datasets = params["ingest"]["datasets"]
-    names = sorted(name for name, dataset in datasets.items() if "train" in dataset["roles"].values())
+    datasets = load_section(workspace, "ingest.datasets", dict[str, DatasetConfig])
+    captions = load_section(workspace, "caption.datasets", dict[str, CaptionTemplates])
+    names = sorted(name for name, dataset in datasets.items() if dataset.trains)
     if not names:
         raise UserError(
             "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
         )
-    require_apart(
-        pictures for name, dataset in datasets.items() for pictures in _pictures(workspace, name, dataset["roles"])
-    )
-    heads = {name: dataset["head"] for name, dataset in params["caption"]["datasets"].items()}
+    require_apart(pictures for name, dataset in datasets.items() for pictures in _pictures(workspace, name, dataset))
+    heads = {name: own.head for name, own in captions.items()}
     table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")
@@ -44,11 +44,11 @@ def main(workspace: Workspace) -> None:
     logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
 
 
-def _pictures(workspace: Workspace, dataset: str, roles: Mapping[str, str]) -> Iterator[Pictures]:
-    table = pq.read_table(workspace.catalog(dataset) / "products.parquet", columns=["split", "images"])
-    for split, role in roles.items():
+def _pictures(workspace: Workspace, name: str, dataset: DatasetConfig) -> Iterator[Pictures]:
+    table = pq.read_table(workspace.catalog(name) / "products.parquet", columns=["split", "images"])
+    for split, role in dataset.roles.items():
         images = table.filter(pc.equal(table["split"], split))["images"]
-        yield Pictures(dataset, split, role, pc.list_flatten(images).to_pylist())
+        yield Pictures(name, split, role, pc.list_flatten(images).to_pylist())
 
 
 def _products(workspace: Workspace, dataset: str, head: str | None) -> pa.Table:

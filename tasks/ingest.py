@@ -7,10 +7,10 @@ import argparse
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
+from fclip.mirror.file_digests import FileDigests
 from fclip.mirror.outside import Outside
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace

@@ -90,12 +90,13 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
     if stored is None:
         return Drift(against, notes=(f"the champion, {against}, has no profile: nothing to compare the catalog with",))
     config = load_section(workspace, "drift", DriftConfig)
-    datasets = load_section(workspace, "ingest", IngestConfig).datasets
-    trains = {name for name, dataset in datasets.items() if "train" in dataset.roles.values()}
-    current = {name: each for name, each in profiles.items() if name in trains}
+    ingest = load_section(workspace, "ingest", IngestConfig)
+    current = {name: each for name, each in profiles.items() if name in ingest.training_datasets}
     try:
         # A dataset that the workspace has and that is not compared now is no news; one that it lost is.
-        reference = {name: from_json(each) for name, each in stored.items() if name in current or name not in datasets}
+        reference = {
+            name: from_json(each) for name, each in stored.items() if name in current or name not in ingest.datasets
+        }
     except UserError as error:
         return Drift(against, notes=(f"not compared with the champion, {against}: {error}",))
     return compare(reference, current, config, against=against)

@@ -30,7 +30,6 @@ from tasks.workspace.weights import find_model
 logger = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-ROLE = "select"
 
 # (workspace, folder of the champion, folder of the challenger) -> challenger minus champion on all select data
 Compare = Callable[[Workspace, Path, Path], tuple[Comparison, ...]]
@@ -52,13 +51,11 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
     found: list[Comparison] = []
     for name, dataset in datasets.items():
-        splits = [split for split, role in dataset.roles.items() if role == ROLE]
-        if not splits:
+        if not dataset.selects:
             continue
         models = {CHAMPION: champion, CHALLENGER: challenger}
-        evaluation = evaluate_on(workspace, models, name, roles=(ROLE,), confidence=confidence)
-        in_domain = "train" in dataset.roles.values()
-        found += [_comparison(evaluation, split, in_domain) for split in splits]
+        evaluation = evaluate_on(workspace, models, name, roles=("select",), confidence=confidence)
+        found += [_comparison(evaluation, split, dataset.trains) for split in dataset.splits_with("select")]
     return tuple(found)
 
 

@@ -55,8 +55,7 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
         outside = outside_of(workspace, ingest, name, refresh=True)
         sources[workspace.source_pin(name)] = pin_of(name, dataset, outside)
         outside.digests.save()
-    trains = [name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values()]
-    learns = any(not holds(path, sources[path]) for path in map(workspace.source_pin, trains))
+    learns = any(not holds(path, sources[path]) for path in map(workspace.source_pin, ingest.training_datasets))
     champion = champion_pin(workspace)
     # The start comes before the sources: after a crash in between, these still differ, so the start follows again.
     pins: dict[Path, Pin | None] = {

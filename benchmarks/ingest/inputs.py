@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.places import PRESET, dataset_folder
-from fclip.catalog.config import AnySource, DatasetConfig, IngestConfig
+from fclip.catalog.config import DatasetConfig, IngestConfig, SourceConfig
 from fclip.catalog.pin import pin_of
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
-from fclip.catalog.sources.registry import reader
+from fclip.catalog.sources.registry import read
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 from tasks.ingest import outside_of
@@ -115,8 +115,8 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
     return workspace
 
 
-def readable_rows(source: AnySource, limit: int | None) -> Iterator[SourceRow]:
+def readable_rows(source: SourceConfig, limit: int | None) -> Iterator[SourceRow]:
     """The rows of a source that have a first image, or of `limit` rows spread over it."""
-    for row in reader(source).read(source, NOTHING_REMOTE, limit):
+    for row in read(source, NOTHING_REMOTE, limit):
         if not isinstance(row, RefusedRow) and row.images and not isinstance(row.images[0], Refusal):
             yield row

@@ -21,6 +21,7 @@ REST = "thread pool, progress, native threads"
 
 # Parts by module; one that is not named here is shown by its own name.
 MODULES = {
+    "fclip.catalog.reading": "read rows",
     "fclip.catalog.sources": "read rows",
     "fclip.mirror": "read rows",
     "fclip.catalog.pin": "verify the pin",
@@ -28,7 +29,7 @@ MODULES = {
     "fclip.catalog.repair": "validate, repair",
     "fclip.catalog.rows": "validate, repair",
     "fclip.catalog.intake": "hand out images",
-    "fclip.catalog.file_digests": "hand out images",
+    "fclip.mirror.file_digests": "hand out images",
     "fclip.catalog.images": "normalise (Python)",
     "fclip.catalog.fingerprints": "fingerprints",
     "fclip.catalog.image_facts": "fingerprints",

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fclip.images.packs import ImagePacks
-from fclip.sample.backdrops import draw_backdrop
+from fclip.scenes.backdrops import draw_backdrop
 from fclip.training.backgrounds import background_mask
 from tasks.workspace.paths import Workspace
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from benchmarks.ingest.inputs import lay_out
 from fclip.captions.table import CAPTION
+from fclip.export.webdataset import export_shards
 from fclip.files import sha256_bytes
 from fclip.images.packs import PackWriter, StoredImage
-from fclip.shards import export_shards
 
 DATASET = "kagl"
 SHARDS = 64  # at least: each of open_clip's workers takes whole ones

@@ -19,8 +19,8 @@ from benchmarks.train.pace import Run, read_log
 from benchmarks.train.processes import run_measured
 from benchmarks.train.setup import Precision, Setup
 from fclip.errors import UserError
+from fclip.export.webdataset import SIZES
 from fclip.files import read_json
-from fclip.shards import SIZES
 
 PACKAGE = "open_clip_torch"
 FORMS = ("csv", "webdataset")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from fclip.catalog.products import ProductColumns, Products
 from fclip.catalog.repair import Repair, repair_row
 from fclip.catalog.rows import RefusedRow, SourceRow, refuse
 from fclip.catalog.sides import Sides, choose_sides
-from fclip.catalog.sources.published import at_pin
-from fclip.catalog.sources.registry import reader
+from fclip.catalog.sources.registry import at_pin, read
 from fclip.catalog.summary import IngestSummary, require_few_refused, require_products, summarise
 from fclip.catalog.validate import RowRules
 from fclip.catalog.write import write_images, write_products, write_quarantine, write_repairs
@@ -58,9 +58,10 @@ def build_catalog(
     own = config.datasets[dataset]
     facts = pin.facts if pin else {}
     source = at_pin(own.source, facts)
+    outside = replace(outside, pinned=facts)
     verify_pin(dataset, own, source, pin, outside=outside)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
-    rows = reader(source).read(source, outside, config.limit)
+    rows = read(source, outside, config.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
     columns = ProductColumns()

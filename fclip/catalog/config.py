@@ -3,133 +3,31 @@
 import math
 import re
 from dataclasses import field
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, Protocol, TypeAlias, get_args
 
 from fclip.config import ByKind, config
-from fclip.mirror.addresses import address_fault, is_remote
 from fclip.mirror.config import DownloadConfig
 
 SPLITS = ("train", "val", "test")
 NAME = r"[a-z0-9][a-z0-9_-]*"
-ROLES = ("train", "select", "report", "audit")
+Role = Literal["train", "select", "report"]
+ROLES = get_args(Role)
 
 
-@config
-class SampleSource:
-    """The catalog that the project draws itself."""
+class SourceConfig(Protocol):
+    """The config of a source, a frozen dataclass; each kind is declared in its own file of `fclip.catalog.sources`."""
 
-    kind: Literal["sample"]
-    domain: Literal["studio", "street"]
-    num_products: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.num_products < 1:
-            raise ValueError(f"num_products must be at least 1, not {self.num_products}")
+    @property
+    def kind(self) -> str: ...
 
 
-@config
-class TableSource:
-    """A table of one's own (CSV, TSV, JSON Lines or Parquet), and its images: in a folder, or at URLs.
+def _source_configs() -> list[type[SourceConfig]]:
+    from fclip.catalog.sources.registry import source_kinds  # whose modules import this one
 
-    `texts` and `attributes` map names of ours to columns of the table. A cell of the `image` column names a file in
-    `image_folder`, without `image_suffix` if that is given, or several, primary first: as a list, or separated by
-    `image_separator`. With `image_folder` null, cells are http and https URLs. `path` and `image_folder` may be
-    remote: `s3://…`, `gs://…`, `https://…` (where a cell is then the rest of the URL). The parent of a product is the
-    part of its `parent_id` cell that `parent_pattern`, a regular expression, finds; the whole cell without one, and
-    where it finds nothing.
-    """
-
-    kind: Literal["table"]
-    path: str
-    image_folder: str | None
-    product_id: str
-    image: str
-    texts: dict[str, str]
-    attributes: dict[str, str]
-    parent_id: str | None = None
-    parent_pattern: str | None = None
-    image_suffix: str = ""
-    image_separator: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_names(self.texts, self.attributes)
-        _check_parent(self.parent_id, self.parent_pattern)
-        if self.image_separator == "":
-            raise ValueError("image_separator must be null or at least one character")
-        for name, address in (("path", self.path), ("image_folder", self.image_folder)):
-            if address is not None and is_remote(address) and (fault := address_fault(address)):
-                raise ValueError(f"{name} must be a path or a remote address: {fault}")
+    return [each.config for each in source_kinds().values()]
 
 
-@config
-class HubSource:
-    """A folder of Parquet files as hub datasets ship them: images inside, as bytes or as a struct with `bytes`.
-
-    Read are the files whose path below the folder fits one of `files` (`*` fits slashes too, as on the hub), in the
-    order of their paths. `parent_pattern` is as in `TableSource`.
-    """
-
-    kind: Literal["hub"]
-    path: str
-    product_id: str
-    image: str
-    texts: dict[str, str]
-    attributes: dict[str, str]
-    parent_id: str | None = None
-    parent_pattern: str | None = None
-    files: tuple[str, ...] = ("*.parquet",)
-
-    def __post_init__(self) -> None:
-        _check_names(self.texts, self.attributes)
-        _check_parent(self.parent_id, self.parent_pattern)
-        if not self.files:
-            raise ValueError("files must have at least one pattern")
-
-
-@config
-class PublishedSource:
-    """A dataset that others publish, as `fclip/catalog/datasets/<dataset>.yaml` describes it.
-
-    `path`: a local copy of its files; null: they are downloaded from the hub, once, into the hub's own cache.
-    `revision`: the commit to read on the hub (null: the newest), or, with `path`, the commit that the copy is of.
-    """
-
-    kind: Literal["published"]
-    dataset: str
-    path: str | None = None
-    revision: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
-            raise ValueError(f"revision must be null or a whole commit (40 hex digits), not `{self.revision}`")
-
-
-@config
-class ClothingSource:
-    """clothing-dataset: `images.csv` and `images/`; rows with a label in `not_classes` are refused."""
-
-    kind: Literal["clothing"]
-    path: str
-    not_classes: list[str]
-
-
-@config
-class FmnistSource:
-    """Fashion-MNIST's four gzipped idx files: a fixed sample of `num_select` of the 60,000 (null: all); the 10,000."""
-
-    kind: Literal["fmnist"]
-    path: str
-    num_select: int | None
-
-    def __post_init__(self) -> None:
-        if self.num_select is not None and not 1 <= self.num_select <= 60_000:
-            raise ValueError(f"num_select must be from 1 to 60000, not {self.num_select}")
-
-
-FIXED_SPLITS = {"fmnist": ("val", "test")}  # kinds of source that come split
-AnySource: TypeAlias = SampleSource | TableSource | HubSource | ClothingSource | FmnistSource | PublishedSource
-Source: TypeAlias = Annotated[AnySource, ByKind(lambda: get_args(AnySource))]
+Source: TypeAlias = Annotated[SourceConfig, ByKind(_source_configs)]
 
 
 @config
@@ -165,8 +63,29 @@ class DatasetConfig:
         """The splits that there may be, those that a group is put into first before others."""
         return (*SPLITS, *self.hold_outs)
 
+    @property
+    def fixed_splits(self) -> tuple[str, ...]:
+        """The splits that the source comes with; empty where its products are to be split."""
+        from fclip.catalog.sources.registry import kind_of  # whose modules import this one
+
+        return kind_of(self.source).fixed_splits
+
+    @property
+    def trains(self) -> bool:
+        """Whether a split of the dataset has the role `train`."""
+        return bool(self.splits_with("train"))
+
+    @property
+    def selects(self) -> bool:
+        """Whether a split of the dataset has the role `select`."""
+        return bool(self.splits_with("select"))
+
+    def splits_with(self, role: Role) -> tuple[str, ...]:
+        """The splits that have this role, in the order of params.yaml."""
+        return tuple(split for split, own in self.roles.items() if own == role)
+
     def __post_init__(self) -> None:
-        fixed = FIXED_SPLITS.get(self.source.kind)
+        fixed = self.fixed_splits
         if fixed and self.split:
             raise ValueError(f"split must be {{}}: {self.source.kind} comes split into {', '.join(fixed)}")
         if not fixed:
@@ -182,31 +101,12 @@ class DatasetConfig:
                 raise ValueError(f"roles must give `train` to the split train alone, not to `{split}`")
 
 
-def _check_names(texts: dict[str, str], attributes: dict[str, str]) -> None:
-    for name in [*texts, *attributes]:
-        if not name.isidentifier():
-            raise ValueError(f"texts and attributes must have names that templates can hold, not `{name}`")
-        if name in texts and name in attributes:
-            raise ValueError(f"texts and attributes must not share a name: `{name}` is in both")
-
-
 def _check_hold_outs(hold_outs: dict[str, dict[str, list[str]]]) -> None:
     for name, attributes in hold_outs.items():
         if name in SPLITS or not re.fullmatch(NAME, name):
             raise ValueError(f"hold_outs must have names of a-z, 0-9, - and _ that are no split's, not `{name}`")
         if not attributes or not all(attributes.values()):
             raise ValueError(f"hold_outs must name attributes and at least one value of each, as `{name}` does not")
-
-
-def _check_parent(parent_id: str | None, pattern: str | None) -> None:
-    if pattern is None:
-        return
-    if parent_id is None:
-        raise ValueError("parent_pattern must be null where parent_id is: it is searched in that column")
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"parent_pattern must be a regular expression ({error}), not `{pattern}`") from error
 
 
 def _check_fractions(split: dict[str, float]) -> None:
@@ -283,6 +183,11 @@ class IngestConfig:
     near_duplicates: DuplicateConfig
     datasets: dict[str, DatasetConfig]
     download: DownloadConfig = field(default_factory=DownloadConfig)
+
+    @property
+    def training_datasets(self) -> tuple[str, ...]:
+        """The names of the datasets that train, in the order of params.yaml."""
+        return tuple(name for name, dataset in self.datasets.items() if dataset.trains)
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

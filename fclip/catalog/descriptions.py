@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeAlias
 
 import yaml
 
-from fclip.catalog.config import HubSource, TableSource
-from fclip.catalog.sources.columns import mapped_columns
+from fclip.catalog.reading.records import mapped_columns
+from fclip.catalog.sources.hub import HubSource
+from fclip.catalog.sources.table import TableSource
 from fclip.config import ByKind, config, parse_config
 from fclip.errors import UserError
 

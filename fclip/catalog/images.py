@@ -12,13 +12,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fclip.catalog.config import ImageConfig
 from fclip.catalog.fingerprints import Reduction, reduce
 from fclip.catalog.jpegs import encode, read_header, shrink
+from fclip.catalog.reading.files import MAX_FILE_BYTES
 from fclip.catalog.rows import Refusal
 from fclip.errors import printable
 from fclip.files import read_regular, sha256_bytes
 from fclip.images.packs import StoredImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # an MPO is opened as a JPEG
-MAX_FILE_BYTES = 256 * 2**20
 MAX_ASPECT = 20  # longer to shorter side: what is scaled by its shorter side must not become huge
 MAX_SCANS = 100  # of a JPEG, each of which is as much work as a whole image; progressive ones have about ten
 SPARE_BYTES = 64 * 2**10  # metadata in an image that is kept as it is

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 
 from fclip.catalog.config import ImageConfig
-from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.images import NormalImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, refuse
 from fclip.files import digest_bytes
 from fclip.images.packs import PackWriter
+from fclip.mirror.file_digests import FileDigests
 
 BLOCK_ROWS = 32  # what a thread takes at a time: a small image costs little more than handing it over
 BLOCKS_AHEAD = 3  # of the writer, a thread: bounds memory

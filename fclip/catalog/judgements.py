@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.catalog.config import JudgementsConfig
+from fclip.catalog.reading.delimited import read_delimited
+from fclip.catalog.reading.files import describe_file, require_file
+from fclip.catalog.reading.records import cell_text
 from fclip.catalog.rows import Refusal
-from fclip.catalog.sources.cells import cell_text
-from fclip.catalog.sources.delimited import read_delimited
-from fclip.catalog.sources.files import describe_file, require_file
 from fclip.errors import UserError
 from fclip.files import atomic_path
 from fclip.mirror.outside import Outside

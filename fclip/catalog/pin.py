@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.config import DatasetConfig, SourceConfig
 from fclip.catalog.judgements import describe_judgements
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
@@ -35,7 +35,7 @@ class SourcePin:
         raise ValueError("the pin of a source has `dataset`")
 
 
-def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: AnySource | None = None) -> SourcePin:
+def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: SourceConfig | None = None) -> SourcePin:
     """What the source, `config`'s or another way to say it, and the judgements are now.
 
     Raises:
@@ -46,7 +46,7 @@ def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: AnySou
 
 
 def verify_pin(
-    dataset: str, config: DatasetConfig, source: AnySource, pin: SourcePin | None, *, outside: Outside
+    dataset: str, config: DatasetConfig, source: SourceConfig, pin: SourcePin | None, *, outside: Outside
 ) -> None:
     """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
     if pin is None:

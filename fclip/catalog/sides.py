@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fclip.catalog.config import FIXED_SPLITS, IngestConfig
+from fclip.catalog.config import IngestConfig
 from fclip.catalog.groups import Ties, find_leaks, group_products
 from fclip.catalog.hold_outs import held_out
 from fclip.catalog.image_store import ImageStore
@@ -58,7 +58,7 @@ def choose_sides(products: Products, store: ImageStore, config: IngestConfig, da
     ties = _ties(products, store, config)
     group = group_products(ties)
     leaks = find_leaks(ties, group, split, own.splits)
-    published = own.source.kind in FIXED_SPLITS
+    published = bool(own.fixed_splits)
     dropped = [leak for leak in leaks if leak.split == "train" or not published]
     ids, rows = products.table["product_id"], products.table["source_row"]
     refused = [

@@ -2,6 +2,8 @@
 
 import ipaddress
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
@@ -69,6 +71,11 @@ def file_name(address: str) -> str:
     """The last part of a path or address, without what follows `?` or `#` in an address."""
     path = urlsplit(address).path if is_remote(address) else address
     return PurePosixPath(path).name
+
+
+def fits(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a file's path fits one of the patterns, as the hub reads them: `*` fits slashes too, case counts."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def address_in(folder: str, name: str) -> str | None:

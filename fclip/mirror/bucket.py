@@ -3,17 +3,15 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
 from fclip.errors import UserError
 from fclip.files import sha256_json
-from fclip.mirror.addresses import BUCKETS, scheme_of
+from fclip.mirror.addresses import BUCKETS, fits, scheme_of
 from fclip.mirror.config import DownloadConfig
-from fclip.mirror.looks import Look, settle
 from fclip.mirror.retry import backoff
-from fclip.mirror.store import Entry, Store
+from fclip.mirror.store import Entry, Look, Store, settle
 
 CHUNK_BYTES = 2**20
 # What tells one content of a file from another, by the names that file systems give it; the first that is there.
@@ -72,7 +70,7 @@ def list_bucket(folder: str, patterns: Sequence[str], config: DownloadConfig) ->
     except Exception as error:
         raise UserError(f"{folder} cannot be listed ({_said(error)}): mend its `path`, or who may read it") from error
     names = sorted(name[len(path) :].strip("/") for name in found)
-    return [name for name in names if not name or any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return [name for name in names if not name or fits(name, patterns)]
 
 
 def _listed(addresses: Sequence[str], config: DownloadConfig) -> tuple[Any, list[str], Mapping[str, Any]]:

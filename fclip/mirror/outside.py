@@ -7,22 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fclip.catalog.file_digests import FileDigests
-from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_bytes, sha256_json
 from fclip.mirror.addresses import WEB, address_fault, file_name, is_remote, scheme_of
-from fclip.mirror.bucket import ask_bucket, list_bucket
 from fclip.mirror.config import DownloadConfig
-from fclip.mirror.http import a_file, an_image
-from fclip.mirror.looks import Look
-from fclip.mirror.store import Entry, Store
-from fclip.mirror.web import ask_web
+from fclip.mirror.file_digests import FileDigests
+from fclip.mirror.store import Entry, Look, Store
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
 KEPT_SHOWN = 5
-REASONS = {  # of a refused row; few, since they are counted
+REASONS = {  # few, since they are counted
     "missing": "image URL not found",
     "refused": "image URL refused",
     "too large": "image too large",
@@ -39,6 +34,8 @@ class Outside:
         as it is and fetches only what it lacks (the stage `ingest`, which then compares it with the pin).
     limit: rows of a source at most whose images are looked at; None for all.
     digests: of files in folders, so that a file that did not change is not read again.
+    pinned: what the source was when it was pinned, where it is compared with that (the stage `ingest`): what follows
+        from the bytes of a file is not found out again while they are the same.
     """
 
     root: Path
@@ -47,6 +44,7 @@ class Outside:
     refresh: bool = True
     limit: int | None = None
     digests: FileDigests = field(default_factory=lambda: FileDigests(None))
+    pinned: Mapping[str, object] = field(default_factory=dict)
 
     def file(self, address: str) -> Path:
         """The file at a path or address, on this machine, by its name; whether there is one at a path is not checked.
@@ -88,6 +86,8 @@ class Outside:
         folder = self.mirror / "folders" / sha256_json([address, list(patterns)])[:16]
         if not self.refresh and folder.is_dir():
             return folder
+        from fclip.mirror.bucket import list_bucket
+
         names = list_bucket(address, patterns, self.download)
         if names == [""]:
             return self.file(address)
@@ -116,14 +116,27 @@ class Outside:
     def _ask(self, addresses: list[str], store: Store, *, images: bool) -> Iterator[Look]:
         web = [address for address in addresses if scheme_of(address) in WEB]
         if web:
+            from fclip.mirror.http import a_file, an_image  # the HTTP client takes its time to import
+            from fclip.mirror.web import ask_web
+
             yield from ask_web(web, store, self.download, an_image(self.download) if images else a_file(self.download))
         buckets = [address for address in addresses if scheme_of(address) not in WEB]
         if buckets:
+            from fclip.mirror.bucket import ask_bucket
+
             max_bytes = self.download.max_bytes if images else None
             yield from ask_bucket(buckets, store, self.download, max_bytes=max_bytes)
 
 
-class MirroredImages(Mapping[str, Path | Refusal]):
+@dataclass(frozen=True)
+class Unavailable:
+    """Why there is no image at an address: `reason` is one of `REASONS` or `BUCKET_REASONS`."""
+
+    reason: str
+    detail: str
+
+
+class MirroredImages(Mapping[str, Path | Unavailable]):
     """Images by address, looked up in the mirror when asked for: a catalog's worth of them fills no memory."""
 
     def __init__(self, store: Store, addresses: tuple[str, ...]) -> None:
@@ -136,12 +149,12 @@ class MirroredImages(Mapping[str, Path | Refusal]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._addresses)
 
-    def __getitem__(self, address: str) -> Path | Refusal:
+    def __getitem__(self, address: str) -> Path | Unavailable:
         entry = self._entry(address)
         if entry.status == "stored":
             return self._store.path(entry)
         reasons = REASONS if scheme_of(address) in WEB else BUCKET_REASONS
-        return Refusal("read", reasons[entry.status], f"{address:.500}: {entry.detail}" if entry.detail else address)
+        return Unavailable(reasons[entry.status], f"{address:.500}: {entry.detail}" if entry.detail else address)
 
     def describe(self) -> dict[str, object]:
         """What a pin holds of them: their number, how many are no image, and a digest of every address and content."""

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.http import HttpClient, Wanted
-from fclip.mirror.looks import Look, settle
 from fclip.mirror.retry import Transient, backoff
-from fclip.mirror.store import Entry, Store
+from fclip.mirror.store import Entry, Look, Store, settle
 
 GIVE_UP_AFTER = 20  # addresses of a host that failed in a row: the rest would take days to fail
 

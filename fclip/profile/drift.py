@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fclip.pages.wording import percent, things
 from fclip.profile.config import DriftConfig
 from fclip.profile.profile import Profile, Values
 from fclip.profile.stability import by_chance, population_stability_index
-from fclip.profile.wording import percent, things
 
 NAMED = 3  # values that a sentence names
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fclip.pages.wording import number
+
 # Fixed, so that two catalogs' histograms compare. A unit a name: pixels, bytes, tokens and characters are whole.
 TOKENS = (0, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 77, 96, 128, 192, 256, 512)
 CHARACTERS = (0, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000)
@@ -42,3 +44,8 @@ def distribution(values: np.ndarray, edges: tuple[float, ...]) -> Distribution:
         return Distribution(0, None, None, None, histogram)
     minimum, median, maximum = (round(float(value), 4) for value in (values.min(), np.median(values), values.max()))
     return Distribution(len(values), minimum, median, maximum, histogram)
+
+
+def range_said(found: Distribution) -> str:
+    """`3 · 8 · 15`: least, middle, most."""
+    return " · ".join(number(value) for value in (found.minimum, found.median, found.maximum))

@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import fclip.report
 from fclip.files import atomic_write
+from fclip.pages.html import environment
+from fclip.pages.wording import percent
 from fclip.profile.classes import class_balance
-from fclip.profile.histogram import Distribution
+from fclip.profile.histogram import Distribution, range_said
 from fclip.profile.measure import SPLITS, in_order
 from fclip.profile.pictures import OF_A_GROUP, Pictures, take_pictures
 from fclip.profile.plots import bars
 from fclip.profile.profile import Profile
-from fclip.profile.wording import number, percent, range_said, things
 
 EXAMPLE_CHARACTERS = 160
 CLASS_ROWS = 24
@@ -98,17 +97,10 @@ def render(
     roles: Mapping[str, str],
 ) -> str:
     """The page as text; `refused` and `repaired` are those of the catalog that `profile` is of."""
-    folders = [Path(__file__).parent, *map(Path, fclip.report.__path__)]
-    environment = Environment(
-        loader=FileSystemLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "number": number, "things": things, "range": range_said}
+    pages = environment(Path(__file__).parent)
+    pages.filters["range"] = range_said
     balance = class_balance(profile)
-    return environment.get_template("catalog.html.j2").render(
+    return pages.get_template("catalog.html.j2").render(
         profile=profile,
         workspace=workspace,
         roles=roles,

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fclip.pages.html import thumbnails
+from fclip.pages.wording import things
 from fclip.profile.measure import in_order
-from fclip.profile.wording import things
-from fclip.report.thumbnails import thumbnails
 
 SHEET = 60
 CLASSES, OF_A_CLASS = 12, 8

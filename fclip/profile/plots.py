@@ -5,8 +5,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fclip.pages.svg import COLOURS, svg
 from fclip.profile.histogram import Distribution
-from fclip.report.svg import COLOURS, svg
 
 SIZE = (3.4, 1.85)  # inches, of 72 units
 FONT = 9

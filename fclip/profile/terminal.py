@@ -7,11 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fclip.pages.wording import number, percent, things
 from fclip.profile.classes import class_balance
 from fclip.profile.histogram import Distribution
 from fclip.profile.measure import in_order
 from fclip.profile.profile import Profile
-from fclip.profile.wording import number, percent, things
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 BAR = 22  # characters of the longest bar

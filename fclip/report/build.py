@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from fclip.evaluation.protocols.registry import direction, metric_label
 from fclip.files import atomic_write
+from fclip.pages import html
 from fclip.report.inputs import Candidate, ReportInputs, Result, Selection
 from fclip.report.plots import curves, of_candidates
 
-ROLE_ORDER = ("report", "select", "audit")
+ROLE_ORDER = ("report", "select")
 RULE_NAMES = {
     "mean_normalised_gain": "mean normalised gain outside",
     "worst_gain": "largest least gain outside",
@@ -54,14 +55,7 @@ def render(inputs: ReportInputs) -> str:
 
 def environment() -> Environment:
     """Where this folder's templates are rendered."""
-    found = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["signed"] = _signed
+    found = html.environment(Path(__file__).parent)
     found.filters["metric"] = metric_label
     found.filters["direction"] = direction
     found.tests["knows_answers"] = lambda metric: direction(metric) != 0
@@ -103,7 +97,3 @@ def _order(result: Result) -> tuple[int, bool, str, bool, str]:
     """Reported data before data that selects, outside before in domain."""
     role = ROLE_ORDER.index(result.role) if result.role in ROLE_ORDER else len(ROLE_ORDER)
     return role, result.in_domain, result.dataset, not result.primary, result.metric
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")

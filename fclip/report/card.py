@@ -1,5 +1,6 @@
 """The card of a registered version, in Markdown: how it was chosen, and what that would have been by other rules."""
 
+from fclip.pages.wording import signed
 from fclip.report.inputs import Candidate, Selection
 
 
@@ -50,8 +51,8 @@ def _rules(selection: Selection, winner: Candidate) -> str:
     ]
     for rule, chosen in selection.choices.items():
         other = selection.candidate(chosen)
-        cells = [_signed(other.in_domain - winner.in_domain)] + [
-            _signed(other.report_scores[name].value - winner.report_scores[name].value) for name in names
+        cells = [signed(other.in_domain - winner.in_domain)] + [
+            signed(other.report_scores[name].value - winner.report_scores[name].value) for name in names
         ]
         own = " (in use)" if rule == selection.rule else ""
         lines.append(f"| {_words(rule)}{own} | {chosen} | {' | '.join(cells)} |")
@@ -60,7 +61,3 @@ def _rules(selection: Selection, winner: Candidate) -> str:
 
 def _words(rule: str) -> str:
     return rule.replace("_", " ")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")

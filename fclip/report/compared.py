@@ -15,6 +15,8 @@ from fclip.evaluation.protocols.registry import direction, metric_label, protoco
 from fclip.evaluation.protocols.task import Found, Judged
 from fclip.evaluation.run import Evaluation
 from fclip.files import atomic_write
+from fclip.pages.html import thumbnails
+from fclip.pages.svg import COLOURS, svg
 from fclip.report.build import environment
 from fclip.report.changes import (
     Change,
@@ -29,8 +31,6 @@ from fclip.report.changes import (
     values_of,
     with_answers,
 )
-from fclip.report.svg import COLOURS, svg
-from fclip.report.thumbnails import thumbnails
 
 SHOWN = 5  # pictures a query
 EXAMPLES = 4  # of each kind

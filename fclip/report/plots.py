@@ -2,8 +2,8 @@
 
 from matplotlib.axes import Axes
 
+from fclip.pages.svg import COLOURS, svg
 from fclip.report.inputs import Candidate, Selection, Training
-from fclip.report.svg import COLOURS, svg
 
 SERIES = ("s1", "s2", "s4", "s3")
 

@@ -12,8 +12,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from fclip.sample.garments import tailor
+from fclip.sample.photographs import SCENES, Domain
 from fclip.sample.products import make_product
-from fclip.sample.scenes import SCENES, Domain
 from fclip.sample.wording import write_texts
 
 A_PROCESS_PAYS = 500  # products; fewer are drawn while another process starts

@@ -14,9 +14,11 @@ from fclip.sample.accessories import cap, handbag, hat, scarf
 from fclip.sample.bottoms import LEGS, legs, skirt, socks
 from fclip.sample.outline import Cut, Garment, Part, curves, fitted
 from fclip.sample.patterns import NUM_VARIANTS, PATTERNS, PRINTS, REACH, SIDE, pattern_sheet, weave_sheet
-from fclip.sample.products import RGB, Product
+from fclip.sample.products import Product
 from fclip.sample.shoes import boots, sneakers
 from fclip.sample.tops import BLOCKS, top
+from fclip.scenes.backdrops import RGB
+from fclip.scenes.photographs import Box, Sprite
 
 CUTS: dict[str, Callable[[str, Cut], Garment]] = {
     **dict.fromkeys(BLOCKS, top),
@@ -95,23 +97,6 @@ class Pose:
             inverse[3],
             SIDE / 2 - inverse[2] * x - inverse[3] * y,
         )
-
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-
-
-@dataclass(frozen=True)
-class Sprite:
-    """A drawn garment within its box of the picture: [height, width] of the box.
-
-    `colour` is premultiplied float32 [3, height, width] in 0..255, `alpha` float32 [height, width] in 0..1, `cover`
-    the alpha as an "L" image of a quarter of the size.
-    """
-
-    box: Box
-    colour: np.ndarray
-    alpha: np.ndarray
-    cover: Image.Image
 
 
 def tailor(product: Product) -> Garment:

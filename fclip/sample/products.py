@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-RGB = tuple[int, int, int]
+from fclip.scenes.backdrops import RGB
 
 
 @dataclass(frozen=True)

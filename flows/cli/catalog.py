@@ -92,9 +92,9 @@ def _show_one(console: Console, name: str) -> None:
 
 
 def _about(name: str, description: "Description") -> list[tuple[str, str]]:
-    from fclip.catalog.config import HubSource
+    from fclip.catalog.sources.registry import kind_of
 
-    layout = "Parquet, images inside" if isinstance(description.source, HubSource) else "table + image folder"
+    layout = kind_of(description.source).label
     return [
         (name, description.title),
         ("where", f"hub: {description.hub}" if description.hub else description.home),

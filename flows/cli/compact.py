@@ -83,7 +83,7 @@ def compact_datasets(workspace: Workspace, datasets: list[str]) -> list[Compacte
 def _compact(workspace: Workspace, dataset: str) -> Compacted:
     import pyarrow.parquet as pq
 
-    from fclip.compaction import compact_store
+    from fclip.catalog.compaction import compact_store
     from fclip.mirror.store import Store
 
     _ingest(workspace, dataset)  # what the source is now says what is gone

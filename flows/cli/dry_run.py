@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from fclip.catalog.sources.registry import describe
+from fclip.catalog.sources.registry import describe, source_kinds
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
@@ -31,7 +31,6 @@ from tasks.ingest import outside_of
 from tasks.workspace.paths import Workspace
 
 ROWS = 200
-PATHS = ("path", "image_folder")  # of a source
 BATCH_SIZE = 32  # a split of 200 rows must still make a few batches
 
 
@@ -65,7 +64,7 @@ def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
         outside = replace(outside_of(workspace, params.ingest, name, refresh=False), limit=ROWS)
         num_rows[name] = int(str(describe(dataset.source, outside)["num_rows"]))
         outside.digests.save()
-    trained = [name for name, dataset in params.ingest.datasets.items() if "train" in dataset.roles.values()]
+    trained = list(params.ingest.training_datasets)
     with _copy(workspace) as copy:
         _command(copy, [sys.executable, "-m", "flows.cli", "pin"])
         base_seconds, base_mib = _measure(copy, [sys.executable, "-c", "import dvc.repo, tasks.evaluate"])
@@ -129,7 +128,8 @@ def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
 
 def _there(source: dict[str, Any], root: Path) -> dict[str, Any]:
     """The source with its paths absolute; what is remote stays where it is."""
-    paths = {key: source[key] for key in PATHS if source.get(key) is not None and not is_remote(source[key])}
+    fields = source_kinds()[source["kind"]].path_fields
+    paths = {key: source[key] for key in fields if source.get(key) is not None and not is_remote(source[key])}
     return source | {key: str((root / path).resolve()) for key, path in paths.items()}
 
 

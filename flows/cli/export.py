@@ -22,7 +22,7 @@ def export_webdataset(
     shard_mb: Annotated[int, typer.Option(min=1, help="Megabytes a shard at most.")] = 128,
 ) -> None:
     """The training products as WebDataset shards (`jpg`, `txt`, `json`), for open_clip's training and others."""
-    from fclip.shards import export_shards
+    from fclip.export.webdataset import export_shards
 
     workspace = workspace_here()
     done = export_shards(
@@ -47,7 +47,7 @@ def transformers(
     out_dir: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
 ) -> None:
     """Write a CLIP as transformers' `CLIPModel`, with its tokenizer and preprocessing."""
-    from fclip.models.to_transformers import export_clip
+    from fclip.export.transformers import export_clip
 
     if holds_something(out_dir):
         raise UserError(f"{out_dir} exists already: name a folder that does not, or is empty")

@@ -56,7 +56,7 @@ def test_an_unknown_dataset_is_answered_with_the_known(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_source_is_answered_with_the_known(tmp_path: Path) -> None:
     params = small_params()
     params["ingest"]["datasets"]["street"]["source"]["kind"] = "folder"
-    with pytest.raises(UserError, match=r"ingest.datasets.street.source: `kind` must be one of sample, table, hub"):
+    with pytest.raises(UserError, match=r"ingest.datasets.street.source: `kind` must be one of clothing, fmnist, hub"):
         workspace_with(tmp_path, params)
 
 

@@ -1,26 +1,46 @@
 """clothing-dataset: photographs that people took at home (github.com/alexeygrigorev/clothing-dataset)."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
-from fclip.catalog.config import ClothingSource
-from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
-from fclip.catalog.sources.cells import cell_text, named_cells
-from fclip.catalog.sources.delimited import read_delimited
-from fclip.catalog.sources.files import ImageFolder, describe_file, describe_folder, require_file, require_folder
-from fclip.catalog.sources.spread import spread_rows
+from fclip.catalog.reading.delimited import read_delimited
+from fclip.catalog.reading.files import (
+    ImageFolder,
+    describe_file,
+    describe_folder,
+    pinned_rows,
+    require_file,
+    require_folder,
+)
+from fclip.catalog.reading.records import cell_text, named_cells
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, chosen_rows
+from fclip.catalog.sources.registry import SourceKind
+from fclip.config import config
 from fclip.mirror.outside import Outside
 
 COLUMNS = ("image", "sender_id", "label", "kids")
+
+
+@config
+class ClothingSource:
+    """clothing-dataset: `images.csv` and `images/`; rows with a label in `not_classes` are refused."""
+
+    kind: Literal["clothing"]
+    path: str
+    not_classes: list[str]
 
 
 def describe(source: ClothingSource, outside: Outside) -> dict[str, object]:
     """The digest of `images.csv`, its rows, and the listing of `images/`."""
     path = require_file(outside.root / source.path / "images.csv")
     images = require_folder(outside.root / source.path / "images")
+    table = describe_file(path)
+    pinned = pinned_rows(outside.pinned, table)
     return {
         "kind": source.kind,
-        "table": describe_file(path),
-        "num_rows": sum(1 for _ in read_delimited(path, COLUMNS)),
+        "table": table,
+        "num_rows": _num_rows(path) if pinned is None else pinned,
         "images": describe_folder(images, outside.digests),
     }
 
@@ -29,12 +49,10 @@ def read(source: ClothingSource, outside: Outside, limit: int | None) -> Iterato
     """One row a photograph, or a spread sample of `limit`; who sent it is its parent, so no sender is in two splits."""
     path = require_file(outside.root / source.path / "images.csv")
     folder = ImageFolder(require_folder(outside.root / source.path / "images"))
-    chosen = None
-    if limit is not None:
-        chosen = spread_rows(sum(1 for _ in read_delimited(path, COLUMNS)), limit)
-    for row, record in enumerate(read_delimited(path, COLUMNS)):
-        if chosen is not None and row not in chosen:
-            continue
+    num_rows = pinned_rows(outside.pinned)
+    if num_rows is None and limit is not None:
+        num_rows = _num_rows(path)
+    for row, record in chosen_rows(read_delimited(path, COLUMNS), num_rows, limit, path):
         if isinstance(record, Refusal):
             yield RefusedRow(row, None, record)
             continue
@@ -51,3 +69,17 @@ def read(source: ClothingSource, outside: Outside, limit: int | None) -> Iterato
             images=(folder(f"{name}.jpg"),) if name else (),
             raw=record,
         )
+
+
+def _num_rows(path: Path) -> int:
+    return sum(1 for _ in read_delimited(path, COLUMNS))
+
+
+CLOTHING = SourceKind(
+    kind="clothing",
+    label="clothing-dataset",
+    description="clothing-dataset: photographs that people took at home, with one label each.",
+    config=ClothingSource,
+    describe=describe,
+    read=read,
+)

@@ -5,15 +5,16 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fclip.catalog.config import FmnistSource
-from fclip.catalog.rows import RefusedRow, SourceRow
-from fclip.catalog.sources.files import describe_file, require_file
-from fclip.catalog.sources.spread import spread_rows
+from fclip.catalog.reading.files import describe_file, require_file
+from fclip.catalog.rows import RefusedRow, SourceRow, spread_rows
+from fclip.catalog.sources.registry import SourceKind
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 
@@ -33,6 +34,19 @@ PARTS = (("train", "train", "val"), ("t10k", "test", "test"))  # name in files, 
 SAMPLE_SEED = 0
 SIDE = 28
 MAX_BYTES = 16 + 60_000 * SIDE**2
+
+
+@config
+class FmnistSource:
+    """Fashion-MNIST's four gzipped idx files: a fixed sample of `num_select` of the 60,000 (null: all); the 10,000."""
+
+    kind: Literal["fmnist"]
+    path: str
+    num_select: int | None
+
+    def __post_init__(self) -> None:
+        if self.num_select is not None and not 1 <= self.num_select <= 60_000:
+            raise ValueError(f"num_select must be from 1 to 60000, not {self.num_select}")
 
 
 def describe(source: FmnistSource, outside: Outside) -> dict[str, object]:
@@ -108,3 +122,14 @@ def _png(picture: npt.NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+FMNIST = SourceKind(
+    kind="fmnist",
+    label="Fashion-MNIST",
+    description="Fashion-MNIST's four gzipped idx files, as published.",
+    config=FmnistSource,
+    describe=describe,
+    read=read,
+    fixed_splits=tuple(split for _, _, split in PARTS),
+)

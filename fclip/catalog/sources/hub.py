@@ -1,19 +1,43 @@
 """Parquet files as hub datasets ship them, images inside."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fclip.catalog.config import HubSource
-from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
-from fclip.catalog.sources.cells import cell_text, named_cells
-from fclip.catalog.sources.columns import mapped_columns, parent_of
-from fclip.catalog.sources.files import describe_file
-from fclip.catalog.sources.parquet import count_rows, parquet_files, read_batches, records
-from fclip.catalog.sources.spread import spread_rows
+from fclip.catalog.reading.files import describe_file
+from fclip.catalog.reading.parquet import count_rows, parquet_files, read_batches, records
+from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, named_cells, parent_of
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, spread_rows
+from fclip.catalog.sources.registry import SourceKind
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
+
+
+@config
+class HubSource:
+    """A folder of Parquet files as hub datasets ship them: images inside, as bytes or as a struct with `bytes`.
+
+    Read are the files whose path below the folder fits one of `files` (`*` fits slashes too, as on the hub), in the
+    order of their paths. The mapping of columns is as `ColumnMapping` describes it.
+    """
+
+    kind: Literal["hub"]
+    path: str
+    product_id: str
+    image: str
+    texts: dict[str, str]
+    attributes: dict[str, str]
+    parent_id: str | None = None
+    parent_pattern: str | None = None
+    files: tuple[str, ...] = ("*.parquet",)
+
+    def __post_init__(self) -> None:
+        check_mapping(self)
+        if not self.files:
+            raise ValueError("files must have at least one pattern")
 
 
 def describe(source: HubSource, outside: Outside) -> dict[str, object]:
@@ -55,3 +79,13 @@ def _image_bytes(source: HubSource, column: pa.Array) -> list[bytes | None]:
             "it must be bytes, or a struct with a field `bytes`; mend `image` in params.yaml"
         )
     return list(column.to_pylist())
+
+
+HUB = SourceKind(
+    kind="hub",
+    label="Parquet, images inside",
+    description="A folder of Parquet files as datasets on the Hugging Face hub ship them, images inside.",
+    config=HubSource,
+    describe=describe,
+    read=read,
+)

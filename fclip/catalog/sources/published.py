@@ -1,19 +1,42 @@
 """Datasets that others publish: found by their description, read by the readers of files."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fclip.catalog.config import AnySource, HubSource, PublishedSource, TableSource
 from fclip.catalog.descriptions import Description, load_description
+from fclip.catalog.reading.files import describe_file
+from fclip.catalog.reading.parquet import parquet_files
 from fclip.catalog.rows import RefusedRow, SourceRow
-from fclip.catalog.sources import hub, hub_files, table
-from fclip.catalog.sources.files import describe_file
-from fclip.catalog.sources.parquet import parquet_files
+from fclip.catalog.sources import hub, table
+from fclip.catalog.sources.hub import HubSource
+from fclip.catalog.sources.registry import SourceKind
+from fclip.catalog.sources.table import TableSource
+from fclip.config import config
 from fclip.errors import UserError
 from fclip.mirror.addresses import is_remote
+from fclip.mirror.hub import dataset_files, fetch_dataset
 from fclip.mirror.outside import Outside
+
+
+@config
+class PublishedSource:
+    """A dataset that others publish, as `fclip/catalog/datasets/<dataset>.yaml` describes it.
+
+    `path`: a local copy of its files; null: they are downloaded from the hub, once, into the hub's own cache.
+    `revision`: the commit to read on the hub (null: the newest), or, with `path`, the commit that the copy is of.
+    """
+
+    kind: Literal["published"]
+    dataset: str
+    path: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
+            raise ValueError(f"revision must be null or a whole commit (40 hex digits), not `{self.revision}`")
 
 
 def describe(source: PublishedSource, outside: Outside) -> dict[str, object]:
@@ -25,7 +48,7 @@ def describe(source: PublishedSource, outside: Outside) -> dict[str, object]:
     description = load_description(source.dataset)
     found: dict[str, object]
     if source.path is None:
-        files = hub_files.look_up(_hub(source, description), description.files, source.revision)
+        files = dataset_files(_hub(source, description), description.files, source.revision)
         found = {**files, "num_rows": description.num_rows}
     elif source.revision is not None:
         found = {**_snapshot(source, description, outside), "num_rows": description.num_rows}
@@ -50,22 +73,22 @@ def read(source: PublishedSource, outside: Outside, limit: int | None) -> Iterat
             return table.read(inner, outside, limit)
 
 
-def at_pin(source: AnySource, pin: Mapping[str, Any]) -> AnySource:
+def at_pin(source: PublishedSource, pin: Mapping[str, Any]) -> PublishedSource:
     """`source` as it can be read: one from the hub as its files of the pinned commit, fetched where they are not yet.
 
-    Any other source, and one that the pin is not of (which `verify_pin` refuses), comes back as it is.
+    One with a `path`, and one that the pin is not of (which `verify_pin` refuses), comes back as it is.
 
     Raises:
         UserError: the files are not in the hub's cache and cannot be downloaded.
     """
-    if not isinstance(source, PublishedSource) or source.path is not None:
+    if source.path is not None:
         return source
     description = load_description(source.dataset)
     repo, revision = _hub(source, description), pin.get("revision")
     if revision is None or pin.get("repo") != repo or source.revision not in (None, revision):
         return source
     sizes = {file["name"]: file["bytes"] for file in pin["files"]}
-    folder = hub_files.fetch(repo, description.files, revision, sizes)
+    folder = fetch_dataset(repo, description.files, revision, sizes)
     return replace(source, path=str(folder), revision=revision)
 
 
@@ -105,3 +128,14 @@ def _snapshot(source: PublishedSource, description: Description, outside: Outsid
     names = sorted(file.relative_to(folder).as_posix() for file in parquet_files(folder, description.files))
     files = [{**describe_file(folder / name), "name": name} for name in names]
     return {"repo": description.hub, "revision": source.revision, "files": files}
+
+
+PUBLISHED = SourceKind(
+    kind="published",
+    label="published dataset",
+    description="A dataset that others publish: its files on the Hugging Face hub, or a local copy of them.",
+    config=PublishedSource,
+    describe=describe,
+    read=read,
+    at_pin=at_pin,
+)

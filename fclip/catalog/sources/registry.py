@@ -1,43 +1,70 @@
-"""The kinds of source, and how each is described and read."""
+"""The kinds of source: what each module of this package declares, and how a source is described and read by its kind.
 
-from collections.abc import Callable, Iterator
+A new kind is one new file here: its config, its functions, and a `SourceKind` that declares them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fclip.catalog.config import AnySource
+from fclip.catalog.config import SourceConfig
 from fclip.catalog.rows import RefusedRow, SourceRow
-from fclip.catalog.sources import clothing, fmnist, hub, published, sample, table
+from fclip.extensions import declared
 from fclip.mirror.outside import Outside
 
 
 @dataclass(frozen=True)
-class Reader:
-    """How one kind of source is read.
+class SourceKind:
+    """The declaration of one kind of source.
 
-    `describe(source, outside)` says what the source is now, cheaply: digests and `num_rows`; it is what a pin holds.
-    `read(source, outside, limit)` yields its rows lazily, in a fixed order. Both raise UserError for what is not
-    there, and mirror what is remote as `outside` says.
+    Attributes:
+        kind: its name in params.yaml, which is the value of the config's field `kind`.
+        label: a few words for lists.
+        description: a sentence for documentation.
+        config: the dataclass of its options.
+        describe: `describe(source, outside)` says what the source is now, cheaply: digests and `num_rows`. It is what
+            a pin holds.
+        read: `read(source, outside, limit)` yields its rows lazily, in a fixed order; `limit` of them at most.
+            `describe` and `read` raise UserError for what is not there, and mirror what is remote as `outside` says.
+        fixed_splits: the splits that the source comes with; empty where its products are to be split.
+        path_fields: fields of the config that hold a local path, a remote address, or null.
+        at_pin: `at_pin(source, pin)` gives the source as it can be read, with what the pin names fetched; None where a
+            source can be read as it is.
     """
 
+    kind: str
+    label: str
+    description: str
+    config: type[Any]
     describe: Callable[[Any, Outside], dict[str, object]]
     read: Callable[[Any, Outside, int | None], Iterator[SourceRow | RefusedRow]]
+    fixed_splits: tuple[str, ...] = ()
+    path_fields: tuple[str, ...] = ("path",)
+    at_pin: Callable[[Any, Mapping[str, Any]], Any] | None = None
 
 
-READERS = {
-    "sample": Reader(sample.describe, sample.read),
-    "table": Reader(table.describe, table.read),
-    "hub": Reader(hub.describe, hub.read),
-    "clothing": Reader(clothing.describe, clothing.read),
-    "fmnist": Reader(fmnist.describe, fmnist.read),
-    "published": Reader(published.describe, published.read),
-}
+def source_kinds() -> Mapping[str, SourceKind]:
+    """Every kind of source by its name."""
+    return declared("fclip.catalog.sources", SourceKind)
 
 
-def reader(source: AnySource) -> Reader:
-    """The reader for this source's kind."""
-    return READERS[source.kind]
+def kind_of(source: SourceConfig) -> SourceKind:
+    """The kind of this source."""
+    return source_kinds()[source.kind]
 
 
-def describe(source: AnySource, outside: Outside) -> dict[str, object]:
+def describe(source: SourceConfig, outside: Outside) -> dict[str, object]:
     """What a pin holds beside its dataset: what the source is now. Raises UserError when it is not there."""
-    return reader(source).describe(source, outside)
+    return kind_of(source).describe(source, outside)
+
+
+def read(source: SourceConfig, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """The rows of the source, `limit` of them at most. Raises UserError when it is not there, or cannot be read."""
+    return kind_of(source).read(source, outside, limit)
+
+
+def at_pin(source: SourceConfig, pin: Mapping[str, Any]) -> SourceConfig:
+    """The source as it can be read, with what the pin names fetched; raises UserError when it cannot be fetched."""
+    fetch = kind_of(source).at_pin
+    found: SourceConfig = source if fetch is None else fetch(source, pin)
+    return found

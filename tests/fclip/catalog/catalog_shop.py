@@ -9,15 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from fclip.catalog.config import (
-    DatasetConfig,
-    DuplicateConfig,
-    HubSource,
-    ImageConfig,
-    IngestConfig,
-    RowConfig,
-    TableSource,
-)
+from fclip.catalog.config import DatasetConfig, DuplicateConfig, ImageConfig, IngestConfig, RowConfig
+from fclip.catalog.sources.hub import HubSource
+from fclip.catalog.sources.table import TableSource
 from fclip.catalog.summary import IngestSummary
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.outside import Outside

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.config import DatasetConfig, SourceConfig
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.mirror.config import DownloadConfig
@@ -33,7 +33,7 @@ def full_shop(shop: Shop) -> Shop:
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., Built]:
     def run(
-        source: AnySource,
+        source: SourceConfig,
         *,
         split: dict[str, float] | None = None,
         roles: dict[str, str] | None = None,

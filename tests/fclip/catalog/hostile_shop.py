@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.config import DatasetConfig, SourceConfig
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError, printable
@@ -77,7 +77,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def ingest(
-    shop: Shop, source: AnySource, *, cache_dir: Path | None = None, max_refused_fraction: float = 1.0
+    shop: Shop, source: SourceConfig, *, cache_dir: Path | None = None, max_refused_fraction: float = 1.0
 ) -> Built | UserError:
     """Describe and ingest, watched; what came of it, checked: a whole catalog, or an error and nothing at all."""
     shutil.rmtree(shop.root / "out", ignore_errors=True)

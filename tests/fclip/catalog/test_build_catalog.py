@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import DatasetConfig, SampleSource
+from fclip.catalog.config import DatasetConfig
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
+from fclip.catalog.sources.sample import SampleSource
 from fclip.catalog.tables import PRODUCTS, read_products
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree

@@ -34,7 +34,10 @@ def test_fmnist_comes_split() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": {**SAMPLE, "kind": "sampel"}}, "`kind` must be one of sample, table, hub, clothing, fmnist"),
+        (
+            {"source": {**SAMPLE, "kind": "sampel"}},
+            "`kind` must be one of clothing, fmnist, hub, published, sample, table",
+        ),
         ({"source": {"path": "x"}}, "`kind` must be one of"),
         ({"source": None}, "`kind` must be one of"),
         ({"source": {**SAMPLE, "num_products": 0}}, "num_products must be at least 1"),
@@ -44,7 +47,7 @@ def test_fmnist_comes_split() -> None:
         ({"split": {"train": 1.0, "dev": 0.0}}, "not `dev`"),
         ({"split": {"train": 1.5, "val": -0.5}}, "above 0 and at most 1, not 1.5"),
         ({"split": {"train": float("nan"), "val": 0.5}}, "above 0"),
-        ({"roles": {"train": "trian"}}, "must be among train, select, report, audit, not `trian`"),
+        ({"roles": {"train": "trian"}}, "must be among train, select, report, not `trian`"),
         ({"split": {"val": 1.0}, "roles": {"test": "report"}}, r"splits of this dataset \(val\), not `test`"),
         ({"roles": {"val": "train"}}, "`train` to the split train alone, not to `val`"),
         ({"hold_outs": {"test": {"colour": ["red"]}}}, "that are no split's, not `test`"),

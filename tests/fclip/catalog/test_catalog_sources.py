@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fclip.catalog.config import ClothingSource, FmnistSource
-from fclip.catalog.sources.cells import cell_text
-from fclip.catalog.sources.fmnist import CLASSES
-from fclip.catalog.sources.registry import describe, reader
-from fclip.catalog.sources.spread import spread_rows
+from fclip.catalog.reading.records import cell_text
+from fclip.catalog.rows import spread_rows
+from fclip.catalog.sources.clothing import ClothingSource
+from fclip.catalog.sources.fmnist import CLASSES, FmnistSource
+from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
@@ -107,7 +107,7 @@ def test_a_mapped_column_that_the_table_lacks(full_shop: Shop, name: str) -> Non
     with pytest.raises(
         UserError, match=r"no column `colour`: it has `id`, `title`, `color`, `image`; mend the mapping"
     ):
-        list(reader(full_shop.source()).read(full_shop.source(name), full_shop.outside, None))
+        list(read(full_shop.source(name), full_shop.outside, None))
 
 
 def test_tables_that_are_not_there_or_no_tables(full_shop: Shop) -> None:
@@ -183,7 +183,7 @@ def test_hub_folders_that_are_not_as_they_should_be(shop: Shop) -> None:
         describe(shop.hub(path="shop/images"), shop.outside)
     write_hub(shop, as_struct=True)
     with pytest.raises(UserError, match="column `title` of shop/hub holds string, not images"):
-        list(reader(shop.hub()).read(shop.hub(image="title"), shop.outside, None))
+        list(read(shop.hub(image="title"), shop.outside, None))
 
 
 def test_clothing(shop: Shop, build: Build) -> None:
@@ -231,7 +231,7 @@ def test_damaged_fmnist(tmp_path: Path) -> None:
     for damaged in (content[:100], b"no gzip", gzip.compress(b"\0\0\x08\x01short")):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz is damaged"):
-            list(reader(source).read(source, Outside(tmp_path, tmp_path / "mirror"), None))
+            list(read(source, Outside(tmp_path, tmp_path / "mirror"), None))
     path.unlink()
     with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz does not exist"):
         describe(source, Outside(tmp_path, tmp_path / "mirror"))

@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fclip.catalog.config import HubSource, TableSource
 from fclip.catalog.descriptions import (
     DATASETS,
     Description,
@@ -19,7 +18,9 @@ from fclip.catalog.descriptions import (
     load_description,
     parse_description,
 )
-from fclip.catalog.sources.columns import mapped_columns
+from fclip.catalog.reading.records import mapped_columns
+from fclip.catalog.sources.hub import HubSource
+from fclip.catalog.sources.table import TableSource
 from fclip.errors import UserError
 
 MARQO = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from fclip.catalog.config import AnySource
+from fclip.catalog.config import SourceConfig
 from fclip.catalog.sources.registry import describe
 from fclip.files import digest_bytes, read_json, sha256_tree, write_json
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
@@ -31,7 +31,7 @@ def hostile_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     (shop.images / "sparse.jpg").unlink()  # what tidies up may copy it
 
 
-def source_of(shop: Shop, catalog: Catalog) -> AnySource:
+def source_of(shop: Shop, catalog: Catalog) -> SourceConfig:
     mapping = {"parent_id": "parent", "parent_pattern": r"\d+$"}
     return shop.hub(**mapping) if catalog.form == "hub" else shop.source(catalog.name, **mapping)
 
@@ -142,7 +142,7 @@ def test_folders_within_folders_to_the_end_of_a_path(shop: Shop, build: Callable
 
 @pytest.mark.parametrize("change", ["link out", "pipe", "gone", "folder", "other content", "link in"])
 def test_a_file_that_is_swapped_between_two_ingests(shop: Shop, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    monkeypatch.setattr("fclip.catalog.file_digests.SECONDS_TO_SETTLE", -1.0)
+    monkeypatch.setattr("fclip.mirror.file_digests.SECONDS_TO_SETTLE", -1.0)
     shop.write_images(12)
     (shop.root / "canary.jpg").write_bytes(jpeg(99))
     shop.write_csv(["id,title,colour,image", *(f"p{number},Coat {number},red,{number}.jpg" for number in range(12))])

@@ -13,9 +13,9 @@ from PIL import Image
 
 from fclip.catalog.config import DuplicateConfig, ImageConfig
 from fclip.catalog.duplicates import distinct_looks, near_duplicates
-from fclip.catalog.file_digests import FileDigests
 from fclip.catalog.images import NormalImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal
+from fclip.mirror.file_digests import FileDigests
 from tests.fclip.catalog.hostile_images import encoded, hostile_images
 from tests.fclip.catalog.hostile_shop import within
 
@@ -113,7 +113,7 @@ def test_inodes_of_64_bits_are_remembered(tmp_path: Path, monkeypatch: pytest.Mo
     digests = FileDigests(tmp_path / "digests.parquet")
     digests.put(path, path.stat(), bytes(32))
     digests.save()
-    monkeypatch.setattr("fclip.catalog.file_digests.Path.is_file", lambda _: True)
+    monkeypatch.setattr("fclip.mirror.file_digests.Path.is_file", lambda _: True)
     assert FileDigests(tmp_path / "digests.parquet").find(path) == bytes(32)
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fclip.catalog.sources.parquet import parquet_files
-from fclip.catalog.sources.registry import describe, reader
+from fclip.catalog.reading.parquet import parquet_files
+from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 from tests.fclip.catalog.hostile_shop import check_message, ingest, outcome, within
@@ -122,7 +122,7 @@ def test_any_byte_of_a_parquet_file_may_be_wrong(shop: Shop) -> None:
         (hub / "a.parquet").write_bytes(content)
         try:
             describe(shop.hub(), shop.outside)
-            rows = list(reader(shop.hub()).read(shop.hub(), shop.outside, None))
+            rows = list(read(shop.hub(), shop.outside, None))
             assert len(rows) <= 2
         except UserError as error:
             check_message(str(error))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fclip.catalog.config import FmnistSource
 from fclip.catalog.products import ProductColumns
 from fclip.catalog.rows import SourceRow
-from fclip.catalog.sources.registry import describe, reader
+from fclip.catalog.sources.fmnist import FmnistSource
+from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
 from tests.fclip.catalog.catalog_shop import Built, Shop
 from tests.fclip.catalog.hostile_shop import outcome, within
@@ -154,7 +154,7 @@ def test_gzip_bombs_of_fashion_mnist(shop: Shop) -> None:
     with within(5), pytest.raises(UserError, match="is damaged"):
         describe(source, shop.outside)
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz is damaged"):
-        list(reader(source).read(source, shop.outside, None))
+        list(read(source, shop.outside, None))
 
 
 def test_as_many_spellings_as_rows() -> None:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import fclip.catalog.intake as intake
-from fclip.catalog.file_digests import FileDigests
-from fclip.compaction import Compaction, compact_store
+from fclip.catalog.compaction import Compaction, compact_store
 from fclip.files import digest_bytes, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks
+from fclip.mirror.file_digests import FileDigests
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 from tests.fclip.catalog.test_near_duplicates import photograph
 
@@ -134,7 +134,7 @@ def test_file_digests_are_of_what_a_file_holds_now(tmp_path: Path, monkeypatch: 
     digests = FileDigests(tmp_path / "digests.parquet")
     assert digests.digest(path) == digest_bytes(b"one")
     assert digests.find(path) is None  # its inode changed a moment ago: not settled
-    monkeypatch.setattr("fclip.catalog.file_digests.SECONDS_TO_SETTLE", -1.0)
+    monkeypatch.setattr("fclip.mirror.file_digests.SECONDS_TO_SETTLE", -1.0)
     assert digests.digest(path) == digest_bytes(b"one")
     assert digests.find(path) == digest_bytes(b"one")
     digests.save()

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fclip.catalog.config import HubSource, PublishedSource
-from fclip.catalog.sources.published import at_pin
-from fclip.catalog.sources.registry import describe, reader
+from fclip.catalog.sources.hub import HubSource
+from fclip.catalog.sources.published import PublishedSource, at_pin
+from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 from tests.conftest import dataset
@@ -80,7 +80,7 @@ def test_only_files_that_fit_are_read(tmp_path: Path, build: Build) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     def look_and_read(source: PublishedSource) -> None:
         describe(source, Outside(tmp_path, tmp_path / "mirror"))
-        list(reader(source).read(source, Outside(tmp_path, tmp_path / "mirror"), None))
+        list(read(source, Outside(tmp_path, tmp_path / "mirror"), None))
 
     def message(source: PublishedSource) -> str:
         with pytest.raises(UserError) as caught:
@@ -129,7 +129,7 @@ def test_kagl_is_what_an_explicit_mapping_gives(build: Build) -> None:
     )
     source = published("marqo-kagl", folder)
     outside = Outside(Path(), Path("unused"))
-    rows = zip(*(reader(each).read(each, outside, None) for each in (source, explicit)), strict=True)
+    rows = zip(*(read(each, outside, None) for each in (source, explicit)), strict=True)
     assert sum(one == other for one, other in rows) == 40_001
     one, other = describe(source, outside), describe(explicit, outside)
     assert {**other, "kind": "published", "published": "marqo-kagl"} == one

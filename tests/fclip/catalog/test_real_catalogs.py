@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fclip.catalog.config import AnySource, DatasetConfig
+from fclip.catalog.config import DatasetConfig, SourceConfig
 from fclip.catalog.fingerprints import fingerprint, reduce
 from fclip.catalog.splits import normalised_title
 from fclip.images.packs import ImagePacks
@@ -17,7 +17,7 @@ from tests.fclip.catalog.catalog_shop import Built
 LIMIT = 1500
 
 
-def source_of(name: str) -> AnySource:
+def source_of(name: str) -> SourceConfig:
     return parse(name, real_dataset(name), DatasetConfig).source
 
 

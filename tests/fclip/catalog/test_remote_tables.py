@@ -9,10 +9,11 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import DatasetConfig, PublishedSource
+from fclip.catalog.config import DatasetConfig
 from fclip.catalog.descriptions import known_datasets
 from fclip.catalog.pin import SourcePin
-from fclip.catalog.sources.registry import describe, reader
+from fclip.catalog.sources.published import PublishedSource
+from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config, jpeg
@@ -180,7 +181,7 @@ def test_another_machine_mirrors_again_and_refuses_what_is_not_as_pinned(
 
 def test_reading_without_a_pin_looks_at_each_image_once(online: Shop, web: Web) -> None:
     source = online.source(image_folder=None)
-    rows = list(reader(source).read(source, online.outside, 5))
+    rows = list(read(source, online.outside, 5))
     assert len(rows) == 5 == len(web.asked)
     assert json.dumps(describe(source, online.outside), sort_keys=True) == json.dumps(
         describe(source, online.outside), sort_keys=True

@@ -8,9 +8,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.outside import Outside, Unavailable
 from tests.fclip.mirror.local_web import Page, Web
 
 Look = Callable[..., Outside]
@@ -98,7 +97,7 @@ def test_images_in_a_bucket_are_listed_and_read_when_they_changed(bucket: Bucket
     def found(outside: Outside) -> list[bytes | str]:
         images = outside.images(addresses)
         files = [images[address] for address in addresses]
-        return [file.reason if isinstance(file, Refusal) else file.read_bytes() for file in files]
+        return [file.reason if isinstance(file, Unavailable) else file.read_bytes() for file in files]
 
     assert found(look(max_bytes=2000)) == [b"a", b"b", "image too large", "image file missing"]
     pin = look(max_bytes=2000).images(addresses).describe()

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import sha256_file
 from fclip.mirror import http
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.http import an_image
-from fclip.mirror.outside import MirroredImages, Outside
+from fclip.mirror.outside import MirroredImages, Outside, Unavailable
 from fclip.mirror.store import Store
 from fclip.mirror.web import GIVE_UP_AFTER, ask_web
 from tests.conftest import REPOSITORY
@@ -30,7 +29,7 @@ Look = Callable[..., Outside]
 def contents(images: MirroredImages) -> dict[str, bytes | str]:
     """What each address came to: bytes, or the reason of a refusal."""
     return {
-        address.rpartition("/")[2]: found.reason if isinstance(found, Refusal) else found.read_bytes()
+        address.rpartition("/")[2]: found.reason if isinstance(found, Unavailable) else found.read_bytes()
         for address, found in images.items()
     }
 
@@ -66,8 +65,8 @@ def test_each_failure_has_its_reason(web: Web, look: Look, page: Page, reason: s
     web.pages |= {"/a": page, "/b": Page(b"fine")}
     images = look(max_bytes=2000, timeout_s=0.3).images([web.url("/a"), web.url("/b")])
     found = images[web.url("/a")]
-    assert isinstance(found, Refusal)
-    assert (found.stage, found.reason) == ("read", reason)
+    assert isinstance(found, Unavailable)
+    assert found.reason == reason
     assert detail in found.detail
     assert web.url("/a") in found.detail
     assert contents(images)["b"] == b"fine"
@@ -219,11 +218,11 @@ def test_private_addresses_are_not_asked(web: Web, look: Look) -> None:
     images = look(allow_private=False, retries=0).images(urls)
     for url in urls:
         found = images[url]
-        assert isinstance(found, Refusal), url
+        assert isinstance(found, Unavailable), url
         assert found.reason in ("image URL refused", "image download failed"), url  # the latter: no such host
     assert not web.asked
     found = images[urls[0]]
-    assert isinstance(found, Refusal)
+    assert isinstance(found, Unavailable)
     assert "private address, see ingest.download.allow_private" in found.detail
 
 

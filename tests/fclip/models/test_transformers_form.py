@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
 from fclip.errors import UserError
+from fclip.export.transformers import export_clip
 from fclip.images.pixels import decode, normalise
 from fclip.models import clip_tokens, store
 from fclip.models.from_transformers import import_clip, source_files
-from fclip.models.to_transformers import export_clip
 from tests.fclip.models.peers import image_features, peer, save_peer, text_features, word_tokenizer
 from tests.tiny_shop import tiny_clip
 

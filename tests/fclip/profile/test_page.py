@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 from fclip.catalog.tables import PRODUCTS
+from fclip.pages.wording import number, percent, things
 from fclip.profile.histogram import SHARE, distribution
 from fclip.profile.page import read_refused, write_page
 from fclip.profile.pictures import take_pictures
 from fclip.profile.profile import Profile, Values
 from fclip.profile.terminal import details, overview, spark
-from fclip.profile.wording import number, percent, things
 from tasks.workspace.paths import Workspace
 
 VOID = {"meta", "img", "br", "hr", "path", "use", "rect", "circle"}

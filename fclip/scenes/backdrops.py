@@ -1,4 +1,4 @@
-"""What stands behind a garment in the street domain: rooms, streets, floors, shop rails, with their clutter."""
+"""Backgrounds of photographs taken anywhere: rooms, streets, floors, shop rails, with their clutter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fclip.sample.products import RGB
+RGB = tuple[int, int, int]
+"""A colour, 0 to 255."""
 
 WALLS: tuple[RGB, ...] = (
     (206, 198, 184),

@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fclip.catalog.reading.files import require_file
+from fclip.catalog.reading.records import is_deep, require_columns
 from fclip.catalog.rows import Refusal
-from fclip.catalog.sources.cells import is_deep
-from fclip.catalog.sources.columns import require_columns
-from fclip.catalog.sources.files import require_file
 
 
 def read_json_lines(path: Path, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from fclip.catalog.reading.files import require_file
+from fclip.catalog.reading.records import require_columns
 from fclip.catalog.rows import Refusal
-from fclip.catalog.sources.columns import require_columns
-from fclip.catalog.sources.files import require_file
 from fclip.errors import UserError
 
 DELIMITERS = ",;\t|"

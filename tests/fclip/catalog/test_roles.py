@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fclip.catalog.roles import Pictures, require_apart
 from fclip.errors import UserError
 from fclip.files import sha256_tree
-from fclip.roles import Pictures, require_apart
 from tasks import gather
 from tests.tiny_shop import make_shop
 

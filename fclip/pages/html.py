@@ -1,17 +1,32 @@
-"""Pictures to put into a page."""
+"""HTML pages that need no other file: where their templates are rendered, and pictures to put into them."""
 
 import base64
 import io
 from collections.abc import Iterable
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import read_image
+from fclip.pages.wording import number, percent, signed, things
 
 SIDE = 112  # of a thumbnail's longer side, pixels
 QUALITY = 68
+
+
+def environment(templates: Path) -> Environment:
+    """Where the templates in the folder `templates` are rendered; they may include those of `fclip.pages`."""
+    found = Environment(
+        loader=FileSystemLoader([templates, Path(__file__).parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"number": number, "percent": percent, "signed": signed, "things": things}
+    return found
 
 
 def thumbnails(images_dir: Path, digests: Iterable[str]) -> dict[str, str]:

@@ -7,18 +7,18 @@ inside it.
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fclip.catalog.file_digests import FileDigests
-from fclip.catalog.images import MAX_FILE_BYTES
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import sha256_file
 from fclip.mirror.addresses import is_remote
+from fclip.mirror.file_digests import FileDigests
 
 FILES_AT_ONCE = 256
+MAX_FILE_BYTES = 256 * 2**20  # of an image; larger files are refused unread
 WAITING_THREADS = 16
 MAX_NAME_CHARS = 4096  # of a path, on any system that there is
 
@@ -42,6 +42,18 @@ def require_folder(path: Path) -> Path:
 def describe_file(path: Path) -> dict[str, object]:
     """Name, size and content digest of a file."""
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def pinned_rows(pin: Mapping[str, object], table: Mapping[str, object] | None = None) -> int | None:
+    """The number of rows that a pin holds of a table, which need not be parsed to count them again.
+
+    Args:
+        pin: what the source was when it was pinned; empty where that is not known.
+        table: what the table is now (`describe_file`). One that is not byte for byte the pinned one has no such number.
+    """
+    num_rows = pin.get("num_rows")
+    same = table is None or pin.get("table") == table
+    return num_rows if same and isinstance(num_rows, int) else None
 
 
 def describe_folder(folder: Path, digests: FileDigests) -> dict[str, object]:

@@ -1,6 +1,4 @@
-"""How numbers are said: the same in the terminal, on the page and in warnings."""
-
-from fclip.profile.histogram import Distribution
+"""How numbers are written: the same in the terminal, on pages and in warnings."""
 
 
 def percent(share: float) -> str:
@@ -27,6 +25,6 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def range_said(found: Distribution) -> str:
-    """`3 · 8 · 15`: least, middle, most."""
-    return " · ".join(number(value) for value in (found.minimum, found.median, found.maximum))
+def signed(value: float) -> str:
+    """`+0.012`, `−0.012`: a difference of scores."""
+    return f"{value:+.3f}".replace("-", "−")

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from benchmarks.places import CACHE
 from fclip.errors import UserError
+from fclip.export.webdataset import SIZES, Exported, export_shards
 from fclip.files import read_json, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks
-from fclip.shards import SIZES, Exported, export_shards
 from flows.cli.__main__ import app
 from tasks import gather
 from tasks.workspace.paths import Workspace

@@ -2,17 +2,16 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fclip.catalog.reading.files import entries_below, is_inside
+from fclip.catalog.reading.records import is_deep, require_columns
 from fclip.catalog.rows import Refusal
-from fclip.catalog.sources.cells import is_deep
-from fclip.catalog.sources.columns import require_columns
-from fclip.catalog.sources.files import entries_below, is_inside
 from fclip.errors import UserError
+from fclip.mirror.addresses import fits
 
 BATCH_ROWS = 256
 
@@ -43,11 +42,6 @@ def parquet_files(path: Path, patterns: Sequence[str]) -> list[Path]:
         wanted = " or ".join(patterns)
         raise UserError(f"{path} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
     return files
-
-
-def fits(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a file's path fits one of the patterns, as the hub reads them: `*` fits slashes too, case counts."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def count_rows(files: Sequence[Path]) -> int:

@@ -1,0 +1,131 @@
+"""Records of a table, and the cells of a product in them: which columns a mapping names, and cells as text."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from fclip.errors import UserError
+
+MAX_DEPTH = 32  # of lists and objects inside each other
+MAX_SHOWN = 50  # columns in a message
+MAX_SEARCHED = 4096  # characters of a cell: a regular expression may take the square of that
+
+
+class ColumnMapping(Protocol):
+    """What a source's config says of its columns: `texts` and `attributes` map our names to columns of the table.
+
+    The parent of a product is the part of its `parent_id` cell that `parent_pattern`, a regular expression, finds; the
+    whole cell without one, and where it finds nothing.
+    """
+
+    @property
+    def product_id(self) -> str: ...
+
+    @property
+    def image(self) -> str: ...
+
+    @property
+    def texts(self) -> dict[str, str]: ...
+
+    @property
+    def attributes(self) -> dict[str, str]: ...
+
+    @property
+    def parent_id(self) -> str | None: ...
+
+    @property
+    def parent_pattern(self) -> str | None: ...
+
+
+def check_mapping(mapping: ColumnMapping) -> None:
+    """Raise ValueError for names that templates cannot hold, or a pattern that is no regular expression."""
+    for name in [*mapping.texts, *mapping.attributes]:
+        if not name.isidentifier():
+            raise ValueError(f"texts and attributes must have names that templates can hold, not `{name}`")
+        if name in mapping.texts and name in mapping.attributes:
+            raise ValueError(f"texts and attributes must not share a name: `{name}` is in both")
+    pattern = mapping.parent_pattern
+    if pattern is None:
+        return
+    if mapping.parent_id is None:
+        raise ValueError("parent_pattern must be null where parent_id is: it is searched in that column")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"parent_pattern must be a regular expression ({error}), not `{pattern}`") from error
+
+
+def mapped_columns(source: ColumnMapping) -> list[str]:
+    """Every column that the source's mapping names, once, in order."""
+    columns = [source.product_id, source.image, *source.texts.values(), *source.attributes.values()]
+    if source.parent_id is not None:
+        columns.append(source.parent_id)
+    return list(dict.fromkeys(columns))
+
+
+def require_columns(where: object, wanted: Sequence[str], present: Sequence[str]) -> None:
+    """Raise UserError naming the `wanted` columns that are not `present` (and those that are), or are there twice."""
+    listed = ", ".join(f"`{column:.80}`" for column in present[:MAX_SHOWN]) or "none"
+    if len(present) > MAX_SHOWN:
+        listed += f", … ({len(present)} columns)"
+    if missing := [column for column in wanted if column not in present]:
+        names = ", ".join(f"`{column}`" for column in missing)
+        plural = "columns" if len(missing) > 1 else "column"
+        remedy = "mend the mapping in params.yaml, or in the dataset's description"
+        raise UserError(f"{where} has no {plural} {names}: it has {listed}; {remedy}")
+    if twice := [column for column in wanted if list(present).count(column) > 1]:
+        raise UserError(f"{where} has the column `{twice[0]}` twice: rename one (columns: {listed})")
+
+
+def parent_of(source: ColumnMapping, record: Mapping[str, object]) -> str | None:
+    """The parent of a record's product: its `parent_id` cell, or what `parent_pattern` finds in it.
+
+    A cell longer than `MAX_SEARCHED` is not searched, and as a parent refused for its length.
+    """
+    cell = cell_text(record.get(source.parent_id)) if source.parent_id else None
+    if cell is None or source.parent_pattern is None or len(cell) > MAX_SEARCHED:
+        return cell
+    found = re.search(source.parent_pattern, cell)
+    return found[0] if found else cell
+
+
+def cell_text(value: object) -> str | None:
+    """A cell as stripped text; None for null, NaN and blank.
+
+    Whole floats lose their fraction (a column of years with nulls is often stored as floats), lists are joined with
+    commas. Bytes that are no UTF-8 become lone surrogates, which validation refuses.
+    """
+    if isinstance(value, str):  # nearly all of them
+        return value.strip() or None
+    match value:
+        case None:
+            return None
+        case bytes():
+            text = value.decode("utf-8", "surrogateescape")
+        case float():
+            if math.isnan(value):
+                return None
+            text = str(int(value)) if value.is_integer() else str(value)
+        case Mapping():
+            text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+        case Sequence():
+            text = ", ".join(part for part in map(cell_text, value) if part)
+        case _:
+            text = str(value)
+    return text.strip() or None
+
+
+def is_deep(value: object, levels: int = MAX_DEPTH) -> bool:
+    """Whether lists and objects lie in each other deeper than anyone means them to."""
+    if not isinstance(value, list | tuple | dict):
+        return False
+    return levels == 0 or any(
+        is_deep(each, levels - 1) for each in (value.values() if isinstance(value, dict) else value)
+    )
+
+
+def named_cells(record: Mapping[str, object], mapping: Mapping[str, str]) -> dict[str, str]:
+    """The non-null cells of `record` under our names; `mapping` goes from our name to the column."""
+    return {name: text for name, column in mapping.items() if (text := cell_text(record.get(column))) is not None}

@@ -1,0 +1,1 @@
+"""What surrounds an object in a photograph: backgrounds, light and shadow, things in front."""
