@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fclip.averaging.registry import AverageConfig
 from fclip.captions.config import CaptionConfig
 from fclip.catalog.config import IngestConfig
 from fclip.config import config
@@ -10,7 +11,7 @@ from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
 from fclip.profile.config import DriftConfig
 from fclip.registry.config import PromoteConfig
-from fclip.selection.config import AverageConfig, SelectConfig
+from fclip.selection.config import SelectConfig
 from fclip.training.config import FinetuneConfig
 from tasks.workspace.params import Base, parse, read_params
 from tasks.workspace.paths import Workspace

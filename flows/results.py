@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fclip.evaluation.protocols.registry import protocols
-from fclip.files import read_json
+from fclip.selection.result import read_selection
 from tasks.workspace.paths import Workspace
 
 
@@ -60,7 +60,7 @@ def _is_shown(row: dict[str, Any], primary: str) -> bool:
 
 def selected_candidate(workspace: Workspace) -> str:
     """The name of the candidate that selection chose."""
-    return str(read_json(workspace.selection)["winner"])
+    return read_selection(workspace.selection).winner
 
 
 def as_markdown(results: list[Result], *, after: str) -> str:

@@ -1,30 +1,30 @@
-"""Stage `average`: candidates in between, by averaging the weights of those that training left.
+"""Stage `average`: new candidates by averaging the weights of those that training wrote.
 
     python -m tasks.average
 
-Reads models/finetune and, for the soup, what selects in domain; writes models/average: the list of all candidates with
-how far each is from the start, and a folder for each average, which says what it is mixed of.
+Reads models/finetune and, for methods that ask for scores, the data that selects in domain. Writes models/average: the
+list of all candidates with the distance of each from the base model, and a folder for each average, which names its
+parents.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from fclip.errors import UserError
-from fclip.files import atomic_dir, read_json, write_json
+from fclip.averaging.registry import AverageConfig, Context, Recipe, methods, trained_parents
+from fclip.catalog.config import DatasetConfig
+from fclip.files import atomic_dir
+from fclip.models.candidates import Candidate, read_candidates, write_candidates
 from fclip.models.store import load, model_sha256, save
 from fclip.models.weights import Part, distance, same_names, write_mixture
-from fclip.selection.config import AverageConfig
-from fclip.selection.soup import greedy_soup
 from tasks.evaluate import evaluate_on
-from tasks.workspace.params import load_section, read_params
+from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
 
 logger = logging.getLogger(__name__)
-START, STEP, SOUP = "start", "step-", "soup"
 
 
 def average(workspace: Workspace) -> None:
@@ -33,77 +33,89 @@ def average(workspace: Workspace) -> None:
     Raises:
         UserError: the candidates are missing, or an in-domain dataset that selects is.
     """
-    if not (workspace.finetune / "candidates.json").is_file():
-        raise UserError(f"{workspace.finetune} holds no candidates: run `dvc pull`, or `dvc repro finetune`")
+    candidates = list(read_candidates(workspace.finetune / "candidates.json"))
     config = load_section(workspace, "average", AverageConfig)
-    listed: list[dict[str, Any]] = read_json(workspace.finetune / "candidates.json")
-    trained = [entry for entry in listed if entry["name"].startswith(STEP)]
+    base = next(candidate for candidate in candidates if candidate.kind == "base")
+    checkpoints = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"]
     with atomic_dir(workspace.averages) as temporary:
-        folders = {entry["name"]: workspace.finetune / "candidates" / entry["name"] for entry in listed}
-        if trained and not same_names(folders[START], folders[trained[-1]["name"]]):
-            folders[START] = _as_trained(folders[START], temporary / START)
-        mixed = {entry["name"]: ({entry["name"]: 1.0}, entry) for entry in trained}
-        soup = _soup(workspace, {entry["name"]: folders[entry["name"]] for entry in trained}) if config.soup else ()
-        if len(soup) > 1:
-            logger.info("the soup is of %s", ", ".join(soup))
-            mixed[SOUP] = _mean(soup), max((e for e in trained if e["name"] in soup), key=lambda e: e["step"])
-            listed.append(_write(folders, temporary, SOUP, *mixed[SOUP]))
-        for name, (parts, entry) in mixed.items():
-            for share in config.interpolation:
-                between = {START: 1 - share, **{part: share * own for part, own in parts.items()}}
-                listed.append(_write(folders, temporary, f"{name}-at-{share:.2f}", between, entry))
-        for entry in listed:
-            folder = folders.get(entry["name"], temporary / "candidates" / entry["name"])
-            far = distance(folder, folders[START])
-            entry["distance"] = round(far, 9) if far < float("inf") else None
-        write_json(temporary / "candidates.json", listed)
-    logger.info("%d candidates, %d of them averages", len(listed), sum("parts" in entry for entry in listed))
+        folders = {each.name: workspace.finetune / "candidates" / each.name for each in candidates}
+        if checkpoints and not same_names(folders[base.name], folders[checkpoints[-1]]):
+            folders[base.name] = _as_trained(folders[base.name], temporary / base.name)
+        for method in config.methods:
+            context = _Scorer(workspace, folders, tuple(candidates)).context
+            for recipe in methods()[method.kind].recipes(method, tuple(candidates), context):
+                folder = temporary / "candidates" / recipe.name
+                candidates.append(_write(recipe, candidates, folders, folder))
+                folders[recipe.name] = folder
+        write_candidates(
+            temporary / "candidates.json",
+            [replace(each, distance=_distance(folders[each.name], folders[base.name])) for each in candidates],
+        )
+    num_averages = sum(candidate.is_average for candidate in candidates)
+    logger.info("%d candidates, %d of them averages", len(candidates), num_averages)
 
 
-def _as_trained(start: Path, folder: Path) -> Path:
-    """The start with its tensors under the names that training gives them: open_clip mends some as it loads."""
+def _as_trained(base: Path, folder: Path) -> Path:
+    """The base model with its tensors under the names that training gives them: open_clip renames some as it loads."""
     folder.mkdir()
-    save(load(start).model.state_dict(), config_from=start, out_dir=folder)
+    save(load(base).model.state_dict(), config_from=base, out_dir=folder)
     return folder
 
 
-def _write(
-    folders: Mapping[str, Path], out_dir: Path, name: str, parts: Mapping[str, float], entry: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write an average's folder, and return its entry in the list."""
-    folder = out_dir / "candidates" / name
+def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str, Path], folder: Path) -> Candidate:
+    """Write an average's folder, and return its record."""
+    assert recipe.name not in folders, f"two candidates are named {recipe.name}"
+    parents = trained_parents(recipe.parents, candidates)
+    latest = max((each for each in candidates if each.name in parents), key=lambda each: each.step)
     folder.mkdir(parents=True)
-    write_mixture(folder, [Part(folders[part], share) for part, share in parts.items()])
-    return {**entry, "name": name, "model_sha256": model_sha256(folder), "parts": parts}
+    write_mixture(folder, _parts(parents, folders))
+    return Candidate(recipe.name, recipe.kind, latest.step, latest.epoch, model_sha256(folder), parents=parents)
 
 
-def _mean(names: Sequence[str]) -> dict[str, float]:
-    return {name: 1 / len(names) for name in names}
+def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[Part]:
+    return [Part(folders[name], share) for name, share in parents.items()]
 
 
-def _soup(workspace: Workspace, folders: Mapping[str, Path]) -> tuple[str, ...]:
-    """What the greedy soup is made of, by the primary metric in domain; nothing where no such dataset selects."""
-    datasets = read_params(workspace.params)["ingest"]["datasets"]
-    in_domain = [name for name, one in datasets.items() if {"train", "select"} <= set(one["roles"].values())]
-    if not in_domain:
-        logger.warning("no dataset that trains has a split with the role select: there is no soup")
-        return ()
-    scores = _scores(workspace, in_domain, folders)
-    finite = {name: score for name, score in scores.items() if score is not None}
-    if not finite:
-        return ()
-
-    def score_of_mean(chosen: Sequence[str]) -> float:
-        with TemporaryDirectory(dir=workspace.finetune.parent, prefix=".soup-") as folder:
-            write_mixture(Path(folder), [Part(folders[name], 1 / len(chosen)) for name in chosen])
-            score = _scores(workspace, in_domain, {SOUP: Path(folder)})[SOUP]
-        return float("-inf") if score is None else score
-
-    return greedy_soup(finite, score_of_mean)
+def _distance(folder: Path, base: Path) -> float | None:
+    found = distance(folder, base)
+    return round(found, 9) if found < float("inf") else None
 
 
-def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float | None]:
-    """The mean primary metric of each model on what selects of `datasets`; None where features are not finite."""
+@dataclass(frozen=True)
+class _Scorer:
+    """Scores candidates in domain, for methods that ask for it."""
+
+    workspace: Workspace
+    folders: Mapping[str, Path]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def context(self) -> Context:
+        return Context(scores=self._scores, score_of_average=self._score_of_average)
+
+    def _scores(self, names: Sequence[str]) -> dict[str, float]:
+        datasets = self._in_domain()
+        if not datasets:
+            logger.warning("no dataset that trains has a split with the role select: no candidate can be scored")
+        if not datasets or not names:
+            return {}
+        return _scores(self.workspace, datasets, {name: self.folders[name] for name in names})
+
+    def _score_of_average(self, parents: Mapping[str, float]) -> float:
+        parts = _parts(trained_parents(parents, self.candidates), self.folders)
+        with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
+            write_mixture(Path(folder), parts)
+            scores = _scores(self.workspace, self._in_domain(), {"average": Path(folder)})
+        return scores.get("average", float("-inf"))
+
+    def _in_domain(self) -> list[str]:
+        """The datasets that train and select."""
+        datasets = load_section(self.workspace, "ingest.datasets", dict[str, DatasetConfig])
+        return [name for name, dataset in datasets.items() if {"train", "select"} <= set(dataset.roles.values())]
+
+
+def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float]:
+    """The mean primary metric of each model on the select data of `datasets`, if its features are finite."""
     found: dict[str, list[float]] = {name: [] for name in folders}
     broken: set[str] = set()
     for dataset in datasets:
@@ -114,7 +126,7 @@ def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str,
             found[name].append(sum(entry.num_items * entry.estimate.value for entry in splits) / total)
             if evaluation.num_nonfinite[name]:
                 broken.add(name)
-    return {name: None if name in broken else sum(own) / len(own) for name, own in found.items()}
+    return {name: sum(own) / len(own) for name, own in found.items() if name not in broken}
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fclip.captions.config import CaptionTemplates
 from fclip.catalog.config import DatasetConfig
 from fclip.catalog.roles import Pictures, require_apart
 from fclip.errors import UserError
 from fclip.files import atomic_dir
-from tasks.workspace.params import load_section
+from tasks.workspace.params import load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
 
@@ -29,14 +28,13 @@ logger = logging.getLogger(__name__)
 def main(workspace: Workspace) -> None:
     """Join `dataset, product_id, split, images, captions, category` of the datasets that train, in order of name."""
     datasets = load_section(workspace, "ingest.datasets", dict[str, DatasetConfig])
-    captions = load_section(workspace, "caption.datasets", dict[str, CaptionTemplates])
     names = sorted(name for name, dataset in datasets.items() if dataset.trains)
     if not names:
         raise UserError(
             "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
         )
     require_apart(pictures for name, dataset in datasets.items() for pictures in _pictures(workspace, name, dataset))
-    heads = {name: own.head for name, own in captions.items()}
+    heads = {name: own["head"] for name, own in read_params(workspace.params)["caption"]["datasets"].items()}
     table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")

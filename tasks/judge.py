@@ -14,8 +14,8 @@ from fclip.models.base_models.registry import config_from_name, name_forms
 from fclip.models.store import model_sha256
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import of_candidates
-from tasks.chosen import selection_of
 from tasks.evaluate import dataset_files, evaluate_on, require_dataset
+from tasks.selection_result import read_scores, read_selection
 from tasks.start import start_folder
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
@@ -63,7 +63,9 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
     datasets = load_section(workspace, "evaluate", EvaluateConfig).datasets
     models = model_folders(workspace, before, after)
     found = [side_by_side(workspace, judge(workspace, models, dataset), before, after) for dataset in datasets]
-    plots = of_candidates(selection_of(workspace)) if workspace.selection.is_file() else None
+    plots = None
+    if workspace.selection.is_file():
+        plots = of_candidates(read_selection(workspace), read_scores(workspace))
     return write_page(found, workspace.evaluation_page, plots=plots)
 
 

@@ -7,21 +7,21 @@ import csv
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.files import sha256_file, sha256_tree
-from fclip.models.candidates import START, UNTUNED
+from fclip.models.candidates import Candidate
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
 from fclip.report.card import card
+from fclip.selection.result import SelectionResult
 from fclip.training.seen_rows import write_rows
-from tasks.chosen import read_selection, selection_of
 from tasks.profile import measure_catalogs, write_profiles
+from tasks.selection_result import read_scores, read_selection
 from tasks.start import read_start
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
@@ -47,26 +47,25 @@ def register(workspace: Workspace) -> Receipt | NotRegistered:
     """
     base = load_section(workspace, "base", Base)
     selection = read_selection(workspace)
-    winner = selection["winner"]
-    if not selection["won"]:
-        return NotRegistered(f"the start won: {selection['reason']}")
-    chosen = next(entry for entry in selection["candidates"] if entry["name"] == winner)
+    winner = selection.selected.candidate
+    if not selection.won:
+        return NotRegistered(f"the start won: {selection.reason}")
     found = sha256_tree(workspace.selected)
-    if found != chosen["model_sha256"]:
+    if found != winner.model_sha256:
         raise UserError(
-            f"{workspace.selected} holds weights {found[:12]}, but {winner} with {chosen['model_sha256'][:12]} was "
+            f"{workspace.selected} holds weights {found[:12]}, but {winner.name} with {winner.model_sha256[:12]} was "
             "selected: run `dvc repro select`"
         )
     ingest = load_section(workspace, "ingest", IngestConfig)
     write_profiles(workspace, measure_catalogs(workspace))
-    if winner != UNTUNED:  # which was not trained on this table
+    if winner.kind != "untuned":  # which was not trained on this table
         _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)
     receipt = register_version(
-        base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner} {found[:8]}"
+        base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner.name} {found[:8]}"
     )
     how = "registered as" if receipt.created else "already is"
-    logger.info("register: %s %s version %d of %s", winner, how, receipt.version, receipt.registered_model)
+    logger.info("register: %s %s version %d of %s", winner.name, how, receipt.version, receipt.registered_model)
     return receipt
 
 
@@ -77,7 +76,7 @@ def _write_rows(workspace: Workspace) -> None:
     write_rows(products, workspace.trained_rows)
 
 
-def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: dict[str, Any]) -> RunRecord:
+def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: SelectionResult) -> RunRecord:
     origin = lineage(workspace.root)
     datasets = tuple(
         Dataset(
@@ -88,16 +87,16 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
         )
         for name, dataset in sorted(ingest.datasets.items())
     )
-    scores, headline = _scores(workspace, list(ingest.datasets), selection["winner"])
+    scores, headline = _scores(workspace, list(ingest.datasets), selection)
     start = read_start(workspace)
     return RunRecord(
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
         headline=headline,
-        card=card(selection_of(workspace)),
+        card=card(selection, read_scores(workspace)),
         tags={
             tags.WORKSPACE: base.workspace,
-            tags.CANDIDATE: selection["winner"],
+            tags.CANDIDATE: selection.winner,
             tags.START_SHA256: start.model_sha256 if start else "",
             tags.GIT_COMMIT: origin.git_commit,
             tags.GIT_DIRTY: str(origin.git_dirty).lower(),
@@ -105,7 +104,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: d
             **{f"{tags.DATASET_SHA256}{dataset.name}": dataset.sha256 for dataset in datasets},
         },
         datasets=datasets,
-        artifacts=_artifacts(workspace, list(ingest.datasets), selection["winner"]),
+        artifacts=_artifacts(workspace, list(ingest.datasets), selection.selected.candidate),
     )
 
 
@@ -131,14 +130,16 @@ def _training(workspace: Workspace) -> list[Point]:
     return points
 
 
-def _scores(workspace: Workspace, datasets: list[str], winner: str) -> tuple[list[Point], dict[str, float]]:
+def _scores(
+    workspace: Workspace, datasets: list[str], selection: SelectionResult
+) -> tuple[list[Point], dict[str, float]]:
     """Every metric of the winner and the start; the winner's primary ones are the headline."""
     points, headline = [], {}
     for name in datasets:
         for row in pq.read_table(workspace.evaluation(name)).to_pylist():
-            if row["candidate"] not in (winner, START) or row["value"] is None:
+            if row["candidate"] not in (selection.winner, selection.base.name) or row["value"] is None:
                 continue
-            whose = "selected" if row["candidate"] == winner else START
+            whose = "selected" if row["candidate"] == selection.winner else selection.base.name
             metric = f"{row['protocol']}.{row['metric']}"
             points.append(Point(f"{whose}/{name}/{row['split']}/{metric}", row["value"]))
             if row["primary"] and whose == "selected":
@@ -146,11 +147,11 @@ def _scores(workspace: Workspace, datasets: list[str], winner: str) -> tuple[lis
     return points, headline
 
 
-def _artifacts(workspace: Workspace, datasets: list[str], winner: str) -> tuple[tuple[Path, str], ...]:
+def _artifacts(workspace: Workspace, datasets: list[str], winner: Candidate) -> tuple[tuple[Path, str], ...]:
     return (
         *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
         (workspace.profile, ""),
-        *(() if winner == UNTUNED else ((workspace.trained_rows, ""),)),
+        *(() if winner.kind == "untuned" else ((workspace.trained_rows, ""),)),
         *((path, "pins") for path in (workspace.start_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),
         *((workspace.evaluation(name), "evaluation") for name in datasets),

@@ -8,7 +8,6 @@ from typing import Any
 
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.files import read_json, sha256_tree
-from fclip.models.candidates import START
 from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
@@ -18,16 +17,10 @@ from fclip.report.inputs import (
     Result,
     Training,
 )
-from tasks.chosen import (
-    Rows,
-    datasets_that_train,
-    estimate,
-    evaluation_rows,
-    read_selection,
-    selection_from,
-)
+from fclip.selection.result import SelectionResult
 from tasks.promote import Promotion
 from tasks.register import NotRegistered, Receipt
+from tasks.selection_result import Rows, candidate_scores, estimate, evaluation_rows, read_selection
 from tasks.start import read_start
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
@@ -59,15 +52,17 @@ def gather_inputs(
     base = load_section(workspace, "base", Base)
     ingest = load_section(workspace, "ingest", IngestConfig)
     selection = read_selection(workspace)
-    rows, trains = evaluation_rows(workspace, ingest), datasets_that_train(ingest)
+    rows = evaluation_rows(workspace, ingest.datasets)
+    trains = tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        results=_results(rows, trains, selection["winner"]),
-        selection=selection_from(selection, rows, trains),
+        results=_results(rows, trains, selection),
+        selection=selection,
+        scores=candidate_scores(rows),
         training=Training(
             loss=_curve(workspace.finetune / "history.csv", "train_loss"),
-            validation=_curve(workspace.finetune / "validation.csv", "val_loss"),
+            validation=_validation(selection),
         ),
         gate=_gate(base, registered, promotion),
         ingests=tuple(_ingest(workspace, name, dataset) for name, dataset in ingest.datasets.items()),
@@ -77,12 +72,12 @@ def gather_inputs(
     )
 
 
-def _results(rows: Rows, trains: tuple[str, ...], winner: str) -> tuple[Result, ...]:
+def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) -> tuple[Result, ...]:
     found = []
     for dataset, table in rows.items():
-        start = {_key(row): row for row in table if row["candidate"] == START}
+        start = {_key(row): row for row in table if row["candidate"] == selection.base.name}
         for row in table:
-            if row["candidate"] != winner:
+            if row["candidate"] != selection.winner:
                 continue
             found.append(
                 Result(
@@ -132,12 +127,12 @@ def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion 
     )
 
 
-def _lineage(workspace: Workspace, selection: dict[str, Any], datasets: list[str]) -> tuple[tuple[str, str], ...]:
+def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[str]) -> tuple[tuple[str, str], ...]:
     origin = lineage(workspace.root)
     start = read_start(workspace)
     dirty = ", with uncommitted changes" if origin.git_dirty else ""
     return (
-        ("selected model", selection["model_sha256"]),
+        ("selected model", selection.selected.candidate.model_sha256),
         ("start", start.model_sha256 if start else "none pinned"),
         *((f"catalog {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
         ("dvc.lock up to select", origin.dvc_lock_sha256),
@@ -149,11 +144,16 @@ def _key(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["split"], row["protocol"], row["metric"]
 
 
+def _validation(selection: SelectionResult) -> tuple[tuple[int, float], ...]:
+    """(step, validation loss) of the base model and the checkpoints, where it is finite."""
+    path = [entry.candidate for entry in selection.path]
+    return tuple((candidate.step, candidate.val_loss) for candidate in path if candidate.val_loss is not None)
+
+
 def _curve(path: Path, column: str) -> tuple[tuple[int, float], ...]:
-    """(step, value) of a training table, without moving averages and values that are not finite."""
+    """(step, value) of a training table, without values that are not finite."""
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row[column] and row.get("kind") != "ema"]
-    points = [(int(float(row["step"])), float(row[column])) for row in rows]
+        points = [(int(float(row["step"])), float(row[column])) for row in csv.DictReader(file) if row[column]]
     return tuple((step, value) for step, value in points if math.isfinite(value))

@@ -205,7 +205,7 @@ def tiny_params(start: Path) -> dict[str, Any]:
     params["evaluate"]["resamples"] = 100
     # What a tiny random start learns of 160 products is chance, and differs between processors: the last candidate
     # wins, whatever it scores, so that there is one to register.
-    params["average"] |= {"interpolation": [0.5]}
+    params["average"] = {"methods": [{"kind": "soup"}, {"kind": "interpolation", "shares": [0.5]}]}
     params["select"] |= {"rule": "last", "in_domain_tolerance": 1.0, "tie_confidence": None}
     return dict(params)
 

@@ -18,6 +18,7 @@ from fclip.captions.table import CAPTION
 from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import sha256_bytes, write_json
 from fclip.images.packs import StoredImage, write_packs
+from fclip.models import candidates
 from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
 from tasks.average import average
 from tasks.workspace.paths import Workspace
@@ -143,14 +144,16 @@ def write_ingest(
 
 def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
     """The start and two candidates with weights of their own; `broken`: and a third whose features are not finite."""
-    entries = []
+    found = []
     losses = ["candidate,kind,step,val_loss"]
     for number, step in enumerate([0, 10, 20, 30] if broken else [0, 10, 20]):
         name = f"step-{step:06d}" if step else "start"
         folder = tiny_clip(workspace.finetune / "candidates" / name, seed=number, broken=step == 30)
-        entries.append({"name": name, "step": step, "epoch": number, "model_sha256": model_sha256(folder)})
-        losses.append(f"{name},{'checkpoint' if step else 'base'},{step},{'nan' if step == 30 else 4 - number}")
-    write_json(workspace.finetune / "candidates.json", entries)
+        loss = None if step == 30 else 4.0 - number
+        kind = "checkpoint" if step else "base"
+        found.append(candidates.Candidate(name, kind, step, number, model_sha256(folder), val_loss=loss))
+        losses.append(f"{name},{kind},{step},{'nan' if loss is None else loss}")
+    candidates.write_candidates(workspace.finetune / "candidates.json", found)
     (workspace.finetune / "validation.csv").write_text("\n".join(losses) + "\n")
     average(workspace)
 
@@ -169,8 +172,16 @@ def make_shop(root: Path) -> Workspace:
         "base": {"workspace": "shop", "registered_model": "fclip-shop", "seed": 0},
         "ingest": {
             "datasets": {
-                "studio": {"roles": {"train": "train", "val": "select", "test": "report"}},
-                "street": {"roles": {"val": "select", "test": "report"}},
+                "studio": {
+                    "source": {"kind": "sample", "domain": "studio", "num_products": 66, "seed": 0},
+                    "split": {"train": 0.5, "val": 0.3, "test": 0.2},
+                    "roles": {"train": "train", "val": "select", "test": "report"},
+                },
+                "street": {
+                    "source": {"kind": "sample", "domain": "street", "num_products": 28, "seed": 0},
+                    "split": {"val": 0.6, "test": 0.4},
+                    "roles": {"val": "select", "test": "report"},
+                },
             }
         },
         "caption": {"datasets": {"studio": {"head": "colour"}}},
@@ -198,7 +209,7 @@ def make_shop(root: Path) -> Workspace:
                 },
             },
         },
-        "average": {"interpolation": [], "soup": False},
+        "average": {"methods": []},
         "select": {"rule": "mean_normalised_gain", "in_domain_tolerance": 1.0, "tie_confidence": None},
         "embed": {"device": "cpu", "batch_size": 8, "text": "title"},
     }

@@ -5,7 +5,7 @@ python -m benchmarks.selection --work DIR [--regimes NAME ...] [--seeds N ...]
 A run is a regime of benchmarks/selection/regimes.yaml and a seed; its table goes to benchmarks/selection/runs. What is
 trained stays in DIR, and a table that is there is not made again. Then:
 
-fclip study selection --table benchmarks/selection/runs/*.parquet
+python -m benchmarks.selection.study --table benchmarks/selection/runs/full-0.parquet [--table ...]
 """
 
 import argparse

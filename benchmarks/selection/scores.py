@@ -1,6 +1,5 @@
 """A run's table: every candidate, trained or averaged, on every dataset, on the whole and on either half."""
 
-import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +8,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.selection.run_table import write_run
 from fclip.evaluation.outcomes import once
-from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.evaluation.protocols.task import Judged
 from fclip.evaluation.run import Evaluation
-from fclip.files import read_json
-from fclip.selection.candidates import Candidate, Floats, Score
-from fclip.selection.run_table import write_run
+from fclip.models.candidates import Candidate, read_candidates
+from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from tasks.average import average
 from tasks.evaluate import evaluate_on
-from tasks.select import validation_losses
 from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
@@ -42,14 +39,13 @@ def write_scores(
     """
     run = _own_workspace(workspace, trained, root, sections)
     average(run)
-    listed = read_json(run.averages / "candidates.json")
-    folders = {entry["name"]: run.candidate(entry["name"]) for entry in listed}
+    listed = read_candidates(run.averages / "candidates.json")
+    folders = {candidate.name: run.candidate(candidate.name) for candidate in listed}
     names = list(read_params(run.params)["evaluate"]["datasets"])
     evaluations = {name: evaluate_on(run, folders, name, roles=("select",)) for name in names}
-    losses = validation_losses(trained / "validation.csv")
-    candidates = [_candidate(entry, evaluations, losses, in_domain) for entry in listed]
+    candidates = [_scored(candidate, evaluations, in_domain) for candidate in listed]
     halves = {
-        name: np.array([_halves(evaluation, entry["name"]) for entry in listed])
+        name: np.array([_halves(evaluation, candidate.name) for candidate in listed])
         for name, evaluation in evaluations.items()
     }
     write_run(candidates, halves, out)
@@ -67,30 +63,22 @@ def _own_workspace(workspace: Workspace, trained: Path, root: Path, sections: Ma
     return run
 
 
-def _candidate(
-    entry: dict[str, Any], evaluations: dict[str, Evaluation], losses: dict[str, float], in_domain: str
-) -> Candidate:
-    name = entry["name"]
+def _scored(candidate: Candidate, evaluations: dict[str, Evaluation], in_domain: str) -> ScoredCandidate:
     scores = {}
     for dataset, evaluation in evaluations.items():
-        scored = evaluation.score(name, SPLIT)
+        scored = evaluation.score(candidate.name, SPLIT)
         estimate = scored.estimate
         scores[dataset] = Score(estimate.value, estimate.standard_error, scored.num_items, estimate.draws)
-    return Candidate(
-        name=name,
-        step=entry["step"],
-        model_sha256=entry["model_sha256"],
+    return ScoredCandidate(
+        candidate,
         in_domain={in_domain: scores[in_domain]},
-        outside={dataset: score for dataset, score in scores.items() if dataset != in_domain},
+        out_of_domain={dataset: score for dataset, score in scores.items() if dataset != in_domain},
         label_free={
             dataset: values
             for dataset, evaluation in evaluations.items()
-            if (values := _label_free(evaluation, name)) and dataset != in_domain
+            if (values := _label_free(evaluation, candidate.name)) and dataset != in_domain
         },
-        val_loss=losses.get(name),
-        num_nonfinite=sum(evaluation.num_nonfinite[name] for evaluation in evaluations.values()),
-        distance=math.inf if entry["distance"] is None else entry["distance"],
-        is_average="parts" in entry,
+        num_nonfinite=sum(evaluation.num_nonfinite[candidate.name] for evaluation in evaluations.values()),
     )
 
 
@@ -98,7 +86,7 @@ def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
     return {
         score.metric: score.estimate.value
         for score in evaluation.scores
-        if score.model == model and score.metric in LABEL_FREE
+        if score.model == model and score.kind == "label-free"
     }
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fclip.selection.run_table import read_run
-from fclip.selection.study import (
+from benchmarks.selection.regret import (
     ALL,
     HINDSIGHT,
     RANDOM,
@@ -21,8 +20,11 @@ from fclip.selection.study import (
     Setting,
     Table,
     choices,
+    rule_label,
     summarise,
 )
+from benchmarks.selection.run_table import read_run
+from fclip.selection.rules.registry import rules
 
 RUNS = Path(__file__).with_name("runs")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
@@ -53,7 +55,7 @@ def markdown(tables: Sequence[Table]) -> tuple[str, str, str]:
     found = [
         one
         for one in choices(tables, TOLERANCES, [USUAL_TIES])
-        if one.setting.num_datasets in (0, len(tables[0].outside) - 1)
+        if one.setting.num_datasets in (0, len(tables[0].out_of_domain) - 1)
     ]
     by_regime = broken_down(found, lambda one: one.run.rpartition("-")[0])
     return by_tolerance(found), broken_down(found, lambda one: one.held), by_regime
@@ -67,9 +69,10 @@ def by_tolerance(found: Sequence[Choice]) -> str:
         of = one.setting
         if of.pool == TRAINED and of.tie_confidence is not None:
             continue
-        if of.pool == ALL and of.rule in ("in_domain_loss", "last"):  # averages have neither
+        if of.pool == ALL and of.rule in rules() and (rules()[of.rule].needs_val_loss or rules()[of.rule].needs_steps):
+            # averages have neither
             continue
-        key = of.rule.replace("_", " "), of.pool, "" if of.tie_confidence is None else f"{of.tie_confidence:g}"
+        key = rule_label(of.rule), of.pool, "" if of.tie_confidence is None else f"{of.tie_confidence:g}"
         rows.setdefault(key, []).append(f"{100 * one.regret:.2f} ({100 * one.in_domain_cost:.2f})")
     return _markdown(["rule", "among", "ties", *heads], ([*key, *cells] for key, cells in rows.items()), 3)
 

@@ -24,8 +24,8 @@ REQUIREMENTS = (
     "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "pyarrow", "safetensors", "timm", "torch", "torchvision",
     "transformers",
 )  # fmt: skip
-CODE = ("__init__.py", "config.py", "errors.py", "files.py", "hub.py", "progress.py", "features", "images", "models")
-NOT_OF_THE_CODE = ("__pycache__", "base_models", "fclip_tiny", "pinning.py")  # loading a version needs no base model
+CODE = ("__init__.py", "config.py", "errors.py", "files.py", "progress.py", "features", "images", "models")
+NOT_OF_THE_CODE = ("__pycache__", "base_models", "fclip_tiny", "hub.py", "pinning.py")  # loading needs no base model
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000
 

@@ -8,22 +8,12 @@ from jinja2 import Environment
 from fclip.evaluation.protocols.registry import direction, metric_label
 from fclip.files import atomic_write
 from fclip.pages import html
-from fclip.report.inputs import Candidate, ReportInputs, Result, Selection
+from fclip.report.inputs import ReportInputs, Result
 from fclip.report.plots import curves, of_candidates
+from fclip.selection.result import SelectionResult
+from fclip.selection.rules.registry import rules
 
 ROLE_ORDER = ("report", "select")
-RULE_NAMES = {
-    "mean_normalised_gain": "mean normalised gain outside",
-    "worst_gain": "largest least gain outside",
-    "mean_score": "highest mean outside",
-    "mean_rank": "best mean rank outside",
-    "in_domain_loss": "lowest loss in domain",
-    "in_domain_metric": "highest metric in domain",
-    "last": "last checkpoint",
-    "margin": "largest margin outside, without labels",
-    "alignment": "nearest to a class outside, without labels",
-    "uniformity": "most even outside, without labels",
-}
 
 
 def write_report(inputs: ReportInputs, path: Path) -> Path:
@@ -45,9 +35,12 @@ def render(inputs: ReportInputs) -> str:
             primary=[result for result in results if result.primary],
             all_results=results,
             rules=_rules(inputs.selection),
-            winner=inputs.selection.candidate(inputs.selection.winner),
-            start=inputs.selection.candidates[0],
-            plots={**of_candidates(inputs.selection), "curves": curves(inputs.training, inputs.selection)},
+            selected=inputs.scores.select,
+            reported=inputs.scores.report,
+            plots={
+                **of_candidates(inputs.selection, inputs.scores),
+                "curves": curves(inputs.training, inputs.selection),
+            },
             num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
         )
     )
@@ -59,7 +52,6 @@ def environment() -> Environment:
     found.filters["metric"] = metric_label
     found.filters["direction"] = direction
     found.tests["knows_answers"] = lambda metric: direction(metric) != 0
-    found.filters["rule"] = lambda rule: RULE_NAMES.get(rule, rule.replace("_", " "))
     return found
 
 
@@ -84,12 +76,12 @@ def evidence(inputs: ReportInputs) -> str:
     return f"From the start to {inputs.selection.winner}, on data that chose nothing: {told}."
 
 
-def _rules(selection: Selection) -> list[dict[str, Any]]:
-    """What each rule would have chosen, with that candidate's scores; the rule in use first."""
-    chosen: list[tuple[str, Candidate]] = [
-        (rule, selection.candidate(name)) for rule, name in selection.choices.items()
+def _rules(selection: SelectionResult) -> list[dict[str, Any]]:
+    """What each rule would have chosen; the rule in use first."""
+    rows = [
+        {"rule": rules()[kind], "candidate": selection.candidate(name), "used": kind == selection.rule}
+        for kind, name in selection.choices.items()
     ]
-    rows = [{"rule": rule, "candidate": candidate, "used": rule == selection.rule} for rule, candidate in chosen]
     return sorted(rows, key=lambda row: not row["used"])
 
 

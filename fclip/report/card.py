@@ -1,45 +1,48 @@
 """The card of a registered version, in Markdown: how it was chosen, and what that would have been by other rules."""
 
 from fclip.pages.wording import signed
-from fclip.report.inputs import Candidate, Selection
+from fclip.report.inputs import CandidateScores
+from fclip.selection.result import SelectionResult
+from fclip.selection.rules.registry import rules
 
 
-def card(selection: Selection) -> str:
+def card(selection: SelectionResult, scores: CandidateScores) -> str:
     """What the registry says of the version beside its numbers."""
-    start, winner = selection.candidates[0], selection.candidate(selection.winner)
-    parts = [_how(selection, winner), _reported(start, winner), _rules(selection, winner)]
+    parts = [_how(selection), _reported(selection, scores), _rules(selection, scores)]
     if selection.warning:
         parts.insert(1, f"**Mind:** {selection.warning}.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _how(selection: Selection, winner: Candidate) -> str:
-    checkpoints = sum(candidate.on_path for candidate in selection.candidates) - 1
-    averages = len(selection.candidates) - checkpoints - 1
-    outside = ", ".join(selection.outside_datasets) or "no dataset outside the domain"
+def _how(selection: SelectionResult) -> str:
+    checkpoints = len(selection.path) - 1
+    averages = len(selection.candidates) - len(selection.path)
+    outside = ", ".join(selection.out_of_domain_datasets) or "no dataset outside the domain"
     inside = ", ".join(selection.in_domain_datasets) or "none"
     ties = ""
     if len(selection.near_ties) > 1:
         ties = f" {len(selection.near_ties)} of them are not told from the best: the one nearest the start was taken."
     return (
-        f"**How it was chosen.** {winner.name}, among the start, {checkpoints} checkpoints and {averages} others "
-        f"(averages of weights, mostly), by {_words(selection.rule)} on data that selects: {outside}; of those no more "
-        f"than {selection.tolerance:g} below the best in domain ({inside}).{ties} In short: "
+        f"**How it was chosen.** {selection.winner}, among the start, {checkpoints} checkpoints and {averages} others "
+        f"(averages of weights, mostly), by {rules()[selection.rule].label} on data that selects: {outside}; of those "
+        f"no more than {selection.in_domain_tolerance:g} below the best in domain ({inside}).{ties} In short: "
         f"{selection.reason.replace('->', 'to')}."
     )
 
 
-def _reported(start: Candidate, winner: Candidate) -> str:
+def _reported(selection: SelectionResult, scores: CandidateScores) -> str:
+    base, winner = (scores.report.get(name, {}) for name in (selection.base.name, selection.winner))
     told = ", ".join(
-        f"{name} {start.report_scores[name].value:.3f} to {score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
-        for name, score in winner.report_scores.items()
-        if name in start.report_scores
+        f"{name} {base[name].value:.3f} to {score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+        for name, score in winner.items()
+        if name in base
     )
     return f"**On data that chose nothing**, the start's score to this version's (interval): {told}." if told else ""
 
 
-def _rules(selection: Selection, winner: Candidate) -> str:
-    names = [name for name in selection.outside_datasets if name in winner.report_scores]
+def _rules(selection: SelectionResult, scores: CandidateScores) -> str:
+    winner = scores.report.get(selection.winner, {})
+    names = [name for name in selection.out_of_domain_datasets if name in winner]
     if not names:
         return ""
     lines = [
@@ -50,14 +53,8 @@ def _rules(selection: Selection, winner: Candidate) -> str:
         f"| --- | --- | --: | {' | '.join('--:' for _ in names)} |",
     ]
     for rule, chosen in selection.choices.items():
-        other = selection.candidate(chosen)
-        cells = [signed(other.in_domain - winner.in_domain)] + [
-            signed(other.report_scores[name].value - winner.report_scores[name].value) for name in names
-        ]
+        cells = [signed(selection.candidate(chosen).in_domain - selection.selected.in_domain)]
+        cells += [signed(scores.report[chosen][name].value - winner[name].value) for name in names]
         own = " (in use)" if rule == selection.rule else ""
-        lines.append(f"| {_words(rule)}{own} | {chosen} | {' | '.join(cells)} |")
+        lines.append(f"| {rules()[rule].label}{own} | {chosen} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _words(rule: str) -> str:
-    return rule.replace("_", " ")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fclip.profile.drift import Drift
 from fclip.selection.gate import Comparison
+from fclip.selection.result import SelectionResult
 
 
 @dataclass(frozen=True)
@@ -39,57 +40,14 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model that could have been chosen; the first at step 0 is the start.
+class CandidateScores:
+    """Every candidate's primary metric with its interval: name -> dataset -> estimate.
 
-    Attributes:
-        score: by the rule in use; None where it is not finite.
-        in_domain: mean primary score, on what selects, over what trains.
-        on_path: whether it is the start or a checkpoint on the way from it: no average, and not where it came from.
-        select_scores: primary scores on the data that selects, by dataset. report_scores: on data that chose nothing.
+    select: on data that selects. report: on data that selected nothing.
     """
 
-    name: str
-    step: int
-    score: float | None
-    in_domain: float
-    eligible: bool
-    val_loss: float | None
-    select_scores: Mapping[str, Estimate]
-    report_scores: Mapping[str, Estimate]
-    on_path: bool
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How the model was chosen: `choices` says what each rule would have taken.
-
-    near_ties: candidates that the best by the rule is not told from, where that was asked.
-    """
-
-    rule: str
-    tolerance: float
-    winner: str
-    near_ties: tuple[str, ...]
-    reason: str
-    warning: str | None
-    choices: Mapping[str, str]
-    candidates: tuple[Candidate, ...]
-    in_domain_datasets: tuple[str, ...]
-
-    @property
-    def path(self) -> tuple[Candidate, ...]:
-        """The start and what became of it, step by step."""
-        return tuple(candidate for candidate in self.candidates if candidate.on_path)
-
-    @property
-    def outside_datasets(self) -> tuple[str, ...]:
-        """The datasets that select without training."""
-        names = {name for candidate in self.candidates for name in candidate.select_scores}
-        return tuple(sorted(names - set(self.in_domain_datasets)))
-
-    def candidate(self, name: str) -> Candidate:
-        return next(entry for entry in self.candidates if entry.name == name)
+    select: Mapping[str, Mapping[str, Estimate]]
+    report: Mapping[str, Mapping[str, Estimate]]
 
 
 @dataclass(frozen=True)
@@ -146,7 +104,8 @@ class ReportInputs:
     workspace: str
     made_at: str
     results: tuple[Result, ...]
-    selection: Selection
+    selection: SelectionResult
+    scores: CandidateScores
     training: Training
     gate: Gate
     ingests: tuple[Ingest, ...]

@@ -3,53 +3,56 @@
 from matplotlib.axes import Axes
 
 from fclip.pages.svg import COLOURS, svg
-from fclip.report.inputs import Candidate, Selection, Training
+from fclip.report.inputs import CandidateScores, Training
+from fclip.selection.result import SelectionResult
+from fclip.selection.rules.registry import rules
 
 SERIES = ("s1", "s2", "s4", "s3")
 
 
-def of_candidates(selection: Selection) -> dict[str, str]:
+def of_candidates(selection: SelectionResult, scores: CandidateScores) -> dict[str, str]:
     """What is shown of a run's candidates: `trade_off`, `domain` and `scores`, each a plot, or ""."""
     return {
         "trade_off": trade_off(selection),
-        "domain": in_domain_against_outside(selection),
-        "scores": scores_over_steps(selection),
+        "domain": in_domain_against_outside(selection, scores),
+        "scores": scores_over_steps(selection, scores),
     }
 
 
-def in_domain_against_outside(selection: Selection) -> str:
+def in_domain_against_outside(selection: SelectionResult, scores: CandidateScores) -> str:
     """Every candidate's score in domain against that on each outside dataset, averages smaller; "" without these."""
-    outside = selection.outside_datasets
+    outside = selection.out_of_domain_datasets
     if not outside:
         return ""
-    winner = selection.candidate(selection.winner)
+    winner = selection.selected
     best = max(candidate.in_domain for candidate in selection.candidates)
 
     def draw(axes: Axes) -> None:
         colours = _colours(selection)
         for name in outside:
             colour = colours[name]
-            points = [c for c in selection.path if name in c.select_scores]
+            own = {each: found[name].value for each, found in scores.select.items() if name in found}
+            points = [c for c in selection.path if c.name in own]
             x = [c.in_domain for c in points]
-            y = [c.select_scores[name].value for c in points]
+            y = [own[c.name] for c in points]
             axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.55, zorder=2)
-            filled = [c.step > 0 for c in points]
+            filled = [c.candidate.step > 0 for c in points]
             axes.scatter(
                 [v for v, f in zip(x, filled, strict=True) if f],
                 [v for v, f in zip(y, filled, strict=True) if f],
                 s=26, color=colour, zorder=3, label=name,
             )  # fmt: skip
-            others = [c for c in selection.candidates if not c.on_path and name in c.select_scores]
-            axes.scatter([c.in_domain for c in others], [c.select_scores[name].value for c in others],
+            others = [c for c in selection.candidates if not c.candidate.on_path and c.name in own]
+            axes.scatter([c.in_domain for c in others], [own[c.name] for c in others],
                          s=9, color=colour, alpha=0.6, linewidth=0, zorder=2)  # fmt: skip
             axes.scatter(x[:1], y[:1], s=30, facecolor=COLOURS["paper"], edgecolor=colour, linewidth=1.5, zorder=4)
-            if name in winner.select_scores:
+            if winner.name in own:
                 axes.scatter(
-                    [winner.in_domain], [winner.select_scores[name].value],
+                    [winner.in_domain], [own[winner.name]],
                     s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5,
                 )  # fmt: skip
         left, right = axes.get_xlim()
-        threshold = best - selection.tolerance
+        threshold = best - selection.in_domain_tolerance
         if threshold > left:
             axes.axvspan(left, threshold, color=COLOURS["shade"], zorder=0, linewidth=0)
             axes.set_xlim(left, right)
@@ -61,11 +64,11 @@ def in_domain_against_outside(selection: Selection) -> str:
     return svg("domain", draw, legend=True)
 
 
-def trade_off(selection: Selection) -> str:
+def trade_off(selection: SelectionResult) -> str:
     """Every candidate's score by the rule against its cost in domain, and who wins at every tolerance."""
     best = max(candidate.in_domain for candidate in selection.candidates)
-    winner = selection.candidate(selection.winner)
-    far = max(3 * selection.tolerance, 0.1, best - winner.in_domain)
+    winner = selection.selected
+    far = max(3 * selection.in_domain_tolerance, 0.1, best - winner.in_domain)
     scored = [
         (best - c.in_domain, c.score, c)
         for c in selection.candidates
@@ -81,7 +84,7 @@ def trade_off(selection: Selection) -> str:
 
     def draw(axes: Axes) -> None:
         for label, on_path, marker in (("checkpoints", True, "o"), ("averages", False, "D")):
-            points = [(cost, score) for cost, score, c in scored if c.on_path == on_path]
+            points = [(cost, score) for cost, score, c in scored if c.candidate.on_path == on_path]
             if points:
                 x, y = zip(*points, strict=True)
                 axes.scatter(x, y, s=26 if on_path else 16, marker=marker, color=COLOURS["s1" if on_path else "s2"],
@@ -95,29 +98,29 @@ def trade_off(selection: Selection) -> str:
                          label="near-ties")  # fmt: skip
         axes.scatter(*ringed, s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5)
         left, right = axes.get_xlim()
-        if selection.tolerance < right:
-            axes.axvspan(selection.tolerance, right, color=COLOURS["shade"], zorder=0, linewidth=0)
+        if selection.in_domain_tolerance < right:
+            axes.axvspan(selection.in_domain_tolerance, right, color=COLOURS["shade"], zorder=0, linewidth=0)
             axes.set_xlim(left, right)
         axes.set_xlabel("cost in domain: below the best there by")
-        axes.set_ylabel(selection.rule.replace("_", " "))
+        axes.set_ylabel(rules()[selection.rule].label)
 
     return svg("trade-off", draw, legend=True)
 
 
-def scores_over_steps(selection: Selection) -> str:
+def scores_over_steps(selection: SelectionResult, scores: CandidateScores) -> str:
     """The primary metric on every dataset that selects, with its interval, over the candidates."""
-    names = (*selection.in_domain_datasets, *selection.outside_datasets)
+    names = (*selection.in_domain_datasets, *selection.out_of_domain_datasets)
 
     def draw(axes: Axes) -> None:
         colours = _colours(selection)
         for name in names:
             colour = colours[name]
-            points = [c for c in selection.path if name in c.select_scores]
-            steps = [c.step for c in points]
-            scores = [c.select_scores[name] for c in points]
-            band = ([s.low for s in scores], [s.high for s in scores])
+            points = [c for c in selection.path if name in scores.select.get(c.name, {})]
+            steps = [c.candidate.step for c in points]
+            own = [scores.select[c.name][name] for c in points]
+            band = ([s.low for s in own], [s.high for s in own])
             axes.fill_between(steps, *band, color=colour, alpha=0.13, linewidth=0, zorder=1)
-            axes.plot(steps, [s.value for s in scores], color=colour, marker="o", markersize=4, linewidth=1.6,
+            axes.plot(steps, [s.value for s in own], color=colour, marker="o", markersize=4, linewidth=1.6,
                       zorder=3, label=name)  # fmt: skip
         _mark_step(axes, selection)
         axes.set_xlabel("step")
@@ -126,7 +129,7 @@ def scores_over_steps(selection: Selection) -> str:
     return svg("scores", draw, legend=True)
 
 
-def curves(training: Training, selection: Selection) -> str:
+def curves(training: Training, selection: SelectionResult) -> str:
     """Training loss at every step, and the loss on in-domain validation at every candidate; "" without either."""
     if not training.loss and not training.validation:
         return ""
@@ -145,8 +148,8 @@ def curves(training: Training, selection: Selection) -> str:
     return svg("curves", draw, legend=True)
 
 
-def _mark_step(axes: Axes, selection: Selection) -> None:
-    winner: Candidate = selection.candidate(selection.winner)
+def _mark_step(axes: Axes, selection: SelectionResult) -> None:
+    winner = selection.selected.candidate
     axes.axvline(winner.step, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
     _label_line(axes, winner.step, winner.name)
 
@@ -162,7 +165,7 @@ def _label_line(axes: Axes, x: float, name: str) -> None:
     )  # fmt: skip
 
 
-def _colours(selection: Selection) -> dict[str, str]:
+def _colours(selection: SelectionResult) -> dict[str, str]:
     """dataset -> its colour, the same in every plot."""
-    names = (*selection.in_domain_datasets, *selection.outside_datasets)
+    names = (*selection.in_domain_datasets, *selection.out_of_domain_datasets)
     return {name: COLOURS[SERIES[i % len(SERIES)]] for i, name in enumerate(names)}

@@ -21,7 +21,6 @@ from flows.cli.run import pin, promote, retrain, rollback, stage
 from flows.cli.status import models, search, status
 from flows.cli.terminal import enter_workspace, errors
 from flows.cli.workspaces import workspace_app
-from flows.study import study_app
 
 # The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
 
@@ -46,7 +45,6 @@ for command in COMMANDS:
     app.command()(command)
 for name, group in {"workspace": workspace_app, "cache": cache_app, "export": export_app}.items():
     app.add_typer(group, name=name)
-app.add_typer(study_app, name="study")
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

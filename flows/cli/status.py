@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from fclip.files import read_json
+from fclip.selection.result import read_selection
 from flows.cli.terminal import console, workspace_here
 from flows.pipeline import read_pipeline
 from tasks.commit import pending
@@ -96,8 +97,8 @@ def _champion(workspace: Workspace) -> str:
 def _selected(workspace: Workspace) -> str:
     if not workspace.selection.exists():
         return "nothing yet"
-    selection = read_json(workspace.selection)
-    return f"{selection['winner']}: {selection['reason']}"
+    selection = read_selection(workspace.selection)
+    return f"{selection.winner}: {selection.reason}"
 
 
 def _published(workspace: Workspace) -> str:

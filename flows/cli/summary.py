@@ -1,6 +1,7 @@
 """What a finished run shows in the terminal: steps, results, and where to look next."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,8 +10,10 @@ from rich.table import Table
 
 from fclip.evaluation.protocols.registry import metric_label
 from fclip.files import read_json
+from fclip.models.candidates import read_candidates
 from fclip.registry import store
 from fclip.registry.backend import tracking_uri
+from fclip.selection.result import read_selection
 from flows.results import Result
 from flows.retrain import Retraining
 from tasks.register import Receipt
@@ -111,8 +114,8 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
             metrics = pq.read_table(workspace.evaluation(dataset), columns=["candidate"])["candidate"]
             return f"{len(metrics.unique())} models"
         case "select":
-            selection = read_json(workspace.selection)
-            return f"{selection['winner']}: {selection['reason']}"
+            selection = read_selection(workspace.selection)
+            return f"{selection.winner}: {selection.reason}"
         case "embed":
             manifest = read_json(workspace.embeddings / "manifest.json")
             return f"{manifest['num_products']:,} products by model {manifest['model_sha256'][:12]}"
@@ -126,10 +129,10 @@ def _ingest(path: Path) -> str:
 
 
 def _average(path: Path) -> str:
-    listed = read_json(path)
-    averages = [entry for entry in listed if "parts" in entry]
-    soup = next((f", a soup of {len(entry['parts'])}" for entry in averages if entry["name"] == "soup"), "")
-    return f"{len(listed)} candidates, {len(averages)} of them averages{soup}"
+    candidates = read_candidates(path)
+    averages = Counter(candidate.kind for candidate in candidates if candidate.is_average)
+    kinds = f" ({', '.join(f'{number} {kind}' for kind, number in averages.items())})" if averages else ""
+    return f"{len(candidates)} candidates, {averages.total()} of them averages{kinds}"
 
 
 def _finetune(path: Path) -> str:

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from benchmarks.selection.run import Run, regimes
+from benchmarks.selection.run_table import read_run
 from benchmarks.selection.scores import write_scores
 from benchmarks.selection.scratch import write_scratch
 from benchmarks.selection.shop import SIDE, placed_elsewhere
 from benchmarks.selection.tables import RUNS, markdown
 from fclip.models.base_models import fclip_tiny
 from fclip.models.store import load
-from fclip.selection.run_table import read_run
 from tasks.workspace.params import read_params
 from tests.conftest import REPOSITORY
 from tests.tiny_shop import make_shop
@@ -52,7 +52,7 @@ def test_a_product_on_white_is_put_elsewhere() -> None:
 def test_a_run_becomes_a_table(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "shop")
     params = read_params(shop.params)
-    sections = {"average": {"interpolation": [0.5], "soup": False}, "evaluate": params["evaluate"]}
+    sections = {"average": {"methods": [{"kind": "interpolation", "shares": [0.5]}]}, "evaluate": params["evaluate"]}
     write_scores(
         shop, shop.finetune, tmp_path / "run", sections=sections, in_domain="studio", out=tmp_path / "run-0.parquet"
     )

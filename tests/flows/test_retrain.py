@@ -47,7 +47,8 @@ def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Sp
     pointer = space.json("published/current.json")
     assert champion["version"] == 1
     assert selection["winner"] != "start"
-    winner = next(c for c in selection["candidates"] if c["name"] == selection["winner"])
+    candidates = [entry["candidate"] for entry in selection["candidates"]]
+    winner = next(candidate for candidate in candidates if candidate["name"] == selection["winner"])
     assert champion["model_sha256"] == winner["model_sha256"] == pointer["model_sha256"]
     images = pd.read_parquet(space.root / "data" / "embeddings" / "images.parquet")
     assert set(images["model_sha256"]) == {champion["model_sha256"]}

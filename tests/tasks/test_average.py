@@ -12,6 +12,7 @@ from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree
 from fclip.models.store import load
 from fclip.models.weights import WEIGHTS, distance, open_weights, parts_of
+from fclip.selection.result import read_selection
 from tasks.average import average
 from tasks.evaluate import evaluate
 from tasks.select import main as select
@@ -38,6 +39,10 @@ def set_params(workspace: Workspace, **sections: dict[str, object]) -> None:
     workspace.params.write_text(yaml.safe_dump(params))
 
 
+def interpolated(*shares: float, soup: bool = False) -> dict[str, object]:
+    return {"methods": [*([{"kind": "soup"}] if soup else []), {"kind": "interpolation", "shares": list(shares)}]}
+
+
 def names(workspace: Workspace) -> list[str]:
     return [entry["name"] for entry in read_json(workspace.averages / "candidates.json")]
 
@@ -52,14 +57,14 @@ def test_without_averages_it_lists_what_training_left(shop: Workspace) -> None:
 
 
 def test_interpolations_lie_between_the_start_and_each_candidate(shop: Workspace) -> None:
-    set_params(shop, average={"interpolation": [0.5, 0.75]})
+    set_params(shop, average=interpolated(0.5, 0.75))
     average(shop)
     found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
     assert list(found)[3:] == [
         "step-000010-at-0.50", "step-000010-at-0.75", "step-000020-at-0.50", "step-000020-at-0.75",
     ]  # fmt: skip
     between = found["step-000020-at-0.75"]
-    assert (between["step"], between["parts"]) == (20, {"start": 0.25, "step-000020": 0.75})
+    assert (between["step"], between["parents"]) == (20, {"start": 0.25, "step-000020": 0.75})
     assert between["distance"] == pytest.approx(0.75 * found["step-000020"]["distance"], rel=1e-4)
     assert load(shop.candidate("step-000020-at-0.75")).model_sha256 == between["model_sha256"]
     before = sha256_tree(shop.averages)
@@ -68,7 +73,7 @@ def test_interpolations_lie_between_the_start_and_each_candidate(shop: Workspace
 
 
 def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
-    set_params(shop, average={"interpolation": [0.5], "soup": True})
+    set_params(shop, average=interpolated(0.5, soup=True))
     average(shop)
     found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
     evaluate(shop, "studio")
@@ -76,41 +81,41 @@ def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
     own = {name: scores[name]["classification.acc1"] for name in found}
     best = max(own["step-000010"], own["step-000020"])
     if "soup" in found:
-        assert set(found["soup"]["parts"]) == {"step-000010", "step-000020"}
+        assert set(found["soup"]["parents"]) == {"step-000010", "step-000020"}
         assert own["soup"] >= best
-        assert found["soup-at-0.50"]["parts"] == {"start": 0.5, "step-000010": 0.25, "step-000020": 0.25}
+        assert found["soup-at-0.50"]["parents"] == {"start": 0.5, "step-000010": 0.25, "step-000020": 0.25}
     else:
         assert all("soup" not in name for name in found)
 
 
 def test_an_average_that_wins_is_written_out_whole(shop: Workspace) -> None:
-    set_params(shop, average={"interpolation": [0.5, 0.75]}, select={"rule": "mean_score"})
+    set_params(shop, average=interpolated(0.5, 0.75), select={"rule": "mean_score"})
     average(shop)
     # Of what is evaluated, only what is between is left to win beside the start.
     for dataset in ("studio", "street"):
         evaluate(shop, dataset)
     select(shop)
-    selection = read_json(shop.selection)
-    assert sha256_tree(shop.selected) == selection["model_sha256"]
+    selection = read_selection(shop.selection)
+    assert sha256_tree(shop.selected) == selection.selected.candidate.model_sha256
     assert not parts_of(shop.selected)
-    averages = [entry for entry in selection["candidates"] if "-at-" in entry["name"]]
+    averages = [entry.candidate for entry in selection.candidates if entry.candidate.kind == "interpolated"]
     assert len(averages) == 4
-    assert all(entry["val_loss"] is None for entry in averages)
+    assert all(candidate.val_loss is None for candidate in averages)
 
 
 def test_what_is_between_broken_weights_is_recorded_and_never_chosen(shop: Workspace) -> None:
     shutil.rmtree(shop.finetune)
-    set_params(shop, average={"interpolation": [0.5], "soup": True}, select={"rule": "last"})
+    set_params(shop, average=interpolated(0.5, soup=True), select={"rule": "last"})
     write_candidates(shop, broken=True)
     entries = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
     assert entries["step-000030-at-0.50"]["distance"] is None
-    assert "step-000030" not in entries.get("soup", {}).get("parts", {})
+    assert "step-000030" not in entries.get("soup", {}).get("parents", {})
     for dataset in ("studio", "street"):
         evaluate(shop, dataset)
     select(shop)
-    found = {entry["name"]: entry for entry in read_json(shop.selection)["candidates"]}
-    assert not found["step-000030-at-0.50"]["eligible"]
-    assert read_json(shop.selection)["winner"] == "step-000020"
+    selection = read_selection(shop.selection)
+    assert not selection.candidate("step-000030-at-0.50").eligible
+    assert selection.winner == "step-000020"
 
 
 def test_without_candidates_it_says_what_to_run(shop: Workspace) -> None:
@@ -123,7 +128,7 @@ def test_a_start_in_another_form_is_averaged_with_too(shop: Workspace) -> None:
     start = shop.finetune / "candidates" / "start"
     torch.save(load_file(start / WEIGHTS), start / "open_clip_pytorch_model.bin")
     (start / WEIGHTS).unlink()
-    set_params(shop, average={"interpolation": [0.5]})
+    set_params(shop, average=interpolated(0.5))
     average(shop)
     between = load_file(shop.finetune / "candidates" / "step-000010" / WEIGHTS)
     with open_weights(shop.candidate("step-000010-at-0.50")) as weights:

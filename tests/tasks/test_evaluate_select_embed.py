@@ -14,7 +14,8 @@ from fclip.errors import UserError
 from fclip.features.encode import encode_texts
 from fclip.files import read_json, sha256_tree, write_json
 from fclip.models.store import load
-from fclip.selection.rules import IN_DOMAIN, OUTSIDE
+from fclip.selection.result import read_selection
+from fclip.selection.rules.registry import rules
 from tasks.embed import main as embed
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
@@ -81,20 +82,20 @@ def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) 
 
 
 def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
-    selection = read_json(finished.selection)
-    assert sha256_tree(finished.selected) == selection["model_sha256"]
-    assert set(selection["choices"]) == {*OUTSIDE, *IN_DOMAIN}
-    assert selection["choices"]["last"] == "step-000020"
-    assert selection["choices"]["in_domain_loss"] == "step-000020"
-    assert selection["choices"]["mean_normalised_gain"] == selection["winner"]
-    assert set(selection["candidates"][1]["per_dataset"]) == {"street"}
-    assert selection["reason"]
+    selection = read_selection(finished.selection)
+    assert sha256_tree(finished.selected) == selection.selected.candidate.model_sha256
+    assert set(selection.choices) == {kind for kind, rule in rules().items() if rule.label_free_metric is None}
+    assert selection.choices["last"] == "step-000020"
+    assert selection.choices["in_domain_loss"] == "step-000020"
+    assert selection.choices["mean_normalised_gain"] == selection.winner
+    assert set(selection.candidates[1].out_of_domain) == {"street"}
+    assert selection.reason
 
 
 def test_the_rule_decides(workspace: Workspace) -> None:
     set_params(workspace, "select", rule="last")
     select(workspace)
-    assert read_json(workspace.selection)["winner"] == "step-000020"
+    assert read_selection(workspace.selection).winner == "step-000020"
 
 
 def test_a_ruined_candidate_is_recorded_and_never_selected(workspace: Workspace) -> None:
@@ -102,12 +103,12 @@ def test_a_ruined_candidate_is_recorded_and_never_selected(workspace: Workspace)
     write_candidates(workspace, broken=True)
     set_params(workspace, "select", rule="last")
     run(workspace)
-    selection = read_json(workspace.selection)
-    broken = selection["candidates"][-1]
-    assert (broken["name"], broken["eligible"], broken["val_loss"]) == ("step-000030", False, None)
-    assert broken["num_nonfinite"] > 0
-    assert selection["winner"] == "step-000020"
-    assert "step-000030" not in selection["choices"].values()
+    selection = read_selection(workspace.selection)
+    broken = selection.candidates[-1]
+    assert (broken.name, broken.eligible, broken.candidate.val_loss) == ("step-000030", False, None)
+    assert broken.num_nonfinite > 0
+    assert selection.winner == "step-000020"
+    assert "step-000030" not in selection.choices.values()
 
 
 def test_selection_refuses_evaluations_that_are_missing_or_of_other_weights(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from safetensors.numpy import load_file, save_file
 
 from fclip.captions.table import SCHEMA as CAPTIONS
 from fclip.errors import UserError
-from fclip.files import read_json, sha256_bytes, sha256_tree, write_json
+from fclip.files import read_json, sha256_bytes, sha256_tree
 from fclip.images.packs import StoredImage, write_packs
 from fclip.models.base_models.registry import Origin
+from fclip.models.candidates import Candidate, write_candidates
 from fclip.models.pinning import BaseModelPin
 from fclip.registry import tags
 from fclip.registry.backend import connect
 from fclip.registry.store import find_version, versions
+from fclip.selection.result import read_selection, write_selection
 from tasks.average import average
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
@@ -75,7 +78,7 @@ def params(rule: str) -> dict:
             "min_slice": 30,
             "datasets": dict.fromkeys(ROLES, scored),
         },
-        "average": {"interpolation": [], "soup": False},
+        "average": {"methods": []},
         "select": {"rule": rule, "in_domain_tolerance": 1.0, "tie_confidence": None},
         "promote": {"confidence": 0.9},
     }
@@ -132,13 +135,14 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
             weights = load_file(start / "open_clip_model.safetensors")
             moved = {key: value * np.float32(1.3) if value.ndim > 1 else value for key, value in weights.items()}
             save_file(moved, folder / "open_clip_model.safetensors")
-        listed.append({"name": name, "step": step, "epoch": step / 3, "model_sha256": sha256_tree(folder)})
-    write_json(space.finetune / "candidates.json", listed)
+        kind, loss = ("checkpoint", 3.1) if step else ("base", 3.6)
+        listed.append(Candidate(name, kind, step, step / 3, sha256_tree(folder), val_loss=loss))
+    write_candidates(space.finetune / "candidates.json", listed)
     (space.finetune / "history.csv").write_text("step,epoch,train_loss\n1,0.3,3.5\n2,0.7,3.0\n3,1,nan\n")
     (space.finetune / "validation.csv").write_text(
         "candidate,kind,step,val_loss\nstart,base,0,3.6\nstep-000003,checkpoint,3,3.1\nema-000003,ema,3,3.0\n"
     )
-    write_pin(space.start_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), listed[0]["model_sha256"]))
+    write_pin(space.start_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), listed[0].model_sha256))
     average(space)
     for dataset in ROLES:
         evaluate(space, dataset)
@@ -203,6 +207,9 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
 
 def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspace) -> None:
     space.selection.write_text(space.selection.read_text().replace("step-000003", "untuned"))
+    selection = read_selection(space.selection)
+    untuned = replace(selection.selected, candidate=replace(selection.selected.candidate, kind="untuned"))
+    write_selection(space.selection, replace(selection, candidates=(selection.base, untuned)))
     for dataset in ROLES:
         table = pq.read_table(space.evaluation(dataset))
         names = [{"step-000003": "untuned"}.get(name, name) for name in table["candidate"].to_pylist()]
@@ -216,8 +223,8 @@ def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspa
 
 
 def test_where_the_start_won_nothing_is_registered(space: Workspace) -> None:
-    selection = read_json(space.selection)
-    write_json(space.selection, {**selection, "winner": "start", "won": False, "reason": "it did not help"})
+    selection = read_selection(space.selection)
+    write_selection(space.selection, replace(selection, winner="start", reason="it did not help"))
     assert register(space) == NotRegistered("the start won: it did not help")
     assert versions("fclip-squares") == []
     page = write_report(space, NotRegistered("the start won: it did not help"), None).read_text()

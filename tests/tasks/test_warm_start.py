@@ -176,8 +176,7 @@ def items(job: Path) -> list[Item]:
 def finished(job: Path) -> Path:
     """What a run leaves, without running it."""
     (job / "out" / "candidates").mkdir(parents=True)
-    start = Candidate(name="start", kind="base", step=0, epoch=0.0, model_sha256="0" * 64)
-    write_candidates(job / "out" / "candidates.json", [start])
+    write_candidates(job / "out" / "candidates.json", [Candidate("start", "base", 0, 0.0, "0" * 64)])
     return job / "out"
 
 

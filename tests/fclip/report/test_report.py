@@ -9,22 +9,24 @@ import pytest
 
 from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.evaluation.protocols.registry import metric_label
+from fclip.models.candidates import Candidate
 from fclip.profile.drift import Drift, Feature
 from fclip.report.build import evidence, headline, render, write_report
 from fclip.report.card import card
 from fclip.report.inputs import (
-    Candidate,
+    CandidateScores,
     Estimate,
     Gate,
     Ingest,
     ReportInputs,
     Result,
-    Selection,
     Training,
 )
 from fclip.selection.gate import Comparison
+from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
 
 STEPS = (0, 6, 12, 18, 24, 31)
+NAMES = ("start", *(f"step-{step:06d}" for step in STEPS[1:]))
 STUDIO = (0.312, 0.641, 0.733, 0.777, 0.801, 0.806)
 STREET = (0.254, 0.431, 0.503, 0.522, 0.497, 0.489)
 PHONE = (0.401, 0.455, 0.472, 0.468, 0.461, 0.440)
@@ -44,27 +46,42 @@ def result(dataset: str, role: str, metric: str, before: float, after: float, *,
 def made_up() -> ReportInputs:
     """A run in which two rules choose differently and the gate opens."""
     candidates = tuple(
-        Candidate(
-            name="start" if step == 0 else f"step-{step:06d}",
-            step=step,
+        CandidateResult(
+            candidate=Candidate(
+                name=NAMES[i],
+                kind="checkpoint" if step else "base",
+                step=step,
+                epoch=step / 10,
+                model_sha256=f"{step:064d}",
+                val_loss=LOSSES[i],
+            ),
             score=round((STREET[i] - STREET[0]) / (max(STREET) - STREET[0]), 3),
             in_domain=STUDIO[i],
-            eligible=i == 0 or max(STUDIO) - 0.05 <= STUDIO[i],
-            val_loss=LOSSES[i],
-            select_scores={
-                "studio": estimate(STUDIO[i]),
-                "street": estimate(STREET[i]),
-                "phone": estimate(PHONE[i], 0.02),
+            out_of_domain={
+                "street": DatasetScore(STREET[i], STREET[0], 0.5, 0.02),
+                "phone": DatasetScore(PHONE[i], PHONE[0], 0.5, 0.01),
             },
-            report_scores={"studio": estimate(STUDIO[i] - 0.01), "street": estimate(STREET[i] - 0.013)},
-            on_path=True,
+            eligible=i == 0 or max(STUDIO) - 0.05 <= STUDIO[i],
+            num_nonfinite=0,
         )
         for i, step in enumerate(STEPS)
     )
-    selection = Selection(
+    scores = CandidateScores(
+        select={
+            name: {"studio": estimate(STUDIO[i]), "street": estimate(STREET[i]), "phone": estimate(PHONE[i], 0.02)}
+            for i, name in enumerate(NAMES)
+        },
+        report={
+            name: {"studio": estimate(STUDIO[i] - 0.01), "street": estimate(STREET[i] - 0.013)}
+            for i, name in enumerate(NAMES)
+        },
+    )
+    selection = SelectionResult(
         rule="mean_normalised_gain",
-        tolerance=0.05,
+        in_domain_tolerance=0.05,
+        tie_confidence=None,
         winner="step-000018",
+        best="step-000018",
         near_ties=("step-000018",),
         reason="highest mean normalised gain (0.971); outside: street 0.254 -> 0.522; in domain 0.312 -> 0.777",
         warning=None,
@@ -74,8 +91,8 @@ def made_up() -> ReportInputs:
             "in_domain_metric": "step-000031",
             "last": "step-000031",
         },
-        candidates=candidates,
         in_domain_datasets=("studio",),
+        candidates=candidates,
     )
     accuracy, f1, recall = "classification.acc1", "classification.weighted_f1", "retrieval.text_to_image.recall_at_10"
     return ReportInputs(
@@ -93,6 +110,7 @@ def made_up() -> ReportInputs:
             result("phone", "select", accuracy, 0.401, 0.468, primary=True),
         ),
         selection=selection,
+        scores=scores,
         training=Training(
             loss=tuple((step, 4.85 * 0.94**step + 1.6 + 0.12 * (step % 3)) for step in range(1, 32)),
             validation=tuple(zip(STEPS, LOSSES, strict=True)),
@@ -199,11 +217,13 @@ def test_names_are_text_and_never_markup() -> None:
 
 def test_a_run_without_outside_data_or_curves_says_so() -> None:
     inputs = made_up()
-    inside = tuple(replace(c, select_scores={"studio": c.select_scores["studio"]}) for c in inputs.selection.candidates)
+    inside = tuple(replace(c, out_of_domain={}) for c in inputs.selection.candidates)
     selection = replace(inputs.selection, candidates=inside, warning="judged in domain only")
-    page = render(
-        replace(inputs, selection=selection, training=Training((), ()), ingests=inputs.ingests[1:2], results=())
+    scores = replace(
+        inputs.scores, select={name: {"studio": own["studio"]} for name, own in inputs.scores.select.items()}
     )
+    inputs = replace(inputs, selection=selection, scores=scores, ingests=inputs.ingests[1:2], results=())
+    page = render(replace(inputs, training=Training((), ())))
     assert "judged in domain only" in page
     assert page.count("<svg") == 2
     assert "No row was refused." in page
@@ -241,7 +261,7 @@ def test_metrics_have_names_for_people(metric: str, name: str) -> None:
 def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> None:
     inputs = made_up()
     start, *steps = inputs.selection.candidates
-    untuned = replace(start, name="untuned", in_domain=0.2, on_path=False)
+    untuned = replace(start, candidate=replace(start.candidate, name="untuned", kind="untuned"), in_domain=0.2)
     selection = replace(inputs.selection, candidates=(start, untuned, *steps))
     assert selection.path == inputs.selection.candidates
     assert "All 7 candidates" in render(replace(inputs, selection=selection))
@@ -277,16 +297,15 @@ def test_the_rules_that_were_not_used_show_what_they_would_have_cost() -> None:
 def test_the_card_says_in_words_how_it_was_chosen() -> None:
     inputs = made_up()
     selection = replace(inputs.selection, near_ties=("step-000018", "step-000024"), warning="phone is small")
-    text = card(selection)
+    text = card(selection, inputs.scores)
     for said in (
         "step-000018, among the start, 5 checkpoints and 0 others",
         "by mean normalised gain on data that selects: phone, street",
         "2 of them are not told from the best",
         "**Mind:** phone is small.",
         "street 0.241 to 0.509",
-        "| in domain loss | step-000031 | +0.029 | −0.033 |",
+        "| in-domain loss | step-000031 | +0.029 | −0.033 |",
         "| mean normalised gain (in use) | step-000018 | +0.000 | +0.000 |",
     ):
         assert said in text
-    alone = tuple(replace(c, report_scores={}) for c in selection.candidates)
-    assert "data that chose nothing" not in card(replace(selection, candidates=alone))
+    assert "data that chose nothing" not in card(selection, replace(inputs.scores, report={}))

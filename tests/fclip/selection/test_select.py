@@ -2,31 +2,56 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fclip.errors import UserError
-from fclip.selection.candidates import Candidate, Score
+from fclip.models.candidates import Candidate
+from fclip.selection.candidates import Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
-from fclip.selection.select import as_json, select
+from fclip.selection.result import SelectionResult, read_selection, write_selection
+from fclip.selection.select import select
 
 
 def candidate(
     step: int, in_domain: float, outside: dict[str, float], *, loss: float | None = 1.0, broken: int = 0
-) -> Candidate:
-    return Candidate(
-        name="start" if step == 0 else f"step-{step:06d}",
-        step=step,
-        model_sha256=f"{step:064d}",
+) -> ScoredCandidate:
+    return ScoredCandidate(
+        Candidate(
+            name="start" if step == 0 else f"step-{step:06d}",
+            kind="base" if step == 0 else "checkpoint",
+            step=step,
+            epoch=step / 100,
+            model_sha256=f"{step:064d}",
+            val_loss=loss,
+            distance=step / 100,
+        ),
         in_domain={"shop": Score(in_domain, 0.01, 0)},
-        outside={name: Score(value, 0.02, 0) for name, value in outside.items()},
-        label_free={},
-        val_loss=loss,
+        out_of_domain={name: Score(value, 0.02, 0) for name, value in outside.items()},
         num_nonfinite=broken,
-        distance=step / 100,
-        is_average=False,
     )
+
+
+def changed(scored: ScoredCandidate, **values: object) -> ScoredCandidate:
+    """The same with other values in its record."""
+    return replace(scored, candidate=replace(scored.candidate, **values))
+
+
+def soup(in_domain: float) -> ScoredCandidate:
+    parents = {"step-000200": 0.5, "step-000300": 0.5}
+    average = candidate(300, in_domain, {"home": 0.6, "grey": 0.7}, loss=None)
+    return changed(average, name="soup", kind="soup", parents=parents)
+
+
+def step(selection: SelectionResult) -> int:
+    """The winner's step."""
+    return selection.selected.candidate.step
+
+
+def scores(selection: SelectionResult) -> list[float | None]:
+    return [entry.score for entry in selection.candidates]
 
 
 def config(rule: str = "mean_normalised_gain", tolerance: float = 0.05) -> SelectConfig:
@@ -44,84 +69,108 @@ FORGETTING = [
 
 def test_two_rules_choose_differently() -> None:
     selection = select(FORGETTING, config())
-    assert selection.winner.step == 100
+    assert step(selection) == 100
     assert selection.choices["in_domain_loss"] == "step-000300"
     assert selection.choices["mean_normalised_gain"] == "step-000100"
-    assert select(FORGETTING, config("in_domain_loss")).winner.step == 300
+    assert step(select(FORGETTING, config("in_domain_loss"))) == 300
 
 
 def test_the_gain_is_the_formula() -> None:
     selection = select(FORGETTING, config())
     expected = ((0.46 - 0.37) / (0.46 - 0.37) + (0.59 - 0.26) / (0.60 - 0.26)) / 2
-    assert selection.scores[1] == pytest.approx(expected)
+    assert scores(selection)[1] == pytest.approx(expected)
 
 
 def test_a_loss_counts_as_much_as_what_could_be_won_and_no_more() -> None:
     ruined = [*FORGETTING, candidate(400, 0.75, {"home": 0.0, "grey": 0.60})]
-    assert select(ruined, config(tolerance=1.0)).scores[4] == pytest.approx((-1 + 1) / 2)
-    assert select(ruined, config("worst_gain", 1.0)).scores[4] == -1
+    assert scores(select(ruined, config(tolerance=1.0)))[4] == pytest.approx((-1 + 1) / 2)
+    assert select(ruined, config(tolerance=1.0)).candidates[4].out_of_domain["home"].gain == -1
 
 
 def test_means_of_scores_and_ranks() -> None:
-    scores = select(FORGETTING, config("mean_score", 1.0)).scores
-    assert scores == pytest.approx([(0.37 + 0.26) / 2, (0.46 + 0.59) / 2, (0.41 + 0.60) / 2, (0.39 + 0.59) / 2])
-    ranks = select(FORGETTING, config("mean_rank", 1.0)).scores
+    means = scores(select(FORGETTING, config("mean_score", 1.0)))
+    assert means == pytest.approx([(0.37 + 0.26) / 2, (0.46 + 0.59) / 2, (0.41 + 0.60) / 2, (0.39 + 0.59) / 2])
+    ranks = scores(select(FORGETTING, config("mean_rank", 1.0)))
     assert ranks == pytest.approx([-4.0, -(1 + 2.5) / 2, -(2 + 1) / 2, -(3 + 2.5) / 2])
 
 
 def test_a_gain_within_the_noise_is_not_blown_up() -> None:
     flat = [candidate(0, 0.5, {"home": 0.400}), candidate(100, 0.6, {"home": 0.401})]
-    assert select(flat, config(tolerance=1.0)).scores[1] == pytest.approx(0.001 / 0.02)
+    assert scores(select(flat, config(tolerance=1.0)))[1] == pytest.approx(0.001 / 0.02)
 
 
 def test_the_tolerance_keeps_out_what_is_weak_in_domain() -> None:
     selection = select(FORGETTING, config(tolerance=0.03))
-    assert selection.eligible == (True, False, True, True)
-    assert selection.winner.step == 200
+    assert [entry.eligible for entry in selection.candidates] == [True, False, True, True]
+    assert step(selection) == 200
 
 
 def test_the_start_may_win() -> None:
     worse = [candidate(0, 0.3, {"home": 0.5}), candidate(100, 0.31, {"home": 0.4})]
     selection = select(worse, config())
     assert not selection.won
-    assert selection.winner.name == "start"
+    assert selection.winner == "start"
     assert "beats the start" in selection.reason
 
 
 def test_what_a_warm_start_came_from_may_win_too() -> None:
-    warm = [candidate(0, 0.60, {"home": 0.40}), replace(candidate(0, 0.58, {"home": 0.40}, loss=None), name="untuned")]
+    warm = [
+        candidate(0, 0.60, {"home": 0.40}),
+        changed(candidate(0, 0.58, {"home": 0.40}, loss=None), name="untuned", kind="untuned"),
+    ]
     tuned = candidate(100, 0.62, {"home": 0.35})
-    assert select([*warm, tuned], config()).winner.name == "start"  # as good as the other, and in use
-    better = replace(warm[1], outside={"home": Score(0.5, 0.02, 0)})
+    assert select([*warm, tuned], config()).winner == "start"  # as good as the other, and in use
+    better = replace(warm[1], out_of_domain={"home": Score(0.5, 0.02, 0)})
     selection = select([warm[0], better, tuned], config())
-    assert (selection.winner.name, selection.won) == ("untuned", True)
-    assert select([warm[0], better, tuned], config("in_domain_loss")).winner.name == "start"
+    assert (selection.winner, selection.won) == ("untuned", True)
+    assert select([warm[0], better, tuned], config("in_domain_loss")).winner == "start"
 
 
 def test_without_an_outside_dataset_it_says_so_loudly() -> None:
     alone = [candidate(0, 0.3, {}), candidate(100, 0.6, {})]
     selection = select(alone, config())
-    assert selection.winner.step == 100
+    assert step(selection) == 100
     assert "in domain only" in (selection.warning or "")
 
 
 def test_a_candidate_that_is_not_finite_is_never_chosen() -> None:
     broken = [*FORGETTING[:2], candidate(400, 0.99, {"home": 0.9, "grey": 0.9}, loss=None, broken=3)]
     for rule in ("mean_normalised_gain", "in_domain_metric", "last", "in_domain_loss"):
-        assert select(broken, config(rule)).winner.step != 400
+        assert step(select(broken, config(rule))) != 400
     with pytest.raises(UserError, match="start itself"):
         select([candidate(0, 0.1, {}, broken=1)], config())
 
 
 def test_ties_go_to_the_earliest() -> None:
-    tied = [candidate(0, 0.3, {"home": 0.4}), *(candidate(step, 0.6, {"home": 0.5}) for step in (300, 100, 200))]
-    assert select(tied, config()).winner.step == 100
+    tied = [candidate(0, 0.3, {"home": 0.4}), *(candidate(at, 0.6, {"home": 0.5}) for at in (300, 100, 200))]
+    assert step(select(tied, config())) == 100
 
 
-def test_json_has_no_number_that_is_none() -> None:
+def test_the_result_is_read_as_it_was_written_and_json_has_no_number_that_is_none(tmp_path: Path) -> None:
     broken = [*FORGETTING, candidate(400, 0.2, {"home": 0.1, "grey": 0.1}, loss=None)]
-    text = json.dumps(as_json(select(broken, config("in_domain_loss"))), allow_nan=False)
+    selection = select(broken, config("in_domain_loss"))
+    write_selection(tmp_path / "selection.json", selection)
+    text = (tmp_path / "selection.json").read_text()
     assert json.loads(text)["candidates"][-1]["score"] is None
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    read = read_selection(tmp_path / "selection.json")
+    assert replace(read, candidates=()) == replace(selection, candidates=())
+    for before, after in zip(selection.candidates, read.candidates, strict=True):
+        assert after.candidate == before.candidate
+        assert (after.eligible, after.score) == (before.eligible, before.score)
+        assert after.in_domain == pytest.approx(before.in_domain, abs=1e-6)
+        assert after.out_of_domain["home"].gain == pytest.approx(before.out_of_domain["home"].gain, abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"candidates": [{"name": "start"}]}', "[]", "not JSON"])
+def test_a_file_that_is_no_result_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "selection.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="is not the result of a selection"):
+        read_selection(path)
+    with pytest.raises(UserError, match=r"nothing\.json is missing"):
+        read_selection(tmp_path / "nothing.json")
 
 
 def test_no_start_is_a_clear_error() -> None:
@@ -133,13 +182,13 @@ def test_no_start_is_a_clear_error() -> None:
 
 def test_a_ruined_candidate_does_not_change_the_gains_of_others() -> None:
     broken = candidate(400, 0.99, {"home": 0.9, "grey": 0.9}, loss=None, broken=3)
-    assert select([*FORGETTING, broken], config()).scores[:4] == select(FORGETTING, config()).scores
+    assert scores(select([*FORGETTING, broken], config()))[:4] == scores(select(FORGETTING, config()))
 
 
 def test_without_an_in_domain_select_split_the_tolerance_is_said_not_to_hold() -> None:
-    blind = [replace(candidate(step, 0.0, {"home": 0.4 + step / 1000}), in_domain={}) for step in (0, 100)]
+    blind = [replace(candidate(at, 0.0, {"home": 0.4 + at / 1000}), in_domain={}) for at in (0, 100)]
     selection = select(blind, config(tolerance=0.0))
-    assert selection.winner.step == 100
+    assert step(selection) == 100
     assert "tolerance cannot be held" in (selection.warning or "")
 
 
@@ -156,8 +205,8 @@ def test_a_seeded_fine_tuning_where_rules_differ() -> None:
     in_domain = 0.1 + 0.65 * (1 - np.exp(-steps / 120)) + random.normal(0, 0.005, len(steps))
     home = 0.37 + 0.10 * (1 - np.exp(-steps / 50)) - 0.02 * steps / 100 + random.normal(0, 0.005, len(steps))
     candidates = [
-        candidate(int(step), float(inside), {"home": float(outside)}, loss=float(4 - 5 * inside))
-        for step, inside, outside in zip(steps, in_domain, home, strict=True)
+        candidate(int(at), float(inside), {"home": float(outside)}, loss=float(4 - 5 * inside))
+        for at, inside, outside in zip(steps, in_domain, home, strict=True)
     ]
     selection = select(candidates, config(tolerance=0.15))
     chosen = {rule: int(name.removeprefix("step-")) for rule, name in selection.choices.items()}
@@ -165,16 +214,15 @@ def test_a_seeded_fine_tuning_where_rules_differ() -> None:
     assert home[chosen["mean_normalised_gain"] // 100] > home[chosen["in_domain_loss"] // 100]
 
 
-def drawn(step: int, in_domain: float, outside: float, noise: float, *, far: float | None = None) -> Candidate:
+def drawn(at: int, in_domain: float, outside: float, noise: float, *, far: float | None = None) -> ScoredCandidate:
     """A candidate with 400 resamples: everything moves together by 0.1, and itself by `noise`."""
     together = np.random.default_rng(0).normal(0, 0.1, 400)
-    own = np.random.default_rng(step + 1).normal(0, noise, 400)
-    made = candidate(step, in_domain, {})
+    own = np.random.default_rng(at + 1).normal(0, noise, 400)
+    made = changed(candidate(at, in_domain, {}), distance=at / 100 if far is None else far)
     return replace(
         made,
         in_domain={"shop": Score(in_domain, 0.01, 500, np.full(400, in_domain))},
-        outside={"home": Score(outside, 0.1, 500, outside + together + own)},
-        distance=step / 100 if far is None else far,
+        out_of_domain={"home": Score(outside, 0.1, 500, outside + together + own)},
     )
 
 
@@ -185,19 +233,19 @@ def with_ties(confidence: float | None, tolerance: float = 1.0) -> SelectConfig:
 def test_of_near_ties_the_nearest_to_the_start_wins() -> None:
     pool = [drawn(0, 0.2, 0.30, 0.001), drawn(100, 0.6, 0.499, 0.01), drawn(300, 0.7, 0.50, 0.01)]
     plain = select(pool, with_ties(None))
-    assert (plain.winner.step, plain.near_ties) == (300, ("step-000300",))
+    assert (step(plain), plain.near_ties) == (300, ("step-000300",))
     selection = select(pool, with_ties(0.9))
-    assert (selection.best.step, selection.winner.step) == (300, 100)
+    assert (selection.best, step(selection)) == ("step-000300", 100)
     assert selection.near_ties == ("step-000100", "step-000300")
     assert "nearest the start" in selection.reason
-    assert select(pool, with_ties(0.9, 0.05)).winner.step == 300, "the other is too weak in domain"
-    assert select([*pool[:2], replace(pool[2], distance=0.5)], with_ties(0.9)).winner.step == 300, "it is the nearest"
+    assert step(select(pool, with_ties(0.9, 0.05))) == 300, "the other is too weak in domain"
+    assert step(select([*pool[:2], changed(pool[2], distance=0.5)], with_ties(0.9))) == 300, "it is the nearest"
 
 
 def test_what_is_surely_better_is_no_tie_though_both_are_uncertain() -> None:
     # Either score has a standard error of .1, but they move together: the difference of .03 is sure.
     pool = [drawn(0, 0.2, 0.30, 0.001), drawn(100, 0.6, 0.47, 0.001), drawn(300, 0.7, 0.50, 0.001)]
-    assert select(pool, with_ties(0.95)).winner.step == 300
+    assert step(select(pool, with_ties(0.95))) == 300
 
 
 def test_a_gain_that_may_be_chance_leaves_the_start_where_it_is_as_good_in_domain() -> None:
@@ -206,25 +254,25 @@ def test_a_gain_that_may_be_chance_leaves_the_start_where_it_is_as_good_in_domai
     assert not selection.won
     assert "may be chance" in selection.reason
     weak = [replace(pool[0], in_domain={"shop": Score(0.1, 0.01, 500, np.full(400, 0.1))}), pool[1]]
-    assert select(weak, with_ties(0.9, 0.05)).winner.step == 100, "what fine-tuning won in domain is not given up"
+    assert step(select(weak, with_ties(0.9, 0.05))) == 100, "what fine-tuning won in domain is not given up"
 
 
 def test_rules_that_read_no_items_have_no_near_ties() -> None:
     pool = [drawn(0, 0.2, 0.30, 0.001), drawn(100, 0.6, 0.499, 0.01), drawn(300, 0.7, 0.50, 0.01)]
     config = SelectConfig(rule="last", in_domain_tolerance=1.0, tie_confidence=0.95)
-    assert select(pool, config).winner.step == 300
+    assert step(select(pool, config)) == 300
 
 
 def test_an_average_is_no_last_checkpoint() -> None:
-    average = replace(candidate(300, 0.8, {"home": 0.6, "grey": 0.7}, loss=None), name="soup", is_average=True)
+    average = soup(0.8)
     selection = select([*FORGETTING, average], config(tolerance=1.0))
     assert selection.choices["last"] == "step-000300"
     assert selection.choices["in_domain_loss"] == "step-000300"
-    assert selection.winner.name == "soup"
+    assert selection.winner == "soup"
 
 
 def test_label_free_rules_read_what_was_measured_without_labels() -> None:
-    def measured(one: Candidate, margin: float, alignment: float, uniformity: float) -> Candidate:
+    def measured(one: ScoredCandidate, margin: float, alignment: float, uniformity: float) -> ScoredCandidate:
         own = {"margin": margin, "alignment": alignment, "uniformity": uniformity}
         return replace(one, label_free={"home": own})
 
@@ -234,8 +282,8 @@ def test_label_free_rules_read_what_was_measured_without_labels() -> None:
         measured(FORGETTING[2], 0.5, 1.4, 0.3),
         measured(FORGETTING[3], 0.4, 1.0, 0.4),
     ]
-    chosen = {rule: select(pool, config(rule, 1.0)).winner.step for rule in ("margin", "alignment", "uniformity")}
-    assert chosen == {"margin": 200, "alignment": 300, "uniformity": 200}
+    chosen = {rule: step(select(pool, config(rule, 1.0))) for rule in ("margin", "alignment")}
+    assert chosen == {"margin": 200, "alignment": 300}
     assert "margin" not in select(FORGETTING, config()).choices
     with pytest.raises(UserError, match=r"select.rule margin reads what a protocol of the kind label-free measures"):
         select(FORGETTING, config("margin"))
@@ -243,15 +291,17 @@ def test_label_free_rules_read_what_was_measured_without_labels() -> None:
 
 def test_bad_pools_are_said() -> None:
     alone = select(FORGETTING[:1], config())
-    assert (alone.won, alone.winner.name) == (False, "start")
+    assert (alone.won, alone.winner) == (False, "start")
     assert "nothing to choose from" in (alone.warning or "")
     ruined = [FORGETTING[0], *(replace(each, num_nonfinite=3) for each in FORGETTING[1:])]
     selection = select(ruined, config())
     assert not selection.won
     assert "every candidate that training left gives features that are not finite" in (selection.warning or "")
-    no_outside = select([replace(each, outside={}) for each in FORGETTING], config())
+    no_outside = select([replace(each, out_of_domain={}) for each in FORGETTING], config())
     assert "model card of FashionCLIP warns" in (no_outside.warning or "")
-    few = [replace(each, outside={"home": Score(each.outside["home"].value, 0.14, 12)}) for each in FORGETTING]
+    few = [
+        replace(each, out_of_domain={"home": Score(each.out_of_domain["home"].value, 0.14, 12)}) for each in FORGETTING
+    ]
     assert "home selects by 12 items: a difference of less than 0.29 there may be chance" in (
         select(few, config()).warning or ""
     )
@@ -265,21 +315,23 @@ def test_a_start_that_is_weak_in_domain_wins_only_where_more_is_lost_than_was_wo
         candidate(200, 0.60, {"home": 0.03, "grey": 0.09, "types": 0.40}),
     ]
     selection = select(scratch, config())
-    assert selection.scores[2] == pytest.approx((-1 - 0.5 + 1) / 3)
-    assert selection.winner.step == 200, "with the gain of 1 in domain it is above the start"
+    assert scores(selection)[2] == pytest.approx((-1 - 0.5 + 1) / 3)
+    assert step(selection) == 200, "with the gain of 1 in domain it is above the start"
     assert "worse than the start, which what was won in domain outweighs" in selection.reason
     assert "worse than the start" not in select(FORGETTING, config()).reason
-    assert select(scratch, config("mean_score")).winner.step == 200
-    without = [replace(each, outside={name: each.outside[name] for name in ("home", "grey")}) for each in scratch]
+    assert step(select(scratch, config("mean_score"))) == 200
+    without = [
+        replace(each, out_of_domain={name: each.out_of_domain[name] for name in ("home", "grey")}) for each in scratch
+    ]
     selection = select(without, config())
-    assert (selection.won, selection.winner.name) == (False, "start")
+    assert (selection.won, selection.winner) == (False, "start")
     assert "beats the start by mean normalised gain, what is in domain counted in" in selection.reason
     as_good = replace(without[0], in_domain={"shop": Score(0.59, 0.01, 0)})
     assert "counted in" not in select([as_good, *without[1:]], config()).reason, "it is eligible itself"
 
 
 def test_a_rule_that_does_not_know_averages_is_held_to_the_best_of_those_that_it_knows() -> None:
-    average = replace(candidate(300, 0.9, {"home": 0.6, "grey": 0.7}, loss=None), name="soup", is_average=True)
+    average = soup(0.9)
     choices = select([*FORGETTING, average], config(tolerance=0.01)).choices
     assert choices["in_domain_loss"] == choices["last"] == "step-000300"
     assert choices["in_domain_metric"] == "soup"

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.selection.regret import ALL, TRAINED, Choice, Regret, Setting, choices, study, summarise
+from benchmarks.selection.run_table import read_run, write_run
+from benchmarks.selection.score_table import read_scores
+from benchmarks.selection.study import app
+from benchmarks.selection.trade_off import draw_trade_off
 from fclip.errors import UserError
-from fclip.report.study_plot import draw_trade_off
-from fclip.selection.candidates import Candidate, Score
-from fclip.selection.run_table import read_run, write_run
-from fclip.selection.score_table import read_scores
-from fclip.selection.study import ALL, TRAINED, Choice, Regret, Setting, choices, study, summarise
-from flows.cli.__main__ import app
+from fclip.models.candidates import Candidate
+from fclip.selection.candidates import Score, ScoredCandidate
 from tests.conftest import dataset
 
 SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR", "ObjectNet", "ImageNetA")
@@ -83,7 +84,7 @@ def test_the_public_table_of_model_soups(
     scores = read_scores(
         [folder / f"{name}.jsonl" for name in names], start="model_0", in_domain="ImageNet2p", cost="ImageNet"
     )
-    assert scores.outside == SHIFTS
+    assert scores.out_of_domain == SHIFTS
     found = found_by(study([scores], [tolerance]), rule, size, tolerance)
     assert 100 * found.regret == pytest.approx(regret, abs=0.005)
     assert 100 * found.in_domain_cost == pytest.approx(cost, abs=0.005)
@@ -108,24 +109,28 @@ def test_what_is_no_table_is_said(tmp_path: Path, rows: list[dict[str, object]],
     assert said in str(error.value)
 
 
-def candidate(name: str, values: dict[str, float], *, loss: float | None = None, average: bool = False) -> Candidate:
+def candidate(
+    name: str, values: dict[str, float], *, loss: float | None = None, average: bool = False
+) -> ScoredCandidate:
     step = int(name.partition("-")[2] or 0)
     scores = {dataset: Score(value, 0.01, 100, np.full(5, value)) for dataset, value in values.items()}
-    return Candidate(
-        name=name,
-        step=step,
-        model_sha256=name,
+    return ScoredCandidate(
+        Candidate(
+            name=name,
+            kind="soup" if average else "checkpoint" if step else "base",
+            step=step,
+            epoch=0.0,
+            model_sha256=name,
+            val_loss=loss,
+            parents={"early-1": 0.5, "late-2": 0.5} if average else {},
+            distance=float(step),
+        ),
         in_domain={"in": scores.pop("in")},
-        outside=scores,
-        label_free={},
-        val_loss=loss,
-        num_nonfinite=0,
-        distance=float(step),
-        is_average=average,
+        out_of_domain=scores,
     )
 
 
-def run() -> tuple[list[Candidate], dict[str, np.ndarray]]:
+def run() -> tuple[list[ScoredCandidate], dict[str, np.ndarray]]:
     candidates = [
         candidate("start", {"in": 0.1, "a": 0.3, "b": 0.3}, loss=4.0),
         candidate("early-1", {"in": 0.6, "a": 0.6, "b": 0.7}, loss=2.0),
@@ -145,13 +150,14 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_run(candidates, halves, tmp_path / "full-0.parquet")
     table = read_run(tmp_path / "full-0.parquet")
     assert table.name == "full-0"
-    assert table.outside == ("a", "b")
+    assert table.out_of_domain == ("a", "b")
     for before, after in zip(candidates, table.candidates, strict=True):
-        assert (after.name, after.step, after.val_loss, after.distance, after.is_average) == (
-            before.name, before.step, before.val_loss, before.distance, before.is_average,
+        own, read = before.candidate, after.candidate
+        assert (read.name, read.step, read.val_loss, read.distance, read.is_average) == (
+            own.name, own.step, own.val_loss, own.distance, own.is_average,
         )  # fmt: skip
         assert after.in_domain_score == pytest.approx(before.in_domain_score)
-        assert after.outside["b"].draws == pytest.approx(before.outside["b"].draws, abs=1e-3)
+        assert after.out_of_domain["b"].draws == pytest.approx(before.out_of_domain["b"].draws, abs=1e-3)
     assert table.halves["a"] == pytest.approx(halves["a"])
     assert table.cost == pytest.approx(halves["in"])
     with pytest.raises(UserError, match="is no table of a run"):
@@ -199,7 +205,7 @@ def test_clusters_are_datasets_and_runs() -> None:
 def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
-    arguments = ["study", "selection", "--table", str(tmp_path / "full-0.parquet"), "--out", str(tmp_path / "out.json")]
+    arguments = ["--table", str(tmp_path / "full-0.parquet"), "--out", str(tmp_path / "out.json")]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output
     assert "4 models, held out in turn: a, b" in said.output
@@ -209,5 +215,5 @@ def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
     assert usual["ratio"] == 1
     lines = write(tmp_path / "t.jsonl", [row("start", 0.1, 0.3, 0.3)])
     for arguments in (["--table", str(lines)], ["--table", str(lines), "--table", str(tmp_path / "full-0.parquet")]):
-        refused = CliRunner().invoke(app, ["study", "selection", *arguments])
+        refused = CliRunner().invoke(app, arguments)
         assert isinstance(refused.exception, UserError)

@@ -1,13 +1,13 @@
-"""What a selection rule is worth: chosen by some datasets, judged on one that it never saw.
+"""The regret of selection rules: they choose by some datasets, and are judged on one that they did not read.
 
-In each table (a run's candidates with all their scores) each outside dataset is held out in turn, and the rules choose
-by every subset of a size of the others; `fclip.selection.select` chooses, with its tolerance and its near-ties. Regret
-is what the best of all candidates has more there than the chosen one, and the in-domain cost what the best in domain
-has more in domain. The best is sought on one half of the held-out items and both are scored on the other, the halves
-taking turns, or luck would count as regret.
+In each table (a run's candidates with all their scores) each out-of-domain dataset is held out in turn, and the rules
+choose by every subset of the others; `fclip.selection.select` chooses, with its tolerance and its near-ties. Regret is
+the difference between the best of all candidates and the chosen one there; the in-domain cost is the difference between
+the best in domain and the chosen one in domain. The best is found on one half of the held-out items and both are scored
+on the other half, and the other way round: otherwise luck would count as regret.
 
-Where datasets disagree, no rule can please all of them: `hindsight` is the one candidate of a run with the best mean of
-all outside datasets, the held-out one among them (on the half that the best is sought on), and what that leaves.
+Where datasets disagree, no rule can suit all of them: `hindsight` is the one candidate of a run with the best mean of
+all out-of-domain datasets, the held-out one among them (on the half on which the best is found).
 """
 
 import math
@@ -17,9 +17,9 @@ from itertools import combinations
 
 import numpy as np
 
-from fclip.selection.candidates import Candidate, Floats
+from fclip.selection.candidates import Floats, ScoredCandidate
 from fclip.selection.config import SelectConfig
-from fclip.selection.rules import IN_DOMAIN, OUTSIDE
+from fclip.selection.rules.registry import Rule, rules
 from fclip.selection.select import select
 
 START, RANDOM, HINDSIGHT = "start", "random", "hindsight"
@@ -30,23 +30,23 @@ USUAL_TIES = 0.8
 
 @dataclass(frozen=True)
 class Table:
-    """One run: its candidates with their scores in domain and on all outside datasets, the start first.
+    """One run: its candidates with their scores in domain and on all out-of-domain datasets, the base model first.
 
     Attributes:
-        halves: outside dataset -> float64 [n, 2], each candidate's score on either half of its items; the same twice
-            where nobody halved them.
+        halves: out-of-domain dataset -> float64 [n, 2], each candidate's score on either half of its items; the whole
+            score twice if there are no halves.
         cost: float64 [n, 2], the same of what the in-domain cost is measured by.
     """
 
     name: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ScoredCandidate, ...]
     halves: Mapping[str, Floats]
     cost: Floats
 
     @property
-    def outside(self) -> tuple[str, ...]:
-        """The outside datasets."""
-        return tuple(self.candidates[0].outside)
+    def out_of_domain(self) -> tuple[str, ...]:
+        """The out-of-domain datasets."""
+        return tuple(self.candidates[0].out_of_domain)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Setting:
 
     Attributes:
         pool: among which candidates: all, or those that training left.
-        num_datasets: how many outside datasets the rule reads; 0: it reads none.
+        num_datasets: how many out-of-domain datasets the rule reads; 0: it reads none.
         tolerance: in domain, in the units of the scores; inf: none. tie_confidence: None: near-ties do not count.
     """
 
@@ -96,7 +96,8 @@ def study(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences:
 
 def yardstick(found: Sequence[Regret]) -> Regret:
     """What pipelines commonly do, to compare with: by loss in domain, or by metric where there is none, no average."""
-    own = [entry for entry in found if entry.setting.rule in IN_DOMAIN and math.isinf(entry.setting.tolerance)]
+    in_domain = {rule.kind for rule in rules().values() if rule.in_domain_only}
+    own = [entry for entry in found if entry.setting.rule in in_domain and math.isinf(entry.setting.tolerance)]
     return min(own, key=lambda entry: (entry.setting.rule != "in_domain_loss", entry.setting.pool != TRAINED))
 
 
@@ -105,7 +106,7 @@ def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidence
 
     Near-ties count where a rule reads all the other datasets.
     """
-    has_averages = any(one.is_average for table in tables for one in table.candidates)
+    has_averages = any(one.candidate.is_average for table in tables for one in table.candidates)
     for table in tables:
         yield from _baselines(table, tolerances)
         for pool in (ALL, TRAINED) if has_averages else (ALL,):
@@ -115,7 +116,7 @@ def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidence
 def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
     in_hindsight = {tolerance: _hindsight(table, tolerance) for tolerance in tolerances}
-    for held in table.outside:
+    for held in table.out_of_domain:
         yield Choice(Setting(START), table.name, held, *_lost(table, held, [0], [0]))
         yield Choice(Setting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
         for tolerance, rows in in_hindsight.items():
@@ -123,20 +124,21 @@ def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
 
 
 def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
-    rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.is_average]
+    rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.candidate.is_average]
     for held, read in _held_out(table):
         told = [_told(table.candidates[row], read) for row in rows]
-        whole = len(read) == len(table.outside) - 1
+        whole = len(read) == len(table.out_of_domain) - 1
         for tolerance in tolerances:
             for ties in (None, *(tie_confidences if whole else ())):
                 config = SelectConfig(rule="last", in_domain_tolerance=tolerance, tie_confidence=ties)
-                for rule, name in select(told, config).choices.items():
-                    if (rule in IN_DOMAIN and not whole) or not _has(table, rule):
+                for kind, name in select(told, config).choices.items():
+                    rule = rules()[kind]
+                    if (rule.in_domain_only and not whole) or not _has(table, rule):
                         continue
-                    if ties is not None and rule not in OUTSIDE:
+                    if ties is not None and not rule.reads_out_of_domain:
                         continue
                     row = next(row for row in rows if table.candidates[row].name == name)
-                    setting = Setting(rule, pool, 0 if rule in IN_DOMAIN else len(read), tolerance, ties)
+                    setting = Setting(kind, pool, 0 if rule.in_domain_only else len(read), tolerance, ties)
                     yield Choice(setting, table.name, held, *_lost(table, held, [row], [row]))
 
 
@@ -161,39 +163,41 @@ def _mean(own: Sequence[Choice], resamples: int, seed: int) -> tuple[float, floa
 
 def _held_out(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(the dataset held out, those that the rules read)."""
-    for held in table.outside:
-        others = [name for name in table.outside if name != held]
+    for held in table.out_of_domain:
+        others = [name for name in table.out_of_domain if name != held]
         for size in range(1, len(others) + 1):
             for read in combinations(others, size):
                 yield held, read
 
 
-def _told(candidate: Candidate, read: Sequence[str]) -> Candidate:
+def _told(candidate: ScoredCandidate, read: Sequence[str]) -> ScoredCandidate:
     return replace(
         candidate,
-        outside={name: candidate.outside[name] for name in read},
+        out_of_domain={name: candidate.out_of_domain[name] for name in read},
         label_free={name: own for name, own in candidate.label_free.items() if name in read},
     )
 
 
-def _has(table: Table, rule: str) -> bool:
+def _has(table: Table, rule: Rule) -> bool:
     """Whether a table holds what a rule reads: a public one has no losses, and no order of checkpoints."""
-    candidates = table.candidates[1:]
-    match rule:
-        case "in_domain_loss":
-            return any(candidate.val_loss is not None for candidate in candidates)
-        case "last":
-            return any(candidate.step for candidate in candidates)
-    return rule in OUTSIDE or rule in IN_DOMAIN or any(candidate.label_free for candidate in candidates)
+    candidates = [one.candidate for one in table.candidates[1:]]
+    has_losses = any(candidate.val_loss is not None for candidate in candidates)
+    has_steps = any(candidate.step for candidate in candidates)
+    return (has_losses or not rule.needs_val_loss) and (has_steps or not rule.needs_steps)
 
 
 def _hindsight(table: Table, tolerance: float) -> tuple[list[int], list[int]]:
-    """The eligible row with the best mean over the outside datasets, by their first halves and by their second."""
+    """The eligible row with the best out-of-domain mean, by the first halves of the datasets and by the second."""
     inside = np.array([one.in_domain_score if one.num_nonfinite == 0 else -np.inf for one in table.candidates])
     eligible = np.isfinite(inside) & (inside >= inside.max() - tolerance) | (np.arange(len(inside)) == 0)
-    means = np.mean([table.halves[name] for name in table.outside], axis=0)
+    means = np.mean([table.halves[name] for name in table.out_of_domain], axis=0)
     first, second = (int(np.where(eligible, means[:, half], -np.inf).argmax()) for half in (0, 1))
     return [first], [second]
+
+
+def rule_label(kind: str) -> str:
+    """A rule, or a baseline, in a few words."""
+    return rules()[kind].label if kind in rules() else kind
 
 
 def _lost(table: Table, held: str, *rows: Sequence[int]) -> tuple[float, float]:

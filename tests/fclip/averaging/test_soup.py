@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fclip.selection.soup import greedy_soup
+from fclip.averaging.soup import greedy_soup
 
 
 def test_it_takes_in_what_does_not_lower_it_best_first() -> None:

@@ -4,7 +4,6 @@ A row a candidate and dataset: who it is, its score on the whole of what selects
 hundred resamples, and what was measured without labels.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.selection.regret import Table
 from fclip.errors import UserError
+from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.files import atomic_path
-from fclip.selection.candidates import Candidate, Floats, Score
-from fclip.selection.rules import LABEL_FREE
-from fclip.selection.study import Table
+from fclip.models.candidates import Candidate
+from fclip.selection.candidates import Floats, Score, ScoredCandidate
 
 SCHEMA = pa.schema(
     [
@@ -39,42 +39,46 @@ SCHEMA = pa.schema(
         *((metric, pa.float32()) for metric in LABEL_FREE),
     ]
 )
+# A table tells averages from other candidates, but keeps neither their kinds nor their parents: no rule reads those.
+AVERAGE = "average"
+UNKNOWN_PARENTS = {"unknown": 1.0}
 
 
-def write_run(candidates: Sequence[Candidate], halves: Mapping[str, Floats], path: Path) -> None:
+def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats], path: Path) -> None:
     """Write one run.
 
     Args:
+        candidates: the base model first.
         halves: dataset -> float64 [n, 2], of every dataset, in domain or not.
     """
     rows = [
         {
-            "candidate": candidate.name,
-            "step": candidate.step,
-            "model_sha256": candidate.model_sha256,
-            "average": candidate.is_average,
-            "distance": candidate.distance,
-            "val_loss": candidate.val_loss,
-            "num_nonfinite": candidate.num_nonfinite,
+            "candidate": scored.candidate.name,
+            "step": scored.candidate.step,
+            "model_sha256": scored.candidate.model_sha256,
+            "average": scored.candidate.is_average,
+            "distance": scored.candidate.distance,
+            "val_loss": scored.candidate.val_loss,
+            "num_nonfinite": scored.num_nonfinite,
             "dataset": dataset,
-            "in_domain": dataset in candidate.in_domain,
+            "in_domain": dataset in scored.in_domain,
             "num_items": score.num_items,
             "value": score.value,
             "half_0": halves[dataset][number, 0],
             "half_1": halves[dataset][number, 1],
             "standard_error": score.standard_error,
             "draws": score.draws.astype(np.float16),
-            **{metric: candidate.label_free.get(dataset, {}).get(metric) for metric in LABEL_FREE},
+            **{metric: scored.label_free.get(dataset, {}).get(metric) for metric in LABEL_FREE},
         }
-        for number, candidate in enumerate(candidates)
-        for dataset, score in {**candidate.in_domain, **candidate.outside}.items()
+        for number, scored in enumerate(candidates)
+        for dataset, score in {**scored.in_domain, **scored.out_of_domain}.items()
     ]
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
 
 
 def read_run(path: Path) -> Table:
-    """The run that `write_run` wrote; its name is the file's.
+    """The run that `write_run` wrote; its name is the file's. Epochs and the kinds of candidates are not kept.
 
     Raises:
         UserError: the file is missing or no such table.
@@ -97,13 +101,13 @@ def read_run(path: Path) -> Table:
 
     return Table(
         name=path.stem,
-        candidates=tuple(_candidate(found) for found in by_candidate.values()),
+        candidates=tuple(_candidate(found, is_base=number == 0) for number, found in enumerate(by_candidate.values())),
         halves={dataset: halves(dataset) for dataset in outside},
         cost=np.mean([halves(dataset) for dataset in inside], axis=0),
     )
 
 
-def _candidate(rows: Sequence[Mapping[str, Any]]) -> Candidate:
+def _candidate(rows: Sequence[Mapping[str, Any]], *, is_base: bool) -> ScoredCandidate:
     first = rows[0]
     scores = {
         row["dataset"]: Score(
@@ -112,19 +116,23 @@ def _candidate(rows: Sequence[Mapping[str, Any]]) -> Candidate:
         for row in sorted(rows, key=lambda row: row["dataset"])
     }
     inside = {row["dataset"] for row in rows if row["in_domain"]}
-    return Candidate(
-        name=first["candidate"],
-        step=first["step"],
-        model_sha256=first["model_sha256"],
+    return ScoredCandidate(
+        Candidate(
+            name=first["candidate"],
+            kind="base" if is_base else AVERAGE if first["average"] else "checkpoint",
+            step=first["step"],
+            epoch=0.0,
+            model_sha256=first["model_sha256"],
+            val_loss=first["val_loss"],
+            parents=UNKNOWN_PARENTS if first["average"] else {},
+            distance=first["distance"],
+        ),
         in_domain={name: score for name, score in scores.items() if name in inside},
-        outside={name: score for name, score in scores.items() if name not in inside},
+        out_of_domain={name: score for name, score in scores.items() if name not in inside},
         label_free={
             row["dataset"]: {metric: row[metric] for metric in LABEL_FREE}
             for row in rows
             if all(row[metric] is not None for metric in LABEL_FREE)
         },
-        val_loss=first["val_loss"],
         num_nonfinite=first["num_nonfinite"],
-        distance=math.inf if first["distance"] is None else first["distance"],
-        is_average=first["average"],
     )

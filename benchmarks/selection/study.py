@@ -1,35 +1,34 @@
-"""Commands of `fclip study`: what a choice is worth, on data of its own."""
+"""The study of selection rules on tables of scores: regret on data that a rule did not read, and its cost in domain.
+
+python -m benchmarks.selection.study --table RUN.parquet [--table RUN.parquet ...] [--plot FILE]
+"""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table as Shown
 
+from benchmarks.selection.regret import ALL, USUAL_TIES, Regret, Table, rule_label, study, yardstick
+from benchmarks.selection.run_table import read_run
+from benchmarks.selection.score_table import read_scores
+from benchmarks.selection.trade_off import draw_trade_off
 from fclip.errors import UserError
 from fclip.files import write_json
-from flows.cli.terminal import console
 
-if TYPE_CHECKING:
-    from fclip.selection.study import Regret, Table
-
-study_app = typer.Typer(no_args_is_help=True, help="Studies: what a way to choose is worth.")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 TOLERANCES = (math.inf, 5.0, 3.0, 2.0, 1.0, 0.0)
 TIE_CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95)
 WIDTH = 170
 RUN_TABLE = ".parquet"
 
 
-@study_app.callback()
-def _studies() -> None:
-    """Keeps `selection` a command of its own while it is the only one."""
-
-
-@study_app.command("selection")
+@app.command()
 def selection(
     table: Annotated[
         list[Path],
@@ -50,8 +49,6 @@ def selection(
     ] = None,
 ) -> None:
     """Rules on tables of scores: each dataset is held out in turn; regret there, and what it costs in domain."""
-    from fclip.selection.study import study, yardstick
-
     tables = _read(table, start, in_domain, cost)
     of_runs = table[0].suffix == RUN_TABLE
     found = study(tables, [tolerance / 100 for tolerance in TOLERANCES], TIE_CONFIDENCES if of_runs else ())
@@ -60,15 +57,10 @@ def selection(
     if out is not None:
         write_json(out, [_as_json(entry, to) for entry in found])
     if plot is not None:
-        from fclip.report.study_plot import draw_trade_off  # matplotlib takes a second to import
-
-        console.print(f"plot  {draw_trade_off(found, plot)}", highlight=False, soft_wrap=True)
+        _console().print(f"plot  {draw_trade_off(found, plot)}", highlight=False, soft_wrap=True)
 
 
-def _read(paths: Sequence[Path], start: str | None, in_domain: str | None, cost: str | None) -> "list[Table]":
-    from fclip.selection.run_table import read_run
-    from fclip.selection.score_table import read_scores
-
+def _read(paths: Sequence[Path], start: str | None, in_domain: str | None, cost: str | None) -> list[Table]:
     if all(path.suffix == RUN_TABLE for path in paths):
         return [read_run(path) for path in paths]
     if any(path.suffix == RUN_TABLE for path in paths):
@@ -78,24 +70,22 @@ def _read(paths: Sequence[Path], start: str | None, in_domain: str | None, cost:
     return [read_scores(paths, start=start, in_domain=in_domain, cost=cost or in_domain)]
 
 
-def _as_json(entry: "Regret", to: "Regret") -> dict[str, Any]:
+def _as_json(entry: Regret, to: Regret) -> dict[str, Any]:
     values = asdict(entry)
     setting = values.pop("setting")
     tolerance = None if math.isinf(setting["tolerance"]) else setting["tolerance"]
     return {**setting, "tolerance": tolerance, **values, "ratio": entry.regret / to.regret if to.regret else None}
 
 
-def _show(found: "Sequence[Regret]", to: "Regret", tables: "Sequence[Table]", *, every: bool) -> None:
-    from fclip.selection.study import ALL, USUAL_TIES
-
-    held = ", ".join(dict.fromkeys(name for table in tables for name in table.outside))
+def _show(found: Sequence[Regret], to: Regret, tables: Sequence[Table], *, every: bool) -> None:
+    held = ", ".join(dict.fromkeys(name for table in tables for name in table.out_of_domain))
     number = f"{len(tables)} runs, " if len(tables) > 1 else ""
     shown = Shown(
         title=f"{number}{sum(len(table.candidates) for table in tables)} models, held out in turn: {held}",
         title_justify="left",
         caption="Regret (in-domain cost), percentage points, by how far below the best in domain a model may be; "
-        f"×: of what {_words(to.setting.rule)} leaves{'' if to.setting.pool == ALL else ' without averages'}. Reads: "
-        "how many outside datasets. Ties: of those that the best does not surely beat, the nearest the start. "
+        f"×: of what {rule_label(to.setting.rule)} leaves{'' if to.setting.pool == ALL else ' without averages'}. "
+        "Reads: how many outside datasets. Ties: of those that the best does not surely beat, the nearest the start. "
         "Hindsight: the one candidate with the best mean of all outside datasets, the held-out one among them.",
         caption_justify="left",
         box=None,
@@ -114,11 +104,23 @@ def _show(found: "Sequence[Regret]", to: "Regret", tables: "Sequence[Table]", *,
             ties = "" if of.tie_confidence is None else f"{of.tie_confidence:g}"
             ratio = f" ×{entry.regret / to.regret:.2f}" if to.regret else ""
             cell = f"{100 * entry.regret:.2f} ({100 * entry.in_domain_cost:.2f}){ratio}"
-            rows.setdefault((_words(of.rule), reads, ties, of.pool), []).append(cell)
+            rows.setdefault((rule_label(of.rule), reads, ties, of.pool), []).append(cell)
     for row, cells in rows.items():
         shown.add_row(*row, *cells)
-    (console if console.is_terminal else Console(width=WIDTH)).print(shown)
+    _console().print(shown)
 
 
-def _words(rule: str) -> str:
-    return rule.replace("_", " ")
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def main() -> None:
+    """Entry point: one line for an error that the user can mend, exit 1."""
+    try:
+        app()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.selection.regret import Table
 from fclip.errors import UserError
 from fclip.files import sha256_bytes
-from fclip.selection.candidates import Candidate, Floats, Score
-from fclip.selection.study import Table
+from fclip.models.candidates import Candidate
+from fclip.selection.candidates import Floats, Score, ScoredCandidate
 
 NAME = "model_name"
 
@@ -45,17 +46,17 @@ def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str)
     return Table(
         name=paths[0].stem,
         candidates=tuple(
-            Candidate(
-                name=row[NAME],
-                step=0,
-                model_sha256=sha256_bytes(row[NAME].encode()),
+            ScoredCandidate(
+                Candidate(
+                    name=row[NAME],
+                    kind="base" if row[NAME] == start else "checkpoint",
+                    step=0,
+                    epoch=0.0,
+                    model_sha256=sha256_bytes(row[NAME].encode()),
+                    distance=0.0 if row[NAME] == start else None,
+                ),
                 in_domain={in_domain: Score(own[in_domain], 0.0, 0)},
-                outside={name: Score(own[name], 0.0, 0) for name in outside},
-                label_free={},
-                val_loss=None,
-                num_nonfinite=0,
-                distance=0.0 if row[NAME] == start else math.inf,
-                is_average=False,
+                out_of_domain={name: Score(own[name], 0.0, 0) for name in outside},
             )
             for row, own in zip(ordered, values, strict=True)
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks.selection.regret import (
+    ALL,
+    HINDSIGHT,
+    RANDOM,
+    START,
+    TRAINED,
+    USUAL_TIES,
+    Regret,
+    Setting,
+    rule_label,
+)
 from fclip.errors import UserError
 from fclip.files import atomic_path
-from fclip.selection.rules import OUTSIDE
-from fclip.selection.study import ALL, HINDSIGHT, RANDOM, START, TRAINED, USUAL_TIES, Regret, Setting
+from fclip.selection.rules.registry import rules
 
 COLOURS = ("#0f6b6b", "#b4571e", "#7a3f8f", "#66728a")
 BY_METRIC = "in_domain_metric"
@@ -23,10 +34,10 @@ FAR = 0.8
 
 
 def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
-    """A line a rule, through its tolerances; a panel for each number of datasets that rules chose by.
+    """Draw one line per rule through its tolerances, in one panel per number of datasets that rules read.
 
-    Dotted: among what training left, without averages. Dashed: the nearest to the start of those that the best does not
-    beat with a confidence of `USUAL_TIES`. Black: hindsight. The place of `start` or `random` is written if far off.
+    Dotted: without averages among the candidates. Dashed: the nearest to the base model of those that the best does not
+    beat with a confidence of `USUAL_TIES`. Black: hindsight. `start` or `random` far off the lines are given in words.
 
     Raises:
         UserError: `path` ends in neither .png nor .svg.
@@ -35,15 +46,16 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
         raise UserError(f"{path}: a plot's name must end in .png or .svg")
     drawn = [entry for entry in found if entry.setting.tie_confidence in (None, USUAL_TIES)]
     by_setting = {entry.setting: entry for entry in found}
-    sizes = sorted({entry.setting.num_datasets for entry in drawn if entry.setting.rule in OUTSIDE})
+    kinds = [kind for kind, rule in rules().items() if rule.reads_out_of_domain]
+    of_rules = [entry for entry in drawn if entry.setting.rule in kinds]
+    sizes = sorted({entry.setting.num_datasets for entry in of_rules})
     figure = Figure(figsize=(3.6 * len(sizes), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
-    of_rules = [entry for entry in drawn if entry.setting.rule in OUTSIDE]
     right = 100 * float(np.quantile([entry.in_domain_cost for entry in of_rules], FAR)) + 1
     top = 100 * float(np.quantile([entry.regret for entry in of_rules], FAR)) + 1
     for axes, size in zip(panels, sizes, strict=True):
-        for colour, rule in zip(COLOURS, OUTSIDE, strict=True):
+        for colour, rule in zip(cycle(COLOURS), kinds, strict=False):
             own = [entry for entry in drawn if (entry.setting.rule, entry.setting.num_datasets) == (rule, size)]
             for of in dict.fromkeys(replace(entry.setting, tolerance=0.0) for entry in own):
                 if of.pool == ALL or of.tie_confidence is None:
@@ -54,9 +66,9 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
         for rule, marker in MARKERS.items():
             trained, mixed = by_setting.get(Setting(rule, TRAINED)), by_setting.get(Setting(rule))
             if baseline := trained or mixed:
-                _baseline(axes, baseline, rule, marker, right, top)
+                _baseline(axes, baseline, rule_label(rule), marker, right, top)
             if trained and mixed and rule == BY_METRIC:
-                _baseline(axes, mixed, f"{rule} with averages", marker, right, top, hollow=True)
+                _baseline(axes, mixed, f"{rule_label(rule)} with averages", marker, right, top, hollow=True)
         axes.set_title(f"chosen by {size} outside dataset{'s' if size > 1 else ''}", fontsize=10)
         axes.set_xlabel("cost in domain, points")
         axes.grid(color="#e2e5e9", linewidth=0.6)
@@ -76,13 +88,13 @@ def _line(axes: Axes, own: Sequence[Regret], colour: str, *, style: str) -> None
     solid = style == "-"
     axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4 if solid else 2.5,
               linewidth=1.4 if solid else 1.0, linestyle=style, alpha=0.85,
-              label=own[0].setting.rule.replace("_", " ") if solid else None)  # fmt: skip
+              label=rule_label(own[0].setting.rule) if solid else None)  # fmt: skip
 
 
 def _baseline(
     axes: Axes, entry: Regret, name: str, marker: str, right: float, top: float, *, hollow: bool = False
 ) -> None:
-    cost, regret, name = 100 * entry.in_domain_cost, 100 * entry.regret, name.replace("_", " ")
+    cost, regret = 100 * entry.in_domain_cost, 100 * entry.regret
     if cost <= right and regret <= top:
         axes.plot(cost, regret, marker=marker, markersize=8, linestyle="none", color=INK, label=name,
                   markerfacecolor="none" if hollow else INK)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Interpolation between the base model and a candidate (WiSE-FT: Wortsman et al. 2022)."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fclip.averaging.registry import Context, Method, Recipe
+from fclip.config import config
+from fclip.models.candidates import Candidate
+
+
+@config
+class InterpolationConfig:
+    """Interpolation with the base model; of no use if the base model is untrained.
+
+    Attributes:
+        shares: of the candidate, each between 0 and 1; the rest is the base model's.
+    """
+
+    kind: Literal["interpolation"]
+    shares: list[float]
+
+    def __post_init__(self) -> None:
+        if not self.shares or not all(0 < share < 1 for share in self.shares):
+            raise ValueError("shares must be at least one number, each between 0 and 1")
+        if len({round(share, 2) for share in self.shares}) < len(self.shares):
+            raise ValueError("shares must differ in their first two decimals")
+
+
+def recipes(settings: InterpolationConfig, candidates: Sequence[Candidate], _: Context) -> tuple[Recipe, ...]:
+    """Every checkpoint, and every average without the base model in it, at each share."""
+    base = next(candidate for candidate in candidates if candidate.kind == "base")
+    others = [each for each in candidates if each.kind == "checkpoint" or each.is_average]
+    return tuple(
+        Recipe(f"{other.name}-at-{share:.2f}", "interpolated", {base.name: 1 - share, other.name: share})
+        for other in others
+        if base.name not in other.parents
+        for share in settings.shares
+    )
+
+
+INTERPOLATION = Method(
+    kind="interpolation",
+    label="interpolation with the base model",
+    description="Weights between those of the base model and those of a checkpoint or an average",
+    config=InterpolationConfig,
+    recipes=recipes,
+)

@@ -1,0 +1,77 @@
+"""A new averaging method is one new file: in a copy of the project, params accept it, and its averages are chosen."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fclip.averaging.registry import AverageConfig
+from fclip.errors import UserError
+from tasks.workspace.params import load_section
+from tests.extensions.selection_project import run_in_copy
+from tests.tiny_shop import make_shop
+
+TAIL = '''
+"""The mean of the last checkpoints."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fclip.averaging.registry import Context, Method, Recipe
+from fclip.config import config
+from fclip.models.candidates import Candidate
+
+
+@config
+class TailConfig:
+    kind: Literal["tail"]
+    number: int
+
+
+def recipes(settings: TailConfig, candidates: Sequence[Candidate], context: Context) -> Sequence[Recipe]:
+    last = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"][-settings.number :]
+    parents = {name: 1 / len(last) for name in last}
+    assert 0 <= context.score_of_average(parents) <= 1
+    return [Recipe("tail", "tail", parents)]
+
+
+TAIL = Method(
+    kind="tail",
+    label="mean of the last checkpoints",
+    description="The mean of the last checkpoints",
+    config=TailConfig,
+    recipes=recipes,
+)
+'''
+
+SESSION = """
+from tasks.average import average
+from tasks.evaluate import evaluate
+from tasks.select import main
+from tasks.selection_result import read_selection
+from tasks.workspace.paths import Workspace
+
+workspace = Workspace(Path(sys.argv[1]))
+average(workspace)
+for dataset in ("studio", "street"):
+    evaluate(workspace, dataset)
+main(workspace)
+print(json.dumps({
+    entry.name: [entry.candidate.kind, entry.candidate.step, dict(entry.candidate.parents), entry.eligible]
+    for entry in read_selection(workspace).candidates
+}))
+"""
+
+
+def test_a_new_averaging_method_is_one_new_file(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop")
+    params = yaml.safe_load(shop.params.read_text())
+    params["average"] = {"methods": [{"kind": "tail", "number": 2}, {"kind": "interpolation", "shares": [0.5]}]}
+    shop.params.write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match="`kind` must be one of interpolation, soup"):
+        load_section(shop, "average", AverageConfig)
+
+    found = run_in_copy(tmp_path / "copy", "fclip/averaging/tail.py", TAIL, SESSION, shop.root)
+    assert found["tail"] == ["tail", 20, {"step-000010": 0.5, "step-000020": 0.5}, True]
+    parents = {"start": 0.5, "step-000010": 0.25, "step-000020": 0.25}
+    assert found["tail-at-0.50"] == ["interpolated", 20, parents, True], "later methods average it too"

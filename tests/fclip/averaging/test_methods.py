@@ -1,0 +1,67 @@
+"""Averaging methods: the section of params, and the recipes of the methods, on candidates that are made up."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from fclip.averaging.registry import AverageConfig, Context, Recipe, methods, trained_parents
+from fclip.config import parse_config
+from fclip.errors import UserError
+from fclip.models.candidates import Candidate
+
+BASE = Candidate("start", "base", 0, 0.0, "a")
+UNTUNED = Candidate("untuned", "untuned", 0, 0.0, "b")
+FIRST, SECOND = (Candidate(f"step-{step}", "checkpoint", step, 1.0, f"{step}") for step in (10, 20))
+EMA = Candidate("mean-20", "ema", 20, 1.0, "c")
+TRAINED = (BASE, UNTUNED, FIRST, SECOND, EMA)
+SOUP = Candidate("soup", "soup", 20, 1.0, "d", parents={"step-10": 0.5, "step-20": 0.5})
+
+
+def recipes(values: Mapping[str, object], candidates: Sequence[Candidate], context: Context) -> Sequence[Recipe]:
+    (config,) = parse_config({"methods": [values]}, AverageConfig, where="params.yaml").methods
+    return methods()[config.kind].recipes(config, candidates, context)
+
+
+def context(scores: Mapping[str, float], of_average: float = 0.0) -> Context:
+    return Context(
+        scores=lambda names: {name: scores[name] for name in names if name in scores},
+        score_of_average=lambda parents: of_average,
+    )
+
+
+def test_checkpoints_and_averages_are_interpolated_with_the_base_model() -> None:
+    mixed = Candidate("step-10-at-0.50", "interpolated", 10, 1.0, "e", parents={"start": 0.5, "step-10": 0.5})
+    found = recipes({"kind": "interpolation", "shares": [0.25, 0.5]}, (*TRAINED, SOUP, mixed), context({}))
+    assert [recipe.name for recipe in found] == [
+        "step-10-at-0.25", "step-10-at-0.50", "step-20-at-0.25", "step-20-at-0.50", "soup-at-0.25", "soup-at-0.50",
+    ]  # fmt: skip
+    assert {recipe.kind for recipe in found} == {"interpolated"}
+    assert found[-2].parents == {"start": 0.75, "soup": 0.25}
+    assert trained_parents(found[-2].parents, (*TRAINED, SOUP)) == {"start": 0.75, "step-10": 0.125, "step-20": 0.125}
+
+
+def test_the_soup_is_of_checkpoints_with_a_score() -> None:
+    found = recipes({"kind": "soup"}, TRAINED, context({"step-10": 0.5, "step-20": 0.6}, of_average=0.6))
+    assert [(recipe.name, recipe.kind, recipe.parents) for recipe in found] == [
+        ("soup", "soup", {"step-20": 0.5, "step-10": 0.5})
+    ]
+    assert not recipes({"kind": "soup"}, TRAINED, context({"step-10": 0.5, "step-20": 0.6}, of_average=0.1))
+    assert not recipes({"kind": "soup"}, TRAINED, context({}))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([{"kind": "median"}], "`kind` must be one of interpolation, soup"),
+        ([{"kind": "soup"}, {"kind": "soup"}], "each kind at most once, not `soup` twice"),
+        ([{"kind": "soup", "shares": [0.5]}], "average.methods.0.shares: unknown key"),
+        ([{"kind": "interpolation"}], "average.methods.0.shares: is missing"),
+        ([{"kind": "interpolation", "shares": []}], "at least one number, each between 0 and 1"),
+        ([{"kind": "interpolation", "shares": [1.0]}], "at least one number, each between 0 and 1"),
+        ([{"kind": "interpolation", "shares": [0.5, 0.501]}], "differ in their first two decimals"),
+    ],
+)
+def test_what_is_wrong_in_params_is_named(values: list[dict[str, object]], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_config({"methods": values}, AverageConfig, where="params.yaml", section="average")
+    assert said in str(error.value)
