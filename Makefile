@@ -29,7 +29,7 @@ repro: install           ## the DVC stages alone: pins first, no registry
 fclip-tiny: install      ## train the model that the package carries anew, on real data, in a workspace at TINY; an hour
 	test -d $(TINY) || $(BIN)/fclip workspace new $(TINY) --params params/fclip-tiny.yaml
 	cd $(TINY) && $(BIN)/python -m flows.cli retrain
-	$(BIN)/python -m fclip.models.base_models.fclip_tiny $(TINY)/models/selected
+	$(BIN)/python -m fclip.base_models.fclip_tiny $(TINY)/models/selected
 
 test: lint types         ## lint, format, types, tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

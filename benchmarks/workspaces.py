@@ -6,10 +6,10 @@ from pathlib import Path
 import yaml
 
 from benchmarks.places import PRESET, dataset_folder
+from fclip.base_models.pinning import pin_base_model
+from fclip.base_models.towers import TowersConfig
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import pin_of
-from fclip.models.base_models.towers import TowersConfig
-from fclip.models.pinning import pin_base_model
 from tasks import gather
 from tasks.caption import caption
 from tasks.ingest import ingest, outside_of

@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fclip.averaging.registry import AverageConfig, Context, Recipe, methods, trained_parents
-from fclip.catalog.config import DatasetConfig
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
 from fclip.models.store import load, model_sha256, save
@@ -23,6 +22,7 @@ from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
+from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +110,7 @@ class _Scorer:
 
     def _in_domain(self) -> list[str]:
         """The datasets that train and select."""
-        datasets = load_section(self.workspace, "ingest.datasets", dict[str, DatasetConfig])
-        return [name for name, dataset in datasets.items() if {"train", "select"} <= set(dataset.roles.values())]
+        return [name for name, roles in read_roles(self.workspace).items() if roles.trains and roles.selects]
 
 
 def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float]:

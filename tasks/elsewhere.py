@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from fclip.base_models.fclip_tiny import FclipTinyConfig
 from fclip.captions.config import KINDS
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
@@ -17,7 +18,6 @@ from fclip.catalog.descriptions import Description, known_datasets, load_descrip
 from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
-from fclip.models.base_models.fclip_tiny import FclipTinyConfig
 from tasks.caption import caption_from
 from tasks.ingest import outside_of
 from tasks.start import find_start, read_start, start_folder

@@ -14,26 +14,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fclip.catalog.config import DatasetConfig
-from fclip.catalog.roles import Pictures, require_apart
+from fclip.catalog.roles import Pictures, Roles, require_apart
 from fclip.errors import UserError
 from fclip.files import atomic_dir
-from tasks.workspace.params import load_section, read_params
+from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
+from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
 
 
 def main(workspace: Workspace) -> None:
     """Join `dataset, product_id, split, images, captions, category` of the datasets that train, in order of name."""
-    datasets = load_section(workspace, "ingest.datasets", dict[str, DatasetConfig])
-    names = sorted(name for name, dataset in datasets.items() if dataset.trains)
+    datasets = read_roles(workspace)
+    names = sorted(name for name, roles in datasets.items() if roles.trains)
     if not names:
         raise UserError(
             "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
         )
-    require_apart(pictures for name, dataset in datasets.items() for pictures in _pictures(workspace, name, dataset))
+    require_apart(pictures for name, roles in datasets.items() for pictures in _pictures(workspace, name, roles))
     heads = {name: own["head"] for name, own in read_params(workspace.params)["caption"]["datasets"].items()}
     table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
@@ -42,9 +42,9 @@ def main(workspace: Workspace) -> None:
     logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
 
 
-def _pictures(workspace: Workspace, name: str, dataset: DatasetConfig) -> Iterator[Pictures]:
+def _pictures(workspace: Workspace, name: str, roles: Roles) -> Iterator[Pictures]:
     table = pq.read_table(workspace.catalog(name) / "products.parquet", columns=["split", "images"])
-    for split, role in dataset.roles.items():
+    for split, role in roles.by_split.items():
         images = table.filter(pc.equal(table["split"], split))["images"]
         yield Pictures(name, split, role, pc.list_flatten(images).to_pylist())
 

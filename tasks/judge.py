@@ -6,11 +6,11 @@ Features come from the same cache as the stages', so that what was evaluated bef
 from collections.abc import Mapping
 from pathlib import Path
 
+from fclip.base_models.registry import config_from_name, name_forms
 from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
-from fclip.models.base_models.registry import config_from_name, name_forms
 from fclip.models.store import model_sha256
 from fclip.report.compared import Comparison, compare, write_page
 from fclip.report.plots import of_candidates

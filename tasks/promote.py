@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.run import Evaluation
 from fclip.files import sha256_tree
@@ -25,6 +24,7 @@ from tasks.evaluate import evaluate_on
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
+from tasks.workspace.roles import read_roles
 from tasks.workspace.weights import find_model
 
 logger = logging.getLogger(__name__)
@@ -47,15 +47,14 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     Raises:
         UserError: the data of a dataset is missing, or a model cannot be loaded.
     """
-    datasets = load_section(workspace, "ingest", IngestConfig).datasets
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
     found: list[Comparison] = []
-    for name, dataset in datasets.items():
-        if not dataset.selects:
+    for name, roles in read_roles(workspace).items():
+        if not roles.selects:
             continue
         models = {CHAMPION: champion, CHALLENGER: challenger}
         evaluation = evaluate_on(workspace, models, name, roles=("select",), confidence=confidence)
-        found += [_comparison(evaluation, split, dataset.trains) for split in dataset.splits_with("select")]
+        found += [_comparison(evaluation, split, roles.trains) for split in roles.splits_with("select")]
     return tuple(found)
 
 

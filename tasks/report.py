@@ -53,11 +53,10 @@ def gather_inputs(
     ingest = load_section(workspace, "ingest", IngestConfig)
     selection = read_selection(workspace)
     rows = evaluation_rows(workspace, ingest.datasets)
-    trains = tuple(name for name, dataset in ingest.datasets.items() if "train" in dataset.roles.values())
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        results=_results(rows, trains, selection),
+        results=_results(rows, ingest.training_datasets, selection),
         selection=selection,
         scores=candidate_scores(rows),
         training=Training(

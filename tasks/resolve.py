@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from fclip.base_models.pinning import pin_base_model
+from fclip.base_models.registry import ChampionConfig
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
-from fclip.models.base_models.registry import ChampionConfig
-from fclip.models.pinning import pin_base_model
 from fclip.registry.versions import VersionPin
 from tasks.ingest import outside_of
 from tasks.start import StartPin, WarmStartPin, keep_rows, read_start, start_config

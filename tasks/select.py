@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from fclip.catalog.config import DatasetConfig
 from fclip.errors import UserError
 from fclip.files import atomic_dir, link_or_copy
 from fclip.models.candidates import read_candidates
@@ -26,6 +25,7 @@ from fclip.selection.select import select
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
+from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:
         UserError: the candidates or the evaluation of a dataset are missing, or it is of other weights.
     """
     candidates = read_candidates(workspace.averages / "candidates.json")
-    datasets = load_section(workspace, "ingest.datasets", dict[str, DatasetConfig])
-    selects = [name for name, dataset in datasets.items() if "select" in dataset.roles.values()]
-    trains = {name for name, dataset in datasets.items() if "train" in dataset.roles.values()}
+    datasets = read_roles(workspace)
+    selects = [name for name, roles in datasets.items() if roles.selects]
+    trains = {name for name, roles in datasets.items() if roles.trains}
     tables = {name: _select_rows(workspace, name) for name in selects}
     draws = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
     found = []

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model, require_pinned
+from fclip.base_models.registry import BaseModelConfig, ChampionConfig, StartConfig
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
-from fclip.models.base_models.registry import BaseModelConfig, ChampionConfig, StartConfig
-from fclip.models.pinning import BaseModelPin, fetch_base_model, pin_base_model, require_pinned
 from fclip.registry.versions import VersionPin
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace

@@ -18,6 +18,8 @@ CORE_MAY_IMPORT |= {"rich"}  # fclip.progress, where a terminal has it
 CORE_MAY_IMPORT |= {"huggingface_hub"}  # which open_clip itself needs, for starts
 # A stage that fetches weights by digest, verified, owes nothing of its output to how the registry is asked.
 NOT_OF_THE_OUTPUT = ("fclip/registry/",)
+# What a stage starts as a process of its own, by stage.
+ALSO_STARTED = {"finetune": [REPOSITORY / "fclip" / "training" / "__main__.py"]}
 
 
 def sources() -> list[Path]:
@@ -52,9 +54,12 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def closure(file: Path) -> set[str]:
-    """Files of this repository that a module needs, itself included, without empty packages."""
-    todo, seen = [file], set()
+def closure(*files: Path) -> set[str]:
+    """Files of this repository that modules need, themselves included, without empty packages.
+
+    A registry collects the modules beside it (`fclip.extensions`), so it needs all of them.
+    """
+    todo, seen = list(files), set()
     while todo:
         current = todo.pop()
         name = current.relative_to(REPOSITORY).as_posix()
@@ -62,6 +67,8 @@ def closure(file: Path) -> set[str]:
             continue
         seen.add(name)
         todo += [found for module in imports(current) if (found := module_file(module))]
+        if current.name == "registry.py":
+            todo += current.parent.glob("*.py")
     return {name for name in seen if not name.endswith("__init__.py")}
 
 
@@ -72,18 +79,27 @@ def stages() -> dict[str, dict]:
     }
 
 
+def modules(dep: str) -> set[str]:
+    """The modules that a dependency of a stage names: a file, or a package with all that is in it."""
+    path = REPOSITORY / dep
+    files = path.rglob("*.py") if path.is_dir() else [path]
+    return {name for file in files if not (name := file.relative_to(REPOSITORY).as_posix()).endswith("__init__.py")}
+
+
 @pytest.mark.parametrize("stage", stages())
 def test_a_stage_depends_on_the_modules_that_it_uses(stage: str) -> None:
-    declared: set[str] = set()
-    for dep in stages()[stage]["deps"]:
-        if dep.startswith(ROOMS):
-            path = REPOSITORY / dep
-            assert path.exists(), f"{stage}: {dep} does not exist"
-            files = path.rglob("*.py") if path.is_dir() else [path]
-            declared |= {file.relative_to(REPOSITORY).as_posix() for file in files}
-    declared = {name for name in declared if not name.endswith("__init__.py")}
-    used = closure(REPOSITORY / "tasks" / f"{stage}.py")
-    assert declared == used, f"missing {sorted(used - declared)}, unused {sorted(declared - used)}"
+    """Every module that its code reaches is declared; a package is declared where most of it is used."""
+    declared = [dep for dep in stages()[stage]["deps"] if dep.startswith(ROOMS)]
+    assert not [dep for dep in declared if not (REPOSITORY / dep).exists()]
+    used = closure(REPOSITORY / "tasks" / f"{stage}.py", *ALSO_STARTED.get(stage, ()))
+    missing = used - set().union(*map(modules, declared))
+    assert not missing, f"missing {sorted(missing)}"
+    unused = [dep for dep in declared if len(modules(dep) & used) * 2 < len(modules(dep))]
+    assert not unused, f"unused, or mostly so: {unused}"
+
+
+def test_the_pipeline_fits_on_a_few_screens() -> None:
+    assert len((REPOSITORY / "dvc.yaml").read_text().splitlines()) <= 200
 
 
 def test_stage_options_are_of_stages() -> None:

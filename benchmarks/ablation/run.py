@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.places import PRESET
 from benchmarks.train.ours import NO_CHECKPOINT
 from benchmarks.train.processes import run_measured
+from fclip.base_models.registry import ChampionConfig
 from fclip.files import read_json, sha256_json
-from fclip.models.base_models.registry import ChampionConfig
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import write_job
 from tasks.evaluate import evaluate_on

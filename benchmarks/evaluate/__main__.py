@@ -29,6 +29,7 @@ from benchmarks.command import run
 from benchmarks.evaluate import peers
 from benchmarks.places import PRESET
 from benchmarks.tiny.workspace import dataset_and_config, workspace_in
+from fclip.base_models.towers import TowersConfig
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
@@ -39,7 +40,6 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks
 from fclip.models import store
-from fclip.models.base_models.towers import TowersConfig
 from tasks.start import start_folder
 
 STEM = "visual.trunk.conv_stem.weight"

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.places import PRESET, dataset_folder
-from fclip.catalog.config import DatasetConfig, IngestConfig, SourceConfig
+from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.catalog.pin import pin_of
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
-from fclip.catalog.sources.registry import read
+from fclip.catalog.sources.registry import SourceConfig, read
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 from tasks.ingest import outside_of

@@ -10,7 +10,7 @@ import yaml
 from benchmarks.ablation.__main__ import changed
 from benchmarks.selection.scratch import write_scratch
 from benchmarks.train.processes import run_measured
-from fclip.models.base_models.towers import TowersConfig
+from fclip.base_models.towers import TowersConfig
 from fclip.training.config import FinetuneConfig
 from fclip.training.job import write_job
 from tasks.start import start_folder

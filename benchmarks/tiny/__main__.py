@@ -16,9 +16,9 @@ from rich.table import Table
 
 from benchmarks.command import run
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
+from fclip.base_models.fclip_tiny import start_of
 from fclip.evaluation.run import Evaluation
 from fclip.models import store
-from fclip.models.base_models.fclip_tiny import start_of
 from tasks.evaluate import evaluate_on
 from tasks.start import start_folder
 from tasks.workspace.params import read_params

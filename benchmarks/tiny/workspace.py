@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.places import DATASETS, REPOSITORY
 from benchmarks.workspaces import lay_out_workspace
+from fclip.base_models.fclip_tiny import FclipTinyConfig
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.models.base_models.fclip_tiny import FclipTinyConfig
 from tasks.evaluate import dataset_files
 from tasks.start import start_folder
 from tasks.workspace.params import parse, read_params

@@ -11,7 +11,7 @@ from benchmarks.train.inputs import DATASET, Input
 from benchmarks.train.pace import Run, read_timings
 from benchmarks.train.processes import run_measured
 from benchmarks.train.setup import Precision, Setup
-from fclip.models.base_models.local import LocalConfig
+from fclip.base_models.local import LocalConfig
 from fclip.training.config import AugmentConfig, FinetuneConfig, ObjectiveConfig
 from fclip.training.job import write_job
 from tasks.workspace.params import parse, read_params

@@ -8,7 +8,7 @@ from benchmarks.train.inputs import make_input
 from benchmarks.train.ours import NO_CHECKPOINT, preset_config, run_job
 from benchmarks.train.pace import Run
 from benchmarks.train.setup import Precision
-from fclip.models.base_models.towers import TowersConfig, compose
+from fclip.base_models.towers import TowersConfig, compose
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 STEPS, SETTLING = 16, 4

@@ -3,31 +3,18 @@
 import math
 import re
 from dataclasses import field
-from typing import Annotated, Literal, Protocol, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias
 
+from fclip.catalog.roles import ROLES, Roles
+from fclip.catalog.sources.registry import SourceConfig, kind_of, source_kinds
 from fclip.config import ByKind, config
 from fclip.mirror.config import DownloadConfig
 
 SPLITS = ("train", "val", "test")
 NAME = r"[a-z0-9][a-z0-9_-]*"
-Role = Literal["train", "select", "report"]
-ROLES = get_args(Role)
 
 
-class SourceConfig(Protocol):
-    """The config of a source, a frozen dataclass; each kind is declared in its own file of `fclip.catalog.sources`."""
-
-    @property
-    def kind(self) -> str: ...
-
-
-def _source_configs() -> list[type[SourceConfig]]:
-    from fclip.catalog.sources.registry import source_kinds  # whose modules import this one
-
-    return [each.config for each in source_kinds().values()]
-
-
-Source: TypeAlias = Annotated[SourceConfig, ByKind(_source_configs)]
+Source: TypeAlias = Annotated[SourceConfig, ByKind(lambda: [each.config for each in source_kinds().values()])]
 
 
 @config
@@ -66,23 +53,12 @@ class DatasetConfig:
     @property
     def fixed_splits(self) -> tuple[str, ...]:
         """The splits that the source comes with; empty where its products are to be split."""
-        from fclip.catalog.sources.registry import kind_of  # whose modules import this one
-
         return kind_of(self.source).fixed_splits
 
     @property
-    def trains(self) -> bool:
-        """Whether a split of the dataset has the role `train`."""
-        return bool(self.splits_with("train"))
-
-    @property
-    def selects(self) -> bool:
-        """Whether a split of the dataset has the role `select`."""
-        return bool(self.splits_with("select"))
-
-    def splits_with(self, role: Role) -> tuple[str, ...]:
-        """The splits that have this role, in the order of params.yaml."""
-        return tuple(split for split, own in self.roles.items() if own == role)
+    def uses(self) -> Roles:
+        """What the dataset is used for, by the roles of its splits."""
+        return Roles(self.roles)
 
     def __post_init__(self) -> None:
         fixed = self.fixed_splits
@@ -187,7 +163,7 @@ class IngestConfig:
     @property
     def training_datasets(self) -> tuple[str, ...]:
         """The names of the datasets that train, in the order of params.yaml."""
-        return tuple(name for name, dataset in self.datasets.items() if dataset.trains)
+        return tuple(name for name, dataset in self.datasets.items() if dataset.uses.trains)
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

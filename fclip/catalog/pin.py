@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fclip.catalog.config import DatasetConfig, SourceConfig
+from fclip.catalog.config import DatasetConfig
 from fclip.catalog.judgements import describe_judgements
-from fclip.catalog.sources.registry import describe
+from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
 

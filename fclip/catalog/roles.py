@@ -1,10 +1,38 @@
-"""Pictures that train, select and report are apart: none of one dataset has another role in another."""
+"""Roles: what a split of a dataset is used for, and that no picture has two of them.
+
+A split may train, select (the selection rule and the gate read it) or report (only the report reads it).
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from fclip.errors import UserError
+
+Role: TypeAlias = Literal["train", "select", "report"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of a dataset's splits, in the order of params.yaml; a split without a role is not in it."""
+
+    by_split: Mapping[str, str]
+
+    @property
+    def trains(self) -> bool:
+        """Whether a split has the role `train`: the dataset is in domain."""
+        return bool(self.splits_with("train"))
+
+    @property
+    def selects(self) -> bool:
+        """Whether a split has the role `select`."""
+        return bool(self.splits_with("select"))
+
+    def splits_with(self, role: Role) -> tuple[str, ...]:
+        """The splits that have this role."""
+        return tuple(split for split, own in self.by_split.items() if own == role)
 
 
 @dataclass(frozen=True)

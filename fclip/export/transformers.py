@@ -12,12 +12,13 @@ from open_clip import CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
 
+from fclip.conversion import tokens
+from fclip.conversion.from_transformers import ARGMAX, LAYER_NORM_EPS, PREPROCESSING
+from fclip.conversion.preprocessing import square_side, to_processor
+from fclip.conversion.tensors import to_transformers
 from fclip.errors import UserError
 from fclip.files import atomic_dir, write_json
-from fclip.models import clip_tokens, store
-from fclip.models.clip_preprocessing import square_side, to_processor
-from fclip.models.clip_tensors import to_transformers
-from fclip.models.from_transformers import ARGMAX, LAYER_NORM_EPS, PREPROCESSING
+from fclip.models import store
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def export_clip(folder: Path, out_dir: Path) -> None:
         model.config.save_pretrained(temporary)
         save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
         write_json(temporary / PREPROCESSING, processor)
-        tokenizer = clip_tokens.clips(clip.context_length)
+        tokenizer = tokens.clips(clip.context_length)
         if isinstance(clip.tokenizer, HFTokenizer):
             tokenizer = clip.tokenizer.tokenizer
             tokenizer.model_max_length = clip.context_length
@@ -110,7 +111,7 @@ def _layers(tower: Any, activation: str, embed_dim: int) -> dict[str, Any]:
 def _eos(text: Any, has_own_tokenizer: bool) -> int:
     """The token at whose first place a text's features are taken, or `ARGMAX`."""
     if text.pool_type == "argmax":
-        return ARGMAX if has_own_tokenizer else clip_tokens.SIZE - 1
+        return ARGMAX if has_own_tokenizer else tokens.SIZE - 1
     if text.pool_type != "eos" or text.eos_id == ARGMAX:
         raise UserError(f"its text features are taken at `{text.pool_type}` {text.eos_id}")
     return int(text.eos_id)

@@ -25,7 +25,6 @@ REQUIREMENTS = (
     "transformers",
 )  # fmt: skip
 CODE = ("__init__.py", "config.py", "errors.py", "files.py", "progress.py", "features", "images", "models")
-NOT_OF_THE_CODE = ("__pycache__", "base_models", "fclip_tiny", "hub.py", "pinning.py")  # loading needs no base model
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000
 
@@ -175,7 +174,7 @@ def _own_code(folder: Path) -> Path:
     copy.mkdir()
     for part in CODE:
         if (package / part).is_dir():
-            shutil.copytree(package / part, copy / part, ignore=shutil.ignore_patterns(*NOT_OF_THE_CODE))
+            shutil.copytree(package / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(package / part, copy / part)
     return copy

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import Any, Literal
 
+from fclip.base_models.registry import ChampionConfig, StartConfig, start_from_json
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.models.base_models.registry import ChampionConfig, StartConfig, start_from_json
 
 CAPTION_KINDS = ("title", "highlights", "attributes", "short")
 INFINITY = float("inf")

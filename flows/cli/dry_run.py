@@ -20,11 +20,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from fclip.base_models.registry import base_models
 from fclip.catalog.sources.registry import describe, source_kinds
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
-from fclip.models.base_models.registry import base_models
 from flows.params import load_params
 from flows.pipeline import read_pipeline, stage_environment
 from tasks.ingest import outside_of

@@ -15,7 +15,7 @@ from benchmarks.selection.scores import write_scores
 from benchmarks.selection.scratch import write_scratch
 from benchmarks.selection.shop import SIDE, placed_elsewhere
 from benchmarks.selection.tables import RUNS, markdown
-from fclip.models.base_models import fclip_tiny
+from fclip.base_models import fclip_tiny
 from fclip.models.store import load
 from tasks.workspace.params import read_params
 from tests.conftest import REPOSITORY

@@ -23,7 +23,9 @@ assert Path(fclip.__file__).is_relative_to(Path.cwd()), fclip.__file__
 def run_in_copy(folder: Path, new_file: str, text: str, session: str, *arguments: Path) -> dict[str, Any]:
     """Copy fclip/ and tasks/ to `folder`, add `new_file`, and run `session` there; returns the JSON that it prints."""
     for name in ("fclip", "tasks"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny"))
+        shutil.copytree(
+            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")
+        )
     (folder / new_file).write_text(text)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)])}
     command = [sys.executable, "-c", CHECK + session, *map(str, arguments)]

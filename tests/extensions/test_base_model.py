@@ -17,7 +17,7 @@ MINE = '''
 from typing import Literal
 
 from fclip.config import config
-from fclip.models.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, Request
 
 
 @config
@@ -77,7 +77,7 @@ folder = find_start(workspace)
 shutil.rmtree(workspace.model_cache)
 assert find_start(workspace) == folder
 
-from fclip.models.base_models.registry import BaseModelConfig, config_from_name
+from fclip.base_models.registry import BaseModelConfig, config_from_name
 from fclip.models.store import load
 from tasks.judge import model_folder
 
@@ -99,8 +99,10 @@ print(json.dumps({
 
 def test_a_new_base_model_is_one_new_file(tmp_path: Path) -> None:
     for name in ("fclip", "tasks"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny"))
-    (tmp_path / "fclip" / "models" / "base_models" / "mine.py").write_text(MINE)
+        shutil.copytree(
+            REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")
+        )
+    (tmp_path / "fclip" / "base_models" / "mine.py").write_text(MINE)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["finetune"]["start"] = {"kind": "champion", "otherwise": {"kind": "mine", "seed": 3}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

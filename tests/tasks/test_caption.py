@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
+from fclip.base_models.pinning import pin_base_model
 from fclip.captions.table import read_captions, read_summary
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
-from fclip.models.pinning import pin_base_model
 from fclip.models.store import Preprocess, write_config, write_weights
 from tasks.caption import caption
 from tasks.start import start_config

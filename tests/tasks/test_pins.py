@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from fclip.base_models.pinning import BaseModelPin
+from fclip.base_models.registry import Origin
 from fclip.catalog.pin import SourcePin
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.models.base_models.registry import Origin
-from fclip.models.pinning import BaseModelPin
 from fclip.registry.versions import VersionPin
 from tasks.start import StartPin, WarmStartPin, read_start
 from tasks.workspace.paths import Workspace

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from rich.console import Console
 
+from fclip.base_models.pinning import BaseModelPin
+from fclip.base_models.registry import Origin
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.models.base_models.registry import Origin
-from fclip.models.pinning import BaseModelPin
 from fclip.profile.profile import from_json
 from fclip.registry.log import RunRecord, register_version
 from fclip.registry.store import find_version

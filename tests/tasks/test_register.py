@@ -15,13 +15,13 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from fclip.base_models.pinning import BaseModelPin
+from fclip.base_models.registry import Origin
 from fclip.captions.table import SCHEMA as CAPTIONS
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_bytes, sha256_tree
 from fclip.images.packs import StoredImage, write_packs
-from fclip.models.base_models.registry import Origin
 from fclip.models.candidates import Candidate, write_candidates
-from fclip.models.pinning import BaseModelPin
 from fclip.registry import tags
 from fclip.registry.backend import connect
 from fclip.registry.store import find_version, versions

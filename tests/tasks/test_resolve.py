@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from fclip.base_models.pinning import BaseModelPin
+from fclip.base_models.registry import Origin
 from fclip.errors import UserError
 from fclip.files import read_json
-from fclip.models.base_models.registry import Origin
-from fclip.models.pinning import BaseModelPin
 from tasks import resolve as step
 from tasks.ingest import ingest
 from tasks.start import read_start

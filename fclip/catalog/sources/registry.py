@@ -5,12 +5,18 @@ A new kind is one new file here: its config, its functions, and a `SourceKind` t
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from fclip.catalog.config import SourceConfig
 from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.extensions import declared
 from fclip.mirror.outside import Outside
+
+
+class SourceConfig(Protocol):
+    """The config of a source, a frozen dataclass; each kind is declared in its own file of `fclip.catalog.sources`."""
+
+    @property
+    def kind(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import DatasetConfig, SourceConfig
+from fclip.catalog.config import DatasetConfig
 from fclip.catalog.pin import SourcePin
-from fclip.catalog.sources.registry import describe
+from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.outside import Outside
 from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config

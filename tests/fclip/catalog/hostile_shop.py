@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from fclip.catalog.build import build_catalog
-from fclip.catalog.config import DatasetConfig, SourceConfig
+from fclip.catalog.config import DatasetConfig
 from fclip.catalog.pin import SourcePin
-from fclip.catalog.sources.registry import describe
+from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.errors import UserError, printable
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from fclip.catalog.config import SourceConfig
-from fclip.catalog.sources.registry import describe
+from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.files import digest_bytes, read_json, sha256_tree, write_json
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
 from tests.fclip.catalog.hostile import NAMES, TEXTS, Catalog, catalogs, furnish, rows_of

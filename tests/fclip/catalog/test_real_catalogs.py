@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fclip.catalog.config import DatasetConfig, SourceConfig
+from fclip.catalog.config import DatasetConfig
 from fclip.catalog.fingerprints import fingerprint, reduce
+from fclip.catalog.sources.registry import SourceConfig
 from fclip.catalog.splits import normalised_title
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import read_image

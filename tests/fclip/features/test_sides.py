@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fclip.base_models import towers
 from fclip.errors import UserError
 from fclip.features.encode import encode_images, encode_texts
 from fclip.features.extract import extract_features
 from fclip.features.sides import BLOCK_ROWS, Side, sides_of
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
-from fclip.models.base_models import towers
 from fclip.models.store import load
 from fclip.models.weights import WEIGHTS
 from tests.fclip.models.conftest import TOWERS

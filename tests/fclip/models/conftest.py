@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fclip.models.base_models import towers
-from fclip.models.base_models.towers import TowersConfig
+from fclip.base_models import towers
+from fclip.base_models.towers import TowersConfig
 
 TOWERS = TowersConfig(kind="towers", image_size=96, context_length=64)
 

@@ -17,11 +17,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
+from fclip.conversion import tokens
+from fclip.conversion.from_transformers import import_clip, source_files
 from fclip.errors import UserError
 from fclip.export.transformers import export_clip
 from fclip.images.pixels import decode, normalise
-from fclip.models import clip_tokens, store
-from fclip.models.from_transformers import import_clip, source_files
+from fclip.models import store
 from tests.fclip.models.peers import image_features, peer, save_peer, text_features, word_tokenizer
 from tests.tiny_shop import tiny_clip
 
@@ -42,7 +43,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def clips() -> Any:
-    return clip_tokens.clips(77)
+    return tokens.clips(77)
 
 
 def imported(folder: Path, out_dir: Path) -> store.Clip:

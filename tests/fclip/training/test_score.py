@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fclip.base_models.towers import TowersConfig, compose
 from fclip.features.encode import encode_images, encode_texts
 from fclip.files import read_json, sha256_bytes
 from fclip.images.packs import StoredImage, write_packs
 from fclip.images.pixels import decode
-from fclip.models.base_models.towers import TowersConfig, compose
 from fclip.models.store import load
 from fclip.sample.catalog import SampleProduct, draw_products
 from fclip.training.job import run_job, write_job

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from fclip.base_models.fclip_tiny import FclipTinyConfig
+from fclip.base_models.open_clip import OpenClipConfig
+from fclip.base_models.registry import ChampionConfig
+from fclip.base_models.towers import TowersConfig
+from fclip.base_models.transformers import TransformersConfig
 from fclip.errors import UserError
-from fclip.models.base_models.fclip_tiny import FclipTinyConfig
-from fclip.models.base_models.open_clip import OpenClipConfig
-from fclip.models.base_models.registry import ChampionConfig
-from fclip.models.base_models.towers import TowersConfig
-from fclip.models.base_models.transformers import TransformersConfig
 from fclip.training.config import AugmentConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fclip.base_models.local import LocalConfig
+from fclip.base_models.registry import ChampionConfig
 from fclip.errors import UserError
-from fclip.models.base_models.local import LocalConfig
-from fclip.models.base_models.registry import ChampionConfig
 from fclip.training.config import FinetuneConfig, ReplayConfig
 from fclip.training.data import Item, read_items, repeated_fraction, training_pass, validation_pass
 from fclip.training.sampling import group_by_category, order

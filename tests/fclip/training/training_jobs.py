@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fclip.base_models.local import LocalConfig
 from fclip.images.packs import write_packs
-from fclip.models.base_models.local import LocalConfig
 from fclip.training.config import AugmentConfig, FinetuneConfig, NearStartConfig, ObjectiveConfig
 from fclip.training.job import write_job
 from tests.tiny_shop import COLOURS, picture

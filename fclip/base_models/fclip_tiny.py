@@ -1,11 +1,10 @@
 """fclip-tiny: a small CLIP that already knows fashion, carried by this package and composed offline.
 
 It was trained by this project's own pipeline from `towers` (`params/fclip-tiny.yaml`; `make fclip-tiny` does it again).
-`fclip/models/fclip_tiny/` holds what training changed, matrices in bfloat16, and the card that states data, licences,
-scores and limits. What it did not change, the text tower above all, comes from the packages of `towers`, by their
-digests.
+`fclip_tiny_model/` holds what training changed, matrices in bfloat16, and the card that states data, licences, scores
+and limits. What it did not change, the text tower above all, comes from the packages of `towers`, by their digests.
 
-python -m fclip.models.base_models.fclip_tiny MODEL_DIR    writes the changes of a trained model into the package
+python -m fclip.base_models.fclip_tiny MODEL_DIR    writes the changes of a trained model into the package
 """
 
 import argparse
@@ -15,14 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+from fclip.base_models import towers
+from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.towers import TowersConfig
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_file
-from fclip.models.base_models import towers
-from fclip.models.base_models.registry import BaseModel, Origin, Request
-from fclip.models.base_models.towers import TowersConfig
 
-CHANGES = Path(__file__).parents[1] / "fclip_tiny" / "changes.safetensors"
+CHANGES = Path(__file__).parent / "fclip_tiny_model" / "changes.safetensors"
 """Tensors by name, and in its metadata the `start` that they change."""
 
 
@@ -126,7 +125,7 @@ FCLIP_TINY = BaseModel(
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m fclip.models.base_models.fclip_tiny",
+        prog="python -m fclip.base_models.fclip_tiny",
         description="Write the changes of a trained model into the package.",
     )
     parser.add_argument("model_dir", type=Path, help="an open_clip model folder, trained from `towers`")

@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fclip.base_models.registry import BaseModel, Origin, Request
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import sha256_bytes, sha256_file
-from fclip.models.base_models.registry import BaseModel, Origin, Request
 
 if TYPE_CHECKING:
     import torch

@@ -1,8 +1,8 @@
 """What `resolve` and a stage do with a start, in a process of its own: HF_ENDPOINT is read at import.
 
-python -m tests.fclip.models.pinning_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin the
-start anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name, or
-the `error` that a user can cause.
+python -m tests.fclip.base_models.pinning_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin
+the start anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name,
+or the `error` that a user can cause.
 """
 
 import json
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model
+from fclip.base_models.registry import start_from_json
 from fclip.errors import UserError
-from fclip.models.base_models.registry import start_from_json
-from fclip.models.pinning import BaseModelPin, fetch_base_model, pin_base_model
 
 
 def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]]) -> list[Any]:

@@ -10,15 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fclip.base_models import fclip_tiny
+from fclip.base_models.fclip_tiny import FclipTinyConfig
+from fclip.base_models.pinning import fetch_base_model, pin_base_model
 from fclip.errors import UserError
 from fclip.features.encode import encode_images, encode_texts
 from fclip.features.similarity import unit
 from fclip.files import sha256_tree
 from fclip.images.pixels import decode
 from fclip.models import store
-from fclip.models.base_models import fclip_tiny
-from fclip.models.base_models.fclip_tiny import FclipTinyConfig
-from fclip.models.pinning import fetch_base_model, pin_base_model
 from tests.conftest import dataset
 from tests.fclip.models.conftest import TOWERS
 

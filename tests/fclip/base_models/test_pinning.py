@@ -9,13 +9,13 @@ import open_clip
 import pytest
 import torch
 
+from fclip.base_models.local import LocalConfig
+from fclip.base_models.open_clip import OpenClipConfig
+from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model
+from fclip.base_models.registry import BaseModelConfig
+from fclip.base_models.transformers import TransformersConfig
 from fclip.errors import UserError
 from fclip.models import store
-from fclip.models.base_models.local import LocalConfig
-from fclip.models.base_models.open_clip import OpenClipConfig
-from fclip.models.base_models.registry import BaseModelConfig
-from fclip.models.base_models.transformers import TransformersConfig
-from fclip.models.pinning import BaseModelPin, fetch_base_model, pin_base_model
 from tests.fclip.models.peers import peer, save_peer
 from tests.tiny_shop import tiny_clip
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fclip.base_models.registry import KindConfig, Origin, Request, base_models, settings
 from fclip.errors import UserError
 from fclip.files import sha256_tree
-from fclip.models.base_models.registry import KindConfig, Origin, Request, base_models, settings
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from fclip.base_models import towers
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import SourcePin
@@ -20,7 +21,6 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
 from fclip.mirror.outside import Outside
 from fclip.models import store
-from fclip.models.base_models import towers
 from tasks.workspace.params import parse
 from tests.conftest import REPOSITORY, real_dataset
 from tests.fclip.models.conftest import TOWERS

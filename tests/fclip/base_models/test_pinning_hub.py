@@ -37,7 +37,7 @@ def session(tmp_path: Path) -> Session:
 
     def run(endpoint: str, *steps: tuple[str, dict[str, Any]], pin: dict[str, Any] | None = None) -> list[Any]:
         arguments = [str(tmp_path), json.dumps(pin or {}), json.dumps(steps)]
-        return list(ask("tests.fclip.models.pinning_session", arguments, endpoint=endpoint, home=tmp_path / "hf"))
+        return list(ask("tests.fclip.base_models.pinning_session", arguments, endpoint=endpoint, home=tmp_path / "hf"))
 
     return run
 

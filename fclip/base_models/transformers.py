@@ -1,20 +1,22 @@
 """A base model in transformers' form (`CLIPModel`), from a folder or from the Hugging Face hub."""
 
 import re
+from pathlib import Path
 from typing import Literal
 
+from fclip.base_models.open_clip import HUB_PREFIX
+from fclip.base_models.registry import BaseModel, Origin, Request
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import sha256_file
-from fclip.models.base_models.open_clip import HUB_PREFIX
-from fclip.models.base_models.registry import BaseModel, Origin, Request
 
+OTHERWISE = "give `model` a folder with a local copy of its files"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @config
 class TransformersConfig:
-    """A CLIP in transformers' form, as FashionCLIP is published (`fclip.models.from_transformers`).
+    """A CLIP in transformers' form, as FashionCLIP is published (`fclip.conversion.from_transformers`).
 
     Attributes:
         model: a folder, which may be relative to the workspace, or else `organisation/name` on the hub.
@@ -32,8 +34,7 @@ class TransformersConfig:
 
 def write(config: TransformersConfig, request: Request) -> Origin:
     """Convert the model; from the hub, the pinned commit or else the newest of `revision`."""
-    from fclip.models import hub
-    from fclip.models.from_transformers import import_clip, source_files
+    from fclip.conversion.from_transformers import import_clip, source_files
 
     folder = request.root / config.model
     commit = None
@@ -43,15 +44,51 @@ def write(config: TransformersConfig, request: Request) -> Origin:
         if request.pinned and request.pinned.revision:
             commit, files = request.pinned.revision, tuple(request.pinned.sources)
         else:
-            commit, present = hub.look_up(config.model, config.revision)
+            commit, present = _look_up(config.model, config.revision)
             files = source_files(present)
-        folder = hub.fetch(config.model, files, commit)
+        folder = _fetch(config.model, files, commit)
     else:
         raise UserError(
             f"the start {config.model} is no folder in {request.root}, and no `organisation/name` of the hub"
         )
     import_clip(folder, files, request.out_dir)
     return Origin({name: sha256_file(folder / name) for name in files}, commit)
+
+
+def _look_up(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
+    """The commit (the newest, or `revision`) and the names of its files; nothing is downloaded.
+
+    Raises:
+        UserError: the hub cannot be reached, or has no such model or commit.
+    """
+    from huggingface_hub import HfApi
+
+    from fclip.mirror.hub import SECONDS, ask_hub
+
+    info = ask_hub(
+        f"model {repo}", lambda: HfApi().model_info(repo, revision=revision, timeout=SECONDS), otherwise=OTHERWISE
+    )
+    return str(info.sha), tuple(sibling.rfilename for sibling in info.siblings or ())
+
+
+def _fetch(repo: str, files: tuple[str, ...], revision: str) -> Path:
+    """The folder in the hub's own cache with these files of a commit; downloaded only where they are not there yet.
+
+    Raises:
+        UserError: they are not there and cannot be downloaded.
+    """
+
+    from fclip.mirror.hub import fetch_snapshot
+
+    def lacking(folder: Path) -> list[str]:
+        return [name for name in files if not (folder / name).is_file()]
+
+    folder = fetch_snapshot(
+        "model", repo, revision, files, is_whole=lambda folder: not lacking(folder), otherwise=OTHERWISE
+    )
+    if missing := lacking(folder):
+        raise UserError(f"model {repo}: the hub has no {missing[0]} at {revision}: run `fclip pin`")
+    return folder
 
 
 def _from_name(name: str) -> TransformersConfig | None:

@@ -85,7 +85,7 @@ class BaseModel:
 
 def base_models() -> Mapping[str, BaseModel]:
     """All declarations by kind."""
-    return declared("fclip.models.base_models", BaseModel)
+    return declared("fclip.base_models", BaseModel)
 
 
 def _configs() -> list[type[Any]]:

@@ -18,10 +18,11 @@ from open_clip.tokenizer import HFTokenizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from fclip.conversion import tokens
+from fclip.conversion.preprocessing import from_processor, square_side
+from fclip.conversion.tensors import to_open_clip
 from fclip.errors import UserError
-from fclip.models import clip_tokens, store
-from fclip.models.clip_preprocessing import from_processor, square_side
-from fclip.models.clip_tensors import to_open_clip
+from fclip.models import store
 
 CONFIG = "config.json"
 PREPROCESSING, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # of transformers before 5, and since
@@ -173,14 +174,14 @@ def _processor(folder: Path, files: Sequence[str]) -> dict[str, Any]:
 def _tokenizer(folder: Path, files: Sequence[str], text_cfg: dict[str, Any]) -> HFTokenizer | None:
     """transformers' tokenizer of the model; None where open_clip's own gives the same tokens."""
     if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= set(files):
-        if text_cfg["vocab_size"] == clip_tokens.SIZE:
+        if text_cfg["vocab_size"] == tokens.SIZE:
             return None
         raise UserError(f"it has no tokenizer, and its vocabulary of {text_cfg['vocab_size']} is not CLIP's")
     try:
         tokenizer = HFTokenizer(str(folder), context_length=text_cfg["context_length"], local_files_only=True)
     except Exception as error:  # what a broken tokenizer raises is of many classes
         raise UserError(f"its tokenizer could not be loaded: {' '.join(str(error).split()):.300}") from error
-    if clip_tokens.is_clips(tokenizer.tokenizer):
+    if tokens.is_clips(tokenizer.tokenizer):
         return None
     if tokenizer.tokenizer.pad_token is None:
         raise UserError("its tokenizer has no padding token")

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
+from fclip.base_models.registry import BaseModel, Origin, Request
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.models.base_models.registry import BaseModel, Origin, Request
 
 HUB_PREFIX = "hf-hub:"
 

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from fclip.base_models.registry import BaseModel, Origin, Request
 from fclip.config import config
-from fclip.models.base_models.registry import BaseModel, Origin, Request
 
 
 @config

@@ -1,0 +1,1 @@
+"""Conversion of CLIP models between the forms of transformers and open_clip."""
