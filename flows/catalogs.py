@@ -20,11 +20,14 @@ profile_task = effect(profile)
 drift_task = effect(drift, retries=2)
 
 
-def look_at_catalogs(space: Workspace, name: str) -> Drift:
-    """Profile every catalog, say so in the log, and compare those that train with the champion's: warn, go on.
+def look_at_catalogs(space: Workspace, name: str) -> tuple[dict[str, Profile], Drift]:
+    """Profile every catalog, log that, and compare the catalogs that train with the champion's. Drift is a warning.
 
     Args:
-        name: the workspace's, for the artifact.
+        name: of the workspace, for the artifact.
+
+    Returns:
+        The profile of each dataset, and the drift.
     """
     logger = get_run_logger()
     profiles = profile_task(space)
@@ -38,7 +41,7 @@ def look_at_catalogs(space: Workspace, name: str) -> Drift:
         markdown=as_markdown(name, profiles, found),
         description="The catalogs of the last run, and their drift from the champion's",
     )
-    return found
+    return profiles, found
 
 
 def as_markdown(name: str, profiles: Mapping[str, Profile], found: Drift) -> str:

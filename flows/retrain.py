@@ -87,12 +87,12 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     logger.info("resolve: %s", f"new pins {', '.join(resolution.changed)}" if resolution.changed else "nothing changed")
 
     stages = run_stale(space, up_to="gather")
-    drift = look_at_catalogs(space, params.base.workspace)
+    profiles, drift = look_at_catalogs(space, params.base.workspace)
     stages = _joined(stages, run_stale(space, up_to="select"))
     selected = selected_candidate(space)
     results = read_results(space, list(params.evaluate.datasets), before=START, after=selected)
 
-    registration = register_task(space)
+    registration = register_task(space, profiles)
     promotion = None
     if isinstance(registration, Receipt):
         promotion = promote_task(space, registration)

@@ -3,7 +3,7 @@
     python -m tasks.evaluate DATASET
 
 Reads models/finetune, models/average, the dataset's catalog, captions and packs; writes
-reports/evaluation/<dataset>.{parquet,draws.parquet,json} and reports/plots/evaluation/<dataset>.csv.
+reports/evaluation/<dataset>.parquet and reports/evaluation/<dataset>.draws.parquet.
 """
 
 import argparse
@@ -18,32 +18,29 @@ from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import EVALUATED_ROLES, Evaluation, RunOptions, evaluate_models
-from fclip.evaluation.table import draws_table, long_table, metrics_json, plot_csv
-from fclip.files import atomic_path, atomic_write, read_json, write_json
+from fclip.evaluation.table import draws_table, long_table
+from fclip.files import atomic_path
+from fclip.models.candidates import read_candidates
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
 
 
 def evaluate(workspace: Workspace, dataset: str) -> None:
-    """Evaluate all candidates, trained and averaged, on `dataset` and write its table, metrics and plot.
+    """Evaluate all candidates, trained and averaged, on `dataset` and write its tables.
 
     Raises:
         UserError: the dataset is unknown, or it or the candidates are missing.
     """
     require_dataset(workspace, dataset)
-    if not (workspace.averages / "candidates.json").is_file():
-        raise UserError(f"{workspace.averages} lists no candidates: run `dvc pull`, or `dvc repro average`")
-    candidates = read_json(workspace.averages / "candidates.json")
-    folders = {entry["name"]: workspace.candidate(entry["name"]) for entry in candidates}
-    steps = {entry["name"]: int(entry["step"]) for entry in candidates}
+    candidates = read_candidates(workspace.averages / "candidates.json")
+    folders = {candidate.name: workspace.candidate(candidate.name) for candidate in candidates}
+    steps = {candidate.name: candidate.step for candidate in candidates}
     evaluation = evaluate_on(workspace, folders, dataset)
     with atomic_path(workspace.evaluation(dataset)) as temporary:
         pq.write_table(long_table(evaluation, steps), temporary)
     with atomic_path(workspace.evaluation_draws(dataset)) as temporary:
         pq.write_table(draws_table(evaluation), temporary)
-    write_json(workspace.evaluation_metrics(dataset), metrics_json(evaluation))
-    atomic_write(workspace.evaluation_plot(dataset), plot_csv(evaluation, steps))
 
 
 def evaluate_on(

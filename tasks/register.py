@@ -5,6 +5,7 @@ Where the start won selection, nothing is registered: there is nothing new to re
 
 import csv
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.files import sha256_file, sha256_tree
 from fclip.models.candidates import Candidate
+from fclip.profile.profile import Profile
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
@@ -39,8 +41,11 @@ class NotRegistered:
     reason: str
 
 
-def register(workspace: Workspace) -> Receipt | NotRegistered:
+def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None) -> Receipt | NotRegistered:
     """Register `models/selected` and make it the challenger; the same weights again make no second version.
+
+    Args:
+        profiles: of the catalogs as they are now, where they were measured already; None: they are measured here.
 
     Raises:
         UserError: the selection is missing, or `models/selected` does not hold what it chose.
@@ -57,7 +62,7 @@ def register(workspace: Workspace) -> Receipt | NotRegistered:
             "selected: run `dvc repro select`"
         )
     ingest = load_section(workspace, "ingest", IngestConfig)
-    write_profiles(workspace, measure_catalogs(workspace))
+    write_profiles(workspace, measure_catalogs(workspace) if profiles is None else profiles)
     if winner.kind != "untuned":  # which was not trained on this table
         _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)

@@ -2,7 +2,8 @@
 
     python -m tasks.select
 
-Reads reports/evaluation, models/finetune and models/average; writes models/selected and reports/selection.json.
+Reads reports/evaluation, models/finetune and models/average; writes models/selected, reports/selection.json,
+and what DVC shows of it: reports/metrics.json and reports/plots.
 """
 
 import logging
@@ -15,13 +16,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, link_or_copy
+from fclip.files import atomic_dir, atomic_write, link_or_copy, write_json
 from fclip.models.candidates import read_candidates
 from fclip.models.weights import parts_of, write_mixed
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
-from fclip.selection.result import write_selection
+from fclip.selection.result import SelectionResult, write_selection
 from fclip.selection.select import select
+from fclip.selection.views import PrimaryScore, curve_csv, frontier_csv, headline
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
@@ -40,11 +42,28 @@ def main(workspace: Workspace) -> None:
         else:
             shutil.copytree(folder, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
     write_selection(workspace.selection, selection)
+    _write_views(workspace, selection)
     logger.info("selected %s: %s", selection.winner, selection.reason)
     for rule, choice in selection.choices.items():
         logger.info("  %s would have chosen %s", rule, choice)
     if selection.warning:
         logger.warning("%s", selection.warning)
+
+
+def _write_views(workspace: Workspace, selection: SelectionResult) -> None:
+    """Write what `dvc metrics` and `dvc plots` show."""
+    scores = [
+        PrimaryScore(dataset, row["role"], row["candidate"], row["value"], row["num_items"])
+        for dataset in read_roles(workspace)
+        if workspace.evaluation(dataset).exists()
+        for row in pq.read_table(workspace.evaluation(dataset)).to_pylist()
+        if row["primary"]
+    ]
+    write_json(workspace.headline, headline(selection, scores))
+    atomic_write(workspace.frontier, frontier_csv(selection))
+    with atomic_dir(workspace.curves) as temporary:
+        for dataset in dict.fromkeys(score.dataset for score in scores):
+            atomic_write(temporary / f"{dataset}.csv", curve_csv(selection, scores, dataset))
 
 
 def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:

@@ -1,9 +1,6 @@
-"""An evaluation as files: the long table, the numbers for `dvc metrics`, the rows for `dvc plots`."""
+"""An evaluation as tables: a row for each metric, and the resamples of the primary metric."""
 
-import csv
-import io
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 
@@ -68,35 +65,3 @@ def draws_table(evaluation: Evaluation) -> pa.Table:
         if entry.primary and entry.role == "select"
     ]
     return pa.Table.from_pylist(rows, schema=DRAWS)
-
-
-def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
-    """{role: {candidate: {"<protocol>.<metric>": value}}}."""
-    names = _role_names(evaluation)
-    found: dict[str, Any] = {}
-    for entry in evaluation.scores:
-        values = found.setdefault(names[entry.split], {}).setdefault(entry.model, {})
-        values[f"{entry.protocol}.{entry.metric}"] = round(entry.estimate.value, 6)
-    return found
-
-
-def plot_csv(evaluation: Evaluation, steps: Mapping[str, int]) -> str:
-    """The primary metric over the candidates: a row each, and for each role a column with its interval's bounds."""
-    names = _role_names(evaluation)
-    rows: dict[str, list[str]] = {}
-    for entry in evaluation.scores:
-        if entry.primary:
-            row = rows.setdefault(entry.model, [evaluation.dataset, entry.model, str(steps[entry.model])])
-            row += [f"{value:.6f}" for value in (entry.estimate.value, entry.estimate.low, entry.estimate.high)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [column for role in names.values() for column in (role, f"{role}_low", f"{role}_high")]
-    writer.writerows([["dataset", "candidate", "step", *columns], *rows.values()])
-    return text.getvalue()
-
-
-def _role_names(evaluation: Evaluation) -> dict[str, str]:
-    """Split -> its role, or `<role>_<split>` where several splits have that role; in the order of the scores."""
-    roles = {entry.split: entry.role for entry in evaluation.scores}
-    several = [role for role in roles.values() if list(roles.values()).count(role) > 1]
-    return {split: f"{role}_{split}" if role in several else role for split, role in roles.items()}

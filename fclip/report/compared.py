@@ -31,10 +31,10 @@ from fclip.report.changes import (
     values_of,
     with_answers,
 )
+from fclip.report.plots import confusion_matrix
 
 SHOWN = 5  # pictures a query
 EXAMPLES = 4  # of each kind
-MOST_CLASSES = 24  # in a confusion matrix: the largest
 MOST_ROWS = 12  # of slices and classes, beside what is folded away
 FEW = 30  # items; with fewer no difference is to be believed
 
@@ -215,7 +215,7 @@ def _view(
         slices=sliced(first, second, sliced_by),
         sliced_by=metric_label(f"classification.{sliced_by}"),
         classes=by_class(first, second) if second.classes else (),
-        confusion=_confusion(second, name) if second.classes else "",
+        confusion=confusion_matrix(confusion(second), second.classes, name) if second.classes else "",
         examples=_examples(first, second, change.rbo, catalog, images_dir) if change is not None else (),
     )
 
@@ -257,33 +257,6 @@ def _names(found: Found, row: int) -> list[str]:
 def _reciprocal_rank(judged: Judged) -> Floats:
     assert isinstance(judged.outcome, MeanOutcome)
     return judged.outcome.values["mrr"]
-
-
-def _confusion(judged: Judged, name: str) -> str:
-    """Shares of each class's items, the largest classes; "" where there are no more than one."""
-    counts = confusion(judged)
-    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES]
-    chosen = sorted(int(number) for number in largest if counts[number].sum())
-    if len(chosen) < 2:
-        return ""
-    shares = counts[np.ix_(chosen, chosen)] / counts[chosen].sum(axis=1, keepdims=True)
-    labels = [judged.classes[number] for number in chosen]
-
-    def draw(axes: Axes) -> None:
-        axes.grid(visible=False)
-        rows, columns = np.nonzero(shares > 0.005)
-        axes.scatter(
-            columns, rows, s=180 * shares[rows, columns] * (12 / len(chosen)) ** 2, marker="s", linewidth=0,
-            color=[COLOURS["s1" if row == column else "s2"] for row, column in zip(rows, columns, strict=True)],
-        )  # fmt: skip
-        axes.set_xticks(range(len(chosen)), labels, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(chosen)), labels)
-        axes.set_xlim(-0.6, len(chosen) - 0.4)
-        axes.set_ylim(len(chosen) - 0.4, -0.6)
-        axes.set_xlabel("taken for")
-        axes.set_ylabel("is")
-
-    return svg(f"confusion-{name}", draw, size=(6.4, 5.6), font=9)
 
 
 def write_page(comparisons: Sequence[Comparison], path: Path, *, plots: Mapping[str, str] | None = None) -> Path:

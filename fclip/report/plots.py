@@ -1,12 +1,17 @@
 """The report's plots."""
 
+from collections.abc import Sequence
+
+import numpy as np
 from matplotlib.axes import Axes
 
+from fclip.evaluation.outcomes import Ints
 from fclip.pages.svg import COLOURS, svg
 from fclip.report.inputs import CandidateScores, Training
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 
+MOST_CLASSES = 24  # of a confusion matrix
 SERIES = ("s1", "s2", "s4", "s3")
 
 
@@ -169,3 +174,33 @@ def _colours(selection: SelectionResult) -> dict[str, str]:
     """dataset -> its colour, the same in every plot."""
     names = (*selection.in_domain_datasets, *selection.out_of_domain_datasets)
     return {name: COLOURS[SERIES[i % len(SERIES)]] for i, name in enumerate(names)}
+
+
+def confusion_matrix(counts: Ints, classes: Sequence[str], name: str) -> str:
+    """For each true class the shares of the predicted ones, of the largest classes; "" for fewer than two classes.
+
+    Args:
+        counts: int [classes, classes], items by their true class and the predicted one.
+    """
+    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES]
+    chosen = sorted(int(number) for number in largest if counts[number].sum())
+    if len(chosen) < 2:
+        return ""
+    shares = counts[np.ix_(chosen, chosen)] / counts[chosen].sum(axis=1, keepdims=True)
+    labels = [classes[number] for number in chosen]
+
+    def draw(axes: Axes) -> None:
+        axes.grid(visible=False)
+        rows, columns = np.nonzero(shares > 0.005)
+        axes.scatter(
+            columns, rows, s=180 * shares[rows, columns] * (12 / len(chosen)) ** 2, marker="s", linewidth=0,
+            color=[COLOURS["s1" if row == column else "s2"] for row, column in zip(rows, columns, strict=True)],
+        )  # fmt: skip
+        axes.set_xticks(range(len(chosen)), labels, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(chosen)), labels)
+        axes.set_xlim(-0.6, len(chosen) - 0.4)
+        axes.set_ylim(len(chosen) - 0.4, -0.6)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("is")
+
+    return svg(f"confusion-{name}", draw, size=(6.4, 5.6), font=9)

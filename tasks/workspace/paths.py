@@ -83,15 +83,21 @@ class Workspace:
     def evaluation_draws(self, dataset: str) -> Path:
         return self.root / "reports" / "evaluation" / f"{dataset}.draws.parquet"
 
-    def evaluation_metrics(self, dataset: str) -> Path:
-        return self.root / "reports" / "evaluation" / f"{dataset}.json"
-
-    def evaluation_plot(self, dataset: str) -> Path:
-        return self.root / "reports" / "plots" / "evaluation" / f"{dataset}.csv"
-
     @property
     def selection(self) -> Path:
         return self.root / "reports" / "selection.json"
+
+    @property
+    def headline(self) -> Path:
+        return self.root / "reports" / "metrics.json"
+
+    @property
+    def curves(self) -> Path:
+        return self.root / "reports" / "plots" / "scores"
+
+    @property
+    def frontier(self) -> Path:
+        return self.root / "reports" / "plots" / "frontier.csv"
 
     @property
     def embeddings(self) -> Path:

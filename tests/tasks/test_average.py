@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -77,8 +78,9 @@ def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
     average(shop)
     found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
     evaluate(shop, "studio")
-    scores = read_json(shop.evaluation_metrics("studio"))["select"]
-    own = {name: scores[name]["classification.acc1"] for name in found}
+    rows = pq.read_table(shop.evaluation("studio")).to_pylist()
+    own = {row["candidate"]: row["value"] for row in rows if row["role"] == "select" and row["primary"]}
+    assert set(own) == set(found)
     best = max(own["step-000010"], own["step-000020"])
     if "soup" in found:
         assert set(found["soup"]["parents"]) == {"step-000010", "step-000020"}

@@ -116,8 +116,9 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
     profile(workspace)
     crown(workspace)
 
-    calm = flow.look_at_catalogs(workspace, "My shop")
+    profiles, calm = flow.look_at_catalogs(workspace, "My shop")
 
+    assert set(profiles) == {"studio", "street"}
     assert calm.warnings == ()
     assert "drifted from version 1 of fclip-sample" in calm.summary
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -125,7 +126,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
 
     repaint(workspace)
     repaint(workspace, "street")  # does not train
-    found = flow.look_at_catalogs(workspace, "My shop")
+    _, found = flow.look_at_catalogs(workspace, "My shop")
 
     assert {feature.dataset for feature in found.features} == {"studio"}
     assert any("colour: PSI" in warning for warning in found.warnings)

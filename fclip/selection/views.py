@@ -1,0 +1,88 @@
+"""What DVC shows of a selection: a dozen headline metrics and two plots. The tables and reports hold the rest."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fclip.selection.result import CandidateResult, SelectionResult
+
+ROLES = ("select", "report")
+
+
+@dataclass(frozen=True)
+class PrimaryScore:
+    """The primary metric of a candidate on one split of a dataset, and the number of items that it was scored on."""
+
+    dataset: str
+    role: str
+    candidate: str
+    value: float
+    num_items: int
+
+
+def headline(result: SelectionResult, scores: Sequence[PrimaryScore]) -> dict[str, Any]:
+    """`{dataset: {role: value}}` of the selected model's primary metrics, its in-domain cost, and `base`: the same
+    metrics of the base model.
+
+    The in-domain cost is how much the best finite candidate scores above the selected one in domain.
+    """
+    finite = [entry.in_domain for entry in result.candidates if entry.num_nonfinite == 0]
+    cost = max(finite, default=result.selected.in_domain) - result.selected.in_domain
+    return {
+        **_by_dataset(scores, result.winner),
+        "in_domain_cost": round(cost, 6),
+        "base": _by_dataset(scores, result.base.name),
+    }
+
+
+def frontier_csv(result: SelectionResult) -> str:
+    """A row for each candidate that has out-of-domain scores: its mean score there, and in domain."""
+    rows = [
+        (entry.name, entry.candidate.kind, _rounded(entry.in_domain), _rounded(_mean_out_of_domain(entry)))
+        for entry in result.candidates
+        if entry.out_of_domain
+    ]
+    return _csv(("candidate", "kind", "in_domain", "out_of_domain"), rows)
+
+
+def curve_csv(result: SelectionResult, scores: Sequence[PrimaryScore], dataset: str) -> str:
+    """A row for the base model and each checkpoint: its step, and its primary metric on `dataset` for each role."""
+    own = [score for score in scores if score.dataset == dataset]
+    rows = []
+    for entry in result.path:
+        values = _by_dataset(own, entry.name).get(dataset, {})
+        rows.append((entry.name, entry.candidate.step, *(values.get(role, "") for role in ROLES)))
+    return _csv(("candidate", "step", *ROLES), rows)
+
+
+def _by_dataset(scores: Iterable[PrimaryScore], candidate: str) -> dict[str, dict[str, float]]:
+    """{dataset: {role: the mean over the items of all splits with this role}} of one candidate."""
+    found: dict[str, dict[str, list[PrimaryScore]]] = {}
+    for score in scores:
+        if score.candidate == candidate:
+            found.setdefault(score.dataset, {}).setdefault(score.role, []).append(score)
+    return {
+        dataset: {role: _rounded(_mean(roles[role])) for role in ROLES if role in roles}
+        for dataset, roles in found.items()
+    }
+
+
+def _mean(scores: Sequence[PrimaryScore]) -> float:
+    return sum(score.value * score.num_items for score in scores) / sum(score.num_items for score in scores)
+
+
+def _mean_out_of_domain(entry: CandidateResult) -> float:
+    return sum(score.value for score in entry.out_of_domain.values()) / len(entry.out_of_domain)
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([header, *rows])
+    return text.getvalue()
