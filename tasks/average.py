@@ -102,6 +102,8 @@ class _Scorer:
         return _scores(self.workspace, datasets, {name: self.folders[name] for name in names})
 
     def _score_of_average(self, parents: Mapping[str, float]) -> float:
+        if not self._in_domain():
+            return float("-inf")
         parts = _parts(trained_parents(parents, self.candidates), self.folders)
         with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
             write_mixture(Path(folder), parts)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from fclip.captions.build import build_captions
 from fclip.captions.config import CaptionConfig
+from fclip.captions.shorten import token_counter
 from fclip.captions.table import write_captions
-from fclip.captions.tokens import token_counter
 from fclip.catalog.tables import read_products
 from fclip.errors import UserError
 from fclip.models.store import load_tokenizer

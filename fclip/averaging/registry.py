@@ -37,7 +37,7 @@ class Context:
             of the datasets that train. Candidates with features that are not finite are left out. Empty if no such
             dataset selects.
         score_of_average: the same score of an average of candidates, given by the share of each; −inf if its features
-            are not finite.
+            are not finite, or if no such dataset selects.
     """
 
     scores: Callable[[Sequence[str]], Mapping[str, float]]

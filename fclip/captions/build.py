@@ -7,11 +7,10 @@ import pyarrow as pa
 
 from fclip.captions.config import CaptionConfig
 from fclip.captions.repeats import normalised
-from fclip.captions.shorten import Draft, Fitted, shorten
+from fclip.captions.shorten import Draft, Fitted, TokenCounter, shorten
 from fclip.captions.summary import check_names, log_summary, summarise
 from fclip.captions.table import SCHEMA, with_summary
 from fclip.captions.templates import Filled, Template, says
-from fclip.captions.tokens import TokenCounter
 from fclip.captions.values import read_values
 
 KindDraft = tuple[str, Draft]

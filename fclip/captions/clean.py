@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import regex
 
-from fclip.captions.holes import HOLE, close_holes
 from fclip.captions.markup import plain_text
 from fclip.config import config
 from fclip.errors import UserError
@@ -20,6 +19,12 @@ URL = regex.compile(
     regex.IGNORECASE,
 )
 URL_SIGNS = ("://", "@", "www.", "WWW.", "Www.")  # without any of them there is none: far quicker to see
+HOLE = "\0"  # stands where something was taken out; no cleaned text has one of its own
+_SEPARATORS = r"[,;:|/–—-]"
+_AROUND_NOTHING = re.compile(rf"\(\s*{HOLE}[\s{HOLE}]*\)|\[\s*{HOLE}[\s{HOLE}]*\]")
+_AT_THE_START = re.compile(rf"^\s*{HOLE}[\s{HOLE}]*(?:[,;:|–—.-](?=\s|$)\s*)*")
+_BEFORE_PUNCTUATION = re.compile(rf"(?:\s*{_SEPARATORS})?\s*{HOLE}[\s{HOLE}]*(?=[,;:|.!?)\]]|\s*$)")
+_BETWEEN_WORDS = re.compile(rf"\s*{HOLE}[\s{HOLE}]*")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]+")
 
 
@@ -144,3 +149,13 @@ def _check(key: str, pattern: str) -> None:
         raise ValueError(f"{key} must be a regular expression, which {pattern!r} is not: {error}") from None
     if compiled.search("") or compiled.search("\n"):
         raise ValueError(f"{key} must match some text, and {pattern!r} matches where there is none")
+
+
+def close_holes(text: str) -> str:
+    """`text` without its holes: brackets around nothing and a separator that led to a hole go with it."""
+    if HOLE not in text:
+        return text
+    text = _AROUND_NOTHING.sub(HOLE, text)
+    text = _AT_THE_START.sub("", text)
+    text = _BEFORE_PUNCTUATION.sub("", text)
+    return " ".join(_BETWEEN_WORDS.sub(" ", text).split())

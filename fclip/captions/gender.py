@@ -1,17 +1,40 @@
 """Gender words of English, left out or replaced by neutral ones. Other languages are left alone.
 
-Decided word by word, from lists (`gender_words`): a word is one only as a whole, so "womenfolk", "X-Men" and
+Decided word by word, from the lists below: a word is one only as a whole, so "womenfolk", "X-Men" and
 "boyfriend jeans" stay; so do the listed names, and the product's own `brand`, wherever they stand.
 """
 
 import re
 from functools import lru_cache
 
-from fclip.captions.clean import Cleaned
-from fclip.captions.gender_words import LEFT_OUT, NAMES, REPLACED
-from fclip.captions.holes import HOLE, close_holes
+from fclip.captions.clean import HOLE, Cleaned, close_holes
 
 BRAND = "brand"
+
+LEFT_OUT = (
+    "men", "man", "mens", "women", "woman", "womens", "male", "males", "female", "females", "lady", "ladies", "gent",
+    "gents", "gentleman", "gentlemen",
+)  # fmt: skip
+"""Of grown people: without them a text says the same of anyone."""
+
+REPLACED = {
+    "boy": "kid",
+    "boys": "kids",
+    "girl": "kid",
+    "girls": "kids",
+    "menswear": "clothing",
+    "womenswear": "clothing",
+    "ladieswear": "clothing",
+    "boyswear": "kidswear",
+    "girlswear": "kidswear",
+}
+"""What says something else too (that it is for children, that it is clothing), and a word for that alone."""
+
+NAMES = (
+    "Bad Boy", "Boy London", "Gentlemen's Club", "Iron Man", "Isle of Man", "Lady Gaga", "Man United", "Man Utd",
+    "Men At Work", "Men in Black", "Mr. Men", "Mr Men", "Mr.Men", "Powerpuff Girls", "Spice Girls", "Wonder Woman",
+)  # fmt: skip
+"""Names with such words in them, kept as they are wherever they stand, as is the product's own attribute `brand`."""
 
 _WORD = rf"(?:{'|'.join(sorted((*LEFT_OUT, *REPLACED), key=len, reverse=True))})(?:['\u2019]s?)?(?![\w-]|['\u2019]\w)"
 _RUN = (

@@ -47,11 +47,6 @@ def plain_text(text: str) -> tuple[str, tuple[str, ...]]:
     return text, tags
 
 
-def has_entity(text: str) -> bool:
-    """Whether something in `text` would be decoded."""
-    return bool(_decoded(text)[1])
-
-
 def _without_tags(text: str) -> tuple[str, tuple[str, ...]]:
     removed = _markup(text)
     if not removed:

@@ -1,13 +1,15 @@
 """Captions cut to a model's context here, so that its tokenizer cuts none: by clauses, then words; the head stays."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import regex
 
-from fclip.captions.tokens import TokenCounter
+TokenCounter = Callable[[Sequence[str]], list[int]]
+"""The number of tokens of each text, untruncated, those for start and end included."""
 
 TEXTS_AT_ONCE = 4096
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # scripts without spaces
@@ -166,3 +168,21 @@ def _count(texts: Sequence[str], count_tokens: TokenCounter) -> list[int]:
         part = distinct[begin : begin + TEXTS_AT_ONCE]
         counts.update(zip(part, count_tokens(part), strict=True))
     return [counts[text] for text in texts]
+
+
+def token_counter(tokenizer: Any) -> TokenCounter:
+    """A counter for one of open_clip's tokenizers: tokens with those for start and end, of each text.
+
+    open_clip's tokenizers return what is already cut to the context; so this asks what they are made of:
+    transformers' tokenizer, or the byte-pair encoder of CLIP.
+    """
+
+    def count(texts: Sequence[str]) -> list[int]:
+        if not texts:
+            return []
+        if (inner := getattr(tokenizer, "tokenizer", None)) is not None:
+            encoded = inner([tokenizer.clean_fn(text) for text in texts], truncation=False, verbose=False)
+            return [len(tokens) for tokens in encoded["input_ids"]]
+        return [len(tokenizer.encode(text)) + 2 for text in texts]
+
+    return count

@@ -267,9 +267,7 @@ def write_page(comparisons: Sequence[Comparison], path: Path, *, plots: Mapping[
     """
     shown = environment()
     shown.filters["protocol"] = _protocol_name
-    template = shown.get_template("compared.html.j2")
-    page = template.render(
-        comparisons=comparisons, most=MOST_ROWS, few=FEW, plots=plots or {"domain": "", "scores": ""}
-    )
+    plots = plots or {"domain": "", "scores": ""}
+    page = shown.get_template("compared.html.j2").render(comparisons=comparisons, most=MOST_ROWS, few=FEW, plots=plots)
     atomic_write(path, page)
     return path

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fclip.captions.gender import neutral
-from fclip.captions.gender_words import LEFT_OUT, NAMES, REPLACED
+from fclip.captions.gender import LEFT_OUT, NAMES, REPLACED, neutral
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
-from fclip.captions.shorten import Draft, Fitted, shorten
-from fclip.captions.tokens import token_counter
+from fclip.captions.shorten import Draft, Fitted, shorten, token_counter
 
 
 def per_letter(texts: Sequence[str]) -> list[int]:

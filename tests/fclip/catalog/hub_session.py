@@ -30,7 +30,7 @@ def build(root: Path, config: DatasetConfig, pin: Mapping[str, Any]) -> dict[str
         ingest_config(config),
         dataset="shop",
         outside=Outside(root, root / "mirror", refresh=False),
-        pin=SourcePin.from_json(pin),
+        pin=SourcePin.from_json(pin) if pin else None,
         catalog_dir=root / "catalog",
         images_dir=root / "images",
     )

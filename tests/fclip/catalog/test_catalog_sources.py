@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fclip.catalog.build import build_catalog
+from fclip.catalog.config import DatasetConfig
+from fclip.catalog.pin import SourcePin
+from fclip.catalog.reading.delimited import read_delimited
 from fclip.catalog.reading.records import cell_text
-from fclip.catalog.rows import spread_rows
+from fclip.catalog.rows import Refusal, spread_rows
 from fclip.catalog.sources.clothing import ClothingSource
 from fclip.catalog.sources.fmnist import CLASSES, FmnistSource
 from fclip.catalog.sources.registry import describe, read
+from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
-from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg
+from tests.fclip.catalog.catalog_shop import Built, Shop, ingest_config, jpeg
 
 Build = Callable[..., Built]
 
@@ -184,6 +190,43 @@ def test_hub_folders_that_are_not_as_they_should_be(shop: Shop) -> None:
     write_hub(shop, as_struct=True)
     with pytest.raises(UserError, match="column `title` of shop/hub holds string, not images"):
         list(read(shop.hub(image="title"), shop.outside, None))
+
+
+@pytest.mark.parametrize("limit", [None, 7])
+def test_a_local_csv_is_parsed_once_an_ingest(
+    full_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    """The pin knows the rows of a table that is byte for byte the pinned one."""
+    dataset = DatasetConfig(source=full_shop.source(), split={"train": 1.0}, roles={})
+    outside = replace(full_shop.outside, limit=limit)
+    pin = SourcePin("shop", describe(dataset.source, outside))
+    parsed: list[Path] = []
+
+    def counted(path: Path, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
+        parsed.append(path)
+        return read_delimited(path, columns)
+
+    monkeypatch.setattr("fclip.catalog.sources.table.read_delimited", counted)
+
+    def build_from(pin: SourcePin) -> IngestSummary:
+        return build_catalog(
+            ingest_config(dataset, limit=limit),
+            dataset="shop",
+            outside=outside,
+            pin=pin,
+            catalog_dir=tmp_path / "catalog",
+            images_dir=tmp_path / "images",
+        )
+
+    assert build_from(pin).num_rows == (limit or 60)
+    assert len(parsed) == 1
+
+    for num_rows in (59, 61):  # a pin that is not of this table, whatever its digest says
+        with pytest.raises(UserError, match=f"gives 60 rows, and {num_rows} are pinned: run `fclip pin`"):
+            build_from(SourcePin("shop", {**pin.facts, "num_rows": num_rows}))
+    full_shop.write_csv(["id,title,colour,image", "p0,Red coat,red,0.jpg"])
+    with pytest.raises(UserError, match=r"changed since it was pinned \(num_rows: 60 then, 1 now"):
+        build_from(pin)
 
 
 def test_clothing(shop: Shop, build: Build) -> None:
