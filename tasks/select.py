@@ -23,7 +23,7 @@ from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection
 from fclip.selection.select import select
-from fclip.selection.views import PrimaryScore, curve_csv, frontier_csv, headline
+from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
@@ -61,9 +61,7 @@ def _write_views(workspace: Workspace, selection: SelectionResult) -> None:
     ]
     write_json(workspace.headline, headline(selection, scores))
     atomic_write(workspace.frontier, frontier_csv(selection))
-    with atomic_dir(workspace.curves) as temporary:
-        for dataset in dict.fromkeys(score.dataset for score in scores):
-            atomic_write(temporary / f"{dataset}.csv", curve_csv(selection, scores, dataset))
+    atomic_write(workspace.curves, curves_csv(selection, scores))
 
 
 def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:

@@ -47,14 +47,15 @@ def frontier_csv(result: SelectionResult) -> str:
     return _csv(("candidate", "kind", "in_domain", "out_of_domain"), rows)
 
 
-def curve_csv(result: SelectionResult, scores: Sequence[PrimaryScore], dataset: str) -> str:
-    """A row for the base model and each checkpoint: its step, and its primary metric on `dataset` for each role."""
-    own = [score for score in scores if score.dataset == dataset]
-    rows = []
-    for entry in result.path:
-        values = _by_dataset(own, entry.name).get(dataset, {})
-        rows.append((entry.name, entry.candidate.step, *(values.get(role, "") for role in ROLES)))
-    return _csv(("candidate", "step", *ROLES), rows)
+def curves_csv(result: SelectionResult, scores: Sequence[PrimaryScore]) -> str:
+    """A row for the base model and each checkpoint, dataset and role: its step and its primary metric."""
+    rows = [
+        (dataset, role, entry.name, entry.candidate.step, value)
+        for entry in result.path
+        for dataset, values in _by_dataset(scores, entry.name).items()
+        for role, value in values.items()
+    ]
+    return _csv(("dataset", "role", "candidate", "step", "value"), rows)
 
 
 def _by_dataset(scores: Iterable[PrimaryScore], candidate: str) -> dict[str, dict[str, float]]:

@@ -93,7 +93,7 @@ class Workspace:
 
     @property
     def curves(self) -> Path:
-        return self.root / "reports" / "plots" / "scores"
+        return self.root / "reports" / "plots" / "scores.csv"
 
     @property
     def frontier(self) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from fclip.models.candidates import Candidate
 from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
-from fclip.selection.views import PrimaryScore, curve_csv, frontier_csv, headline
+from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline
 
 
 def entry(
@@ -66,8 +66,14 @@ def test_the_frontier_has_a_point_for_each_candidate() -> None:
 
 
 def test_curves_follow_the_checkpoints_alone() -> None:
-    rows = list(csv.DictReader(io.StringIO(curve_csv(RESULT, SCORES, "studio"))))
-    assert [(row["candidate"], row["step"], row["select"], row["report"]) for row in rows] == [
-        ("start", "0", "", "0.25"),
-        ("step-000010", "10", "", "0.5"),
+    rows = list(csv.DictReader(io.StringIO(curves_csv(RESULT, SCORES))))
+    studio = [row for row in rows if row["dataset"] == "studio"]
+    assert [(row["role"], row["candidate"], row["step"], row["value"]) for row in studio] == [
+        ("report", "start", "0", "0.25"),
+        ("report", "step-000010", "10", "0.5"),
     ]
+    assert {(row["dataset"], row["role"]) for row in rows} == {
+        ("street", "select"),
+        ("street", "report"),
+        ("studio", "report"),
+    }
