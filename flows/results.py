@@ -1,11 +1,9 @@
 """The evaluation before and after, as rows that the terminal, the Prefect artifact and people read."""
 
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from fclip.evaluation.protocols.registry import protocols
+from fclip.evaluation.table import ScoreRow, read_score_rows
 from fclip.selection.result import read_selection
 from tasks.workspace.paths import Workspace
 
@@ -29,11 +27,11 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
     """The shown metrics of every dataset and role, those that select first; `before` and `after` name candidates."""
     results = []
     for dataset in datasets:
-        rows = pq.read_table(workspace.evaluation(dataset)).to_pylist()
-        primary = next(row["protocol"] for row in rows if row["primary"])
-        found = {(row["role"], f"{row['protocol']}.{row['metric']}", row["candidate"]): row for row in rows}
+        rows = read_score_rows(workspace.evaluation(dataset))
+        primary = next(row.protocol for row in rows if row.primary)
+        found = {(row.role, row.full_metric, row.candidate): row for row in rows}
         for (role, metric, candidate), old in found.items():
-            if candidate != before or not (old["primary"] or _is_shown(old, primary)):
+            if candidate != before or not (old.primary or _is_shown(old, primary)):
                 continue
             new = found[role, metric, after]
             results.append(
@@ -41,21 +39,21 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
                     dataset=dataset,
                     role=role,
                     metric=metric,
-                    num_items=new["num_items"],
-                    primary=new["primary"],
-                    before=old["value"],
-                    before_interval=(old["low"], old["high"]),
-                    after=new["value"],
-                    after_interval=(new["low"], new["high"]),
+                    num_items=new.num_items,
+                    primary=new.primary,
+                    before=old.value,
+                    before_interval=(old.low, old.high),
+                    after=new.value,
+                    after_interval=(new.low, new.high),
                 )
             )
     return results
 
 
-def _is_shown(row: dict[str, Any], primary: str) -> bool:
+def _is_shown(row: ScoreRow, primary: str) -> bool:
     """Whether the protocol that a row is of shows its metric beside a primary one of the protocol `primary`."""
-    declaration = protocols()[row["kind"]]
-    return row["metric"] in declaration.summary and (declaration.is_always_in_summary or row["protocol"] == primary)
+    declaration = protocols()[row.kind]
+    return row.metric in declaration.summary and (declaration.is_always_in_summary or row.protocol == primary)
 
 
 def selected_candidate(workspace: Workspace) -> str:

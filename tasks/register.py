@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
+from fclip.evaluation.table import read_score_rows
 from fclip.files import sha256_file, sha256_tree
 from fclip.models.candidates import Candidate
 from fclip.profile.profile import Profile
@@ -141,14 +140,13 @@ def _scores(
     """Every metric of the winner and the start; the winner's primary ones are the headline."""
     points, headline = [], {}
     for name in datasets:
-        for row in pq.read_table(workspace.evaluation(name)).to_pylist():
-            if row["candidate"] not in (selection.winner, selection.base.name) or row["value"] is None:
+        for row in read_score_rows(workspace.evaluation(name)):
+            if row.candidate not in (selection.winner, selection.base.name) or row.value is None:
                 continue
-            whose = "selected" if row["candidate"] == selection.winner else selection.base.name
-            metric = f"{row['protocol']}.{row['metric']}"
-            points.append(Point(f"{whose}/{name}/{row['split']}/{metric}", row["value"]))
-            if row["primary"] and whose == "selected":
-                headline[f"{name}.{row['split']}.{metric}"] = row["value"]
+            whose = "selected" if row.candidate == selection.winner else selection.base.name
+            points.append(Point(f"{whose}/{name}/{row.split}/{row.full_metric}", row.value))
+            if row.primary and whose == "selected":
+                headline[f"{name}.{row.split}.{row.full_metric}"] = row.value
     return points, headline
 
 

@@ -4,9 +4,9 @@ import csv
 import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fclip.catalog.config import DatasetConfig, IngestConfig
+from fclip.evaluation.table import ScoreRow
 from fclip.files import read_json, sha256_tree
 from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
@@ -74,20 +74,20 @@ def gather_inputs(
 def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) -> tuple[Result, ...]:
     found = []
     for dataset, table in rows.items():
-        start = {_key(row): row for row in table if row["candidate"] == selection.base.name}
+        base = {_key(row): row for row in table if row.candidate == selection.base.name}
         for row in table:
-            if row["candidate"] != selection.winner:
+            if row.candidate != selection.winner:
                 continue
             found.append(
                 Result(
                     dataset=dataset,
-                    split=row["split"],
-                    role=row["role"],
+                    split=row.split,
+                    role=row.role,
                     in_domain=dataset in trains,
-                    metric=f"{row['protocol']}.{row['metric']}",
-                    num_items=row["num_items"],
-                    primary=row["primary"],
-                    before=estimate(start[_key(row)]),
+                    metric=row.full_metric,
+                    num_items=row.num_items,
+                    primary=row.primary,
+                    before=estimate(base[_key(row)]),
                     after=estimate(row),
                 )
             )
@@ -139,8 +139,8 @@ def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[st
     )
 
 
-def _key(row: dict[str, Any]) -> tuple[str, str, str]:
-    return row["split"], row["protocol"], row["metric"]
+def _key(row: ScoreRow) -> tuple[str, str]:
+    return row.split, row.full_metric
 
 
 def _validation(selection: SelectionResult) -> tuple[tuple[int, float], ...]:

@@ -9,19 +9,21 @@ and what DVC shows of it: reports/metrics.json and reports/plots.
 import logging
 import math
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
+from fclip.evaluation.table import ScoreRow, read_score_rows
 from fclip.files import atomic_dir, atomic_write, link_or_copy, write_json
-from fclip.models.candidates import read_candidates
+from fclip.models.candidates import Candidate, read_candidates
 from fclip.models.weights import parts_of, write_mixed
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection
+from fclip.selection.rules.registry import rules
 from fclip.selection.select import select
 from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline
 from tasks.workspace.params import load_section
@@ -53,11 +55,11 @@ def main(workspace: Workspace) -> None:
 def _write_views(workspace: Workspace, selection: SelectionResult) -> None:
     """Write what `dvc metrics` and `dvc plots` show."""
     scores = [
-        PrimaryScore(dataset, row["role"], row["candidate"], row["value"], row["num_items"])
+        PrimaryScore(dataset, row.role, row.candidate, row.value, row.num_items)
         for dataset in read_roles(workspace)
         if workspace.evaluation(dataset).exists()
-        for row in pq.read_table(workspace.evaluation(dataset)).to_pylist()
-        if row["primary"]
+        for row in read_score_rows(workspace.evaluation(dataset))
+        if row.primary
     ]
     write_json(workspace.headline, headline(selection, scores))
     atomic_write(workspace.frontier, frontier_csv(selection))
@@ -76,10 +78,16 @@ def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:
     trains = {name for name, roles in datasets.items() if roles.trains}
     tables = {name: _select_rows(workspace, name) for name in selects}
     draws = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
+    wanted = {rule.label_free_metric for rule in rules().values()}
+    label_free = {
+        dataset: [row for row in table if row.metric in wanted]
+        for dataset, table in tables.items()
+        if dataset not in trains
+    }
     found = []
     for candidate in candidates:
         name = candidate.name
-        rows = {dataset: table[name, candidate.model_sha256] for dataset, table in tables.items()}
+        rows = {dataset: _primary(table, candidate, workspace.evaluation(dataset)) for dataset, table in tables.items()}
         scores = {dataset: _score(splits, draws[dataset][name]) for dataset, splits in rows.items()}
         found.append(
             ScoredCandidate(
@@ -87,44 +95,36 @@ def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:
                 in_domain={dataset: score for dataset, score in scores.items() if dataset in trains},
                 out_of_domain={dataset: score for dataset, score in scores.items() if dataset not in trains},
                 label_free={
-                    dataset: {row["metric"]: row["value"] for row in table.label_free.get(name, [])}
+                    dataset: {
+                        row.metric: row.value for row in table if row.candidate == name and row.metric in label_free
+                    }
                     for dataset, table in tables.items()
                     if dataset not in trains
                 },
-                num_nonfinite=sum(splits[0]["num_nonfinite"] for splits in rows.values()),
+                num_nonfinite=sum(splits[0].num_nonfinite for splits in rows.values()),
             )
         )
     return found
 
 
-class _Table(dict[tuple[str, str], list[dict[str, Any]]]):
-    """(candidate, model_sha256) -> its rows of the primary metric, one a split that selects."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-        self.label_free: dict[str, list[dict[str, Any]]] = {}
-
-    def __missing__(self, key: tuple[str, str]) -> list[dict[str, Any]]:
-        raise UserError(
-            f"{self._path} does not hold the candidate {key[0]} with the weights {key[1][:12]} of models/finetune: "
-            f"run `dvc repro evaluate@{self._path.stem}`"
-        )
-
-
-def _select_rows(workspace: Workspace, dataset: str) -> _Table:
+def _select_rows(workspace: Workspace, dataset: str) -> list[ScoreRow]:
     path = workspace.evaluation(dataset)
     try:
-        rows = pq.read_table(path).to_pylist()
+        return [row for row in read_score_rows(path) if row.role == "select"]
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro evaluate@{dataset}`") from None
-    table = _Table(path)
-    for row in rows:
-        if row["role"] == "select" and row["primary"]:
-            table.setdefault((row["candidate"], row["model_sha256"]), []).append(row)
-        if row["role"] == "select" and row["kind"] == "label-free":
-            table.label_free.setdefault(row["candidate"], []).append(row)
-    return table
+
+
+def _primary(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> list[ScoreRow]:
+    """The candidate's rows of the primary metric, one for each split, from the table `path`."""
+    wanted = (candidate.name, candidate.model_sha256)
+    found = [row for row in rows if row.primary and (row.candidate, row.model_sha256) == wanted]
+    if not found:
+        raise UserError(
+            f"{path} does not hold the candidate {candidate.name} with the weights {candidate.model_sha256[:12]} of "
+            f"models/finetune: run `dvc repro evaluate@{path.stem}`"
+        )
+    return found
 
 
 def _draws(path: Path) -> dict[str, dict[str, Floats]]:
@@ -135,15 +135,15 @@ def _draws(path: Path) -> dict[str, dict[str, Floats]]:
     return found
 
 
-def _score(splits: list[dict[str, Any]], draws: dict[str, Floats]) -> Score:
+def _score(splits: Sequence[ScoreRow], draws: Mapping[str, Floats]) -> Score:
     """The score on all the splits of a dataset that select, as one: by their numbers of items."""
-    total = sum(row["num_items"] for row in splits)
-    shares = [row["num_items"] / total for row in splits]
+    total = sum(row.num_items for row in splits)
+    weighted = [(row.num_items / total, row) for row in splits]
     return Score(
-        value=sum(share * row["value"] for share, row in zip(shares, splits, strict=True)),
-        standard_error=math.hypot(*(s * row["standard_error"] for s, row in zip(shares, splits, strict=True))),
+        value=sum(share * row.value for share, row in weighted),
+        standard_error=math.hypot(*(share * row.standard_error for share, row in weighted)),
         num_items=total,
-        draws=np.sum([s * draws[row["split"]] for s, row in zip(shares, splits, strict=True)], axis=0),
+        draws=np.sum([share * draws[row.split] for share, row in weighted], axis=0),
     )
 
 

@@ -1,19 +1,17 @@
 """The result of the selection with the scores behind it: for the report, the registry's card and comparisons."""
 
 from collections.abc import Iterable
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
+from fclip.evaluation.table import ScoreRow, read_score_rows
 from fclip.report.inputs import CandidateScores, Estimate
 from fclip.selection import result
 from fclip.selection.result import SelectionResult
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 
-Rows = dict[str, list[dict[str, Any]]]  # dataset -> rows of its evaluation table
+Rows = dict[str, list[ScoreRow]]  # dataset -> rows of its evaluation table
 
 
 def read_selection(workspace: Workspace) -> SelectionResult:
@@ -31,9 +29,7 @@ def read_scores(workspace: Workspace) -> CandidateScores:
 def evaluation_rows(workspace: Workspace, datasets: Iterable[str]) -> Rows:
     """The evaluation tables that exist, by dataset."""
     return {
-        name: pq.read_table(workspace.evaluation(name)).to_pylist()
-        for name in datasets
-        if workspace.evaluation(name).exists()
+        name: read_score_rows(workspace.evaluation(name)) for name in datasets if workspace.evaluation(name).exists()
     }
 
 
@@ -47,11 +43,11 @@ def _primary(rows: Rows, role: str) -> dict[str, dict[str, Estimate]]:
     found: dict[str, dict[str, Estimate]] = {}
     for dataset, table in rows.items():
         for row in table:
-            if row["role"] == role and row["primary"]:
-                found.setdefault(row["candidate"], {})[dataset] = estimate(row)
+            if row.role == role and row.primary:
+                found.setdefault(row.candidate, {})[dataset] = estimate(row)
     return found
 
 
-def estimate(row: dict[str, Any]) -> Estimate:
+def estimate(row: ScoreRow) -> Estimate:
     """A row's value and its interval."""
-    return Estimate(row["value"], row["low"], row["high"])
+    return Estimate(row.value, row.low, row.high)

@@ -100,7 +100,7 @@ BaseModelConfig: TypeAlias = Annotated[KindConfig, ByKind(_configs)]
 class ChampionConfig:
     """A warm start: training starts from the workspace's champion, as it was when it was pinned.
 
-    `fclip.models` knows no registry, so the tasks find the champion's weights.
+    This package does not read the model registry: `tasks/start.py` finds the champion's weights.
 
     Attributes:
         otherwise: the base model that training starts from while there is no champion.

@@ -1,10 +1,15 @@
 """An evaluation as tables: a row for each metric, and the resamples of the primary metric."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from fclip.evaluation.run import Evaluation
+if TYPE_CHECKING:
+    from fclip.evaluation.run import Evaluation
 
 SCHEMA = pa.schema(
     [
@@ -31,33 +36,76 @@ SCHEMA = pa.schema(
 DRAWS = pa.schema([("candidate", pa.string()), ("split", pa.string()), ("draws", pa.list_(pa.float32()))])
 
 
-def long_table(evaluation: Evaluation, steps: Mapping[str, int]) -> pa.Table:
+@dataclass(frozen=True)
+class ScoreRow:
+    """A row of the long table: one metric of one candidate on one split, with its interval.
+
+    Attributes:
+        step: updates done; None where it is not known.
+        protocol: its name in params, with the direction of a retrieval. kind: the kind of the protocol.
+        num_nonfinite: images and texts of the whole dataset whose features are not finite.
+        primary: whether this is the metric by which the dataset selects and gates.
+    """
+
+    dataset: str
+    split: str
+    role: str
+    candidate: str
+    step: int | None
+    model_sha256: str
+    protocol: str
+    kind: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    num_items: int
+    num_nonfinite: int
+    primary: bool
+
+    @property
+    def full_metric(self) -> str:
+        """`<protocol>.<metric>`."""
+        return f"{self.protocol}.{self.metric}"
+
+
+def score_rows(evaluation: "Evaluation", steps: Mapping[str, int]) -> list[ScoreRow]:
     """One row for each candidate, split, protocol and metric."""
-    rows = [
-        {
-            "dataset": evaluation.dataset,
-            "split": entry.split,
-            "role": entry.role,
-            "candidate": entry.model,
-            "step": steps.get(entry.model),
-            "model_sha256": entry.model_sha256,
-            "protocol": entry.protocol,
-            "kind": entry.kind,
-            "metric": entry.metric,
-            "value": entry.estimate.value,
-            "low": entry.estimate.low,
-            "high": entry.estimate.high,
-            "standard_error": entry.estimate.standard_error,
-            "num_items": entry.num_items,
-            "num_nonfinite": evaluation.num_nonfinite[entry.model],
-            "primary": entry.primary,
-        }
+    return [
+        ScoreRow(
+            dataset=evaluation.dataset,
+            split=entry.split,
+            role=entry.role,
+            candidate=entry.model,
+            step=steps.get(entry.model),
+            model_sha256=entry.model_sha256,
+            protocol=entry.protocol,
+            kind=entry.kind,
+            metric=entry.metric,
+            value=entry.estimate.value,
+            low=entry.estimate.low,
+            high=entry.estimate.high,
+            standard_error=entry.estimate.standard_error,
+            num_items=entry.num_items,
+            num_nonfinite=evaluation.num_nonfinite[entry.model],
+            primary=entry.primary,
+        )
         for entry in evaluation.scores
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def draws_table(evaluation: Evaluation) -> pa.Table:
+def long_table(evaluation: "Evaluation", steps: Mapping[str, int]) -> pa.Table:
+    """The rows of `score_rows` as a table."""
+    return pa.Table.from_pylist([asdict(row) for row in score_rows(evaluation, steps)], schema=SCHEMA)
+
+
+def read_score_rows(path: Path) -> list[ScoreRow]:
+    """The rows of a long table that was written to `path`; raises FileNotFoundError where there is none."""
+    return [ScoreRow(**row) for row in pq.read_table(path).to_pylist()]
+
+
+def draws_table(evaluation: "Evaluation") -> pa.Table:
     """The primary metric of each candidate on what selects, in each resample: what tells near-ties."""
     rows = [
         {"candidate": entry.model, "split": entry.split, "draws": entry.estimate.draws}

@@ -1,1 +1,1 @@
-"""Models: what a start is, and how one is stored and loaded."""
+"""Model folders: how a model is stored, loaded, averaged and split; the list of candidates."""

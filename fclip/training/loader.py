@@ -1,4 +1,8 @@
-"""The inputs of each training step and validation batch; they are the same wherever a run was interrupted."""
+"""The inputs of each training step and validation batch; they are the same wherever a run was interrupted.
+
+`data.py` draws each pass and numbers its images and texts, and `job.py` assembles the `TrainingData`.
+`pixel_sources.py` gives pixels by number and `texts.py` tokens or features; here they become the `Inputs` of a step.
+"""
 
 import time
 from collections import deque

@@ -18,7 +18,8 @@ from flows.cli.compact import compact
 from flows.cli.evaluate import compare, evaluate
 from flows.cli.export import export_app
 from flows.cli.run import pin, promote, retrain, rollback, stage
-from flows.cli.status import models, search, status
+from flows.cli.search import search
+from flows.cli.status import models, status
 from flows.cli.terminal import enter_workspace, errors
 from flows.cli.workspaces import workspace_app
 

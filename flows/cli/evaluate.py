@@ -7,7 +7,6 @@ import typer
 from rich.table import Table
 
 from fclip.errors import UserError
-from fclip.evaluation.protocols.registry import direction, protocols
 from fclip.files import write_json
 from flows.cli.terminal import console, workspace_here
 from tasks.workspace.paths import Workspace
@@ -130,6 +129,8 @@ def compare(
 
 def _colour(change: "Change") -> str | None:
     """Of a difference, but not where no change of the metric is a gain or a loss."""
+    from fclip.evaluation.protocols.registry import direction
+
     gain = change.difference.value * direction(change.metric)
     if not change.difference.excludes_zero or not gain:
         return None
@@ -138,6 +139,8 @@ def _colour(change: "Change") -> str | None:
 
 def _is_headline(entry: "Scored | Change") -> bool:
     """Whether it is shown without --all."""
+    from fclip.evaluation.protocols.registry import protocols
+
     return entry.primary or entry.metric in protocols()[entry.kind].headlines
 
 

@@ -1,9 +1,7 @@
-"""Commands that show a workspace and use its results: `status`, `models`, `search`."""
+"""Commands that show a workspace and its registered models: `status`, `models`."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
-import typer
 from rich.table import Table
 
 from fclip.files import read_json
@@ -45,22 +43,6 @@ def models() -> None:
             version.tags.get(tags.CLOSING_COMMIT, "")[:12],
             "rolled back" if version.rolled_back else "",
         )
-    console.print(table)
-
-
-def search(
-    query: Annotated[str, typer.Argument(help="What a customer would type.")],
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many products.")] = 10,
-    model: Annotated[
-        str | None, typer.Option(help="A registry version or alias; refused unless it made the published embeddings.")
-    ] = None,
-) -> None:
-    """Search the published embeddings: exact cosine similarity of the query to every product's image."""
-    from tasks.search import search as run
-
-    table = Table("", "product", "dataset", "score", "title", box=None)
-    for rank, hit in enumerate(run(workspace_here(), query, k=k, model=model), start=1):
-        table.add_row(str(rank), hit.product_id, hit.dataset, f"{hit.score:.3f}", hit.title)
     console.print(table)
 
 

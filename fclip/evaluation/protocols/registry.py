@@ -33,7 +33,8 @@ class ProtocolDeclaration:
         config: the class of its config.
         make_task: of (config, catalog, split, max_items), what it asks on that split, at most `max_items` products of
             it; None where it does not judge the split. Raises UserError where there is nothing to judge by.
-        metrics: all that it may give.
+        metrics: all that it may give. A task that fills `Judged.found` gives `mrr`, and a `MeanOutcome` names one of
+            its own metrics as `success`.
         primaries: names of the metrics by which a dataset may select; more of them must be better.
         headlines: names of the metrics that the terminal shows unless all are asked for. Where one metric stands for
             the protocol, it is the first of these that was measured.
