@@ -10,8 +10,8 @@ from fclip.embeddings.config import EmbedConfig
 from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
 from fclip.profile.config import DriftConfig
-from fclip.registry.config import PromoteConfig
 from fclip.selection.config import SelectConfig
+from fclip.selection.gate import PromoteConfig
 from fclip.training.config import FinetuneConfig
 from tasks.workspace.params import Base, parse, read_params
 from tasks.workspace.paths import Workspace

@@ -14,12 +14,11 @@ from fclip.evaluation.run import Evaluation
 from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
-from fclip.registry.config import PromoteConfig
 from fclip.registry.log import Receipt
 from fclip.registry.store import list_versions
 from fclip.registry.succession import crown, step_back
 from fclip.registry.versions import Version
-from fclip.selection.gate import Comparison, decide
+from fclip.selection.gate import Comparison, PromoteConfig, decide
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace

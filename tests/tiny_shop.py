@@ -17,11 +17,12 @@ from PIL import Image
 from fclip.captions.table import CAPTION
 from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import sha256_bytes, write_json
-from fclip.images.packs import StoredImage, write_packs
+from fclip.images.packs import StoredImage
 from fclip.models import candidates
 from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
 from tasks.average import average
 from tasks.workspace.paths import Workspace
+from tests.packs import write_packs
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,

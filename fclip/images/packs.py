@@ -114,14 +114,6 @@ def _write_pack(path: Path, images: Sequence[StoredImage], num_bytes: int) -> No
         )
 
 
-def write_packs(folder: Path, images: Iterable[StoredImage], *, max_bytes: int = MAX_PACK_BYTES) -> list[Path]:
-    """Write `images` into packs in `folder` and return the packs, in the order written."""
-    with PackWriter(folder, max_bytes=max_bytes) as writer:
-        for image in images:
-            writer.add(image)
-    return writer.packs
-
-
 def pack_digests(pack: Path) -> list[str]:
     """The digests of the images in a pack, sorted; raises OSError or pyarrow's errors for what is no pack."""
     digests: list[str] = pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()

@@ -222,10 +222,13 @@ def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
         (lambda p: p["finetune"].update(learning_rat=1), "finetune.learning_rat: unknown key"),
         (lambda p: p["finetune"].update(epochs="two"), "finetune.epochs"),
         (lambda p: p.pop("select"), "select: is missing"),
-        (lambda p: p["ingest"]["datasets"]["studio"]["source"].update(kind="magic"), "`kind` must be one of sample"),
+        (
+            lambda p: p["ingest"]["datasets"]["studio"]["source"].update(kind="magic"),
+            "`kind` must be one of clothing, fmnist, hub, published, sample, table",
+        ),
         (
             lambda p: p["finetune"].update(start={"kind": "magic"}),
-            "finetune.start: `kind` must be one of fclip-tiny, towers",
+            "finetune.start: `kind` must be one of fclip-tiny, local, open_clip, towers, transformers, champion",
         ),
         (lambda p: p["finetune"].update(start={"kind": "local"}), "finetune.start.path: is missing"),
         (lambda p: p["evaluate"]["datasets"].update(moon=p["evaluate"]["datasets"]["street"]), "moon"),

@@ -20,7 +20,7 @@ from fclip.base_models.registry import Origin
 from fclip.captions.table import SCHEMA as CAPTIONS
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_bytes, sha256_tree
-from fclip.images.packs import StoredImage, write_packs
+from fclip.images.packs import StoredImage
 from fclip.models.candidates import Candidate, write_candidates
 from fclip.registry import tags
 from fclip.registry.backend import connect
@@ -36,6 +36,7 @@ from tasks.select import main as select
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 from tests.conftest import make_tiny_start
+from tests.packs import write_packs
 from tests.tiny_shop import write_ingest
 
 ROLES = {"shop": {"train": "train", "val": "select", "test": "report"}, "street": {"val": "select", "test": "report"}}

@@ -10,7 +10,6 @@ import yaml
 
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_file
-from fclip.images.packs import write_packs
 from fclip.models import store
 from fclip.models.candidates import Candidate, write_candidates
 from fclip.registry.backend import connect
@@ -24,6 +23,7 @@ from tasks.start import find_rows, find_start, find_untuned
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import product_rows, write_products
+from tests.packs import write_packs
 from tests.tiny_shop import tiny_clip
 
 NAME = "fclip-test"

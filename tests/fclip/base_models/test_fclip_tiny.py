@@ -20,7 +20,7 @@ from fclip.files import sha256_tree
 from fclip.images.pixels import decode
 from fclip.models import store
 from tests.conftest import dataset
-from tests.fclip.models.conftest import TOWERS
+from tests.fclip.base_models.conftest import TOWERS
 
 TINY = FclipTinyConfig(kind="fclip-tiny")
 MOST_BYTES = 12_000_000

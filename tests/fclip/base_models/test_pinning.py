@@ -16,7 +16,7 @@ from fclip.base_models.registry import BaseModelConfig
 from fclip.base_models.transformers import TransformersConfig
 from fclip.errors import UserError
 from fclip.models import store
-from tests.fclip.models.peers import peer, save_peer
+from tests.fclip.conversion.peers import peer, save_peer
 from tests.tiny_shop import tiny_clip
 
 

@@ -13,7 +13,7 @@ from open_clip.tokenizer import HFTokenizer
 
 from fclip.models import store
 from tests.fake_hub import NOWHERE, FakeHub, ask, serve
-from tests.fclip.models.peers import image_features, peer, save_peer, word_tokenizer
+from tests.fclip.conversion.peers import image_features, peer, save_peer, word_tokenizer
 
 Session = Callable[..., list[Any]]
 FASHION_CLIP = {"kind": "transformers", "model": "patrickjohncyh/fashion-clip"}

@@ -23,7 +23,7 @@ from fclip.mirror.outside import Outside
 from fclip.models import store
 from tasks.workspace.params import parse
 from tests.conftest import REPOSITORY, real_dataset
-from tests.fclip.models.conftest import TOWERS
+from tests.fclip.base_models.conftest import TOWERS
 
 
 def test_composing_again_gives_the_same_bytes(composed: Path, tmp_path: Path) -> None:

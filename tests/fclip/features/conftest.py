@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fclip.images.packs import ImagePacks, StoredImage, write_packs
+from fclip.images.packs import ImagePacks, StoredImage
+from tests.packs import write_packs
 from tests.tiny_shop import picture, tiny_clip
 
 

@@ -9,9 +9,10 @@ from fclip.errors import UserError
 from fclip.features import extract
 from fclip.features.encode import encode_images, encode_texts
 from fclip.features.extract import Features, extract_features
-from fclip.images.packs import ImagePacks, StoredImage, write_packs
+from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
 from fclip.models.store import load
+from tests.packs import write_packs
 from tests.tiny_shop import picture
 
 TEXTS = ["red dress", "shoes", "red dress"]

@@ -18,7 +18,7 @@ from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
 from fclip.models.store import load
 from fclip.models.weights import WEIGHTS
-from tests.fclip.models.conftest import TOWERS
+from tests.fclip.base_models.conftest import TOWERS
 
 TEXTS = ["red dress", "shoes"]
 

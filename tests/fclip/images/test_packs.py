@@ -9,7 +9,8 @@ import pytest
 
 from fclip.errors import UserError
 from fclip.files import sha256_bytes, sha256_tree
-from fclip.images.packs import ROW_GROUP_BYTES, ImagePacks, PackWriter, StoredImage, write_packs
+from fclip.images.packs import ROW_GROUP_BYTES, ImagePacks, PackWriter, StoredImage
+from tests.packs import write_packs
 
 
 def _images(count: int, size: int = 2000) -> list[StoredImage]:

@@ -11,7 +11,6 @@ import torch
 
 from fclip.errors import UserError
 from fclip.files import sha256_tree
-from fclip.images.packs import write_packs
 from fclip.models import store
 from fclip.models.candidates import read_candidates
 from fclip.models.split import Split
@@ -26,6 +25,7 @@ from tests.fclip.training.training_jobs import (
     write_products,
     write_shop,
 )
+from tests.packs import write_packs
 
 NAMES = ["start", "step-000003", "step-000009", "step-000020"]
 

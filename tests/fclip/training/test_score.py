@@ -10,12 +10,13 @@ from PIL import Image
 from fclip.base_models.towers import TowersConfig, compose
 from fclip.features.encode import encode_images, encode_texts
 from fclip.files import read_json, sha256_bytes
-from fclip.images.packs import StoredImage, write_packs
+from fclip.images.packs import StoredImage
 from fclip.images.pixels import decode
 from fclip.models.store import load
 from fclip.sample.catalog import SampleProduct, draw_products
 from fclip.training.job import run_job, write_job
 from tests.fclip.training.training_jobs import PACKS, caption, make_config, write_products
+from tests.packs import write_packs
 
 SIDE = 64
 NUM_TRAIN, NUM_VAL, NUM_TEST = 320, 48, 132

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.base_models.local import LocalConfig
-from fclip.images.packs import write_packs
 from fclip.training.config import AugmentConfig, FinetuneConfig, NearStartConfig, ObjectiveConfig
 from fclip.training.job import write_job
+from tests.packs import write_packs
 from tests.tiny_shop import COLOURS, picture
 
 SPLITS = {"train": 40, "val": 12, "test": 4}

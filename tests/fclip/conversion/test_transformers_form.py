@@ -23,7 +23,7 @@ from fclip.errors import UserError
 from fclip.export.transformers import export_clip
 from fclip.images.pixels import decode, normalise
 from fclip.models import store
-from tests.fclip.models.peers import image_features, peer, save_peer, text_features, word_tokenizer
+from tests.fclip.conversion.peers import image_features, peer, save_peer, text_features, word_tokenizer
 from tests.tiny_shop import tiny_clip
 
 TEXTS = ["a photo of a red dress", "Women's coat, 100% wool!", "", "blue " * 90]
