@@ -42,7 +42,7 @@ def average(workspace: Workspace) -> None:
         if checkpoints and not same_names(folders[base.name], folders[checkpoints[-1]]):
             folders[base.name] = _as_trained(folders[base.name], temporary / base.name)
         for method in config.methods:
-            context = _Scorer(workspace, folders, tuple(candidates)).context
+            context = _Scorer(workspace, dict(folders), tuple(candidates)).context
             for recipe in methods()[method.kind].recipes(method, tuple(candidates), context):
                 folder = temporary / "candidates" / recipe.name
                 candidates.append(_write(recipe, candidates, folders, folder))

@@ -17,8 +17,8 @@ from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.run import EVALUATED_ROLES, Evaluation, RunOptions, evaluate_models
-from fclip.evaluation.table import draws_table, long_table
+from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
+from fclip.evaluation.table import EVALUATED_ROLES, draws_table, long_table
 from fclip.files import atomic_path
 from fclip.models.candidates import read_candidates
 from tasks.workspace.params import Base, load_section, read_params

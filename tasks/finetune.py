@@ -14,11 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import torch
 
-import fclip.images.pixels
-import fclip.models.candidates
-import fclip.models.split
-import fclip.models.store
-import fclip.training
+import fclip
 from fclip.errors import UserError
 from fclip.files import atomic_dir, link_or_copy, sha256_file, sha256_json
 from fclip.models.device import resolve_device
@@ -90,14 +86,8 @@ def finetune(workspace: Workspace) -> Path:
 
 def _key(config: FinetuneConfig, seed: int, start: Path, products: Path, rows: Path | None) -> str:
     """Digest of all that a run depends on: params, inputs, and the code, library and device that compute."""
-    package = Path(fclip.training.__file__).parent
-    others = (
-        fclip.images.pixels.__file__,
-        fclip.models.candidates.__file__,
-        fclip.models.split.__file__,
-        fclip.models.store.__file__,
-    )
-    modules = [*package.glob("*.py"), *map(Path, others)]
+    library = Path(fclip.__file__).parent
+    modules = [path for package in ("images", "models", "training") for path in (library / package).glob("*.py")]
     return sha256_json(
         {
             "config": to_json(config),
@@ -105,7 +95,7 @@ def _key(config: FinetuneConfig, seed: int, start: Path, products: Path, rows: P
             "start": start.name,  # its digest
             "products": sha256_file(products),
             "rows": sha256_file(rows) if rows else None,
-            "code": {module.name: sha256_file(module) for module in sorted(modules)},
+            "code": {module.relative_to(library).as_posix(): sha256_file(module) for module in sorted(modules)},
             "torch": torch.__version__,
             "device": resolve_device(config.device).type,
         }

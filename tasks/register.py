@@ -44,7 +44,7 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
     """Register `models/selected` and make it the challenger; the same weights again make no second version.
 
     Args:
-        profiles: of the catalogs as they are now, where they were measured already; None: they are measured here.
+        profiles: of the catalogs, where this run wrote them to reports/catalog already; None: they are measured here.
 
     Raises:
         UserError: the selection is missing, or `models/selected` does not hold what it chose.
@@ -61,7 +61,8 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
             "selected: run `dvc repro select`"
         )
     ingest = load_section(workspace, "ingest", IngestConfig)
-    write_profiles(workspace, measure_catalogs(workspace) if profiles is None else profiles)
+    if profiles is None:
+        write_profiles(workspace, measure_catalogs(workspace))
     if winner.kind != "untuned":  # which was not trained on this table
         _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)
@@ -141,7 +142,7 @@ def _scores(
     points, headline = [], {}
     for name in datasets:
         for row in read_score_rows(workspace.evaluation(name)):
-            if row.candidate not in (selection.winner, selection.base.name) or row.value is None:
+            if row.candidate not in (selection.winner, selection.base.name):
                 continue
             whose = "selected" if row.candidate == selection.winner else selection.base.name
             points.append(Point(f"{whose}/{name}/{row.split}/{row.full_metric}", row.value))

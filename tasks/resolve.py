@@ -10,7 +10,6 @@ would be the reason to train the next one, for ever.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -78,8 +77,7 @@ def start_pin(workspace: Workspace, champion: VersionPin | None, *, follow: bool
     if not isinstance(config, ChampionConfig):
         return pin_base_model(config, root=root, cache_dir=cache_dir)
     otherwise = pin_base_model(config.otherwise, root=root, cache_dir=cache_dir)
-    pinned = _or_none(read_start, workspace)
-    if isinstance(pinned, WarmStartPin) and not follow:
+    if not follow and isinstance(pinned := _pinned_start(workspace), WarmStartPin):
         return replace(pinned, otherwise=otherwise)
     return WarmStartPin(champion, keep_rows(workspace, champion) if champion else None, otherwise)
 
@@ -90,23 +88,30 @@ def champion_pin(workspace: Workspace) -> VersionPin | None:
 
     base = load_section(workspace, "base", Base)
     champion = store.champion(base.registered_model)
-    pinned = _or_none(read_champion, workspace)
-    if champion is None and pinned:
+    if champion is not None:
+        return champion.pin
+    remedy = "or start anew with `echo '{}' > pins/champion.json`"
+    try:
+        pinned = read_champion(workspace)
+    except UserError as error:
+        raise UserError(f"pins/champion.json does not hold a pin: restore it from git, {remedy}") from error
+    if pinned:
         raise UserError(
             f"pins/champion.json names {pinned.title}, but the registry at {store.tracking_uri()} has no champion of "
-            f"{base.registered_model}: set MLFLOW_TRACKING_URI to the registry it came from, or start anew with "
-            "`echo '{}' > pins/champion.json`"
+            f"{base.registered_model}: set MLFLOW_TRACKING_URI to the registry it came from, {remedy}"
         )
-    return champion.pin if champion else None
+    return None
 
 
-def _or_none(read: Callable[[Workspace], T | None], workspace: Workspace) -> T | None:
-    """What `read` finds; None where the file holds no pin, since it is about to be written again."""
+def _pinned_start(workspace: Workspace) -> StartPin | None:
+    """The pin of what training starts from, which names the champion that a warm start stays at."""
     try:
-        return read(workspace)
+        return read_start(workspace)
     except UserError as error:
-        logger.warning("%s", error)
-        return None
+        raise UserError(
+            "pins/start.json does not hold a pin, so it is not known which champion the warm start stays at: restore "
+            "it from git, or run `fclip pin --follow-champion` to start from the present one"
+        ) from error
 
 
 def _names(workspace: Workspace, paths: tuple[Path, ...]) -> tuple[str, ...]:

@@ -11,19 +11,20 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.evaluation.table import ScoreRow, read_score_rows
+from fclip.evaluation.table import EVALUATED_ROLES, ScoreRow, read_score_rows
 from fclip.files import atomic_dir, atomic_write, link_or_copy, write_json
 from fclip.models.candidates import Candidate, read_candidates
 from fclip.models.weights import parts_of, write_mixed
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection
-from fclip.selection.rules.registry import rules
+from fclip.selection.rules.registry import label_free_metrics
 from fclip.selection.select import select
 from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline
 from tasks.workspace.params import load_section
@@ -32,11 +33,13 @@ from tasks.workspace.process import run_stage
 from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
+Tables: TypeAlias = Mapping[str, list[ScoreRow]]  # dataset -> rows of its evaluation table
 
 
 def main(workspace: Workspace) -> None:
     """Select by the evaluation tables' `select` rows; copy the winner's folder."""
-    selection = select(scored_candidates(workspace), load_section(workspace, "select", SelectConfig))
+    tables = _read_tables(workspace)
+    selection = select(scored_candidates(workspace, tables), load_section(workspace, "select", SelectConfig))
     with atomic_dir(workspace.selected) as temporary:
         folder = workspace.candidate(selection.winner)
         if parts_of(folder):
@@ -44,7 +47,7 @@ def main(workspace: Workspace) -> None:
         else:
             shutil.copytree(folder, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
     write_selection(workspace.selection, selection)
-    _write_views(workspace, selection)
+    _write_views(workspace, selection, tables)
     logger.info("selected %s: %s", selection.winner, selection.reason)
     for rule, choice in selection.choices.items():
         logger.info("  %s would have chosen %s", rule, choice)
@@ -52,13 +55,12 @@ def main(workspace: Workspace) -> None:
         logger.warning("%s", selection.warning)
 
 
-def _write_views(workspace: Workspace, selection: SelectionResult) -> None:
+def _write_views(workspace: Workspace, selection: SelectionResult, tables: Tables) -> None:
     """Write what `dvc metrics` and `dvc plots` show."""
     scores = [
-        PrimaryScore(dataset, row.role, row.candidate, row.value, row.num_items)
-        for dataset in read_roles(workspace)
-        if workspace.evaluation(dataset).exists()
-        for row in read_score_rows(workspace.evaluation(dataset))
+        PrimaryScore(row.dataset, row.role, row.candidate, row.value, row.num_items)
+        for table in tables.values()
+        for row in table
         if row.primary
     ]
     write_json(workspace.headline, headline(selection, scores))
@@ -66,21 +68,20 @@ def _write_views(workspace: Workspace, selection: SelectionResult) -> None:
     atomic_write(workspace.curves, curves_csv(selection, scores))
 
 
-def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:
+def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandidate]:
     """Every candidate, trained or averaged, with its scores on the data that selects.
 
     Raises:
-        UserError: the candidates or the evaluation of a dataset are missing, or it is of other weights.
+        UserError: the list of candidates is missing, or a table is of other weights.
     """
     candidates = read_candidates(workspace.averages / "candidates.json")
     datasets = read_roles(workspace)
     selects = [name for name, roles in datasets.items() if roles.selects]
     trains = {name for name, roles in datasets.items() if roles.trains}
-    tables = {name: _select_rows(workspace, name) for name in selects}
+    tables = {name: [row for row in tables[name] if row.role == "select"] for name in selects}
     draws = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
-    wanted = {rule.label_free_metric for rule in rules().values()}
     label_free = {
-        dataset: [row for row in table if row.metric in wanted]
+        dataset: [row for row in table if row.metric in label_free_metrics()]
         for dataset, table in tables.items()
         if dataset not in trains
     }
@@ -95,11 +96,8 @@ def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:
                 in_domain={dataset: score for dataset, score in scores.items() if dataset in trains},
                 out_of_domain={dataset: score for dataset, score in scores.items() if dataset not in trains},
                 label_free={
-                    dataset: {
-                        row.metric: row.value for row in table if row.candidate == name and row.metric in label_free
-                    }
-                    for dataset, table in tables.items()
-                    if dataset not in trains
+                    dataset: {row.metric: row.value for row in measured if row.candidate == name}
+                    for dataset, measured in label_free.items()
                 },
                 num_nonfinite=sum(splits[0].num_nonfinite for splits in rows.values()),
             )
@@ -107,12 +105,17 @@ def scored_candidates(workspace: Workspace) -> list[ScoredCandidate]:
     return found
 
 
-def _select_rows(workspace: Workspace, dataset: str) -> list[ScoreRow]:
-    path = workspace.evaluation(dataset)
-    try:
-        return [row for row in read_score_rows(path) if row.role == "select"]
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `dvc repro evaluate@{dataset}`") from None
+def _read_tables(workspace: Workspace) -> Tables:
+    """The evaluation table of every dataset that selects or reports; raises UserError where one is missing."""
+    found: dict[str, list[ScoreRow]] = {}
+    for dataset, roles in read_roles(workspace).items():
+        path = workspace.evaluation(dataset)
+        if any(roles.splits_with(role) for role in EVALUATED_ROLES):
+            try:
+                found[dataset] = read_score_rows(path)
+            except FileNotFoundError:
+                raise UserError(f"{path} is missing: run `dvc repro evaluate@{dataset}`") from None
+    return found
 
 
 def _primary(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> list[ScoreRow]:

@@ -157,6 +157,7 @@ def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
     (root / ".dvc").mkdir()
     shutil.copyfile(REPOSITORY / ".dvc" / "config", root / ".dvc" / "config")
     shutil.copyfile(REPOSITORY / ".dvc" / ".gitignore", root / ".dvc" / ".gitignore")
+    shutil.copytree(REPOSITORY / ".dvc" / "plots", root / ".dvc" / "plots")
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "pins" / "sources").mkdir(parents=True)
     pins = ["start", "champion", *(f"sources/{name}" for name in params["ingest"]["datasets"])]

@@ -12,7 +12,10 @@ from flows.stage import OPTIONS
 from tests.conftest import REPOSITORY
 
 ROOMS = ("fclip", "tasks", "flows")
-GPU_CORE = ("fclip/models", "fclip/images", "fclip/training", "fclip/features", "fclip/evaluation")
+GPU_CORE = (
+    *("fclip/base_models", "fclip/conversion", "fclip/export/transformers.py", "fclip/extensions.py"),
+    *("fclip/models", "fclip/images", "fclip/training", "fclip/features", "fclip/evaluation"),
+)
 CORE_MAY_IMPORT = {"numpy", "PIL", "pyarrow", "safetensors", "torch", "open_clip", "timm", "transformers", "fclip"}
 CORE_MAY_IMPORT |= {"rich"}  # fclip.progress, where a terminal has it
 CORE_MAY_IMPORT |= {"huggingface_hub"}  # which open_clip itself needs, for starts
@@ -155,7 +158,10 @@ def test_importing_does_nothing_and_the_core_stands_alone(tmp_path: Path) -> Non
 @pytest.mark.parametrize("module", ["flows.cli.__main__", "flows.params", "flows.cli.status"])
 def test_what_every_command_imports_takes_no_time(module: str) -> None:
     """Torch, matplotlib and MLflow take seconds each: who only reads params waits for none of them."""
-    code = f"import sys, {module}; print(*({{'torch', 'matplotlib', 'mlflow', 'prefect'}} & sys.modules.keys()))"
+    heavy = {"torch", "open_clip", "transformers", "matplotlib", "mlflow", "prefect", "pyarrow", "pandas", "PIL"}
+    code = f"import sys, {module}\nfrom tasks.workspace.paths import Workspace\n"
+    code += "flows.params.load_params(Workspace.here())\n" if module == "flows.params" else ""
+    code += f"print(*({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
 

@@ -30,7 +30,7 @@ class Roles:
         """Whether a split has the role `select`."""
         return bool(self.splits_with("select"))
 
-    def splits_with(self, role: Role) -> tuple[str, ...]:
+    def splits_with(self, role: str) -> tuple[str, ...]:
         """The splits that have this role."""
         return tuple(split for split, own in self.by_split.items() if own == role)
 

@@ -17,11 +17,11 @@ from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.metrics import names
 from fclip.evaluation.protocols.registry import protocols
 from fclip.evaluation.protocols.task import Judged, Task
+from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
 
 logger = logging.getLogger(__name__)
-EVALUATED_ROLES = ("select", "report")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from fclip.evaluation.run import Evaluation
 
+EVALUATED_ROLES = ("select", "report")
+"""Roles of splits that are evaluated."""
 SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),

@@ -9,9 +9,6 @@ import time
 from pathlib import Path
 from typing import TypeAlias
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from fclip.files import atomic_path, digest_file
 
 SECONDS_TO_SETTLE = 2.0
@@ -28,6 +25,9 @@ class FileDigests:
         self._known: dict[str, tuple[Signature, bytes]] = {}
         self._used: dict[str, tuple[Signature, bytes]] = {}
         if path is not None and path.is_file():
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
             try:
                 table = pq.read_table(path)
                 signatures = zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)
@@ -79,8 +79,11 @@ class FileDigests:
         """Keep the digests that were asked for or put; others are forgotten."""
         if self._path is None or self._used == self._known:
             return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         names = sorted(self._used)
-        columns: dict[str, pa.Array] = {"name": pa.array([name.encode("utf-8", "surrogateescape") for name in names])}
+        columns = {"name": pa.array([name.encode("utf-8", "surrogateescape") for name in names])}
         for place, column in enumerate(COLUMNS):
             columns[column] = pa.array([self._used[name][0][place] for name in names], pa.int64())
         columns["sha256"] = pa.array([self._used[name][1] for name in names], pa.binary(32))

@@ -71,7 +71,12 @@ def read_candidates(path: Path) -> tuple[Candidate, ...]:
     if not path.is_file():
         raise UserError(f"{path} is missing: run `dvc pull`, or `dvc repro {path.parent.name}`")
     try:
-        return tuple(Candidate(**entry) for entry in read_json(path))
+        found = tuple(Candidate(**entry) for entry in read_json(path))
+        if [candidate.kind for candidate in found].count("base") != 1 or found[0].kind != "base":
+            raise ValueError("the first candidate, and no other, must be the base model")
+        if len({candidate.name for candidate in found}) < len(found):
+            raise ValueError("two candidates have one name")
+        return found
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{path} is not a list of candidates ({error}): run the stage {path.parent.name} again"

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment
 
 from fclip.evaluation.protocols.registry import direction, metric_label
+from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.files import atomic_write
 from fclip.pages import html
 from fclip.report.inputs import ReportInputs, Result
@@ -13,7 +14,7 @@ from fclip.report.plots import curves, of_candidates
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 
-ROLE_ORDER = ("report", "select")
+ROLE_ORDER = tuple(reversed(EVALUATED_ROLES))
 
 
 def write_report(inputs: ReportInputs, path: Path) -> Path:

@@ -129,8 +129,11 @@ def read_selection(path: Path) -> SelectionResult:
         values: dict[str, Any] = read_json(path)
         for name in ("near_ties", "in_domain_datasets"):
             values[name] = tuple(values[name])
-        return SelectionResult(**{**values, "candidates": tuple(_candidate(entry) for entry in values["candidates"])})
-    except (KeyError, TypeError, ValueError) as error:
+        found = SelectionResult(**{**values, "candidates": tuple(_candidate(entry) for entry in values["candidates"])})
+        if not {found.winner, found.best} <= {entry.name for entry in found.candidates}:
+            raise ValueError("the winner is not among the candidates")
+        return found
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not the result of a selection ({error}): run `dvc repro select`") from error
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.selection.result import CandidateResult, SelectionResult
-
-ROLES = ("select", "report")
 
 
 @dataclass(frozen=True)
@@ -23,17 +22,17 @@ class PrimaryScore:
 
 
 def headline(result: SelectionResult, scores: Sequence[PrimaryScore]) -> dict[str, Any]:
-    """`{dataset: {role: value}}` of the selected model's primary metrics, its in-domain cost, and `base`: the same
-    metrics of the base model.
+    """The primary metrics `{dataset: {role: value}}` of the `selected` model and of the `base` model, and the in-domain
+    cost.
 
     The in-domain cost is how much the best finite candidate scores above the selected one in domain.
     """
     finite = [entry.in_domain for entry in result.candidates if entry.num_nonfinite == 0]
     cost = max(finite, default=result.selected.in_domain) - result.selected.in_domain
     return {
-        **_by_dataset(scores, result.winner),
-        "in_domain_cost": round(cost, 6),
+        "selected": _by_dataset(scores, result.winner),
         "base": _by_dataset(scores, result.base.name),
+        "in_domain_cost": round(cost, 6),
     }
 
 
@@ -65,7 +64,7 @@ def _by_dataset(scores: Iterable[PrimaryScore], candidate: str) -> dict[str, dic
         if score.candidate == candidate:
             found.setdefault(score.dataset, {}).setdefault(score.role, []).append(score)
     return {
-        dataset: {role: _rounded(_mean(roles[role])) for role in ROLES if role in roles}
+        dataset: {role: _rounded(_mean(roles[role])) for role in EVALUATED_ROLES if role in roles}
         for dataset, roles in found.items()
     }
 

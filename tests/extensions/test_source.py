@@ -109,7 +109,9 @@ print(json.dumps({"lines": list(summary.lines()), "moved": moved, "refusals": re
 
 def test_a_new_source_is_one_new_file(tmp_path: Path) -> None:
     for name in ("fclip", "tasks", "flows"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny"))
+        shutil.copytree(
+            REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")
+        )
     (tmp_path / "fclip" / "catalog" / "sources" / "notes.py").write_text(NOTES)
     (tmp_path / "notes.txt").write_text("".join(f"p{number} red\n" for number in range(50)) + "broken\n")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

@@ -1,5 +1,6 @@
 """The whole loop, as a person runs it, on a catalog small enough for a test."""
 
+import json
 import os
 import re
 import signal
@@ -105,6 +106,23 @@ def test_status_search_models_and_cache(retrained: Space) -> None:
     assert catalog.code == 0, catalog.output
     assert "distinct images" in catalog.output
     assert re.search(r"none of \d+ features drifted from version 1", " ".join(catalog.output.split()))
+
+
+def test_dvc_shows_a_dozen_numbers_and_plots_with_titles(retrained: Space) -> None:
+    metrics = json.loads(retrained.run("dvc", "metrics", "show", "--json").output)[""]["data"]
+    (values,) = [entry["data"] for entry in metrics.values()]
+    by_role = {"studio": {"select", "report"}, "street": {"select", "report"}}
+    for model in ("selected", "base"):
+        assert {dataset: set(roles) for dataset, roles in values[model].items()} == by_role
+    assert set(values) == {"selected", "base", "in_domain_cost"}
+    plots = json.loads(retrained.run("dvc", "plots", "show", "--json").output)
+    assert not plots.get("errors")
+    assert list(plots["data"]) == [
+        "Out-of-domain against in-domain score of each candidate", "Primary metric of the checkpoints",
+        "Training loss", "In-domain validation loss", "Learning rate", "Gradient norm before clipping", "Logit scale",
+    ]  # fmt: skip
+    (scores,) = plots["data"]["Primary metric of the checkpoints"]
+    assert scores["content"]["encoding"]["color"]["field"] == "dataset"  # by the project's own template
 
 
 def test_search_by_another_model_is_refused(retrained: Space, tmp_path: Path) -> None:

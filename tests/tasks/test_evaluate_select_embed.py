@@ -85,12 +85,35 @@ def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) 
 def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
     selection = read_selection(finished.selection)
     assert sha256_tree(finished.selected) == selection.selected.candidate.model_sha256
-    assert set(selection.choices) == {kind for kind, rule in rules().items() if rule.label_free_metric is None}
+    assert set(selection.choices) == {
+        *("mean_normalised_gain", "mean_score", "mean_rank"),
+        *("in_domain_loss", "in_domain_metric", "last"),
+    }
     assert selection.choices["last"] == "step-000020"
     assert selection.choices["in_domain_loss"] == "step-000020"
     assert selection.choices["mean_normalised_gain"] == selection.winner
     assert set(selection.candidates[1].out_of_domain) == {"street"}
     assert selection.reason
+
+
+def test_rules_without_labels_read_what_a_label_free_protocol_measured(workspace: Workspace) -> None:
+    params = yaml.safe_load(workspace.params.read_text())
+    params["evaluate"]["datasets"]["street"]["protocols"]["unlabelled"] = {
+        "kind": "label-free",
+        "classes": ["red", "green", "blue"],
+        "templates": ["a photo of a {}"],
+    }
+    params["select"]["rule"] = "margin"
+    workspace.params.write_text(yaml.safe_dump(params))
+    evaluate(workspace, "street")
+    select(workspace)
+    selection = read_selection(workspace.selection)
+    assert set(selection.choices) == set(rules())
+    assert {"margin", "alignment"} <= set(selection.choices)
+    assert selection.rule == "margin"
+    rows = pq.read_table(workspace.evaluation("street")).to_pylist()
+    margins = {row["candidate"]: row["value"] for row in rows if (row["role"], row["metric"]) == ("select", "margin")}
+    assert {entry.name: entry.score for entry in selection.candidates} == pytest.approx(margins, abs=1e-6)
 
 
 def test_the_rule_decides(workspace: Workspace) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import sha256_file
-from fclip.mirror.addresses import is_remote
+from fclip.mirror.addresses import fits, is_remote
 from fclip.mirror.file_digests import FileDigests
 
 FILES_AT_ONCE = 256
@@ -155,3 +155,31 @@ def image_file(folder: Path, name: str) -> Path | Refusal:
     except UnicodeEncodeError:
         return Refusal("read", "image file missing", f"{name} has lone surrogates, which no name has")
     return path
+
+
+def parquet_files(path: Path, patterns: Sequence[str]) -> list[Path]:
+    """The file `path`, or every file under the folder whose path below it fits a pattern, sorted.
+
+    Links are followed within the folder, and within the hub's cache, whose snapshots are links to its blobs.
+
+    Raises:
+        UserError: there is none, or one is a link that leads out.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path} does not exist: put the Parquet files there, or mend its `path` in params.yaml")
+    files = sorted(
+        Path(entry)
+        for entry in entries_below(path)
+        if not entry.name.startswith(".") and fits(os.path.relpath(entry, path), patterns) and Path(entry).is_file()
+    )
+    folder = path.resolve()
+    homes = (folder, folder.parents[1] / "blobs") if folder.parent.name == "snapshots" else (folder,)
+    for file in files:
+        if not is_inside(file, *homes):
+            raise UserError(f"{file} is a link that leads out of {path}: put the file itself there")
+    if not files:
+        wanted = " or ".join(patterns)
+        raise UserError(f"{path} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
+    return files

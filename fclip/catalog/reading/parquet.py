@@ -1,47 +1,16 @@
 """Parquet files, batch by batch."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fclip.catalog.reading.files import entries_below, is_inside
 from fclip.catalog.reading.records import is_deep, require_columns
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
-from fclip.mirror.addresses import fits
 
 BATCH_ROWS = 256
-
-
-def parquet_files(path: Path, patterns: Sequence[str]) -> list[Path]:
-    """The file `path`, or every file under the folder whose path below it fits a pattern, sorted.
-
-    Links are followed within the folder, and within the hub's cache, whose snapshots are links to its blobs.
-
-    Raises:
-        UserError: there is none, or one is a link that leads out.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"{path} does not exist: put the Parquet files there, or mend its `path` in params.yaml")
-    files = sorted(
-        Path(entry)
-        for entry in entries_below(path)
-        if not entry.name.startswith(".") and fits(os.path.relpath(entry, path), patterns) and Path(entry).is_file()
-    )
-    folder = path.resolve()
-    homes = (folder, folder.parents[1] / "blobs") if folder.parent.name == "snapshots" else (folder,)
-    for file in files:
-        if not is_inside(file, *homes):
-            raise UserError(f"{file} is a link that leads out of {path}: put the file itself there")
-    if not files:
-        wanted = " or ".join(patterns)
-        raise UserError(f"{path} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
-    return files
 
 
 def count_rows(files: Sequence[Path]) -> int:

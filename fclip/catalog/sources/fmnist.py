@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from fclip.catalog.reading.files import describe_file, require_file
 from fclip.catalog.rows import RefusedRow, SourceRow, spread_rows
@@ -119,6 +118,8 @@ def _read_idx(path: Path, num_dimensions: int) -> npt.NDArray[np.uint8]:
 
 
 def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()

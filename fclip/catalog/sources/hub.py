@@ -1,19 +1,18 @@
 """Parquet files as hub datasets ship them, images inside."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from fclip.catalog.reading.files import describe_file
-from fclip.catalog.reading.parquet import count_rows, parquet_files, read_batches, records
+from fclip.catalog.reading.files import describe_file, parquet_files
 from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, named_cells, parent_of
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, spread_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.mirror.outside import Outside
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @config
@@ -42,12 +41,16 @@ class HubSource:
 
 def describe(source: HubSource, outside: Outside) -> dict[str, object]:
     """The Parquet files, with their content digests, and their rows."""
+    from fclip.catalog.reading.parquet import count_rows
+
     files = parquet_files(outside.folder(source.path, patterns=source.files), source.files)
     return {"kind": source.kind, "files": [describe_file(file) for file in files], "num_rows": count_rows(files)}
 
 
 def read(source: HubSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of all files, by name, or a spread sample of `limit` of them."""
+    from fclip.catalog.reading.parquet import count_rows, read_batches, records
+
     files = parquet_files(outside.folder(source.path, patterns=source.files), source.files)
     chosen = None if limit is None else spread_rows(count_rows(files), limit)
     columns = mapped_columns(source)
@@ -69,7 +72,10 @@ def read(source: HubSource, outside: Outside, limit: int | None) -> Iterator[Sou
             )
 
 
-def _image_bytes(source: HubSource, column: pa.Array) -> list[bytes | None]:
+def _image_bytes(source: HubSource, column: "pa.Array") -> list[bytes | None]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     kind = column.type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fclip.catalog.descriptions import Description, load_description
-from fclip.catalog.reading.files import describe_file
-from fclip.catalog.reading.parquet import parquet_files
+from fclip.catalog.reading.files import describe_file, parquet_files
 from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.catalog.sources import hub, table
 from fclip.catalog.sources.hub import HubSource

@@ -15,7 +15,6 @@ from fclip.catalog.reading.files import (
     require_folder,
 )
 from fclip.catalog.reading.json_lines import read_json_lines
-from fclip.catalog.reading.parquet import count_rows, read_batches, records
 from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, named_cells, parent_of
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, chosen_rows
 from fclip.catalog.sources.registry import SourceKind
@@ -104,6 +103,8 @@ def read(source: TableSource, outside: Outside, limit: int | None) -> Iterator[S
 def _num_rows(source: TableSource, path: Path, pinned: int | None) -> int:
     """The records of the table; one whose number is pinned is not parsed for it."""
     if path.suffix.lower() == ".parquet":
+        from fclip.catalog.reading.parquet import count_rows
+
         return count_rows([path])
     return sum(1 for _ in _records(source, path)) if pinned is None else pinned
 
@@ -116,6 +117,8 @@ def _records(source: TableSource, path: Path) -> Iterator[dict[str, object] | Re
         case ".jsonl" | ".ndjson" | ".json":
             yield from read_json_lines(path, columns)
         case ".parquet":
+            from fclip.catalog.reading.parquet import read_batches, records
+
             for _, batch in read_batches([path], columns, None):
                 yield from records(batch, columns)
         case _:

@@ -66,6 +66,11 @@ class Rule:
         return bool(scores[row] > scores[0])
 
 
+def label_free_metrics() -> frozenset[str]:
+    """The metrics of label-free protocols that some rule reads."""
+    return frozenset(rule.label_free_metric for rule in rules().values() if rule.label_free_metric is not None)
+
+
 def rules() -> Mapping[str, Rule]:
     """All rules by kind: those that read out-of-domain scores first, then in the order of the modules."""
     found = declared(__package__, Rule).values()

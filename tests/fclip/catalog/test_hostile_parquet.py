@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fclip.catalog.reading.parquet import parquet_files
+from fclip.catalog.reading.files import parquet_files
 from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
 from tests.fclip.catalog.catalog_shop import Built, Shop, jpeg

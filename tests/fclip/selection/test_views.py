@@ -46,8 +46,7 @@ SCORES = [
 
 def test_the_headline_is_a_dozen_numbers_by_dataset_and_role() -> None:
     assert headline(RESULT, SCORES) == {
-        "street": {"select": 0.75, "report": 0.75},
-        "studio": {"report": 0.75},
+        "selected": {"street": {"select": 0.75, "report": 0.75}, "studio": {"report": 0.75}},
         "in_domain_cost": pytest.approx(0.05),  # the broken candidate is no measure
         "base": {"street": {"select": 0.25, "report": 0.25}, "studio": {"report": 0.25}},
     }
