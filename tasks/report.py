@@ -132,6 +132,7 @@ def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[st
     dirty = ", with uncommitted changes" if origin.git_dirty else ""
     return (
         ("selected model", selection.selected.candidate.model_sha256),
+        ("base model", start.title if start else "none pinned"),
         ("start", start.model_sha256 if start else "none pinned"),
         *((f"catalog {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
         ("dvc.lock up to select", origin.dvc_lock_sha256),

@@ -1,0 +1,60 @@
+"""One new file of each kind, together: a copy of the project runs the whole loop, and the report shows them."""
+
+from pathlib import Path
+
+import pytest
+
+from fclip.models.candidates import read_candidates
+from fclip.selection.result import read_selection
+from tests.conftest import make_space, tiny_params
+from tests.extensions.test_averaging_method import TAIL
+from tests.extensions.test_base_model import MINE
+from tests.extensions.test_protocol import MODULE as OWN_CAPTION
+from tests.extensions.test_selection_rule import FIRST
+from tests.extensions.test_source import NOTES
+
+NEW_FILES = {
+    "averaging/tail.py": TAIL,
+    "base_models/mine.py": MINE,
+    "catalog/sources/notes.py": NOTES,
+    "evaluation/protocols/own_caption.py": OWN_CAPTION,
+    "selection/rules/first.py": FIRST,
+}
+
+
+@pytest.mark.slow
+def test_a_run_uses_one_new_extension_of_each_kind(tmp_path: Path) -> None:
+    params = tiny_params(tmp_path)
+    params["ingest"]["datasets"]["mine"] = {
+        "source": {"kind": "notes", "notes": "notes.txt"},
+        "split": {"val": 0.5, "test": 0.5},
+        "roles": {"val": "select", "test": "report"},
+    }
+    params["caption"]["datasets"]["mine"] = {**params["caption"]["datasets"]["studio"], "head": "colour"}
+    params["evaluate"]["datasets"]["mine"] = {
+        "primary": "titles.own_first",
+        "max_items": None,
+        "slices": [],
+        "protocols": {"titles": {"kind": "own-caption", "caption": "title"}},
+    }
+    params["finetune"]["start"] = {"kind": "mine", "seed": 3}
+    params["average"] = {"methods": [{"kind": "tail", "number": 2}]}
+    params["select"]["rule"] = "first"
+    space = make_space(tmp_path / "space", params, tmp_path / "home")
+    for name, text in NEW_FILES.items():
+        (space.root / "fclip" / name).write_text(text)
+    (space.root / "notes.txt").write_text("".join(f"p{number} red\n" for number in range(60)))
+
+    finished = space.run("fclip", "retrain", timeout=900)
+    assert finished.code == 0, finished.output
+
+    assert space.json("pins/start.json")["kind"] == "mine"
+    kinds = {candidate.kind for candidate in read_candidates(space.root / "models" / "average" / "candidates.json")}
+    assert kinds == {"base", "checkpoint", "tail"}
+    selection = read_selection(space.root / "reports" / "selection.json")
+    assert selection.winner == selection.choices["first"]
+    assert space.json("reports/metrics.json")["selected"]["mine"].keys() == {"select", "report"}
+    report = (space.root / "reports" / "report.html").read_text()
+    for shown in ("notes", "mine 3", "own caption first", "The checkpoint with the fewest updates"):
+        assert shown in report, shown
+    assert "tail" in report
