@@ -80,8 +80,9 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
     trains = {name for name, roles in datasets.items() if roles.trains}
     tables = {name: [row for row in tables[name] if row.role == "select"] for name in selects}
     draws = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
+    metrics = label_free_metrics()
     label_free = {
-        dataset: [row for row in table if row.metric in label_free_metrics()]
+        dataset: [row for row in table if row.metric in metrics]
         for dataset, table in tables.items()
         if dataset not in trains
     }

@@ -4,8 +4,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
+from fclip.catalog.rows import Refusal, SourceRow
 from fclip.errors import UserError
 
 MAX_DEPTH = 32  # of lists and objects inside each other
@@ -129,3 +131,18 @@ def is_deep(value: object, levels: int = MAX_DEPTH) -> bool:
 def named_cells(record: Mapping[str, object], mapping: Mapping[str, str]) -> dict[str, str]:
     """The non-null cells of `record` under our names; `mapping` goes from our name to the column."""
     return {name: text for name, column in mapping.items() if (text := cell_text(record.get(column))) is not None}
+
+
+def product_row(
+    source: ColumnMapping, row: int, record: Mapping[str, object], images: Sequence[bytes | Path | Refusal]
+) -> SourceRow:
+    """The row number `row` of a source as a product, from its record and its images."""
+    return SourceRow(
+        source_row=row,
+        product_id=cell_text(record.get(source.product_id)),
+        parent_id=parent_of(source, record),
+        attributes=named_cells(record, source.attributes),
+        texts=named_cells(record, source.texts),
+        images=tuple(images),
+        raw=record,
+    )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from fclip.catalog.reading.files import describe_file, parquet_files
-from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, named_cells, parent_of
+from fclip.catalog.reading.records import check_mapping, mapped_columns, product_row
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, spread_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
@@ -61,15 +61,7 @@ def read(source: HubSource, outside: Outside, limit: int | None) -> Iterator[Sou
             if isinstance(record, Refusal):
                 yield RefusedRow(row, None, record)
                 continue
-            yield SourceRow(
-                source_row=row,
-                product_id=cell_text(record.get(source.product_id)),
-                parent_id=parent_of(source, record),
-                attributes=named_cells(record, source.attributes),
-                texts=named_cells(record, source.texts),
-                images=() if image is None else (image,),
-                raw=record,
-            )
+            yield product_row(source, row, record, [] if image is None else [image])
 
 
 def _image_bytes(source: HubSource, column: "pa.Array") -> list[bytes | None]:

@@ -15,7 +15,7 @@ from fclip.catalog.reading.files import (
     require_folder,
 )
 from fclip.catalog.reading.json_lines import read_json_lines
-from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, named_cells, parent_of
+from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, product_row
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, chosen_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
@@ -89,15 +89,8 @@ def read(source: TableSource, outside: Outside, limit: int | None) -> Iterator[S
             if isinstance(record, Refusal):
                 yield RefusedRow(row, None, record)
                 continue
-            yield SourceRow(
-                source_row=row,
-                product_id=cell_text(record.get(source.product_id)),
-                parent_id=parent_of(source, record),
-                attributes=named_cells(record, source.attributes),
-                texts=named_cells(record, source.texts),
-                images=(own,) if isinstance(own, Refusal) else tuple(found[name] for name in own),
-                raw=record,
-            )
+            images = [own] if isinstance(own, Refusal) else [found[name] for name in own]
+            yield product_row(source, row, record, images)
 
 
 def _num_rows(source: TableSource, path: Path, pinned: int | None) -> int:
