@@ -1,7 +1,12 @@
 """The form of every configuration: a frozen, keyword-only dataclass that refuses unknown keys."""
 
-from collections.abc import Callable, Iterable
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_type_hints
 
 from fclip.errors import UserError
@@ -18,6 +23,22 @@ def config(cls: type[T]) -> type[T]:
     """
     cls.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
     return dataclass(frozen=True, kw_only=True)(cls)
+
+
+@cache
+def field_docs(cls: type[Any]) -> Mapping[str, str]:
+    """The docstring literal under each field of a config class, by the field's name, on one line.
+
+    A field without one is left out. Base classes are not read.
+    """
+    definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    docs = {}
+    for field, below in zip(definition.body, definition.body[1:], strict=False):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                docs[name] = " ".join(text.split())
+    return MappingProxyType(docs)
 
 
 @dataclass(frozen=True)
