@@ -12,7 +12,7 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import pin_of
 from tasks import gather
 from tasks.caption import caption
-from tasks.ingest import ingest, outside_of
+from tasks.ingest import ingest, source_access
 from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
@@ -45,12 +45,12 @@ def lay_out_workspace(
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    start = parse("finetune.start", params["finetune"]["start"], TowersConfig)
-    pin = pin_base_model(start, root=root, cache_dir=workspace.model_cache)
-    write_pin(workspace.start_pin, pin)  # captions are cut to its context
+    base_model = parse("finetune.base_model", params["finetune"]["base_model"], TowersConfig)
+    pin = pin_base_model(base_model, root=root, cache_dir=workspace.model_cache)
+    write_pin(workspace.base_model_pin, pin)  # captions are cut to its context
     config = load_section(workspace, "ingest", IngestConfig)
     for name in names:
-        outside = outside_of(workspace, config, name, refresh=True)
+        outside = source_access(workspace, config, name, refresh=True)
         write_pin(workspace.source_pin(name), pin_of(name, config.datasets[name], outside))
         ingest(workspace, name)
         caption(workspace, name)

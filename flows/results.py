@@ -10,7 +10,7 @@ from tasks.workspace.paths import Workspace
 
 @dataclass(frozen=True)
 class Result:
-    """One metric of one split: the start's value and the selected model's, each with its interval."""
+    """One metric of one split: the base model's value and the selected model's, each with its interval."""
 
     dataset: str
     role: str
@@ -64,7 +64,7 @@ def selected_candidate(workspace: Workspace) -> str:
 def as_markdown(results: list[Result], *, after: str) -> str:
     """The results as a Markdown table."""
     lines = [
-        f"| dataset | role | metric | items | start | {after} | change |",
+        f"| dataset | role | metric | items | base model | {after} | change |",
         "| --- | --- | --- | --: | --: | --: | --: |",
     ]
     lines += [
@@ -83,7 +83,7 @@ def as_records(results: list[Result], *, after: str) -> list[dict[str, object]]:
             "role": r.role,
             "metric": r.metric,
             "items": r.num_items,
-            "start": round(r.before, 4),
+            "base_model": round(r.before, 4),
             after: round(r.after, 4),
             "change": round(r.after - r.before, 4),
         }

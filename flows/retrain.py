@@ -13,7 +13,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from fclip.models.candidates import START
+from fclip.models.candidates import BASE_MODEL
 from fclip.profile.drift import Drift
 from flows.catalogs import look_at_catalogs
 from flows.effects import artifact_key, effect
@@ -22,7 +22,7 @@ from flows.pipeline import read_pipeline
 from flows.results import Result, as_markdown, as_records, read_results, selected_candidate
 from flows.stage import run_stage
 from tasks.commit import Closing, close, pending, require_clean
-from tasks.judge import write_comparisons
+from tasks.model_evaluation import write_comparisons
 from tasks.promote import Promotion, promote
 from tasks.publish import Publication, publish
 from tasks.register import NotRegistered, Receipt, register
@@ -90,7 +90,7 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     profiles, drift = look_at_catalogs(space, params.base.workspace)
     stages = _joined(stages, run_stale(space, up_to="select"))
     selected = selected_candidate(space)
-    results = read_results(space, list(params.evaluate.datasets), before=START, after=selected)
+    results = read_results(space, list(params.evaluate.datasets), before=BASE_MODEL, after=selected)
 
     registration = register_task(space, profiles)
     promotion = None
@@ -103,7 +103,7 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     stages = _joined(stages, run_stale(space, up_to="embed"))
     publication = publish_task(space)
     if any(stages.values()) or not space.evaluation_page.exists():
-        comparisons_task(space, START, selected)
+        comparisons_task(space, BASE_MODEL, selected)
     report = report_task(space, registration, promotion, drift)
     if not any(stages.values()):
         logger.info("nothing changed: no stage was recomputed")
@@ -160,5 +160,5 @@ def _leave_artifacts(
     create_table_artifact(
         key=artifact_key("results", name),
         table=as_records(results, after=selected),
-        description="Evaluation, start and selected",
+        description="Evaluation: base model and selected",
     )

@@ -17,7 +17,7 @@ from fclip.averaging.registry import AverageConfig, Context, Recipe, methods, tr
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
 from fclip.models.store import load, model_sha256, save
-from fclip.models.weights import Part, distance, same_names, write_mixture
+from fclip.models.weights import MixturePart, distance, same_names, write_mixture
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
@@ -72,8 +72,8 @@ def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str
     return Candidate(recipe.name, recipe.kind, latest.step, latest.epoch, model_sha256(folder), parents=parents)
 
 
-def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[Part]:
-    return [Part(folders[name], share) for name, share in parents.items()]
+def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[MixturePart]:
+    return [MixturePart(folders[name], share) for name, share in parents.items()]
 
 
 def _distance(folder: Path, base: Path) -> float | None:

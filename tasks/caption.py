@@ -16,19 +16,19 @@ from fclip.captions.table import write_captions
 from fclip.catalog.tables import read_products
 from fclip.errors import UserError
 from fclip.models.store import load_tokenizer
-from tasks.start import find_start
+from tasks.base_model import find_base_model
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
 
 
 def caption(workspace: Workspace, dataset: str) -> pa.Table:
-    """Caption `dataset` as the workspace's params say; tokens are counted by the pinned start's tokenizer.
+    """Caption `dataset` as the workspace's params say; tokens are counted by the pinned base model's tokenizer.
 
     Raises:
-        UserError: the dataset is unknown or not ingested, or the start is not pinned.
+        UserError: the dataset is unknown or not ingested, or the base model is not pinned.
     """
-    return caption_from(workspace, dataset, find_start)
+    return caption_from(workspace, dataset, find_base_model)
 
 
 def caption_from(workspace: Workspace, dataset: str, find_model: Callable[[Workspace], Path]) -> pa.Table:

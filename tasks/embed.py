@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from fclip.embeddings.config import EmbedConfig
-from fclip.embeddings.store import Rows, write_embeddings
+from fclip.embeddings.store import EmbeddedRows, write_embeddings
 from fclip.errors import UserError
 from fclip.features.extract import extract_features
 from fclip.features.similarity import unit
@@ -65,8 +65,8 @@ def main(workspace: Workspace) -> None:
         write_embeddings(
             temporary,
             model_sha256=digest,
-            images=Rows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(found.images)),
-            texts=Rows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(found.texts)),
+            images=EmbeddedRows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(found.images)),
+            texts=EmbeddedRows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(found.texts)),
             manifest={
                 "num_products": len(products),
                 "num_images": len(images),

@@ -1,4 +1,4 @@
-"""Stage `evaluate@<dataset>`: the start and every candidate on one dataset.
+"""Stage `evaluate@<dataset>`: the base model and every candidate on one dataset.
 
     python -m tasks.evaluate DATASET
 

@@ -1,8 +1,8 @@
-"""Stage `finetune`: the pinned start -> candidates, by contrastive fine-tuning on the datasets that train.
+"""Stage `finetune`: the pinned base model -> candidates, by contrastive fine-tuning on the datasets that train.
 
     python -m tasks.finetune
 
-Reads pins/start.json and data/training; writes models/finetune. Beside a warm start, what the champion came from at
+Reads pins/base_model.json and data/training; writes models/finetune. Beside a warm start, what the champion came from at
 first is a candidate too. How long its steps took is in .fclip/timings.
 An interrupted run goes on from cache/training/<key>, the key being all that the result depends on.
 """
@@ -20,10 +20,10 @@ from fclip.files import atomic_dir, link_or_copy, sha256_file, sha256_json
 from fclip.models.device import resolve_device
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import TIMINGS, run_job, write_job
-from fclip.training.output import add_untuned
+from fclip.training.output import add_original_base_model
 from fclip.training.seen_rows import mark_old
 from fclip.training.stop import Interrupted, stop_on_signals
-from tasks.start import find_rows, find_start, find_untuned
+from tasks.base_model import find_base_model, find_original_base_model, find_rows
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import Preempted, run_stage
@@ -31,14 +31,14 @@ from tasks.workspace.process import Preempted, run_stage
 logger = logging.getLogger(__name__)
 
 MARKED = "marked.parquet"
-"""The products, and which of them the start was trained on."""
+"""The products, and which of them the base model was trained on."""
 
 
 def finetune(workspace: Workspace) -> Path:
     """Fine-tune as the workspace's params say and return the folder of candidates.
 
     Raises:
-        UserError: the start is not pinned, the products are missing or too few, or the loss left the finite numbers.
+        UserError: the base model is not pinned, the products are missing or too few, or the loss left the finite numbers.
         Preempted: told to stop; a rerun goes on.
     """
     config = load_section(workspace, "finetune", FinetuneConfig)
@@ -48,23 +48,23 @@ def finetune(workspace: Workspace) -> Path:
         raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
     try:
         with stop_on_signals() as stop:
-            start = find_start(workspace)
+            base_model = find_base_model(workspace)
             rows = find_rows(workspace) if config.replay else None
-            job = workspace.training_cache / _key(config, seed, start, products, rows)
+            job = workspace.training_cache / _key(config, seed, base_model, products, rows)
             if job.exists():
                 logger.info("go on with %s", job.relative_to(workspace.root))
             if rows:
                 mark_old(products, rows, job / MARKED)
                 products = job / MARKED
             elif config.replay:
-                logger.warning("nobody knows what the start was trained on: all products count as new")
+                logger.warning("nobody knows what the base model was trained on: all products count as new")
             datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
             images = {name: workspace.images(name) for name in datasets}
             write_job(
                 job,
                 config=config,
                 seed=seed,
-                start=start,
+                base_model=base_model,
                 products=products,
                 images=images,
                 pixels=workspace.pixel_cache,
@@ -74,8 +74,8 @@ def finetune(workspace: Workspace) -> Path:
         raise Preempted(str(error)) from error
     with atomic_dir(workspace.finetune) as temporary:
         shutil.copytree(out, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
-        if untuned := find_untuned(workspace):
-            add_untuned(temporary, untuned)
+        if original := find_original_base_model(workspace):
+            add_original_base_model(temporary, original)
     shutil.rmtree(workspace.timings, ignore_errors=True)  # of an earlier result
     if (timings := job / TIMINGS).is_file():
         workspace.timings.mkdir(parents=True)
@@ -84,7 +84,7 @@ def finetune(workspace: Workspace) -> Path:
     return workspace.finetune
 
 
-def _key(config: FinetuneConfig, seed: int, start: Path, products: Path, rows: Path | None) -> str:
+def _key(config: FinetuneConfig, seed: int, base_model: Path, products: Path, rows: Path | None) -> str:
     """Digest of all that a run depends on: params, inputs, and the code, library and device that compute."""
     library = Path(fclip.__file__).parent
     modules = [path for package in ("images", "models", "training") for path in (library / package).glob("*.py")]
@@ -92,7 +92,7 @@ def _key(config: FinetuneConfig, seed: int, start: Path, products: Path, rows: P
         {
             "config": to_json(config),
             "seed": seed,
-            "start": start.name,  # its digest
+            "base_model": base_model.name,  # its digest
             "products": sha256_file(products),
             "rows": sha256_file(rows) if rows else None,
             "code": {module.relative_to(library).as_posix(): sha256_file(module) for module in sorted(modules)},

@@ -11,7 +11,7 @@ from fclip.catalog.pin import SourcePin
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
 from fclip.mirror.file_digests import FileDigests
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_pin
@@ -27,7 +27,7 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     return build_catalog(
         config,
         dataset=dataset,
-        outside=outside_of(workspace, config, dataset, refresh=False),
+        outside=source_access(workspace, config, dataset, refresh=False),
         pin=read_pin(workspace.source_pin(dataset), SourcePin.from_json),
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),
@@ -35,9 +35,9 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     )
 
 
-def outside_of(workspace: Workspace, config: IngestConfig, dataset: str, *, refresh: bool) -> Outside:
+def source_access(workspace: Workspace, config: IngestConfig, dataset: str, *, refresh: bool) -> SourceAccess:
     """Where the source of `dataset` lies; `refresh`: whether what is mirrored is asked for changes."""
-    return Outside(
+    return SourceAccess(
         workspace.root,
         workspace.mirror,
         config.download,

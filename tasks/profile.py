@@ -14,7 +14,7 @@ from fclip.profile.drift import Drift, compare
 from fclip.profile.measure import measure
 from fclip.profile.profile import Profile, from_json
 from fclip.registry.store import read_artifact
-from tasks.start import read_start
+from tasks.base_model import read_base_model_pin
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
@@ -103,7 +103,7 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
 
 
 def _context_length(workspace: Workspace) -> int | None:
-    """Tokens that the pinned start reads; None where it is not in the cache, and not worth fetching for this."""
-    pin = read_start(workspace)
+    """Tokens that the pinned base model reads; None where it is not in the cache, and not worth fetching for this."""
+    pin = read_base_model_pin(workspace)
     path = workspace.model_cache / (pin.model_sha256 if pin else "none") / "open_clip_config.json"
     return int(read_json(path)["model_cfg"]["text_cfg"].get("context_length", 77)) if path.is_file() else None

@@ -14,11 +14,11 @@ from fclip.evaluation.run import Evaluation
 from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
+from fclip.registry.champion_alias import restore_previous, set_champion
 from fclip.registry.log import Receipt
 from fclip.registry.store import list_versions
-from fclip.registry.succession import crown, step_back
 from fclip.registry.versions import Version
-from fclip.selection.gate import Comparison, PromoteConfig, decide
+from fclip.selection.gate import GateComparison, PromoteConfig, decide
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 # (workspace, folder of the champion, folder of the challenger) -> challenger minus champion on all select data
-Compare = Callable[[Workspace, Path, Path], tuple[Comparison, ...]]
+Compare = Callable[[Workspace, Path, Path], tuple[GateComparison, ...]]
 
 
-def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tuple[Comparison, ...]:
+def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tuple[GateComparison, ...]:
     """Challenger minus champion on the primary metric of every `select` split, in domain and outside.
 
     Both are scored now, on the same items (features come from the cache); the intervals are paired bootstrap ones
@@ -47,7 +47,7 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
         UserError: the data of a dataset is missing, or a model cannot be loaded.
     """
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
-    found: list[Comparison] = []
+    found: list[GateComparison] = []
     for name, roles in read_roles(workspace).items():
         if not roles.selects:
             continue
@@ -57,10 +57,10 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     return tuple(found)
 
 
-def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> Comparison:
+def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> GateComparison:
     champion, challenger = evaluation.score(CHAMPION, split), evaluation.score(CHALLENGER, split)
     difference = evaluation.compare(CHAMPION, CHALLENGER, split)
-    return Comparison(
+    return GateComparison(
         dataset=evaluation.dataset,
         split=split,
         metric=f"{champion.protocol}.{champion.metric}",
@@ -84,7 +84,7 @@ class Promotion:
 
     moved: bool
     reason: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[GateComparison, ...]
     previous: int | None
     version: int
 
@@ -127,7 +127,7 @@ def promote(
                 previous,
                 version.version,
             )
-        comparisons: tuple[Comparison, ...] = ()
+        comparisons: tuple[GateComparison, ...] = ()
         if champion is None:
             why = "there was no champion yet"
         else:
@@ -138,7 +138,7 @@ def promote(
                 reason = f"version {version.version} stays challenger to version {previous}: {decision.reason}"
                 return Promotion(False, reason, comparisons, previous, version.version)
             why = decision.reason if decision.promote else f"forced, although {decision.reason}"
-        write_pin(workspace.champion_pin, crown(client, name, version.version).pin)
+        write_pin(workspace.champion_pin, set_champion(client, name, version.version).pin)
         for entry in marked:
             client.set_model_version_tag(name, str(entry.version), tags.ROLLED_BACK, "false")
         succeeded = f" after version {previous}" if previous else ""
@@ -165,7 +165,7 @@ def rollback(workspace: Workspace) -> RolledBack:
     name = load_section(workspace, "base", Base).registered_model
     client = connect()
     with registry_lock(name):
-        done = step_back(client, name)
+        done = restore_previous(client, name)
         write_pin(workspace.champion_pin, done.version.pin)
     return RolledBack(
         version=done.version.version,

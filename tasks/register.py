@@ -1,6 +1,6 @@
 """Effect `register`: the selected model becomes a version in the registry, with all that it came from.
 
-Where the start won selection, nothing is registered: there is nothing new to register.
+Where the base model won selection, nothing is registered: there is nothing new to register.
 """
 
 import csv
@@ -21,9 +21,9 @@ from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, regi
 from fclip.report.card import card
 from fclip.selection.result import SelectionResult
 from fclip.training.seen_rows import write_rows
+from tasks.base_model import read_base_model_pin
 from tasks.profile import measure_catalogs, write_profiles
 from tasks.selection_result import read_scores, read_selection
-from tasks.start import read_start
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 
@@ -53,7 +53,7 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
     selection = read_selection(workspace)
     winner = selection.selected.candidate
     if not selection.won:
-        return NotRegistered(f"the start won: {selection.reason}")
+        return NotRegistered(f"the base model won: {selection.reason}")
     found = sha256_tree(workspace.selected)
     if found != winner.model_sha256:
         raise UserError(
@@ -63,7 +63,7 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
     ingest = load_section(workspace, "ingest", IngestConfig)
     if profiles is None:
         write_profiles(workspace, measure_catalogs(workspace))
-    if winner.kind != "untuned":  # which was not trained on this table
+    if winner.kind != "original-base-model":  # which was not trained on this table
         _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)
     receipt = register_version(
@@ -93,7 +93,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: S
         for name, dataset in sorted(ingest.datasets.items())
     )
     scores, headline = _scores(workspace, list(ingest.datasets), selection)
-    start = read_start(workspace)
+    base_model = read_base_model_pin(workspace)
     return RunRecord(
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
@@ -102,7 +102,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: S
         tags={
             tags.WORKSPACE: base.workspace,
             tags.CANDIDATE: selection.winner,
-            tags.START_SHA256: start.model_sha256 if start else "",
+            tags.BASE_MODEL_SHA256: base_model.model_sha256 if base_model else "",
             tags.GIT_COMMIT: origin.git_commit,
             tags.GIT_DIRTY: str(origin.git_dirty).lower(),
             tags.DVC_LOCK_SHA256: origin.dvc_lock_sha256,
@@ -138,7 +138,7 @@ def _training(workspace: Workspace) -> list[Point]:
 def _scores(
     workspace: Workspace, datasets: list[str], selection: SelectionResult
 ) -> tuple[list[Point], dict[str, float]]:
-    """Every metric of the winner and the start; the winner's primary ones are the headline."""
+    """Every metric of the winner and the base model; the winner's primary ones are the headline."""
     points, headline = [], {}
     for name in datasets:
         for row in read_score_rows(workspace.evaluation(name)):
@@ -155,8 +155,8 @@ def _artifacts(workspace: Workspace, datasets: list[str], winner: Candidate) -> 
     return (
         *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
         (workspace.profile, ""),
-        *(() if winner.kind == "untuned" else ((workspace.trained_rows, ""),)),
-        *((path, "pins") for path in (workspace.start_pin, workspace.champion_pin)),
+        *(() if winner.kind == "original-base-model" else ((workspace.trained_rows, ""),)),
+        *((path, "pins") for path in (workspace.base_model_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),
         *((workspace.evaluation(name), "evaluation") for name in datasets),
         *((workspace.finetune / name, "training") for name in ("history.csv", "validation.csv")),

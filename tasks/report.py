@@ -13,15 +13,15 @@ from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
     Gate,
     Ingest,
+    MetricResult,
     ReportInputs,
-    Result,
     Training,
 )
 from fclip.selection.result import SelectionResult
+from tasks.base_model import read_base_model_pin
 from tasks.promote import Promotion
 from tasks.register import NotRegistered, Receipt
 from tasks.selection_result import Rows, candidate_scores, estimate, evaluation_rows, read_selection
-from tasks.start import read_start
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 
@@ -71,7 +71,7 @@ def gather_inputs(
     )
 
 
-def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) -> tuple[Result, ...]:
+def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) -> tuple[MetricResult, ...]:
     found = []
     for dataset, table in rows.items():
         base = {_key(row): row for row in table if row.candidate == selection.base.name}
@@ -79,7 +79,7 @@ def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) ->
             if row.candidate != selection.winner:
                 continue
             found.append(
-                Result(
+                MetricResult(
                     dataset=dataset,
                     split=row.split,
                     role=row.role,
@@ -128,12 +128,12 @@ def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion 
 
 def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[str]) -> tuple[tuple[str, str], ...]:
     origin = lineage(workspace.root)
-    start = read_start(workspace)
+    base_model = read_base_model_pin(workspace)
     dirty = ", with uncommitted changes" if origin.git_dirty else ""
     return (
         ("selected model", selection.selected.candidate.model_sha256),
-        ("base model", start.title if start else "none pinned"),
-        ("start", start.model_sha256 if start else "none pinned"),
+        ("base model", base_model.title if base_model else "none pinned"),
+        ("base model digest", base_model.model_sha256 if base_model else "none pinned"),
         *((f"catalog {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
         ("dvc.lock up to select", origin.dvc_lock_sha256),
         ("git commit", f"{origin.git_commit}{dirty}"),

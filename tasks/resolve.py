@@ -1,11 +1,11 @@
 """Effect `resolve`: look at the outside world once and pin what was seen, for stages to depend on.
 
 What is remote is mirrored into cache/mirror, conditionally: an unchanged world is asked, and not read again.
-Pins are small JSON files in git: the sources, the start weights and the champion. A pin is rewritten only when
+Pins are small JSON files in git: the sources, the base model weights and the champion. A pin is rewritten only when
 what it says has changed, so that an unchanged world makes no stage stale.
 
 A warm start follows the champion when there is something new to learn: when the source of a dataset that trains
-changed, when the start was not a warm one before, or when it is told to. Were it to follow every promotion, each model
+changed, when the base model was not a warm one before, or when it is told to. Were it to follow every promotion, each model
 would be the reason to train the next one, for ever.
 """
 
@@ -20,8 +20,8 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
 from fclip.registry.versions import VersionPin
-from tasks.ingest import outside_of
-from tasks.start import StartPin, WarmStartPin, keep_rows, read_start, start_config
+from tasks.base_model import AnyBaseModelPin, WarmStartPin, base_model_config, keep_rows, read_base_model_pin
+from tasks.ingest import source_access
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import Pin, holds, read_champion, write_pin
@@ -39,26 +39,26 @@ class Resolution:
 
 
 def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolution:
-    """Pin every source, the start and the champion.
+    """Pin every source, the base model and the champion.
 
     Args:
         follow_champion: a warm start is pinned to the present champion, though nothing that trains changed.
 
     Raises:
-        UserError: a source or the start cannot be read, or the champion's pin names a version that the registry
+        UserError: a source or the base model cannot be read, or the champion's pin names a version that the registry
             does not have.
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
     sources: dict[Path, Pin] = {}
     for name, dataset in ingest.datasets.items():
-        outside = outside_of(workspace, ingest, name, refresh=True)
+        outside = source_access(workspace, ingest, name, refresh=True)
         sources[workspace.source_pin(name)] = pin_of(name, dataset, outside)
         outside.digests.save()
     learns = any(not holds(path, sources[path]) for path in map(workspace.source_pin, ingest.training_datasets))
     champion = champion_pin(workspace)
-    # The start comes before the sources: after a crash in between, these still differ, so the start follows again.
+    # The base model comes before the sources: after a crash in between, these still differ, so the base model follows again.
     pins: dict[Path, Pin | None] = {
-        workspace.start_pin: start_pin(workspace, champion, follow=learns or follow_champion),
+        workspace.base_model_pin: base_model_pin(workspace, champion, follow=learns or follow_champion),
         **sources,
         workspace.champion_pin: champion,
     }
@@ -70,14 +70,14 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
     )
 
 
-def start_pin(workspace: Workspace, champion: VersionPin | None, *, follow: bool) -> StartPin:
-    """What the start's pin should say; a warm one stays at the champion that it has, unless it is to `follow`."""
-    config = start_config(workspace)
+def base_model_pin(workspace: Workspace, champion: VersionPin | None, *, follow: bool) -> AnyBaseModelPin:
+    """What the base model's pin should say; a warm one stays at the champion that it has, unless it is to `follow`."""
+    config = base_model_config(workspace)
     root, cache_dir = workspace.root, workspace.model_cache
     if not isinstance(config, ChampionConfig):
         return pin_base_model(config, root=root, cache_dir=cache_dir)
     otherwise = pin_base_model(config.otherwise, root=root, cache_dir=cache_dir)
-    if not follow and isinstance(pinned := _pinned_start(workspace), WarmStartPin):
+    if not follow and isinstance(pinned := _pinned_base_model(workspace), WarmStartPin):
         return replace(pinned, otherwise=otherwise)
     return WarmStartPin(champion, keep_rows(workspace, champion) if champion else None, otherwise)
 
@@ -103,13 +103,13 @@ def champion_pin(workspace: Workspace) -> VersionPin | None:
     return None
 
 
-def _pinned_start(workspace: Workspace) -> StartPin | None:
+def _pinned_base_model(workspace: Workspace) -> AnyBaseModelPin | None:
     """The pin of what training starts from, which names the champion that a warm start stays at."""
     try:
-        return read_start(workspace)
+        return read_base_model_pin(workspace)
     except UserError as error:
         raise UserError(
-            "pins/start.json does not hold a pin, so it is not known which champion the warm start stays at: restore "
+            "pins/base_model.json does not hold a pin, so it is not known which champion the warm start stays at: restore "
             "it from git, or run `fclip pin --follow-champion` to start from the present one"
         ) from error
 

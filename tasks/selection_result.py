@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.table import ScoreRow, read_score_rows
-from fclip.report.inputs import CandidateScores, Estimate
+from fclip.report.inputs import CandidateScores, ReportedValue
 from fclip.selection import result
 from fclip.selection.result import SelectionResult
 from tasks.workspace.params import load_section
@@ -38,9 +38,9 @@ def candidate_scores(rows: Rows) -> CandidateScores:
     return CandidateScores(select=_primary(rows, "select"), report=_primary(rows, "report"))
 
 
-def _primary(rows: Rows, role: str) -> dict[str, dict[str, Estimate]]:
+def _primary(rows: Rows, role: str) -> dict[str, dict[str, ReportedValue]]:
     """Candidate -> dataset -> its primary metric on the data with a role."""
-    found: dict[str, dict[str, Estimate]] = {}
+    found: dict[str, dict[str, ReportedValue]] = {}
     for dataset, table in rows.items():
         for row in table:
             if row.role == role and row.primary:
@@ -48,6 +48,6 @@ def _primary(rows: Rows, role: str) -> dict[str, dict[str, Estimate]]:
     return found
 
 
-def estimate(row: ScoreRow) -> Estimate:
+def estimate(row: ScoreRow) -> ReportedValue:
     """A row's value and its interval."""
-    return Estimate(row.value, row.low, row.high)
+    return ReportedValue(row.value, row.low, row.high)

@@ -1,4 +1,4 @@
-"""Workspaces small enough to run whole: the repository's own code and dvc.yaml, few products, a tiny start."""
+"""Workspaces small enough to run whole: the repository's own code and dvc.yaml, few products, a tiny base model."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def real_dataset(name: str) -> dict[str, Any]:
     return {**values, "source": {**values["source"], "path": str(folder)}}
 
 
-def make_tiny_start(folder: Path) -> Path:
+def make_tiny_base_model(folder: Path) -> Path:
     """Save a randomly initialised CLIP of two thin layers in open_clip's local-directory form."""
     import torch
     from open_clip import CLIP
@@ -160,7 +160,7 @@ def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
     shutil.copytree(REPOSITORY / ".dvc" / "plots", root / ".dvc" / "plots")
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "pins" / "sources").mkdir(parents=True)
-    pins = ["start", "champion", *(f"sources/{name}" for name in params["ingest"]["datasets"])]
+    pins = ["base_model", "champion", *(f"sources/{name}" for name in params["ingest"]["datasets"])]
     for pin in pins:
         (root / "pins" / f"{pin}.json").write_text("{}\n")
     home.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
     return space
 
 
-def tiny_params(start: Path) -> dict[str, Any]:
+def tiny_params(base_model: Path) -> dict[str, Any]:
     """The default params cut down: 120 studio products, 60 street ones, a tiny ViT, two candidates."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     datasets = params["ingest"]["datasets"]
@@ -195,7 +195,7 @@ def tiny_params(start: Path) -> dict[str, Any]:
     datasets["street"]["source"]["num_products"] = 60
     params["ingest"]["image"]["stored_side"] = 48
     params["finetune"] |= {
-        "start": {"kind": "local", "path": str(start)},
+        "base_model": {"kind": "local", "path": str(base_model)},
         "trainable": "all",
         "epochs": 4,
         "batch_size": 16,
@@ -212,8 +212,8 @@ def tiny_params(start: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_start(tmp_path_factory.mktemp("start") / "tiny")
+def tiny_base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_base_model(tmp_path_factory.mktemp("base-model") / "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -235,7 +235,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_start: Path) -> tuple[Space, Finished]:
+def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_base_model: Path) -> tuple[Space, Finished]:
     """A workspace after its first `fclip retrain`, without a Prefect server, and what that printed.
 
     It runs once for all of pytest's workers: the first that comes here runs it, and each has a copy.
@@ -247,7 +247,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_start: Path) -> tup
     with FileLock(together / "first-run.lock"):
         said = together / "first-run.json"
         if not said.exists():
-            space = make_space(own / "original", tiny_params(tiny_start), own / "original-home")
+            space = make_space(own / "original", tiny_params(tiny_base_model), own / "original-home")
             finished = space.run("fclip", "retrain", timeout=600)
             assert finished.code == 0, finished.output
             said.write_text(json.dumps([str(space.root), dict(space.environment), finished.output]))

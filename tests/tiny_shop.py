@@ -144,11 +144,11 @@ def write_ingest(
 
 
 def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
-    """The start and two candidates with weights of their own; `broken`: and a third whose features are not finite."""
+    """The base model and two candidates with weights of their own; `broken`: and a third whose features are not finite."""
     found = []
     losses = ["candidate,kind,step,val_loss"]
     for number, step in enumerate([0, 10, 20, 30] if broken else [0, 10, 20]):
-        name = f"step-{step:06d}" if step else "start"
+        name = f"step-{step:06d}" if step else "base-model"
         folder = tiny_clip(workspace.finetune / "candidates" / name, seed=number, broken=step == 30)
         loss = None if step == 30 else 4.0 - number
         kind = "checkpoint" if step else "base"

@@ -17,14 +17,14 @@ COLUMNS = {
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    """A row a variant, each score with its start's."""
-    table = Table(title="Last candidate, and its start in brackets", title_justify="left")
+    """A row a variant, each score with its base model's."""
+    table = Table(title="Last candidate, and its base model in brackets", title_justify="left")
     table.add_column("")
     for column in ("passes", "minutes", *COLUMNS):
         table.add_column(column, justify="right")
     for row in rows:
         scores = [
-            f"{row.scores[name][metric]:.3f} ({row.start[name][metric]:.3f})" for name, metric in COLUMNS.values()
+            f"{row.scores[name][metric]:.3f} ({row.base_model[name][metric]:.3f})" for name, metric in COLUMNS.values()
         ]
         table.add_row(row.key["name"], str(row.key["epochs"]), f"{row.minutes:.1f}", *scores)
     console.print(table)

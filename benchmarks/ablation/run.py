@@ -1,4 +1,4 @@
-"""One variant: trained from its start, and its last candidate evaluated on every dataset."""
+"""One variant: trained from its base model, and its last candidate evaluated on every dataset."""
 
 import shutil
 import sys
@@ -13,8 +13,8 @@ from fclip.base_models.registry import ChampionConfig
 from fclip.files import read_json, sha256_json
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import write_job
+from tasks.base_model import base_model_folder
 from tasks.evaluate import evaluate_on
-from tasks.start import start_folder
 from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
@@ -40,7 +40,7 @@ class Row:
     config: dict[str, Any]
     minutes: float
     scores: dict[str, dict[str, float]]
-    start: dict[str, dict[str, float]]
+    base_model: dict[str, dict[str, float]]
     folder: str
 
 
@@ -51,27 +51,27 @@ def as_run(config: FinetuneConfig) -> FinetuneConfig:
 
 def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> Row:
     """Train on what the workspace has gathered, in a folder of `jobs`, and evaluate on the splits of `key["role"]`."""
-    cold = config.start
+    cold = config.base_model
     assert not isinstance(cold, ChampionConfig)
     config = as_run(config)
-    start = start_folder(workspace, cold)
+    base_model = base_model_folder(workspace, cold)
     job = jobs / sha256_json([key, to_json(config)])[:16]
     shutil.rmtree(job, ignore_errors=True)
     write_job(
         job,
         config=config,
         seed=read_params(PRESET)["base"]["seed"],
-        start=start,
+        base_model=base_model,
         products=workspace.training / "products.parquet",
         images={TRAINED: workspace.images(TRAINED)},
         pixels=workspace.pixel_cache,
     )
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=False)
     last = job / "out" / "candidates" / read_json(job / "out" / "candidates.json")[-1]["name"]
-    found: dict[str, dict[str, dict[str, float]]] = {"start": {}, "last": {}}
+    found: dict[str, dict[str, dict[str, float]]] = {"base-model": {}, "last": {}}
     for name in DATASETS_OF:
-        evaluation = evaluate_on(workspace, {"start": start, "last": last}, name, roles=(key["role"],))
+        evaluation = evaluate_on(workspace, {"base-model": base_model, "last": last}, name, roles=(key["role"],))
         for model, of_model in found.items():
             scores = {f"{each.protocol}.{each.metric}": each for each in evaluation.scores if each.model == model}
             of_model[name] = {metric: scores[metric].estimate.value for metric in METRICS if metric in scores}
-    return Row(key, to_json(config), done.seconds / 60, found["last"], found["start"], str(last))
+    return Row(key, to_json(config), done.seconds / 60, found["last"], found["base-model"], str(last))

@@ -33,14 +33,14 @@ from fclip.base_models.towers import TowersConfig
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.products import Products, ProductsConfig, products
+from fclip.evaluation.protocols.attribute_search import AttributeQueries, AttributeSearchConfig, products
 from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
 from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks
 from fclip.models import store
-from tasks.start import start_folder
+from tasks.base_model import base_model_folder
 
 STEM = "visual.trunk.conv_stem.weight"
 DATASET, SPLIT, ROLE = "kagl", "test", "report"
@@ -50,13 +50,15 @@ WIDTH = 110
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Seconds of both sides, and that they find the same."""
     workspace = workspace_in(arguments.work)
-    start = start_folder(workspace, TowersConfig(kind="towers", image_size=96, context_length=64))
-    models = variants(start, arguments.work / "models", arguments.models)
+    base_model = base_model_folder(workspace, TowersConfig(kind="towers", image_size=96, context_length=64))
+    models = variants(base_model, arguments.work / "models", arguments.models)
     files, config = dataset_and_config(workspace, DATASET, preset=PRESET)
     config = replace(config, max_items=arguments.products, protocols=judged(config))
     cache = arguments.work / "features"
     if arguments.peak:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is that of what follows: composing the start took more
+        Path("/proc/self/clear_refs").write_text(
+            "5"
+        )  # the peak is that of what follows: composing the base model took more
         ours(models, files, config, cache)
         status = Path("/proc/self/status").read_text().splitlines()
         return {"peak_mib": next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**10}
@@ -107,17 +109,17 @@ def peak_mib(arguments: argparse.Namespace, products: int) -> float:
 
 def judged(config: DatasetEvaluation) -> dict[str, Any]:
     """What both sides do: the preset's classification and retrieval, and its searches by category."""
-    kinds = (ZeroShotConfig, RetrievalConfig, ProductsConfig)
+    kinds = (ZeroShotConfig, RetrievalConfig, AttributeSearchConfig)
     wanted = {name: own for name, own in config.protocols.items() if isinstance(own, kinds)}
-    searches = [name for name, own in wanted.items() if isinstance(own, ProductsConfig)][3:]
+    searches = [name for name, own in wanted.items() if isinstance(own, AttributeSearchConfig)][3:]
     extra = [name for name, own in wanted.items() if isinstance(own, ZeroShotConfig)][1:]
     return {name: own for name, own in wanted.items() if name not in (*searches, *extra)}
 
 
-def variants(start: Path, out_dir: Path, count: int) -> dict[str, Path]:
-    """`count` models: the start, and others whose first layer differs by a little, and so all that comes after it."""
-    found = {"start": start}
-    state = load_file(start / store.WEIGHTS)
+def variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Path]:
+    """`count` models: the base model, and others whose first layer differs by a little, and so all that comes after it."""
+    found = {"base-model": base_model}
+    state = load_file(base_model / store.WEIGHTS)
     for number in range(1, count):
         folder = out_dir / f"variant-{number}"
         if not folder.is_dir():
@@ -125,23 +127,23 @@ def variants(start: Path, out_dir: Path, count: int) -> dict[str, Path]:
             changed = {
                 name: tensor * (1 + 0.001 * number) if name == STEM else tensor for name, tensor in state.items()
             }
-            store.save(changed, config_from=start, out_dir=folder)
+            store.save(changed, config_from=base_model, out_dir=folder)
         found[folder.name] = folder
     return found
 
 
 def ours(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation, cache: Path) -> dict[str, float]:
-    """Primary-like scores of the start, by one evaluation of all models from an empty cache."""
+    """Primary-like scores of the base model, by one evaluation of all models from an empty cache."""
     shutil.rmtree(cache, ignore_errors=True)
     options = RunOptions("auto", 256, Resampling(resamples=1000, confidence=0.95, seed=0))
     evaluation = evaluate_models(models, files, config, cache=cache, options=options, roles=(ROLE,))
-    scores = {f"{s.protocol}.{s.metric}": s.estimate.value for s in evaluation.scores if s.model == "start"}
+    scores = {f"{s.protocol}.{s.metric}": s.estimate.value for s in evaluation.scores if s.model == "base-model"}
     wanted = {"acc1", "text_to_image.hit_at_10", "precision_at_10"}
     return {name: value for name, value in scores.items() if name.partition(".")[2] in wanted}
 
 
 def theirs(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation) -> dict[str, float]:
-    """The same of every model, by the peers' loops; returns the start's."""
+    """The same of every model, by the peers' loops; returns the base model's."""
     catalog = read_catalog(files, with_captions=True)
     packs, workers = ImagePacks([files.images]), os.cpu_count() or 1
     found: dict[str, float] = {}
@@ -158,12 +160,12 @@ def theirs(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvalu
                     titles = retrieval(own, catalog, SPLIT, config.max_items)
                     hits = peers.retrieval(peer, packs, titles, workers)
                     scores[f"{protocol}.text_to_image.hit_at_10"] = hits
-                case ProductsConfig():
-                    search: Products = products(own, catalog, SPLIT, config.max_items)
+                case AttributeSearchConfig():
+                    search: AttributeQueries = products(own, catalog, SPLIT, config.max_items)
                     if embeddings is None:
                         embeddings = peers.document_embeddings(peer, packs, search, workers)
                     scores[f"{protocol}.precision_at_10"] = peers.products(peer, embeddings, search)
-        if name == "start":
+        if name == "base-model":
             found = scores
     return found
 

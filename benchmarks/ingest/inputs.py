@@ -16,13 +16,13 @@ from fclip.catalog.pin import pin_of
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.registry import SourceConfig, read
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
-from tasks.ingest import outside_of
+from fclip.mirror.source_access import SourceAccess
+from tasks.ingest import source_access
 from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 
-NOTHING_REMOTE = Outside(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
+NOTHING_REMOTE = SourceAccess(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def preset(name: str, datasets: Path) -> dict[str, Any]:
     return {**values[name], "source": source, "roles": {}}
 
 
-def lay_out(name: str, datasets: Path, folder: Path, limit: int | None) -> Input:
+def prepare_external(name: str, datasets: Path, folder: Path, limit: int | None) -> Input:
     """Write the images of a dataset (`limit` of them, spread; None for all) and their table into `folder`."""
     source = parse(name, preset(name, datasets), DatasetConfig).source
     images = folder / "images"
@@ -110,7 +110,7 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")
     config = load_section(workspace, "ingest", IngestConfig)
-    outside = outside_of(workspace, config, name, refresh=True)
+    outside = source_access(workspace, config, name, refresh=True)
     write_pin(workspace.source_pin(name), pin_of(name, config.datasets[name], outside))
     return workspace
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.ingest.inputs import Input, lay_out, make_workspace
+from benchmarks.ingest.inputs import Input, make_workspace, prepare_external
 from benchmarks.ingest.peer import Peer, PeerRun, Settings, tune
 from benchmarks.ingest.runs import WORKERS, Run, run_decoding, run_ingest
 from fclip.catalog.config import IngestConfig
@@ -68,13 +68,13 @@ def measure_speed(
     tell: Callable[[str], None],
 ) -> Speed:
     """Lay the dataset out, tune img2dataset, and let all run in turn, `rounds` times."""
-    given = lay_out(name, datasets, folder / "files", limit)
+    given = prepare_external(name, datasets, folder / "files", limit)
     files = make_workspace(folder / "as-files", name, {**preset, "source": given.source})
     shipped = make_workspace(folder / "as-shipped", name, preset, limit)
     image_config = load_section(files, "ingest", IngestConfig).image
     settings = None
     if peer is not None:
-        sample = lay_out(name, datasets, folder / "sample", min(limit or TUNING_IMAGES, TUNING_IMAGES))
+        sample = prepare_external(name, datasets, folder / "sample", min(limit or TUNING_IMAGES, TUNING_IMAGES))
         settings = tune(peer, sample, folder / "peer", image_config, cores=WORKERS, tell=tell)
     ours: list[Run] = []
     ours_shipped: list[Run] = []

@@ -22,7 +22,7 @@ from fclip.selection.config import SelectConfig
 from fclip.selection.rules.registry import Rule, rules
 from fclip.selection.select import select
 
-START, RANDOM, HINDSIGHT = "start", "random", "hindsight"
+BASE_MODEL, RANDOM, HINDSIGHT = "base-model", "random", "hindsight"
 ALL, TRAINED = "all", "trained"
 USUAL_TIES = 0.8
 """The confidence of ties that is shown where one is."""
@@ -117,7 +117,7 @@ def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
     in_hindsight = {tolerance: _hindsight(table, tolerance) for tolerance in tolerances}
     for held in table.out_of_domain:
-        yield Choice(Setting(START), table.name, held, *_lost(table, held, [0], [0]))
+        yield Choice(Setting(BASE_MODEL), table.name, held, *_lost(table, held, [0], [0]))
         yield Choice(Setting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
         for tolerance, rows in in_hindsight.items():
             yield Choice(Setting(HINDSIGHT, tolerance=tolerance), table.name, held, *_lost(table, held, *rows))

@@ -1,4 +1,4 @@
-"""One run: trained from its start, its candidates left in a folder."""
+"""One run: trained from its base model, its candidates left in a folder."""
 
 import sys
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from benchmarks.train.processes import run_measured
 from fclip.base_models.towers import TowersConfig
 from fclip.training.config import FinetuneConfig
 from fclip.training.job import write_job
-from tasks.start import start_folder
+from tasks.base_model import base_model_folder
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
 
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def random_image_tower(self) -> dict[str, Any] | None:
-        """What takes the place of the start's image tower, as `write_scratch` takes it."""
+        """What takes the place of the base model's image tower, as `write_scratch` takes it."""
         found: dict[str, Any] | None = self._own.get("random_image_tower")
         return found
 
@@ -70,15 +70,17 @@ def train(workspace: Workspace, run: Run, jobs: Path) -> Path:
     job = jobs / run.name
     if (job / "out" / "candidates.json").is_file():
         return job / "out"
-    start = start_folder(workspace, parse("finetune.start", read_params(PARAMS)["finetune"]["start"], TowersConfig))
+    base_model = base_model_folder(
+        workspace, parse("finetune.base_model", read_params(PARAMS)["finetune"]["base_model"], TowersConfig)
+    )
     if run.random_image_tower:
-        text, start = start, jobs / f"{run.name}-start"
-        write_scratch(text, start, **run.random_image_tower, seed=run.seed)
+        text, base_model = base_model, jobs / f"{run.name}-start"
+        write_scratch(text, base_model, **run.random_image_tower, seed=run.seed)
     write_job(
         job,
         config=run.finetune,
         seed=run.seed,
-        start=start,
+        base_model=base_model,
         products=workspace.training / "products.parquet",
         images={TRAINED: workspace.images(TRAINED)},
         pixels=workspace.pixel_cache,

@@ -17,8 +17,8 @@ from fclip.selection.candidates import Floats, Score, ScoredCandidate
 NAME = "model_name"
 
 
-def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str) -> Table:
-    """The models of some files, the start first; every other column of numbers is an outside dataset.
+def read_scores(paths: Sequence[Path], *, base_model: str, in_domain: str, cost: str) -> Table:
+    """The models of some files, the base model first; every other column of numbers is an outside dataset.
 
     Args:
         start: the name of the model that the others were tuned from.
@@ -32,8 +32,8 @@ def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str)
     names = [row[NAME] for row in rows]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"the model {twice[0]} is there twice: leave out one of its rows")
-    if start not in names:
-        raise UserError(f"no model `{start}` to start from: there are {', '.join(names[:20])} …")
+    if base_model not in names:
+        raise UserError(f"no model `{base_model}` to start from: there are {', '.join(names[:20])} …")
     columns = [column for column in rows[0] if column != NAME]
     outside = [column for column in columns if column not in (in_domain, cost)]
     for column in (in_domain, cost):
@@ -41,7 +41,7 @@ def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str)
             raise UserError(f"{paths[0]} has no dataset `{column}`: it has {', '.join(columns)}")
     if len(outside) < 2:
         raise UserError(f"there are {len(outside)} outside datasets: two are needed, one to choose by, one to hold out")
-    ordered = sorted(rows, key=lambda row: row[NAME] != start)
+    ordered = sorted(rows, key=lambda row: row[NAME] != base_model)
     values = [{column: _number(row, column) for column in columns} for row in ordered]
     return Table(
         name=paths[0].stem,
@@ -49,11 +49,11 @@ def read_scores(paths: Sequence[Path], *, start: str, in_domain: str, cost: str)
             ScoredCandidate(
                 Candidate(
                     name=row[NAME],
-                    kind="base" if row[NAME] == start else "checkpoint",
+                    kind="base" if row[NAME] == base_model else "checkpoint",
                     step=0,
                     epoch=0.0,
                     model_sha256=sha256_bytes(row[NAME].encode()),
-                    distance=0.0 if row[NAME] == start else None,
+                    distance=0.0 if row[NAME] == base_model else None,
                 ),
                 in_domain={in_domain: Score(own[in_domain], 0.0, 0)},
                 out_of_domain={name: Score(own[name], 0.0, 0) for name in outside},

@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks.selection.run_table import write_run
 from fclip.evaluation.outcomes import once
-from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.evaluation.run import Evaluation
 from fclip.models.candidates import Candidate, read_candidates
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
@@ -93,7 +93,7 @@ def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
 def _halves(evaluation: Evaluation, model: str) -> Floats:
     """The primary metric on either half of the items, near-duplicates together: float64 [2]."""
     protocol, _, metric = evaluation.primary.rpartition(".")
-    judged: Judged = evaluation.judged[model, SPLIT, protocol]
+    judged: TaskOutcome = evaluation.judged[model, SPLIT, protocol]
     clusters = np.arange(judged.outcome.num_items) if judged.clusters is None else judged.clusters
     second = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 2 == 1
     halves = [judged.outcome.take(np.flatnonzero(second == half)) for half in (False, True)]

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fclip.images.packs import ImagePacks
-from fclip.scenes.backdrops import draw_backdrop
+from fclip.scenes.backgrounds import draw_background
 from fclip.training.backgrounds import background_mask
 from tasks.workspace.paths import Workspace
 
@@ -113,7 +113,9 @@ def placed_elsewhere(content: bytes, seed: str) -> bytes | None:
     alpha = Image.fromarray((255 * (1 - background[0, 0].numpy())).astype(np.uint8))
     angle = chance.uniform(-25, 25)
     picture, alpha = (image.rotate(angle, Image.Resampling.BICUBIC, expand=True) for image in (picture, alpha))
-    place = Image.fromarray(np.clip(draw_backdrop(chance, generator, SIDE), 0, 255).astype(np.uint8).transpose(1, 2, 0))
+    place = Image.fromarray(
+        np.clip(draw_background(chance, generator, SIDE), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    )
     left, top = (chance.randint(min(0, room), max(0, room)) for room in (SIDE - picture.width, SIDE - picture.height))
     place.paste(picture, (left, top), alpha)
     light = np.array([chance.uniform(0.75, 1.1), 1.0, chance.uniform(0.7, 1.05)]) * chance.uniform(0.6, 1.1)

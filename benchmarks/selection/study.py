@@ -34,7 +34,9 @@ def selection(
         list[Path],
         typer.Option(help="Runs (.parquet, a run each), or JSON lines, an object a model, which are one table."),
     ],
-    start: Annotated[str | None, typer.Option(help="JSON lines: the model that the others were tuned from.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="JSON lines: the model that the others were tuned from.")
+    ] = None,
     in_domain: Annotated[str | None, typer.Option(help="JSON lines: what rules may read in domain.")] = None,
     cost: Annotated[
         str | None, typer.Option(help="JSON lines: what the in-domain cost is measured by; the same without.")
@@ -49,7 +51,7 @@ def selection(
     ] = None,
 ) -> None:
     """Rules on tables of scores: each dataset is held out in turn; regret there, and what it costs in domain."""
-    tables = _read(table, start, in_domain, cost)
+    tables = _read(table, base_model, in_domain, cost)
     of_runs = table[0].suffix == RUN_TABLE
     found = study(tables, [tolerance / 100 for tolerance in TOLERANCES], TIE_CONFIDENCES if of_runs else ())
     to = yardstick(found)
@@ -60,14 +62,16 @@ def selection(
         _console().print(f"plot  {draw_trade_off(found, plot)}", highlight=False, soft_wrap=True)
 
 
-def _read(paths: Sequence[Path], start: str | None, in_domain: str | None, cost: str | None) -> list[Table]:
+def _read(paths: Sequence[Path], base_model: str | None, in_domain: str | None, cost: str | None) -> list[Table]:
     if all(path.suffix == RUN_TABLE for path in paths):
         return [read_run(path) for path in paths]
     if any(path.suffix == RUN_TABLE for path in paths):
         raise UserError("runs (.parquet) and JSON lines are not of one study: give one kind")
-    if start is None or in_domain is None:
-        raise UserError("JSON lines say neither what the start is nor what is in domain: give --start and --in-domain")
-    return [read_scores(paths, start=start, in_domain=in_domain, cost=cost or in_domain)]
+    if base_model is None or in_domain is None:
+        raise UserError(
+            "JSON lines say neither what the base model is nor what is in domain: give --start and --in-domain"
+        )
+    return [read_scores(paths, base_model=base_model, in_domain=in_domain, cost=cost or in_domain)]
 
 
 def _as_json(entry: Regret, to: Regret) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def _show(found: Sequence[Regret], to: Regret, tables: Sequence[Table], *, every
         title_justify="left",
         caption="Regret (in-domain cost), percentage points, by how far below the best in domain a model may be; "
         f"×: of what {rule_label(to.setting.rule)} leaves{'' if to.setting.pool == ALL else ' without averages'}. "
-        "Reads: how many outside datasets. Ties: of those that the best does not surely beat, the nearest the start. "
+        "Reads: how many outside datasets. Ties: of those that the best does not surely beat, the nearest the base model. "
         "Hindsight: the one candidate with the best mean of all outside datasets, the held-out one among them.",
         caption_justify="left",
         box=None,

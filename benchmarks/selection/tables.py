@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.selection.regret import (
     ALL,
+    BASE_MODEL,
     HINDSIGHT,
     RANDOM,
-    START,
     TRAINED,
     USUAL_TIES,
     Choice,
@@ -29,7 +29,7 @@ from fclip.selection.rules.registry import rules
 RUNS = Path(__file__).with_name("runs")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
 SETTINGS = {
-    "start": Setting(START),
+    "base-model": Setting(BASE_MODEL),
     "random": Setting(RANDOM),
     "last": Setting("last", TRAINED),
     "in-domain loss": Setting("in_domain_loss", TRAINED),

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.selection.regret import (
     ALL,
+    BASE_MODEL,
     HINDSIGHT,
     RANDOM,
-    START,
     TRAINED,
     USUAL_TIES,
     Regret,
@@ -27,7 +27,7 @@ from fclip.selection.rules.registry import rules
 
 COLOURS = ("#0f6b6b", "#b4571e", "#7a3f8f", "#66728a")
 BY_METRIC = "in_domain_metric"
-MARKERS = {START: "s", RANDOM: "D", "in_domain_loss": "X", BY_METRIC: "*", "last": "P"}
+MARKERS = {BASE_MODEL: "s", RANDOM: "D", "in_domain_loss": "X", BY_METRIC: "*", "last": "P"}
 INK = "#1b1e22"
 FAR = 0.8
 """Quantile of costs and regrets up to which is drawn: one rule far off would leave no room for the others."""
@@ -99,6 +99,6 @@ def _baseline(
         axes.plot(cost, regret, marker=marker, markersize=8, linestyle="none", color=INK, label=name,
                   markerfacecolor="none" if hollow else INK)  # fmt: skip
     else:
-        line = 0.09 if entry.setting.rule == START else 0.03
+        line = 0.09 if entry.setting.rule == BASE_MODEL else 0.03
         axes.annotate(f"{name}: {regret:.1f} at {cost:.1f}", (0.98, line), xycoords="axes fraction", ha="right",
                       va="bottom", fontsize=8, color=INK)  # fmt: skip

@@ -16,11 +16,11 @@ from rich.table import Table
 
 from benchmarks.command import run
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
-from fclip.base_models.fclip_tiny import start_of
+from fclip.base_models.fclip_tiny import towers_config_of
 from fclip.evaluation.run import Evaluation
 from fclip.models import store
+from tasks.base_model import base_model_folder
 from tasks.evaluate import evaluate_on
-from tasks.start import start_folder
 from tasks.workspace.params import read_params
 
 METRICS = ("weighted_f1", "acc1", "recall_at_10", "mrr", "avg_precision_1_10")
@@ -28,10 +28,10 @@ WIDTH = 120
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Evaluate the model and its start by every protocol of the preset."""
+    """Evaluate the model and its base model by every protocol of the preset."""
     workspace = workspace_in(arguments.work)
     model = model_folder(workspace, arguments.model)
-    models = {"start": start_folder(workspace, start_of(model)), "model": model}
+    models = {"base_model": base_model_folder(workspace, towers_config_of(model)), "model": model}
     rows: list[dict[str, Any]] = []
     for name in read_params(PRESET)["evaluate"]["datasets"]:
         _, config = dataset_and_config(workspace, name)
@@ -43,15 +43,15 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def as_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row a protocol and shown metric: the start's value, the model's and its interval."""
-    before = {(s.split, s.protocol, s.metric): s.estimate for s in evaluation.scores if s.model == "start"}
+    """One row a protocol and shown metric: the base model's value, the model's and its interval."""
+    before = {(s.split, s.protocol, s.metric): s.estimate for s in evaluation.scores if s.model == "base-model"}
     return [
         {
             "dataset": evaluation.dataset,
             "protocol": entry.protocol,
             "metric": entry.metric,
             "num_items": entry.num_items,
-            "start": before[entry.split, entry.protocol, entry.metric].value,
+            "base_model": before[entry.split, entry.protocol, entry.metric].value,
             "value": entry.estimate.value,
             "low": entry.estimate.low,
             "high": entry.estimate.high,

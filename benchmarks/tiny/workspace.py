@@ -8,8 +8,8 @@ from benchmarks.workspaces import lay_out_workspace
 from fclip.base_models.fclip_tiny import FclipTinyConfig
 from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
+from tasks.base_model import base_model_folder
 from tasks.evaluate import dataset_files
-from tasks.start import start_folder
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
 
@@ -41,4 +41,4 @@ def dataset_and_config(
 
 def model_folder(workspace: Workspace, model: Path | None) -> Path:
     """`model`, or fclip-tiny's."""
-    return model or start_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))
+    return model or base_model_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))

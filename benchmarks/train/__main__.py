@@ -23,7 +23,7 @@ from benchmarks.places import CACHE, DATASETS
 from benchmarks.train import report
 from benchmarks.train.gpu import gpu_facts, peak_flops
 from benchmarks.train.inputs import make_input
-from benchmarks.train.models import training_flops, write_start
+from benchmarks.train.models import training_flops, write_base_model
 from benchmarks.train.pace import Run
 from benchmarks.train.peer import Peer, install
 from benchmarks.train.precision import measure_towers
@@ -72,15 +72,15 @@ def _measure_speeds(
     console: Console,
 ) -> dict[str, Any]:
     data = make_input(DATASETS, work / "data", num_products=setup.num_products, num_validation=setup.batch_size)
-    start = write_start(work / "start", setup.model_cfg)
-    flops = training_flops(start)
+    base_model = write_base_model(work / "base-model", setup.model_cfg)
+    flops = training_flops(base_model)
     results: dict[str, Any] = {"setup": asdict(setup), "flops_a_sample": flops, "speed": {}}
     ours: dict[Precision, tuple[Run, ...]] = {}
     models: dict[str, Mapping[Precision, tuple[Run, ...]]] = {setup.model: ours}
     for precision in setup.precisions:
         speed = measure_speed(
             *(data, work / "runs", setup),
-            start=start,
+            base_model=base_model,
             precision=precision,
             rounds=arguments.rounds,
             peer=peer,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchmarks.ingest.inputs import lay_out
+from benchmarks.ingest.inputs import prepare_external
 from fclip.captions.table import CAPTION
 from fclip.export.webdataset import export_shards
 from fclip.files import sha256_bytes
@@ -59,7 +59,7 @@ def make_input(datasets: Path, folder: Path, *, num_products: int, num_validatio
         UserError: kagl is not there.
     """
     wanted = num_products + num_validation
-    files = lay_out(DATASET, datasets, folder / "files", round(wanted * SPARE) + 1)
+    files = prepare_external(DATASET, datasets, folder / "files", round(wanted * SPARE) + 1)
     table = pq.read_table(files.table, columns=["image", "caption"])
     named = [
         (files.images / image, caption)

@@ -31,10 +31,12 @@ from fclip.training.texts import tokenised
 from fclip.training.trainable import freeze_others, trainable_names
 
 
-def run_limit(job: Path, config: FinetuneConfig, data: Input, *, start: Path, steps: int, settling: int) -> Run:
+def run_limit(job: Path, config: FinetuneConfig, data: Input, *, base_model: Path, steps: int, settling: int) -> Run:
     """Step so many times in a process of its own, model and optimiser as in a run of this config (all is tuned)."""
     shutil.rmtree(job, ignore_errors=True)
-    write_job(job, config=config, seed=SEED, start=start, products=data.products, images={DATASET: data.packs})
+    write_job(
+        job, config=config, seed=SEED, base_model=base_model, products=data.products, images={DATASET: data.packs}
+    )
     command = [sys.executable, "-m", "benchmarks.train.limit", str(job), str(steps)]
     done = run_measured(command, cwd=job, watch_gpu=config.device == "cuda")
     shutil.rmtree(job)
@@ -55,10 +57,10 @@ def step_seconds(job: Path, steps: int) -> list[float]:
     The pixels are random. The texts are those of the run's first batch: how long they are, and how many are the same,
     decides how much there is to compute.
     """
-    config, start = read_job(job).config, read_job(job).start
+    config, base_model = read_job(job).config, read_job(job).base_model
     keep_freed_memory()
     device = resolve_device(config.device)
-    clip = load(start, device=device)
+    clip = load(base_model, device=device)
     clip.model.visual.to(memory_format=torch.channels_last)
     freeze_others(clip.model, trainable_names(clip.model, config))
     learner = Learner(clip, config, World(), compiled=should_compile(config.compile, device, steps))

@@ -14,7 +14,7 @@ from fclip.models.store import Preprocess, load, write_config, write_weights
 SEED = 0
 
 
-def write_start(folder: Path, model_cfg: Mapping[str, Any]) -> Path:
+def write_base_model(folder: Path, model_cfg: Mapping[str, Any]) -> Path:
     """Write a CLIP of random weights, the same each time, in open_clip's local-directory form."""
     folder.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
@@ -28,12 +28,12 @@ def write_start(folder: Path, model_cfg: Mapping[str, Any]) -> Path:
     return folder
 
 
-def training_flops(start: Path) -> float:
+def training_flops(base_model: Path) -> float:
     """Floating-point operations of one sample, forwards and backwards, in the matrix products and convolutions.
 
     Counted by torch, a multiplication and an addition as two; what is computed twice to save memory is not.
     """
-    clip = load(start)
+    clip = load(base_model)
     size, num = clip.preprocess.size, 2
     images, tokens = torch.zeros(num, 3, size, size), clip.tokenizer(["a"] * num)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -30,7 +30,7 @@ def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = C
     """What open_clip's training is told to do, as fclip's params say it: the whole model, one candidate at the end."""
     return replace(
         preset_config(),
-        start=LocalConfig(kind="local", path="start"),
+        base_model=LocalConfig(kind="local", path="base-model"),
         device=setup.device,
         processes=1,
         precision=precision,
@@ -62,10 +62,12 @@ def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = C
     )
 
 
-def run_job(job: Path, config: FinetuneConfig, data: Input, *, start: Path, settling: int) -> Run:
+def run_job(job: Path, config: FinetuneConfig, data: Input, *, base_model: Path, settling: int) -> Run:
     """Train on `data` in the folder `job`, which is made anew and deleted after."""
     shutil.rmtree(job, ignore_errors=True)
-    write_job(job, config=config, seed=SEED, start=start, products=data.products, images={DATASET: data.packs})
+    write_job(
+        job, config=config, seed=SEED, base_model=base_model, products=data.products, images={DATASET: data.packs}
+    )
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=config.device == "cuda")
     windows = read_timings(job / "timings.csv")
     shutil.rmtree(job)

@@ -26,7 +26,7 @@ class Run:
     """One run, measured.
 
     Attributes:
-        settling: steps to leave out at both ends of an epoch: data workers fill their queues at its start, and have
+        settling: steps to leave out at both ends of an epoch: data workers fill their queues at its base model, and have
             nothing left to do at its end.
         whole_seconds: of the process, from its start to its end.
         windows: all its steps.

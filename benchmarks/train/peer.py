@@ -44,7 +44,7 @@ class Peer:
         folder: Path,
         setup: Setup,
         *,
-        start: Path,
+        base_model: Path,
         form: str,
         workers: int,
         precision: Precision,
@@ -53,7 +53,7 @@ class Peer:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         options: dict[str, object] = {
-            "model": f"local-dir:{start}",
+            "model": f"local-dir:{base_model}",
             "dataset-type": form,
             "train-data": data.csv if form == "csv" else _braces(data.shards),
             "workers": workers,
@@ -125,7 +125,7 @@ def tune(
     folder: Path,
     setup: Setup,
     *,
-    start: Path,
+    base_model: Path,
     precision: Precision,
     tell: Callable[[str], None],
 ) -> dict[str, int]:
@@ -136,7 +136,7 @@ def tune(
     for form in FORMS:
         rates = {}
         for workers in setup.workers:
-            run = peer.run(data, folder, setup, start=start, form=form, workers=workers, precision=precision)
+            run = peer.run(data, folder, setup, base_model=base_model, form=form, workers=workers, precision=precision)
             rates[workers] = run.rate
             tell(f"open_clip, {form}, {precision}, {workers} workers: {run.rate:.1f} samples/s")
         best[form] = max(rates, key=lambda workers: rates[workers])

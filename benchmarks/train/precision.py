@@ -1,4 +1,4 @@
-"""Which precision pays here: the start `towers`, its image tower tuned, in fp32 and under bf16 autocast."""
+"""Which precision pays here: the base model `towers`, its image tower tuned, in fp32 and under bf16 autocast."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,10 +27,10 @@ def measure_towers(
         checkpoint_every=NO_CHECKPOINT,
         captions={"title": 1.0},
     )
-    assert isinstance(config.start, TowersConfig)
-    start = folder / "towers"
-    start.mkdir(parents=True)
-    compose(config.start, start)
+    assert isinstance(config.base_model, TowersConfig)
+    base_model = folder / "towers"
+    base_model.mkdir(parents=True)
+    compose(config.base_model, base_model)
     data = make_input(
         datasets, folder / "data", num_products=config.batch_size * STEPS, num_validation=config.batch_size
     )
@@ -38,6 +38,6 @@ def measure_towers(
     for number in range(rounds):
         for precision, found in runs.items():
             own = replace(config, precision=precision)
-            found.append(run_job(folder / "job", own, data, start=start, settling=SETTLING))
+            found.append(run_job(folder / "job", own, data, base_model=base_model, settling=SETTLING))
             tell(f"towers, {precision}, round {number + 1} of {rounds}: {found[-1].rate:.1f} samples/s")
     return {precision: tuple(found) for precision, found in runs.items()}

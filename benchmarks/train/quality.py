@@ -13,8 +13,8 @@ from benchmarks.workspaces import lay_out_workspace
 from fclip.files import read_json
 from fclip.models.weights import WEIGHTS
 from fclip.training.job import write_job
+from tasks.base_model import find_base_model
 from tasks.evaluate import evaluate_on
-from tasks.start import find_start
 from tasks.workspace.params import read_params
 
 DATASET, SPLIT = "kagl", "test"
@@ -23,7 +23,7 @@ NUM_CANDIDATES = 18  # one a minute or so, where three passes take twenty
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CheckpointScore:
     """A model of the run: steps done, minutes from the process's start to its weights on disk, and its score."""
 
     name: str
@@ -38,23 +38,23 @@ class Quality:
 
     Attributes:
         metric: what the scores are, on the split that only reports.
-        candidates: the start first.
+        candidates: the base model first.
         whole_minutes: of the process.
     """
 
     metric: str
     target: float
     num_items: int
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CheckpointScore, ...]
     whole_minutes: float
 
     @property
-    def reached(self) -> Candidate | None:
+    def reached(self) -> CheckpointScore | None:
         """The first candidate that has the target."""
         return next((each for each in self.candidates if each.score >= self.target), None)
 
     @property
-    def best(self) -> Candidate:
+    def best(self) -> CheckpointScore:
         return max(self.candidates, key=lambda each: each.score)
 
 
@@ -73,7 +73,7 @@ def measure_quality(
         job,
         config=replace(preset_config(), device=device, processes=1, num_candidates=NUM_CANDIDATES),
         seed=read_params(PRESET)["base"]["seed"],
-        start=find_start(workspace),
+        base_model=find_base_model(workspace),
         products=workspace.training / "products.parquet",
         images={DATASET: workspace.images(DATASET)},
     )
@@ -87,7 +87,7 @@ def measure_quality(
         target=TARGET,
         num_items=next(iter(scores.values())).num_items,
         candidates=tuple(
-            Candidate(
+            CheckpointScore(
                 each["name"],
                 each["step"],
                 ((folders[each["name"]] / WEIGHTS).stat().st_mtime - done.began) / 60,

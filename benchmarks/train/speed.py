@@ -64,7 +64,7 @@ def measure_speed(
     folder: Path,
     setup: Setup,
     *,
-    start: Path,
+    base_model: Path,
     precision: Precision,
     rounds: int,
     peer: Peer | None,
@@ -76,17 +76,17 @@ def measure_speed(
     job, log = folder / "job", folder / "open_clip"
     workers: dict[str, int] = {}
     if peer is not None:
-        workers = tune(peer, data, log, setup, start=start, precision=precision, tell=tell)
+        workers = tune(peer, data, log, setup, base_model=base_model, precision=precision, tell=tell)
 
     def ours(config: FinetuneConfig) -> Run:
-        return run_job(job, config, data, start=start, settling=setup.settling)
+        return run_job(job, config, data, base_model=base_model, settling=setup.settling)
 
     def theirs(form: str) -> Run:
         assert peer is not None
-        return peer.run(data, log, setup, start=start, form=form, workers=workers[form], precision=precision)
+        return peer.run(data, log, setup, base_model=base_model, form=form, workers=workers[form], precision=precision)
 
     def limit() -> Run:
-        return run_limit(job, cached, data, start=start, steps=setup.steps, settling=setup.settling)
+        return run_limit(job, cached, data, base_model=base_model, steps=setup.steps, settling=setup.settling)
 
     contenders: dict[str, Callable[[], Run]] = {OURS: partial(ours, cached)}
     contenders |= {peer_name(form): partial(theirs, form) for form in workers}

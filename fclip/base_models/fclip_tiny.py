@@ -46,10 +46,10 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
     from fclip.models import store
 
     with safe_open(changes, "pt") as file:
-        start = TowersConfig(**json.loads(file.metadata()["start"]))
+        base_model = TowersConfig(**json.loads(file.metadata()["start"]))
         changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".towers-") as folder:
-        sources = towers.compose(start, Path(folder))
+        sources = towers.compose(base_model, Path(folder))
         state = load_file(Path(folder) / store.WEIGHTS)
         state.update({name: tensor.to(state[name].dtype) for name, tensor in changed.items()})
         store.save(state, config_from=Path(folder), out_dir=out_dir)
@@ -67,29 +67,29 @@ def pack(model_dir: Path, changes: Path = CHANGES) -> int:
 
     from fclip.models import store
 
-    config = start_of(model_dir)
+    config = towers_config_of(model_dir)
     with tempfile.TemporaryDirectory() as folder:
         towers.compose(config, Path(folder))
-        start = load_file(Path(folder) / store.WEIGHTS)
+        base_model = load_file(Path(folder) / store.WEIGHTS)
     changed = {
         # Vectors, which are few and delicate (statistics of batches among them), stay as they are.
         name: tensor.to(torch.bfloat16) if tensor.ndim > 1 else tensor
         for name, tensor in load_file(model_dir / store.WEIGHTS).items()
-        if not torch.equal(tensor, start[name])
+        if not torch.equal(tensor, base_model[name])
     }
     with atomic_path(changes) as path:
         save_file(changed, path, metadata={"start": json.dumps(asdict(config))})
     return len(changed)
 
 
-def start_of(model_dir: Path) -> TowersConfig:
-    """The `towers` that a model was trained from, by its config; raises UserError where it was another start."""
+def towers_config_of(model_dir: Path) -> TowersConfig:
+    """The `towers` that a model was trained from, by its config; raises UserError where it was another base model."""
     from fclip.models import store
 
     stored = store.read_config(model_dir)
     vision, text = stored["model_cfg"]["vision_cfg"], stored["model_cfg"]["text_cfg"]
     try:
-        start = TowersConfig(
+        base_model = TowersConfig(
             kind="towers",
             image_size=vision["image_size"],
             context_length=text["context_length"],
@@ -97,10 +97,10 @@ def start_of(model_dir: Path) -> TowersConfig:
             resize_mode=stored["preprocess_cfg"]["resize_mode"],
         )
     except (ValueError, TypeError, KeyError):
-        start = None
-    if start is None or towers.model_cfg(start) != stored["model_cfg"]:
+        base_model = None
+    if base_model is None or towers.model_cfg(base_model) != stored["model_cfg"]:
         raise UserError(f"{model_dir} was not trained from `towers`: fclip-tiny is what training changed in them")
-    return start
+    return base_model
 
 
 def write(config: FclipTinyConfig, request: Request) -> Origin:

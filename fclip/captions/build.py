@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fclip.captions.config import CaptionConfig
 from fclip.captions.repeats import normalised
-from fclip.captions.shorten import Draft, Fitted, TokenCounter, shorten
+from fclip.captions.shorten import Draft, ShortenedCaption, TokenCounter, shorten
 from fclip.captions.summary import check_names, log_summary, summarise
 from fclip.captions.table import SCHEMA, with_summary
 from fclip.captions.templates import Filled, Template, says
@@ -82,7 +82,7 @@ def _remembering(template: Template) -> Callable[[Mapping[str, str]], Filled | N
     return fill
 
 
-def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[KindDraft]:
+def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, ShortenedCaption | None]) -> list[KindDraft]:
     """Those that fit and say something else than the ones before."""
     kept: dict[str, KindDraft] = {}
     for kind, draft in drafts:
@@ -91,7 +91,7 @@ def _unlike(drafts: Sequence[KindDraft], fitted: Mapping[Draft, Fitted | None]) 
     return list(kept.values())
 
 
-def _rows(drafts: Iterable[KindDraft], fitted: Mapping[Draft, Fitted | None]) -> list[dict[str, Any]]:
+def _rows(drafts: Iterable[KindDraft], fitted: Mapping[Draft, ShortenedCaption | None]) -> list[dict[str, Any]]:
     return [
         {"kind": kind, "text": caption.text, "num_tokens": caption.num_tokens, "truncated": caption.shortened}
         for kind, draft in drafts

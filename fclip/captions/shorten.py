@@ -35,7 +35,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class ShortenedCaption:
     """A caption that fits: its tokens with those for start and end, and whether something was left out for it."""
 
     text: str
@@ -43,7 +43,9 @@ class Fitted:
     shortened: bool
 
 
-def shorten(drafts: Sequence[Draft], *, count_tokens: TokenCounter, context_length: int) -> dict[Draft, Fitted | None]:
+def shorten(
+    drafts: Sequence[Draft], *, count_tokens: TokenCounter, context_length: int
+) -> dict[Draft, ShortenedCaption | None]:
     """Every draft in at most `context_length` tokens; None where not one word of it fits.
 
     A longer one keeps the most of its leading clauses that fit (a clause ends at a value's end or at punctuation), and
@@ -54,8 +56,8 @@ def shorten(drafts: Sequence[Draft], *, count_tokens: TokenCounter, context_leng
     # As many words as there may be tokens are too many with start and end: not worth counting.
     maybe = [draft for draft in distinct if draft.text.count(" ") < context_length]
     counts = _count([draft.text for draft in maybe], count_tokens)
-    fitted: dict[Draft, Fitted | None] = {
-        draft: Fitted(draft.text, number, False)
+    fitted: dict[Draft, ShortenedCaption | None] = {
+        draft: ShortenedCaption(draft.text, number, False)
         for draft, number in zip(maybe, counts, strict=True)
         if number <= context_length
     }
@@ -127,9 +129,9 @@ class _Cutter:
 
 def _longest(
     options: Sequence[tuple[_Cutter, Sequence[_Option]]], count_tokens: TokenCounter, context_length: int
-) -> list[Fitted | None]:
+) -> list[ShortenedCaption | None]:
     """Of each cutter's options, from short to long, the longest that fits: a binary search for all of them at once."""
-    best: list[Fitted | None] = [None] * len(options)
+    best: list[ShortenedCaption | None] = [None] * len(options)
     low = [0] * len(options)
     high = [len(own) - 1 for _, own in options]
     while active := [number for number in range(len(options)) if low[number] <= high[number]]:
@@ -138,7 +140,7 @@ def _longest(
         for number, text, num_tokens in zip(active, texts, _count(texts, count_tokens), strict=True):
             if num_tokens <= context_length:
                 low[number] = middle[number] + 1
-                best[number] = Fitted(text, num_tokens, True) if re.search(r"[^\W_]", text) else best[number]
+                best[number] = ShortenedCaption(text, num_tokens, True) if re.search(r"[^\W_]", text) else best[number]
             else:
                 high[number] = middle[number] - 1
     return best

@@ -11,20 +11,20 @@ import pyarrow.parquet as pq
 
 from fclip.catalog.config import IngestConfig, JudgementsConfig
 from fclip.catalog.image_store import ImageStore
-from fclip.catalog.intake import Intake
 from fclip.catalog.judgements import read_judgements, write_judgements
 from fclip.catalog.pin import SourcePin, verify_pin
 from fclip.catalog.products import ProductColumns, Products
 from fclip.catalog.repair import Repair, repair_row
+from fclip.catalog.row_images import RowImages
 from fclip.catalog.rows import RefusedRow, SourceRow, refuse
-from fclip.catalog.sides import Sides, choose_sides
 from fclip.catalog.sources.registry import at_pin, read
+from fclip.catalog.split_assignment import SplitAssignment, assign_splits
 from fclip.catalog.summary import IngestSummary, require_few_refused, require_products, summarise
 from fclip.catalog.validate import RowRules
 from fclip.catalog.write import write_images, write_products, write_quarantine, write_repairs
 from fclip.files import atomic_dir, link_or_copy, write_json
 from fclip.images.packs import PackWriter, pack_digests
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def build_catalog(
     config: IngestConfig,
     *,
     dataset: str,
-    outside: Outside,
+    outside: SourceAccess,
     pin: SourcePin | None,
     catalog_dir: Path,
     images_dir: Path,
@@ -71,7 +71,7 @@ def build_catalog(
         stored = [digest for pack in store.packs for digest in pack_digests(pack)]
         with PackWriter(images, stored=stored) as packs:
             checked = _checked(rows, RowRules(config.rows, own.types), repairs, config.rows.max_text_chars)
-            taken = Intake(store, packs, outside.digests, config.image).accepted(checked)
+            taken = RowImages(store, packs, outside.digests, config.image).accepted(checked)
             total = _total(facts, config.limit)
             num_read = 0
             for row in progress(taken, label=f"ingest {dataset}", total=total, unit="rows"):
@@ -83,7 +83,7 @@ def build_catalog(
         require_few_refused(dataset, num_read, refused, config.rows, keep=_quarantine_path(cache_dir))
         products, respelled = columns.finish().respelled()
         repairs += respelled
-        sides = choose_sides(products, store, config, dataset)
+        sides = assign_splits(products, store, config, dataset)
         refused += sides.leaks
         if repairs:
             kept = set(products.table["product_id"].take(pa.array(sides.kept)).to_pylist())
@@ -93,7 +93,7 @@ def build_catalog(
         )
         require_products(summary, own)
         _write(catalog, products, store, sides, refused, repairs)
-        judged = {} if own.judgements is None else {"judgements": _judge(own.judgements, outside, catalog)}
+        judged = {} if own.judgements is None else {"judgements": _score(own.judgements, outside, catalog)}
         write_json(catalog / "ingest.json", {**summary.to_json(), **judged})
         store.save(sorted(images.glob("pack-*.parquet")))
         outside.digests.save()
@@ -120,7 +120,7 @@ def _write(
     folder: Path,
     products: Products,
     store: ImageStore,
-    sides: Sides,
+    sides: SplitAssignment,
     refused: Sequence[RefusedRow],
     repairs: Sequence[Repair],
 ) -> None:
@@ -134,7 +134,7 @@ def _write(
     write_repairs(folder / "repairs.parquet", repairs)
 
 
-def _judge(config: JudgementsConfig, outside: Outside, catalog: Path) -> dict[str, object]:
+def _score(config: JudgementsConfig, outside: SourceAccess, catalog: Path) -> dict[str, object]:
     """Take in the judgements about the products that were written."""
     ids = pq.read_table(catalog / "products.parquet", columns=["product_id"])["product_id"].to_pylist()
     judgements = read_judgements(config, outside, frozenset(ids))

@@ -20,7 +20,7 @@ FileSource: TypeAlias = Annotated[HubSource | TableSource, ByKind(lambda: (HubSo
 
 
 @config
-class Task:
+class PublishedTask:
     """A retrieval task as the dataset's publishers evaluate it, in the columns of the dataset.
 
     A query is a value of the column `query`; right are the rows that have it. A row is found by the sum of the
@@ -55,7 +55,7 @@ class Description:
     num_rows: int
     source: FileSource
     label_sets: list[str]
-    tasks: list[Task]
+    tasks: list[PublishedTask]
     facts: list[str]
     unverified: list[str]
 

@@ -19,7 +19,7 @@ from fclip.catalog.reading.records import cell_text
 from fclip.catalog.rows import Refusal
 from fclip.errors import UserError
 from fclip.files import atomic_path
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 MOST = 4
 GRADES = tuple(str(grade) for grade in range(MOST + 1))
@@ -48,12 +48,12 @@ class Judgements:
         }
 
 
-def describe_judgements(config: JudgementsConfig, outside: Outside) -> dict[str, object]:
+def describe_judgements(config: JudgementsConfig, outside: SourceAccess) -> dict[str, object]:
     """What the file is now, for the dataset's pin; raises UserError when it is not there."""
     return describe_file(require_file(outside.file(config.path)))
 
 
-def read_judgements(config: JudgementsConfig, outside: Outside, product_ids: Collection[str]) -> Judgements:
+def read_judgements(config: JudgementsConfig, outside: SourceAccess, product_ids: Collection[str]) -> Judgements:
     """The rows about products that there are.
 
     Raises:

@@ -8,7 +8,7 @@ from fclip.catalog.config import DatasetConfig
 from fclip.catalog.judgements import describe_judgements
 from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SourcePin:
         raise ValueError("the pin of a source has `dataset`")
 
 
-def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: SourceConfig | None = None) -> SourcePin:
+def pin_of(dataset: str, config: DatasetConfig, outside: SourceAccess, source: SourceConfig | None = None) -> SourcePin:
     """What the source, `config`'s or another way to say it, and the judgements are now.
 
     Raises:
@@ -46,7 +46,7 @@ def pin_of(dataset: str, config: DatasetConfig, outside: Outside, source: Source
 
 
 def verify_pin(
-    dataset: str, config: DatasetConfig, source: SourceConfig, pin: SourcePin | None, *, outside: Outside
+    dataset: str, config: DatasetConfig, source: SourceConfig, pin: SourcePin | None, *, outside: SourceAccess
 ) -> None:
     """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
     if pin is None:

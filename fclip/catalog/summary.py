@@ -9,7 +9,7 @@ from fclip.catalog.config import SPLITS, DatasetConfig, RowConfig
 from fclip.catalog.products import Products
 from fclip.catalog.repair import Repair
 from fclip.catalog.rows import RefusedRow
-from fclip.catalog.sides import Sides
+from fclip.catalog.split_assignment import SplitAssignment
 from fclip.catalog.write import write_quarantine
 from fclip.errors import UserError
 
@@ -60,7 +60,7 @@ def summarise(
     *,
     num_rows: int,
     products: Products,
-    sides: Sides,
+    sides: SplitAssignment,
     refused: Sequence[RefusedRow],
     repairs: Sequence[Repair],
 ) -> IngestSummary:
@@ -68,8 +68,8 @@ def summarise(
     num_products = len(sides.kept)
     assert num_rows == num_products + len(refused), (num_rows, num_products, len(refused))
     splits = Counter(sides.split[place] for place in sides.kept)
-    sides_of = {(int(sides.group[place]), sides.split[place]) for place in sides.kept}
-    groups = Counter(group for group, _ in sides_of)
+    towers_of = {(int(sides.group[place]), sides.split[place]) for place in sides.kept}
+    groups = Counter(group for group, _ in towers_of)
     return IngestSummary(
         dataset=dataset,
         num_rows=num_rows,

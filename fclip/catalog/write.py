@@ -14,12 +14,12 @@ from fclip.catalog.image_facts import ImageFacts
 from fclip.catalog.products import Products
 from fclip.catalog.repair import Repair
 from fclip.catalog.rows import RefusedRow
-from fclip.catalog.sides import Sides
+from fclip.catalog.split_assignment import SplitAssignment
 from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import atomic_path
 
 
-def write_products(path: Path, products: Products, sides: Sides, *, digests: pa.Array) -> None:
+def write_products(path: Path, products: Products, sides: SplitAssignment, *, digests: pa.Array) -> None:
     """Write the products that stay, sorted by id; `digests`: hex, of the store's images, by number."""
     ids = products.table["product_id"].combine_chunks()
     rows = sides.kept[pc.sort_indices(ids.take(pa.array(sides.kept))).to_numpy()]

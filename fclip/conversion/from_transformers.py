@@ -97,7 +97,7 @@ def _read_config(folder: Path) -> Any:
     kind = values.get("model_type")
     if kind != "clip":
         raise UserError(
-            f"its model_type is {kind}, not clip. A model of another kind (SigLIP, ChineseCLIP) can be a start where "
+            f"its model_type is {kind}, not clip. A model of another kind (SigLIP, ChineseCLIP) can be a base model where "
             f"its folder or repository holds {store.CONFIG}: {{kind: open_clip, model: 'hf-hub:ORGANISATION/NAME'}} or "
             "{kind: local, path: FOLDER}"
         )

@@ -10,7 +10,7 @@ from fclip.features.similarity import FloatArray, Ints, highest, similarities
 
 
 @dataclass(frozen=True)
-class Hit:
+class SearchHit:
     """A product and its cosine similarity to the query, by its nearest image."""
 
     dataset: str
@@ -18,7 +18,7 @@ class Hit:
     score: float
 
 
-def search(embeddings: Embeddings, query: FloatArray, *, k: int, model_sha256: str) -> list[Hit]:
+def search(embeddings: Embeddings, query: FloatArray, *, k: int, model_sha256: str) -> list[SearchHit]:
     """The `k` products nearest to `query` (float32 [d], of any length), the nearest first; each product once.
 
     Raises:
@@ -46,10 +46,10 @@ def search(embeddings: Embeddings, query: FloatArray, *, k: int, model_sha256: s
             return hits[:k]
 
 
-def _hits(embeddings: Embeddings, rows: Ints, scores: FloatArray) -> list[Hit]:
+def _hits(embeddings: Embeddings, rows: Ints, scores: FloatArray) -> list[SearchHit]:
     """Each product once, by the first of its rows."""
-    found: dict[tuple[str, str], Hit] = {}
+    found: dict[tuple[str, str], SearchHit] = {}
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         key = (embeddings.datasets[row], embeddings.product_ids[row])
-        found.setdefault(key, Hit(*key, score))
+        found.setdefault(key, SearchHit(*key, score))
     return list(found.values())

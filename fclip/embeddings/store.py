@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Rows:
+class EmbeddedRows:
     """Embeddings float32 [n, d], L2-normalised, and what each row is of: columns of n values each."""
 
     columns: dict[str, list[str]]
@@ -39,7 +39,9 @@ class Embeddings:
         return self.titles.get((dataset, product_id), "")
 
 
-def write_embeddings(folder: Path, *, model_sha256: str, images: Rows, texts: Rows, manifest: dict[str, Any]) -> None:
+def write_embeddings(
+    folder: Path, *, model_sha256: str, images: EmbeddedRows, texts: EmbeddedRows, manifest: dict[str, Any]
+) -> None:
     """Write images.parquet, texts.parquet and manifest.json into `folder`, which exists.
 
     Raises:
@@ -74,7 +76,7 @@ def read_embeddings(folder: Path) -> Embeddings:
     )
 
 
-def _table(rows: Rows, model_sha256: str) -> pa.Table:
+def _table(rows: EmbeddedRows, model_sha256: str) -> pa.Table:
     columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in rows.columns.items()}
     columns["model_sha256"] = pa.array([model_sha256] * len(rows.embeddings), pa.string())
     columns["embedding"] = _vectors(rows.embeddings)

@@ -16,7 +16,7 @@ from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.metrics import names
 from fclip.evaluation.protocols.registry import protocols
-from fclip.evaluation.protocols.task import Judged, Task
+from fclip.evaluation.protocols.task import EvaluationTask, TaskOutcome
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
@@ -66,7 +66,7 @@ class Evaluation:
     dataset: str
     primary: str
     scores: tuple[Scored, ...]
-    judged: Mapping[tuple[str, str, str], Judged]
+    judged: Mapping[tuple[str, str, str], TaskOutcome]
     num_nonfinite: Mapping[str, int]
     options: RunOptions
 
@@ -123,10 +123,10 @@ def evaluate_models(
         device=options.device,
         batch_size=options.batch_size,
     )
-    happened: dict[tuple[str, str, str], Judged] = {}
+    happened: dict[tuple[str, str, str], TaskOutcome] = {}
     scores: list[Scored] = []
     for model, features in encoded.items():
-        for split, protocol, found in _judge(tasks, features):
+        for split, protocol, found in _score(tasks, features):
             happened[model, split, protocol] = found
             declaration = declarations[protocol.partition(".")[0]]
             for metric, estimate in estimates(found.outcome, found.clusters, options.resampling).items():
@@ -153,7 +153,9 @@ def evaluate_models(
     return Evaluation(files.name, config.primary, tuple(scores), happened, num_nonfinite, options)
 
 
-def _judge(tasks: Mapping[tuple[str, str], Task], features: Features) -> Iterator[tuple[str, str, Judged]]:
+def _score(
+    tasks: Mapping[tuple[str, str], EvaluationTask], features: Features
+) -> Iterator[tuple[str, str, TaskOutcome]]:
     """(split, protocol or protocol.part, what happened), task by task in the order that features were asked for."""
     image = text = 0
     for (split, name), task in tasks.items():
@@ -163,7 +165,7 @@ def _judge(tasks: Mapping[tuple[str, str], Task], features: Features) -> Iterato
             yield split, f"{name}.{part}" if part else name, found
 
 
-def _log_left_out(dataset: str, tasks: Mapping[tuple[str, str], Task]) -> None:
+def _log_left_out(dataset: str, tasks: Mapping[tuple[str, str], EvaluationTask]) -> None:
     for (split, name), task in tasks.items():
         for why, number in task.left_out.items():
             logger.info("%s: %s: %d are left out of %s: %s", dataset, split, number, name, why)

@@ -29,7 +29,7 @@ def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 12
         clip: the model, on the device that it is to run on.
         pixels: uint8 [n, height, width, 3], as `fclip.images.pixels.decode` gives them for this model.
         batch_size: images at a time at most; a CPU takes fewer where that is faster.
-        pooled: stop before the projection, which must be a matrix (`fclip.features.sides`).
+        pooled: stop before the projection, which must be a matrix (`fclip.features.towers`).
 
     Returns:
         float32 [n, d], not normalised; [n, width] where pooled.

@@ -1,7 +1,7 @@
 """The features of many images and texts by several models: what the cache lacks is encoded, each image decoded once.
 
 One model is in memory at a time, and encodes up to its projections, so that models with equal towers share what these
-give (`fclip.features.sides`). Images are decoded a block at a time, the block as large as a fixed amount of memory
+give (`fclip.features.towers`). Images are decoded a block at a time, the block as large as a fixed amount of memory
 holds, and encoded by every tower that lacks some of it.
 """
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fclip.errors import UserError
 from fclip.features.cache import FeatureCache, FeatureKey, FeatureShelf
 from fclip.features.encode import encode_images, encode_texts
-from fclip.features.sides import Modality, Side, sides_of
 from fclip.features.similarity import FloatArray
+from fclip.features.towers import Modality, Tower, towers_of
 from fclip.files import sha256_bytes, sha256_json
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode
@@ -80,7 +80,7 @@ def extract_features(
         UserError: a model does not load, or an image is in no pack or cannot be decoded.
     """
     target = resolve_device(device)
-    sides = {name: sides_of(folder) for name, folder in models.items()}
+    sides = {name: towers_of(folder) for name, folder in models.items()}
     keys = {name: _keys(models[name], own, target) for name, own in sides.items()}
     towers = _open_towers(FeatureCache(cache), sides, keys)
     distinct, distinct_texts = list(dict.fromkeys(digests)), {_text_digest(text): text for text in texts}
@@ -121,13 +121,15 @@ def extract_features(
     }
 
 
-def _keys(folder: Path, sides: Mapping[Modality, Side], device: torch.device) -> dict[Modality, FeatureKey]:
+def _keys(folder: Path, sides: Mapping[Modality, Tower], device: torch.device) -> dict[Modality, FeatureKey]:
     config, precision = sha256_json(read_config(folder)), f"{device.type}-float32"
     return {modality: FeatureKey(modality, side.tower_sha256, config, precision) for modality, side in sides.items()}
 
 
 def _open_towers(
-    store: FeatureCache, sides: Mapping[str, Mapping[Modality, Side]], keys: Mapping[str, Mapping[Modality, FeatureKey]]
+    store: FeatureCache,
+    sides: Mapping[str, Mapping[Modality, Tower]],
+    keys: Mapping[str, Mapping[Modality, FeatureKey]],
 ) -> dict[FeatureKey, _Tower]:
     towers: dict[FeatureKey, _Tower] = {}
     for name, own in keys.items():

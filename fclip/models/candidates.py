@@ -8,11 +8,11 @@ from pathlib import Path
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 
-START, UNTUNED = "start", "untuned"
+BASE_MODEL, ORIGINAL_BASE_MODEL = "base-model", "original-base-model"
 """Names of the base model that training starts from, and of the one that the champion of a warm start came from."""
-TRAINED_KINDS = ("base", "checkpoint", "ema", "untuned")
+TRAINED_KINDS = ("base", "checkpoint", "ema", "original-base-model")
 """What training leaves: the base model, checkpoints of the weights, exponential moving averages of the weights, and
-`untuned`, the base model that the champion of a warm start came from. All other kinds are averages of candidates
+`original-base-model`, the base model that the champion of a warm start came from. All other kinds are averages of candidates
 (`interpolated`, `soup`, …); averaging methods declare them."""
 
 

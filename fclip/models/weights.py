@@ -36,7 +36,7 @@ class Weights(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class MixturePart:
     """A model folder, and its share of a mixture."""
 
     folder: Path
@@ -91,15 +91,15 @@ def open_weights(folder: Path) -> Iterator[Weights]:
         yield Mixed(opened, [part.share for part in parts]) if parts else opened[0]
 
 
-def parts_of(folder: Path) -> list[Part]:
+def parts_of(folder: Path) -> list[MixturePart]:
     """What a mixture is made of; nothing where the folder is none."""
     path = folder / MIXTURE
     if not path.is_file():
         return []
-    return [Part((folder / part["folder"]).resolve(), part["share"]) for part in read_json(path)["parts"]]
+    return [MixturePart((folder / part["folder"]).resolve(), part["share"]) for part in read_json(path)["parts"]]
 
 
-def write_mixture(folder: Path, parts: Sequence[Part]) -> None:
+def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
     """Make `folder` (existing and empty) the mixture of `parts`, whose shares sum to 1; config files are the last's.
 
     Raises:
@@ -151,15 +151,15 @@ def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
     (out_dir / WEIGHTS).chmod(0o644)
 
 
-def distance(folder: Path, start: Path) -> float:
-    """How far a model is from its start: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors but counters.
+def distance(folder: Path, base_model: Path) -> float:
+    """How far a model is from its base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors but counters.
 
     inf where it is not finite, or where the two are of different kinds.
     """
-    if not parts_of(folder) and not same_names(folder, start):
+    if not parts_of(folder) and not same_names(folder, base_model):
         return math.inf
     moved = length = 0.0
-    with open_weights(folder) as weights, open_weights(start) as before:
+    with open_weights(folder) as weights, open_weights(base_model) as before:
         for name in weights.keys():  # noqa: SIM118
             tensor, own = weights.get_tensor(name), before.get_tensor(name)
             if tensor.shape != own.shape:

@@ -20,14 +20,14 @@ class ClassBalance:
     """The classes of `label`, the largest first.
 
     never_trained: classes of val or test without a product in train, where there is a train split; the same the
-    other way round is never_judged. num_missing: products without a class.
+    other way round is never_graded. num_missing: products without a class.
     """
 
     label: str
     classes: tuple[ClassCount, ...]
     num_missing: int
     never_trained: tuple[str, ...]
-    never_judged: tuple[str, ...]
+    never_graded: tuple[str, ...]
 
 
 def class_balance(profile: Profile) -> ClassBalance | None:
@@ -47,7 +47,7 @@ def class_balance(profile: Profile) -> ClassBalance | None:
         never_trained=tuple(
             each.name for each in classes if trained and "train" not in each.splits and each.splits.keys() & set(judged)
         ),
-        never_judged=tuple(
+        never_graded=tuple(
             each.name for each in classes if trained and "train" in each.splits and not each.splits.keys() & set(judged)
         ),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fclip.pages.wording import percent, things
 from fclip.profile.config import DriftConfig
-from fclip.profile.profile import Profile, Values
+from fclip.profile.profile import Profile, ValueCounts
 from fclip.profile.stability import by_chance, population_stability_index
 
 NAMED = 3  # values that a sentence names
@@ -109,8 +109,8 @@ def _bins(profile: Profile) -> dict[str, tuple[int, ...]]:
 
 def _attribute(name: str, reference: Profile, current: Profile, config: DriftConfig) -> Feature:
     """An attribute's values as bins: one each, one for all that are rare, one for products without a value."""
-    before = reference.attributes.get(name, Values(0, reference.num_products, 0, {}))
-    now = current.attributes.get(name, Values(0, current.num_products, 0, {}))
+    before = reference.attributes.get(name, ValueCounts(0, reference.num_products, 0, {}))
+    now = current.attributes.get(name, ValueCounts(0, current.num_products, 0, {}))
     frequent = sorted(
         value
         for value in {*before.counts, *now.counts}
@@ -144,11 +144,11 @@ def _attribute(name: str, reference: Profile, current: Profile, config: DriftCon
     )
 
 
-def _rest(values: Values, frequent: Sequence[str]) -> int:
+def _rest(values: ValueCounts, frequent: Sequence[str]) -> int:
     return values.num_other + sum(values.counts.values()) - sum(values.counts.get(value, 0) for value in frequent)
 
 
-def _absent(here: Values, there: Values, min_count: int) -> tuple[tuple[str, int], ...]:
+def _absent(here: ValueCounts, there: ValueCounts, min_count: int) -> tuple[tuple[str, int], ...]:
     found = here.most_frequent(len(here.counts))
     return tuple((value, count) for value, count in found if count >= min_count and value not in there.counts)
 

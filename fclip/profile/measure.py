@@ -15,7 +15,7 @@ from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.profile import histogram
 from fclip.profile.histogram import Distribution, distribution
-from fclip.profile.profile import Captions, Profile, Text, Values
+from fclip.profile.profile import Captions, Profile, Text, ValueCounts
 
 MAX_VALUES = 5000  # of an attribute that a profile lists
 ROWS_AT_ONCE = 50_000
@@ -79,7 +79,7 @@ def in_order(splits: Mapping[str, Any]) -> list[str]:
 class _Products:
     num: int
     splits: dict[str, int]
-    attributes: dict[str, Values]
+    attributes: dict[str, ValueCounts]
     classes: dict[str, dict[str, int]]
     texts: dict[str, Text]
     images: Distribution
@@ -141,7 +141,7 @@ def _summed(counted: pa.Table, keys: list[str]) -> pa.Table:
     return counted.group_by(keys).aggregate([("number", "sum")]).rename_columns({"number_sum": "number"})
 
 
-def _values(counted: pa.Table, num_products: int) -> dict[str, Values]:
+def _values(counted: pa.Table, num_products: int) -> dict[str, ValueCounts]:
     found = {}
     for name in sorted(pc.unique(counted["name"]).to_pylist()):
         own = counted.filter(pc.equal(counted["name"], name)).sort_by(
@@ -150,7 +150,7 @@ def _values(counted: pa.Table, num_products: int) -> dict[str, Values]:
         listed = own.slice(0, MAX_VALUES)
         total, in_list = (pc.sum(table["number"]).as_py() or 0 for table in (own, listed))
         counts = dict(zip(listed["value"].to_pylist(), listed["number"].to_pylist(), strict=True))
-        found[name] = Values(own.num_rows, num_products - total, total - in_list, counts)
+        found[name] = ValueCounts(own.num_rows, num_products - total, total - in_list, counts)
     return found
 
 

@@ -13,7 +13,7 @@ FORMAT = 1  # of a stored profile, edges of histograms included; only profiles o
 
 
 @dataclass(frozen=True)
-class Values:
+class ValueCounts:
     """The values of one attribute.
 
     counts: products by value, of the most frequent values (`fclip.profile.measure.MAX_VALUES`). num_other: products
@@ -67,7 +67,7 @@ class Profile:
     splits: Mapping[str, int]
     label: str | None
     classes: Mapping[str, Mapping[str, int]]
-    attributes: Mapping[str, Values]
+    attributes: Mapping[str, ValueCounts]
     texts: Mapping[str, Text]
     captions: Mapping[str, Captions]
     context_length: int | None

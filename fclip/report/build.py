@@ -9,7 +9,7 @@ from fclip.evaluation.protocols.registry import direction, metric_label
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.files import atomic_write
 from fclip.pages import html
-from fclip.report.inputs import ReportInputs, Result
+from fclip.report.inputs import MetricResult, ReportInputs
 from fclip.report.plots import curves, of_candidates
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
@@ -60,7 +60,7 @@ def headline(inputs: ReportInputs) -> str:
     """What became of the selected model, in one sentence."""
     gate = inputs.gate
     if gate.version is None:
-        return "The start stays: no fine-tuned model was registered."
+        return "The base model stays: no fine-tuned model was registered."
     if gate.moved:
         return f"Version {gate.version} is the new champion."
     if gate.is_champion:
@@ -74,7 +74,7 @@ def evidence(inputs: ReportInputs) -> str:
     if not reported or inputs.gate.version is None:
         return ""
     told = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
-    return f"From the start to {inputs.selection.winner}, on data that chose nothing: {told}."
+    return f"From the base model to {inputs.selection.winner}, on data that chose nothing: {told}."
 
 
 def _rules(selection: SelectionResult) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def _rules(selection: SelectionResult) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: not row["used"])
 
 
-def _order(result: Result) -> tuple[int, bool, str, bool, str]:
+def _order(result: MetricResult) -> tuple[int, bool, str, bool, str]:
     """Reported data before data that selects, outside before in domain."""
     role = ROLE_ORDER.index(result.role) if result.role in ROLE_ORDER else len(ROLE_ORDER)
     return role, result.in_domain, result.dataset, not result.primary, result.metric

@@ -21,9 +21,11 @@ def _how(selection: SelectionResult) -> str:
     inside = ", ".join(selection.in_domain_datasets) or "none"
     ties = ""
     if len(selection.near_ties) > 1:
-        ties = f" {len(selection.near_ties)} of them are not told from the best: the one nearest the start was taken."
+        ties = (
+            f" {len(selection.near_ties)} of them are not told from the best: the one nearest the base model was taken."
+        )
     return (
-        f"**How it was chosen.** {selection.winner}, among the start, {checkpoints} checkpoints and {averages} others "
+        f"**How it was chosen.** {selection.winner}, among the base model, {checkpoints} checkpoints and {averages} others "
         f"(averages of weights, mostly), by {rules()[selection.rule].label} on data that selects: {outside}; of those "
         f"no more than {selection.in_domain_tolerance:g} below the best in domain ({inside}).{ties} In short: "
         f"{selection.reason.replace('->', 'to')}."
@@ -37,7 +39,9 @@ def _reported(selection: SelectionResult, scores: CandidateScores) -> str:
         for name, score in winner.items()
         if name in base
     )
-    return f"**On data that chose nothing**, the start's score to this version's (interval): {told}." if told else ""
+    return (
+        f"**On data that chose nothing**, the base model's score to this version's (interval): {told}." if told else ""
+    )
 
 
 def _rules(selection: SelectionResult, scores: CandidateScores) -> str:

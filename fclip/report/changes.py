@@ -10,7 +10,7 @@ from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estima
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
 from fclip.evaluation.protocols.registry import direction
-from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.evaluation.run import Evaluation, Scored
 
 PERSISTENCE = 0.9
@@ -118,8 +118,8 @@ def with_answers(evaluation: Evaluation, model: str) -> tuple[tuple[str, str], .
 
 
 def slices(
-    before: Judged,
-    after: Judged,
+    before: TaskOutcome,
+    after: TaskOutcome,
     values: Mapping[str, Sequence[str | None]],
     metric: str,
     *,
@@ -147,7 +147,7 @@ def slices(
 
 
 def values_of(
-    judged: Judged, catalog: Catalog, attributes: Sequence[str], newest: str | None = None
+    judged: TaskOutcome, catalog: Catalog, attributes: Sequence[str], newest: str | None = None
 ) -> dict[str, list[str | None]]:
     """What items may be grouped by: attributes of products; of queries in words, their length.
 
@@ -193,13 +193,13 @@ def query_length(query: str) -> str:
     return f"{SHORT + 1} to {LONG} words" if words <= LONG else f"more than {LONG} words"
 
 
-def flips(before: Judged, after: Judged) -> Flips:
+def flips(before: TaskOutcome, after: TaskOutcome) -> Flips:
     """Negative flips (well before, not now) and positive ones."""
     first, second = before.outcome.right, after.outcome.right
     return Flips(_rows(first & ~second), _rows(second & ~first))
 
 
-def by_class(before: Judged, after: Judged, most: int = 3) -> tuple[ClassChange, ...]:
+def by_class(before: TaskOutcome, after: TaskOutcome, most: int = 3) -> tuple[ClassChange, ...]:
     """Recall of every class that has items; the one that lost most items first."""
     first, second = before.outcome, after.outcome
     assert isinstance(first, ClassificationOutcome)
@@ -224,7 +224,7 @@ def by_class(before: Judged, after: Judged, most: int = 3) -> tuple[ClassChange,
     return tuple(sorted(found, key=lambda each: ((each.after - each.before) * each.num_items, -each.num_items)))
 
 
-def confusion(judged: Judged) -> Ints:
+def confusion(judged: TaskOutcome) -> Ints:
     """int [classes, classes]: items of the row's class that were taken for the column's."""
     outcome = judged.outcome
     assert isinstance(outcome, ClassificationOutcome)
@@ -234,7 +234,7 @@ def confusion(judged: Judged) -> Ints:
     return matrix
 
 
-def ranking_change(before: Judged, after: Judged) -> RankingChange:
+def ranking_change(before: TaskOutcome, after: TaskOutcome) -> RankingChange:
     """How far each query's first ten changed; both searched the same documents."""
     assert before.found is not None
     assert after.found is not None

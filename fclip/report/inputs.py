@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fclip.profile.drift import Drift
-from fclip.selection.gate import Comparison
+from fclip.selection.gate import GateComparison
 from fclip.selection.result import SelectionResult
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ReportedValue:
     """A metric's value and its bootstrap interval."""
 
     value: float
@@ -18,8 +18,8 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Result:
-    """One metric of one split: the start's, and the selected model's on the same items.
+class MetricResult:
+    """One metric of one split: the base model's, and the selected model's on the same items.
 
     metric: `<protocol>.<metric>`. primary: the metric that selects and gates. in_domain: the dataset trains.
     """
@@ -31,8 +31,8 @@ class Result:
     metric: str
     num_items: int
     primary: bool
-    before: Estimate
-    after: Estimate
+    before: ReportedValue
+    after: ReportedValue
 
     @property
     def change(self) -> float:
@@ -46,8 +46,8 @@ class CandidateScores:
     select: on data that selects. report: on data that selected nothing.
     """
 
-    select: Mapping[str, Mapping[str, Estimate]]
-    report: Mapping[str, Mapping[str, Estimate]]
+    select: Mapping[str, Mapping[str, ReportedValue]]
+    report: Mapping[str, Mapping[str, ReportedValue]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Gate:
     moved: bool
     is_champion: bool
     reason: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[GateComparison, ...]
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class ReportInputs:
     """One run. `lineage`: what to show of digests and commits, (name, value) in order. `made_at`: ISO time.
 
     drift: the catalogs that train against the champion's, None where nobody looked.
-    evaluation_page: where the comparison of the start with the winner is, seen from the report; None: there is none.
+    evaluation_page: where the comparison of the base model with the winner is, seen from the report; None: there is none.
     """
 
     workspace: str
     made_at: str
-    results: tuple[Result, ...]
+    results: tuple[MetricResult, ...]
     selection: SelectionResult
     scores: CandidateScores
     training: Training

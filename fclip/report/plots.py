@@ -19,12 +19,12 @@ def of_candidates(selection: SelectionResult, scores: CandidateScores) -> dict[s
     """What is shown of a run's candidates: `trade_off`, `domain` and `scores`, each a plot, or ""."""
     return {
         "trade_off": trade_off(selection),
-        "domain": in_domain_against_outside(selection, scores),
+        "domain": in_domain_against_out_of_domain(selection, scores),
         "scores": scores_over_steps(selection, scores),
     }
 
 
-def in_domain_against_outside(selection: SelectionResult, scores: CandidateScores) -> str:
+def in_domain_against_out_of_domain(selection: SelectionResult, scores: CandidateScores) -> str:
     """Every candidate's score in domain against that on each outside dataset, averages smaller; "" without these."""
     outside = selection.out_of_domain_datasets
     if not outside:

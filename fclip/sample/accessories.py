@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fclip.sample.outline import Cut, Garment, Part, corners, disc, fill, line
+from fclip.sample.outline import Cut, Garment, GarmentPart, corners, disc, fill, line
 
 
 def cap(article_type: str, cut: Cut) -> Garment:
     """A cap with a visor, turned to one side."""
     high, reach = cut.vary(0.5, 0.66), cut.vary(0.42, 0.6)
-    crown = fill(
+    set_champion = fill(
         *corners((-0.62, 0.2)),
         (-0.58, -0.12),
         (-0.38, 0.2 - high),
@@ -36,7 +36,7 @@ def cap(article_type: str, cut: Cut) -> Garment:
         [disc(0.14, -0.02, cut.vary(0.08, 0.14), paint="accent", aspect=cut.vary(0.9, 1.3))] if cut.chance(0.5) else []
     )
     parts = (
-        crown,
+        set_champion,
         *panels,
         *badge,
         visor,
@@ -67,7 +67,7 @@ def hat(article_type: str, cut: Cut) -> Garment:
         tone=0.9,
     )
     dent = 0.07 if form == "fedora" else -0.02
-    crown = fill(
+    set_champion = fill(
         *corners((-0.45, 0.22)),
         (-0.42, 0.0),
         (-top, 0.24 - high),
@@ -100,7 +100,7 @@ def hat(article_type: str, cut: Cut) -> Garment:
         (
             under,
             *rings,
-            crown,
+            set_champion,
             *((band,) if form != "bucket" or cut.chance(0.2) else (line((-0.45, 0.2), (0, 0.29), (0.45, 0.2)),)),
         )
     )
@@ -122,7 +122,7 @@ def handbag(article_type: str, cut: Cut) -> Garment:
     rise, at = cut.vary(0.3, 0.75), wide * cut.vary(0.45, 0.8)
     strap = cut.one_of(("fabric", "leather", "fabric"))
 
-    def handle(dx: float, dy: float, tone: float) -> Part:
+    def handle(dx: float, dy: float, tone: float) -> GarmentPart:
         return line(
             (-at + dx, 0.06),
             (-at * 0.9 + dx, -rise * 0.6 + dy),

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fclip.sample.outline import Cut, Garment, Part, Point, between, both_sides, corners, disc, fill, line, moved, rib
+from fclip.sample.outline import (
+    Cut,
+    Garment,
+    GarmentPart,
+    Point,
+    between,
+    both_sides,
+    corners,
+    disc,
+    fill,
+    line,
+    moved,
+    rib,
+)
 
 LEG_HEMS = {
     "short": -0.12,
@@ -41,7 +54,7 @@ LEGS: dict[str, Legs] = {
 }
 
 
-def _waistband(waist: float, top: float, high: float, bulge: float = 0.02) -> tuple[Part, ...]:
+def _waistband(waist: float, top: float, high: float, bulge: float = 0.02) -> tuple[GarmentPart, ...]:
     return (
         fill(
             *corners((-waist, top)),
@@ -84,7 +97,7 @@ def legs(article_type: str, cut: Cut) -> Garment:
     seam: dict[str, float | str] = {"paint": measures.seam_paint, "tone": measures.seam_tone}
     pocket = [(waist * 0.45, top + 0.1), (waist * 0.62, top + 0.24), (hip * 0.93, top + 0.27)]
     hem = [between(outer_hem, outer_knee, 0.06), between(inner_hem, (0.0, crotch), 0.06)]
-    details: list[Part] = [
+    details: list[GarmentPart] = [
         _seam(pocket if article_type == "jeans" else [(waist * 0.7, top + 0.09), (hip * 0.93, top + 0.3)], seam),
         _seam(hem, seam),
         line((hip * 0.9, crotch + 0.05), (0.1, crotch + 0.02), (0.04, crotch - 0.02), tone=0.8, width=0.02),
@@ -100,7 +113,7 @@ def legs(article_type: str, cut: Cut) -> Garment:
         _seam([(0.0, top + 0.08), (0.0, crotch - 0.03)], {"paint": "fabric", "tone": 0.6}),
         _seam([(0.06, top + 0.08), (0.06, crotch - 0.12), (0.0, crotch - 0.04)], seam),
     )
-    closing: tuple[Part, ...] = (disc(0, top + 0.045, 0.022, paint="metal"),)
+    closing: tuple[GarmentPart, ...] = (disc(0, top + 0.045, 0.022, paint="metal"),)
     if cut.chance(measures.drawstring):
         closing = both_sides(
             [line((0.02, top + 0.05), (0.05, top + 0.16), (0.03, top + 0.28), paint="accent", tone=1.0, width=0.018)]
@@ -110,7 +123,7 @@ def legs(article_type: str, cut: Cut) -> Garment:
     return Garment(parts, _body_behind(waist, top), neck=(0.0, top))
 
 
-def _body_behind(waist: float, top: float) -> tuple[Part, ...]:
+def _body_behind(waist: float, top: float) -> tuple[GarmentPart, ...]:
     leg = [
         line((waist * 0.55, top + 0.4), (waist * 0.7, 1.15), paint="skin", tone=0.95, width=0.2),
         fill((waist * 0.4, 1.1), (waist * 1.0, 1.1), (waist * 1.2, 1.24), (waist * 0.4, 1.24), paint="dark"),
@@ -125,7 +138,7 @@ def _body_behind(waist: float, top: float) -> tuple[Part, ...]:
     return (*both_sides(leg), torso)
 
 
-def _seam(points: list[Point], look: dict[str, float | str]) -> Part:
+def _seam(points: list[Point], look: dict[str, float | str]) -> GarmentPart:
     return line(*points, paint=str(look["paint"]), tone=float(look["tone"]), width=0.012)
 
 

@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from fclip.sample.accessories import cap, handbag, hat, scarf
 from fclip.sample.bottoms import LEGS, legs, skirt, socks
-from fclip.sample.outline import Cut, Garment, Part, curves, fitted
+from fclip.sample.outline import Cut, Garment, GarmentPart, curves, fitted
 from fclip.sample.patterns import NUM_VARIANTS, PATTERNS, PRINTS, REACH, SIDE, pattern_sheet, weave_sheet
 from fclip.sample.products import Product
 from fclip.sample.shoes import boots, sneakers
 from fclip.sample.tops import BLOCKS, top
-from fclip.scenes.backdrops import RGB
+from fclip.scenes.backgrounds import RGB
 from fclip.scenes.photographs import Box, Sprite
 
 CUTS: dict[str, Callable[[str, Cut], Garment]] = {
@@ -132,7 +132,7 @@ def palette_of(product: Product) -> dict[str, RGB]:
 
 
 def _draw_parts(
-    parts: tuple[Part, ...], pose: Pose, palette: dict[str, RGB], side: int
+    parts: tuple[GarmentPart, ...], pose: Pose, palette: dict[str, RGB], side: int
 ) -> tuple[Box, np.ndarray, np.ndarray]:
     """The box that the parts take up, fabric (tone around 1, cover) and the rest (RGB in 0..255, cover) within it.
 
@@ -227,7 +227,7 @@ def draw_garment(
     side: int,
     worn: bool = False,
     wrinkles: float = 0.04,
-    behind: tuple[Part, ...] = (),
+    behind: tuple[GarmentPart, ...] = (),
 ) -> Sprite:
     """The product's garment in a picture `side` pixels square, without its surroundings.
 

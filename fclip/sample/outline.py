@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Part:
+class GarmentPart:
     """A filled outline, or a line where `width` (in frame units) is given.
 
     `paint` is "fabric" (the product's own colour and pattern) or a name in the product's palette; `tone` multiplies it.
@@ -37,8 +37,8 @@ class Part:
 class Garment:
     """Parts from back to front; `body` is what is seen of somebody who wears it, drawn behind where it is worn."""
 
-    parts: tuple[Part, ...]
-    body: tuple[Part, ...] = ()
+    parts: tuple[GarmentPart, ...]
+    body: tuple[GarmentPart, ...] = ()
     neck: Point | None = None  # where a hanger holds it; None: it does not hang
     chest: tuple[float, float, float] | None = None  # x, y and size of a print
 
@@ -65,17 +65,23 @@ class Cut:
         return self.rng.random() < probability
 
 
-def fill(*points: Point, paint: str = "fabric", tone: float = 1.0, smooth: bool = True, edge: bool = True) -> Part:
+def fill(
+    *points: Point, paint: str = "fabric", tone: float = 1.0, smooth: bool = True, edge: bool = True
+) -> GarmentPart:
     """A filled part."""
-    return Part(points, paint, tone, None, smooth, edge)
+    return GarmentPart(points, paint, tone, None, smooth, edge)
 
 
-def line(*points: Point, paint: str = "fabric", tone: float = 0.62, width: float = 0.012, smooth: bool = True) -> Part:
+def line(
+    *points: Point, paint: str = "fabric", tone: float = 0.62, width: float = 0.012, smooth: bool = True
+) -> GarmentPart:
     """A line, by default a seam in the fabric."""
-    return Part(points, paint, tone, width, smooth, False)
+    return GarmentPart(points, paint, tone, width, smooth, False)
 
 
-def disc(x: float, y: float, radius: float, *, paint: str = "fabric", tone: float = 1.0, aspect: float = 1.0) -> Part:
+def disc(
+    x: float, y: float, radius: float, *, paint: str = "fabric", tone: float = 1.0, aspect: float = 1.0
+) -> GarmentPart:
     """A filled circle, or an ellipse `aspect` times as wide as high."""
     angles = [math.tau * k / 8 for k in range(8)]
     return fill(
@@ -93,7 +99,7 @@ def symmetric(right: Sequence[Point]) -> tuple[Point, ...]:
     return (*right, *mirrored(reversed(right)))
 
 
-def both_sides(parts: Iterable[Part]) -> tuple[Part, ...]:
+def both_sides(parts: Iterable[GarmentPart]) -> tuple[GarmentPart, ...]:
     """Each part and its mirror image."""
     return tuple(side for part in parts for side in (part, replace(part, points=mirrored(part.points))))
 
@@ -108,13 +114,15 @@ def between(a: Point, b: Point, position: float) -> Point:
     return (a[0] + (b[0] - a[0]) * position, a[1] + (b[1] - a[1]) * position)
 
 
-def rib(a: Point, b: Point, c: Point, d: Point, *, num_lines: int, tone: float = 0.8) -> tuple[Part, ...]:
+def rib(a: Point, b: Point, c: Point, d: Point, *, num_lines: int, tone: float = 0.8) -> tuple[GarmentPart, ...]:
     """Knitted ribs over the quadrilateral a-b-c-d: lines from the side a-b to the side d-c."""
     positions = [(k + 0.5) / num_lines for k in range(num_lines)]
     return tuple(line(between(a, b, p), between(d, c, p), tone=tone, width=0.014, smooth=False) for p in positions)
 
 
-def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0, shade: float = 1.0) -> tuple[Part, ...]:
+def moved(
+    parts: Iterable[GarmentPart], dx: float, dy: float, *, scale: float = 1.0, shade: float = 1.0
+) -> tuple[GarmentPart, ...]:
     """The parts scaled, then shifted, their tone multiplied by `shade`."""
     return tuple(
         replace(
@@ -139,7 +147,7 @@ def _spline_weights(steps: int) -> np.ndarray:
     )
 
 
-def curves(parts: Sequence[Part]) -> list[np.ndarray]:
+def curves(parts: Sequence[GarmentPart]) -> list[np.ndarray]:
     """The outline of each part as float64 [n, 2]: a uniform Catmull-Rom spline through its points, or the points."""
     points = np.array([point for part in parts for point in part.points], dtype=np.float64)
     rows: list[tuple[int, int, int, int]] = []  # the four points about each piece of each spline

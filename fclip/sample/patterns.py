@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from fclip.sample.outline import Part, corners, disc, fill, line
+from fclip.sample.outline import GarmentPart, corners, disc, fill, line
 
 REACH = 1.5
 SIDE = 512
@@ -144,7 +144,7 @@ def weave_sheet(material: str) -> Image.Image | None:
     )
 
 
-def _mountains(x: float, y: float, s: float) -> tuple[Part, ...]:
+def _mountains(x: float, y: float, s: float) -> tuple[GarmentPart, ...]:
     return (
         fill(*corners((x - s, y + s * 0.6), (x - s * 0.3, y - s * 0.5), (x + s * 0.4, y + s * 0.6)), paint="accent"),
         fill(
@@ -156,7 +156,7 @@ def _mountains(x: float, y: float, s: float) -> tuple[Part, ...]:
     )
 
 
-def _star(x: float, y: float, s: float) -> tuple[Part, ...]:
+def _star(x: float, y: float, s: float) -> tuple[GarmentPart, ...]:
     tips = [
         (
             x + s * (0.9 if k % 2 == 0 else 0.38) * math.sin(k * math.tau / 10),
@@ -164,10 +164,10 @@ def _star(x: float, y: float, s: float) -> tuple[Part, ...]:
         )
         for k in range(10)
     ]
-    return (Part(tuple(tips), "accent", smooth=False),)
+    return (GarmentPart(tuple(tips), "accent", smooth=False),)
 
 
-def _letters(x: float, y: float, s: float) -> tuple[Part, ...]:
+def _letters(x: float, y: float, s: float) -> tuple[GarmentPart, ...]:
     strokes = [
         line(
             (x - s * 0.9 + k * s * 0.45, y + s * 0.25),
@@ -182,7 +182,7 @@ def _letters(x: float, y: float, s: float) -> tuple[Part, ...]:
     return (*strokes, line((x - s * 0.9, y + s * 0.45), (x + s, y + s * 0.45), paint="second", width=s * 0.1))
 
 
-def _rings(x: float, y: float, s: float) -> tuple[Part, ...]:
+def _rings(x: float, y: float, s: float) -> tuple[GarmentPart, ...]:
     return (
         disc(x, y, s * 0.85, paint="accent"),
         disc(x, y, s * 0.6, paint="second"),
@@ -190,7 +190,7 @@ def _rings(x: float, y: float, s: float) -> tuple[Part, ...]:
     )
 
 
-def _box(x: float, y: float, s: float) -> tuple[Part, ...]:
+def _box(x: float, y: float, s: float) -> tuple[GarmentPart, ...]:
     frame = fill(
         *corners((x - s, y - s * 0.6), (x + s, y - s * 0.6), (x + s, y + s * 0.6), (x - s, y + s * 0.6)), paint="accent"
     )
@@ -203,4 +203,10 @@ def _box(x: float, y: float, s: float) -> tuple[Part, ...]:
     )
 
 
-PRINTS: tuple[Callable[[float, float, float], tuple[Part, ...]], ...] = (_mountains, _star, _letters, _rings, _box)
+PRINTS: tuple[Callable[[float, float, float], tuple[GarmentPart, ...]], ...] = (
+    _mountains,
+    _star,
+    _letters,
+    _rings,
+    _box,
+)

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import ImageDraw, ImageFilter
 
 from fclip.sample.garments import Pose, draw_garment
-from fclip.sample.outline import Garment, Part, line
+from fclip.sample.outline import Garment, GarmentPart, line
 from fclip.sample.products import Product
-from fclip.scenes.backdrops import draw_backdrop
+from fclip.scenes.backgrounds import draw_background
 from fclip.scenes.photographs import OBSTACLES, camera, jpeg, over, to_image
 
 Domain = Literal["studio", "street"]
@@ -46,7 +46,7 @@ def studio(product: Product, garment: Garment, rng: random.Random, generator: np
     return jpeg(to_image(picture * np.float32(rng.uniform(0.96, 1.02))), 90)
 
 
-def _hanger(garment: Garment) -> tuple[Part, ...]:
+def _hanger(garment: Garment) -> tuple[GarmentPart, ...]:
     if garment.neck is None:
         return ()
     x, y = garment.neck
@@ -87,7 +87,7 @@ def street(product: Product, garment: Garment, rng: random.Random, generator: np
     )
     picture = over(
         sprite,
-        draw_backdrop(rng, generator, side),
+        draw_background(rng, generator, side),
         shadow=rng.uniform(0.2, 0.55),
         offset=(rng.randint(-10, 10), rng.randint(0, 12)),
         softness=rng.uniform(3, 12),

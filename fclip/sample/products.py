@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from fclip.scenes.backdrops import RGB
+from fclip.scenes.backgrounds import RGB
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fclip.sample.outline import Cut, Garment, Part, between, corners, disc, fill, line, moved
+from fclip.sample.outline import Cut, Garment, GarmentPart, between, corners, disc, fill, line, moved
 
 
-def _pair(cut: Cut, shoe: tuple[Part, ...]) -> tuple[Part, ...]:
+def _pair(cut: Cut, shoe: tuple[GarmentPart, ...]) -> tuple[GarmentPart, ...]:
     if cut.chance(0.35):
         return shoe
     return (*moved(shoe, cut.vary(0.1, 0.3), cut.vary(-0.3, -0.16), shade=0.84), *shoe)

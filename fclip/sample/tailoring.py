@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fclip.sample.outline import Cut, Part, both_sides, corners, disc, fill, line, symmetric
+from fclip.sample.outline import Cut, GarmentPart, both_sides, corners, disc, fill, line, symmetric
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Frame:
         return self.waist + (self.hem - self.waist) * (y - self.waist_y) / (self.bottom - self.waist_y)
 
 
-def _shirt_collar(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _shirt_collar(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     spread, drop = cut.vary(0.1, 0.2), cut.vary(0.12, 0.2)
     leaf = fill(
         *corners(
@@ -46,7 +46,7 @@ def _shirt_collar(cut: Cut, f: Frame) -> tuple[Part, ...]:
     return (stand, *both_sides([leaf]))
 
 
-def _lapel(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _lapel(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     low, wide = f.top + f.depth + cut.vary(0.12, 0.3), f.neck + cut.vary(0.08, 0.14)
     leaf = fill(
         *corners(
@@ -64,7 +64,7 @@ def _lapel(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _stand(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _stand(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     high = cut.vary(0.06, 0.14)
     return (
         fill(
@@ -84,7 +84,7 @@ def _stand(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _hood(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _hood(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     high, wide = cut.vary(0.22, 0.36), f.neck + cut.vary(0.06, 0.14)
     outer = symmetric(
         ((0, f.top - high), (wide * 0.8, f.top - high * 0.7), (wide, f.top), (0.05, f.top + f.depth + 0.07))
@@ -104,10 +104,10 @@ def _hood(cut: Cut, f: Frame) -> tuple[Part, ...]:
             ),
         ]
     )
-    return (Part(outer, tone=1.02), Part(inner, tone=0.5), *strings)
+    return (GarmentPart(outer, tone=1.02), GarmentPart(inner, tone=0.5), *strings)
 
 
-def _bow(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _bow(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     y, drop = f.top + f.depth, cut.vary(0.3, 0.5)
     return (
         *both_sides(
@@ -120,7 +120,7 @@ def _bow(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _buttons(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _buttons(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     start, radius = f.top + f.depth + 0.06, cut.vary(0.014, 0.024)
     count = round((f.bottom - start) / cut.vary(0.16, 0.24))
     spots = [start + (f.bottom - start) * (k + 0.4) / count for k in range(count)]
@@ -131,7 +131,7 @@ def _buttons(cut: Cut, f: Frame) -> tuple[Part, ...]:
     return (*edges, *(disc(0, y, radius, paint="button") for y in spots))
 
 
-def _double(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _double(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     start, radius = f.top + f.depth + 0.16, cut.vary(0.028, 0.036)
     rows = [start + 0.2 * k for k in range(4)]
     return (
@@ -140,7 +140,7 @@ def _double(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _zip(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _zip(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     top = f.top + f.depth
     return (
         line((0, top), (0, f.bottom), tone=0.5, width=0.06),
@@ -151,7 +151,7 @@ def _zip(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _pocket(x: float, y: float, size: float = 0.1) -> tuple[Part, ...]:
+def _pocket(x: float, y: float, size: float = 0.1) -> tuple[GarmentPart, ...]:
     return (
         fill(
             *corners((x - size, y), (x + size, y), (x + size, y + size * 1.7)),
@@ -163,7 +163,7 @@ def _pocket(x: float, y: float, size: float = 0.1) -> tuple[Part, ...]:
     )
 
 
-def _waist_line(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _waist_line(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     folds = [
         line((f.waist * k * 0.5, f.waist_y + 0.05), (f.hem * k * 0.55, f.bottom - 0.06), tone=0.8, width=0.02)
         for k in (-1.5, -0.7, 0.1, 0.8, 1.5)
@@ -171,7 +171,7 @@ def _waist_line(cut: Cut, f: Frame) -> tuple[Part, ...]:
     return (line((-f.waist, f.waist_y), (0, f.waist_y + 0.02), (f.waist, f.waist_y), width=0.02), *folds)
 
 
-def _belt(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _belt(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     y, high, w = f.waist_y, cut.vary(0.03, 0.05), f.half_width(f.waist_y) + 0.01
     strap = fill(*corners((-w, y - high), (w, y - high), (w, y + high), (-w, y + high)), paint="belt")
     return (
@@ -180,14 +180,14 @@ def _belt(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _tiers(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _tiers(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     heights = [f.waist_y + (f.bottom - f.waist_y) * k / 3 for k in range(3)]
     return tuple(
         line((-f.half_width(y), y), (0, y + 0.03), (f.half_width(y), y), tone=0.6, width=0.022) for y in heights
     )
 
 
-def _cables(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _cables(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     ys = [f.top + f.depth + 0.12 + 0.08 * k for k in range(12)]
     waves = [
         line(*((x + 0.03 * (-1) ** k, y) for k, y in enumerate(ys) if y < f.bottom - 0.14), tone=0.72, width=0.025)
@@ -196,7 +196,7 @@ def _cables(cut: Cut, f: Frame) -> tuple[Part, ...]:
     return tuple(waves)
 
 
-def _kangaroo(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _kangaroo(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     top, low, wide = f.bottom - 0.42, f.bottom - 0.12, cut.vary(0.24, 0.3)
     return (
         fill(
@@ -213,11 +213,11 @@ def _kangaroo(cut: Cut, f: Frame) -> tuple[Part, ...]:
     )
 
 
-def _nothing(cut: Cut, f: Frame) -> tuple[Part, ...]:
+def _nothing(cut: Cut, f: Frame) -> tuple[GarmentPart, ...]:
     return ()
 
 
-Feature = Callable[[Cut, Frame], tuple[Part, ...]]
+Feature = Callable[[Cut, Frame], tuple[GarmentPart, ...]]
 
 COLLARS: dict[str, Feature] = {
     "none": _nothing,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fclip.sample.outline import (
     Cut,
     Garment,
-    Part,
+    GarmentPart,
     Point,
     between,
     both_sides,
@@ -155,7 +155,7 @@ def _frame(cut: Cut, block: Block, neck: str) -> Frame:
     )
 
 
-def _body(f: Frame, neck: str, hem: str, sleeved: bool) -> Part:
+def _body(f: Frame, neck: str, hem: str, sleeved: bool) -> GarmentPart:
     low = f.top + f.depth
     neckline: tuple[Point, ...] = (
         (*corners((0.0, low)), *corners((f.neck, f.top)))
@@ -167,10 +167,10 @@ def _body(f: Frame, neck: str, hem: str, sleeved: bool) -> Part:
     ends: tuple[Point, ...] = corners((f.hem, f.bottom))
     if hem == "round":
         ends = (*corners((f.hem, f.bottom - 0.06)), (f.hem * 0.5, f.bottom + 0.03))
-    return Part(symmetric((*neckline, *side, *ends)))
+    return GarmentPart(symmetric((*neckline, *side, *ends)))
 
 
-def _sleeve(cut: Cut, f: Frame, block: Block, hem: str, angle: float) -> tuple[Part, ...]:
+def _sleeve(cut: Cut, f: Frame, block: Block, hem: str, angle: float) -> tuple[GarmentPart, ...]:
     length = SLEEVES[cut.sleeve] * cut.vary(0.94, 1.06)
     if not length:
         return ()
@@ -199,7 +199,7 @@ def _sleeve(cut: Cut, f: Frame, block: Block, hem: str, angle: float) -> tuple[P
     )
     cuff = max(0.88 * length, length - 0.12)
     a, b = at(cuff, wrist), at(cuff, -wrist)
-    ends: tuple[Part, ...] = (line(a, b, tone=0.6),)
+    ends: tuple[GarmentPart, ...] = (line(a, b, tone=0.6),)
     if hem in ("rib", "band") and cut.sleeve == "long":
         ends += rib(a, b, inner, outer, num_lines=6)
     return (
@@ -209,7 +209,7 @@ def _sleeve(cut: Cut, f: Frame, block: Block, hem: str, angle: float) -> tuple[P
     )
 
 
-def _neckband(f: Frame, neck: str) -> tuple[Part, ...]:
+def _neckband(f: Frame, neck: str) -> tuple[GarmentPart, ...]:
     if neck == "turtle":
         top = f.top - 0.14
         roll = fill(
@@ -227,7 +227,7 @@ def _neckband(f: Frame, neck: str) -> tuple[Part, ...]:
     return (line(*rim, *reversed(mirrored(rim[:2])), tone=0.72, width=0.035, smooth=neck != "vee"),)
 
 
-def _hem(f: Frame, hem: str) -> tuple[Part, ...]:
+def _hem(f: Frame, hem: str) -> tuple[GarmentPart, ...]:
     if hem not in ("rib", "band"):
         return (
             line((-f.hem * 0.97, f.bottom - 0.05), (0, f.bottom - 0.04), (f.hem * 0.97, f.bottom - 0.05), tone=0.8),
@@ -240,7 +240,7 @@ def _hem(f: Frame, hem: str) -> tuple[Part, ...]:
     )
 
 
-def _body_behind(f: Frame, angle: float) -> tuple[Part, ...]:
+def _body_behind(f: Frame, angle: float) -> tuple[GarmentPart, ...]:
     shoulder = (f.shoulder - 0.12, f.top + f.slope + 0.1)
     hand = (shoulder[0] + 1.2 * math.cos(angle), shoulder[1] + 1.2 * math.sin(angle))
     limbs = [line(shoulder, hand, paint="skin", tone=1.0, width=0.13), disc(*hand, 0.085, paint="skin", aspect=0.8)]

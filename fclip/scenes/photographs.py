@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from fclip.scenes.backdrops import CLOTHS
+from fclip.scenes.backgrounds import CLOTHS
 
 NOISY = 0.5
 """How often a camera's sensor is noisy."""

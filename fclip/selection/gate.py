@@ -21,7 +21,7 @@ class PromoteConfig:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GateComparison:
     """Challenger minus champion on the primary metric of one `select` split, both scored in the same run.
 
     low and high bound the paired bootstrap interval of the difference; num_items is how many items both were
@@ -58,7 +58,7 @@ class Decision:
     reason: str
 
 
-def decide(comparisons: Sequence[Comparison]) -> Decision:
+def decide(comparisons: Sequence[GateComparison]) -> Decision:
     """Promote when no dataset is significantly worse and at least one is significantly better.
 
     In-domain validation and outside datasets count alike. Raises ValueError when there is nothing to judge by.
@@ -78,7 +78,7 @@ def decide(comparisons: Sequence[Comparison]) -> Decision:
     return Decision(promote=True, reason=f"significantly better on {_named(better)}{rest}")
 
 
-def _named(comparisons: Sequence[Comparison]) -> str:
+def _named(comparisons: Sequence[GateComparison]) -> str:
     return ", ".join(
         f"{entry.dataset} {entry.split} ({entry.metric} {entry.difference:+.3f}, "
         f"interval {entry.low:+.3f} to {entry.high:+.3f})"

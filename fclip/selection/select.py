@@ -23,7 +23,7 @@ NO_IN_DOMAIN = (
     "no dataset that trains has a split with the role select: the in-domain tolerance cannot be held, so every "
     "candidate is eligible; give one in ingest.datasets"
 )
-NOTHING_TO_CHOOSE = "training left no candidate beside the start, so there is nothing to choose from"
+NOTHING_TO_CHOOSE = "training left no candidate beside the base model, so there is nothing to choose from"
 NONE_FINITE = "every candidate that training left gives features that are not finite"
 
 
@@ -42,10 +42,14 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
     """
     ordered = sorted(candidates, key=lambda each: (each.candidate.kind != "base", each.candidate.step))
     if not ordered or ordered[0].candidate.kind != "base":
-        raise UserError("models/average has no start among its candidates: run the stages finetune and average again")
+        raise UserError(
+            "models/average has no base-model among its candidates: run the stages finetune and average again"
+        )
     pool = Pool.of(ordered)
     if not pool.finite[0]:
-        raise UserError("the start itself gives features that are not finite: name another start in finetune.start")
+        raise UserError(
+            "the base model itself gives features that are not finite: name another base model in finetune.base_model"
+        )
     rule = rules()[config.rule]
     if not rule.is_applicable(pool):
         raise UserError(
@@ -165,16 +169,16 @@ def _reason(
     if best == 0:
         counted = base_is_within or not rule.reads_out_of_domain
         by = rule.label if counted else f"{rule.label}, what is in domain counted in"
-        return f"no eligible candidate beats the start by {by}: fine-tuning did not help where it is judged"
+        return f"no eligible candidate beats the base model by {by}: fine-tuning did not help where it is judged"
     if winner == 0:
         return (
-            f"no eligible candidate surely beats the start by {rule.label}: the best, {candidates[best].name}, has "
+            f"no eligible candidate surely beats the base model by {rule.label}: the best, {candidates[best].name}, has "
             f"{scores[best]:.3f}, which may be chance"
         )
     why = f"highest {rule.label} ({scores[winner]:.3f})"
     if winner != best:
         why = (
-            f"nearest the start ({scores[winner]:.3f}) of those that {candidates[best].name}, the highest by "
+            f"nearest the base model ({scores[winner]:.3f}) of those that {candidates[best].name}, the highest by "
             f"{rule.label} ({scores[best]:.3f}), does not surely beat"
         )
     outside = ", ".join(
@@ -183,5 +187,5 @@ def _reason(
     )
     where = f"outside: {outside}; " if outside else ""
     if rule.reads_out_of_domain and scores[winner] < scores[0]:
-        where += "by these it is worse than the start, which what was won in domain outweighs; "
+        where += "by these it is worse than the base model, which what was won in domain outweighs; "
     return f"{why}; {where}in domain {base.in_domain_score:.3f} -> {chosen.in_domain_score:.3f}"

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any, Literal
 
-from fclip.base_models.registry import ChampionConfig, StartConfig, start_from_json
+from fclip.base_models.registry import AnyBaseModelConfig, ChampionConfig, base_model_from_json
 from fclip.config import config
 from fclip.errors import UserError
 
@@ -108,13 +108,13 @@ class ReplayConfig:
 
 
 @config
-class NearStartConfig:
-    """What holds the model near its start; 0 lets it go.
+class RegularizationConfig:
+    """What holds the model near its base model; 0 lets it go.
 
     Attributes:
         weights: each update takes this share, times its learning rate, of the way back (L2-SP: Li et al. 2018,
             decoupled as AdamW's weight decay is).
-        similarities: weight of the divergence of the batch's similarities from the start's, beside the objective
+        similarities: weight of the divergence of the batch's similarities from the base model's, beside the objective
             (distillation; ZSCL: Zheng et al. 2023).
     """
 
@@ -140,8 +140,8 @@ class FinetuneConfig:
         compile: whether torch.compile makes the towers' kernels; "auto": where it pays (`fclip.training.compute`).
         gradient_checkpointing: compute activations twice rather than keep them.
         trainable: "heads" (both projections and the logit scale), "image_tower" or "text_tower" (these and that
-            tower: the latter is LiT, Zhai et al. 2022), "image_side" (the image tower and its projection: texts stay
-            where the start has them, those that training never shows too), "all".
+            tower: the latter is LiT, Zhai et al. 2022), "image_only" (the image tower and its projection: texts stay
+            where the base model has them, those that training never shows too), "all".
         last_layers: of each tuned tower, only so many of its last blocks; null: all.
         layer_decay: the learning rate of a block is this times that of the block after it.
         lora_rank: low-rank updates of the tuned matrices (Hu et al. 2022) instead of these themselves; null: none.
@@ -153,26 +153,26 @@ class FinetuneConfig:
         warmup_fraction: of all steps.
         clip_grad_norm: longest gradient that is applied as it is.
         max_skipped_steps: updates left out, since their loss or gradient was not finite, after which the run stops.
-        num_candidates: checkpoints, dense early, that selection may choose from; the start is one more.
+        num_candidates: checkpoints, dense early, that selection may choose from; the base model is one more.
         checkpoint_every: steps between what an interrupted run goes on from.
         pixel_cache_gb: pixels are decoded once, into a file, where that is no larger; else for every batch.
         captions: how often each kind of caption is drawn, relative to the other kinds that a product has.
     """
 
-    start: StartConfig
+    base_model: AnyBaseModelConfig
     replay: ReplayConfig | None
     device: str
     processes: int | Literal["auto"]
     precision: Literal["auto", "bf16", "fp32"]
     compile: bool | Literal["auto"]
     gradient_checkpointing: bool
-    trainable: Literal["heads", "image_side", "image_tower", "text_tower", "all"]
+    trainable: Literal["heads", "image_only", "image_tower", "text_tower", "all"]
     last_layers: int | None
     layer_decay: float
     lora_rank: int | None
     ema_decay: float | None
     heads_first: HeadsFirstConfig | None
-    near_start: NearStartConfig
+    regularization: RegularizationConfig
     objective: ObjectiveConfig
     epochs: int
     batch_size: int
@@ -190,10 +190,10 @@ class FinetuneConfig:
     augment: AugmentConfig
 
     def __post_init__(self) -> None:
-        if self.replay and not isinstance(self.start, ChampionConfig):
-            raise ValueError("replay must be null unless start is of the kind champion")
-        if self.trainable not in ("heads", "image_side", "image_tower", "text_tower", "all"):
-            raise ValueError("trainable must be heads, image_side, image_tower, text_tower or all")
+        if self.replay and not isinstance(self.base_model, ChampionConfig):
+            raise ValueError("replay must be null unless base_model is of the kind champion")
+        if self.trainable not in ("heads", "image_only", "image_tower", "text_tower", "all"):
+            raise ValueError("trainable must be heads, image_only, image_tower, text_tower or all")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ValueError("precision must be auto, bf16 or fp32")
         if self.processes != "auto" and self.processes < 1:
@@ -254,12 +254,12 @@ def from_json(values: dict[str, Any]) -> FinetuneConfig:
         return FinetuneConfig(
             **{
                 **values,
-                "start": start_from_json(values["start"]),
+                "base_model": base_model_from_json(values["base_model"]),
                 "replay": None if replay is None else ReplayConfig(**replay),
                 "betas": tuple(values["betas"]),
                 "augment": AugmentConfig(**values["augment"]),
                 "objective": ObjectiveConfig(**values["objective"]),
-                "near_start": NearStartConfig(**values["near_start"]),
+                "regularization": RegularizationConfig(**values["regularization"]),
                 "heads_first": None if first is None else HeadsFirstConfig(**first),
             }
         )

@@ -55,7 +55,7 @@ class Job:
 
     config: FinetuneConfig
     seed: int
-    start: Path
+    base_model: Path
     products: Path
     images: tuple[Path, ...]
 
@@ -65,7 +65,7 @@ def write_job(
     *,
     config: FinetuneConfig,
     seed: int,
-    start: Path,
+    base_model: Path,
     products: Path,
     images: Mapping[str, Path],
     pixels: Path | None = None,
@@ -75,7 +75,11 @@ def write_job(
     Args:
         pixels: where decoded images are kept for other jobs too; None: in the folder.
     """
-    links = {"start": start, "products.parquet": products, **{f"images/{name}": path for name, path in images.items()}}
+    links = {
+        "base_model": base_model,
+        "products.parquet": products,
+        **{f"images/{name}": path for name, path in images.items()},
+    }
     if pixels is not None:
         pixels.mkdir(parents=True, exist_ok=True)
         links["pixels"] = pixels
@@ -89,7 +93,7 @@ def write_job(
         {
             "config": to_json(config),
             "seed": seed,
-            "start": "start",
+            "base_model": "base_model",
             "products": "products.parquet",
             "images": [f"images/{name}" for name in images],
         },
@@ -105,13 +109,13 @@ def read_job(folder: Path) -> Job:
         job = Job(
             config=from_json(values["config"]),
             seed=int(values["seed"]),
-            start=folder.absolute() / values["start"],
+            base_model=folder.absolute() / values["base_model"],
             products=folder.absolute() / values["products"],
             images=tuple(folder.absolute() / name for name in values["images"]),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / 'job.json'} is no job: {error!r}") from error
-    for path in (job.start, job.products, *job.images):
+    for path in (job.base_model, job.products, *job.images):
         if not path.exists():
             raise UserError(f"{folder / 'job.json'} names {path}, which does not exist")
     return job
@@ -160,7 +164,7 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
     keep_freed_memory()
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    clip = load(job.start, device=device)
+    clip = load(job.base_model, device=device)
     clip.model.visual.to(memory_format=torch.channels_last)
 
     work.mkdir(parents=True, exist_ok=True)

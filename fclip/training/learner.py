@@ -94,7 +94,7 @@ class Learner:
 
     Args:
         clip: its trainable parameters have gradients, the others have none.
-        base: the frozen base model; None without regularization towards it (`config.near_start`).
+        base: the frozen base model; None without regularization towards it (`config.regularization`).
         compiled: whether torch.compile makes the towers' kernels.
     """
 
@@ -115,7 +115,7 @@ class Learner:
         }
         self._base: Any = base
         self._base_encoder = None
-        if config.near_start.similarities and base is not None:
+        if config.regularization.similarities and base is not None:
             self._base_encoder = Encoder(replace(clip, model=base), config.precision, **options)
         if config.gradient_checkpointing:
             model.set_grad_checkpointing()
@@ -217,7 +217,7 @@ class Learner:
         if base is not None:
             of = world.gather(*base, inputs.positive)
             scale_of = self._base.logit_scale.exp()
-            loss = loss + self._config.near_start.similarities * divergence(contrast, scale, of, scale_of)
+            loss = loss + self._config.regularization.similarities * divergence(contrast, scale, of, scale_of)
         return loss
 
     def _encode(self, inputs: Inputs, rows: slice) -> Features:
@@ -240,6 +240,6 @@ class Learner:
 
     @torch.no_grad()
     def _regularize(self, rate: float) -> None:
-        if self._regularized and (share := rate * self._config.near_start.weights):
+        if self._regularized and (share := rate * self._config.regularization.weights):
             lerp_(self._regularized, self._origin, min(share, 1.0))
         self._scale.clamp_(0, math.log(self._config.max_logit_scale))

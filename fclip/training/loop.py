@@ -68,7 +68,7 @@ def train(
     if found is not None:
         logger.info("go on from step %d of %d", done.step, num_steps)
     log.begin(num_steps, steps_per_epoch, config.batch_size, done.step)
-    base = _frozen_copy(clip.model) if config.near_start.weights or config.near_start.similarities else None
+    base = _frozen_copy(clip.model) if config.regularization.weights or config.regularization.similarities else None
     for phase in planned:
         due = {done.step} & set(candidates) - {one.step for one in done.validated}
         if done.step > phase.end or (done.step == phase.end < num_steps and not due):
@@ -152,7 +152,7 @@ class _Run:
     def _keep(self, kind: str, step: int) -> Validated:
         if self.world.leads:
             clip = self.learner.clip
-            output.save_candidate(merged_state(clip.model), kind, step, start=clip.path, out_dir=self.out_dir)
+            output.save_candidate(merged_state(clip.model), kind, step, base_model=clip.path, out_dir=self.out_dir)
         loss = self._validation_loss(step)
         if not math.isfinite(loss):
             raise UserError(f"the validation loss is {loss} at step {step}: {_remedy(self.phase.config)}")

@@ -75,7 +75,7 @@ def siglip_loss(contrast: Contrast, logit_scale: torch.Tensor, logit_bias: torch
 def divergence(contrast: Contrast, logit_scale: torch.Tensor, of: Contrast, scale_of: torch.Tensor) -> torch.Tensor:
     """How far a batch's similarities are from those of another model, `of`: Kullback–Leibler, both directions' mean.
 
-    What holds a tuned model to its start (distillation over a batch's similarities: ZSCL, Zheng et al. 2023).
+    What holds a tuned model to its base model (distillation over a batch's similarities: ZSCL, Zheng et al. 2023).
     """
 
     def one(rows: torch.Tensor, columns: torch.Tensor, rows_of: torch.Tensor, columns_of: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write
 from fclip.models import store
-from fclip.models.candidates import START, UNTUNED, Candidate, read_candidates, write_candidates
+from fclip.models.candidates import BASE_MODEL, ORIGINAL_BASE_MODEL, Candidate, read_candidates, write_candidates
 from fclip.training.checkpoint import Row, Validated
 
 HISTORY = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped")
@@ -26,10 +26,10 @@ CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
 
 def candidate_name(kind: str, step: int) -> str:
     """The name of a candidate: `start`, or, after 40 updates, `step-000040` (checkpoint) or `ema-000040`."""
-    return {"base": START, "checkpoint": f"step-{step:06d}", "ema": f"ema-{step:06d}"}[kind]
+    return {"base": BASE_MODEL, "checkpoint": f"step-{step:06d}", "ema": f"ema-{step:06d}"}[kind]
 
 
-def save_candidate(state: Mapping[str, torch.Tensor], kind: str, step: int, *, start: Path, out_dir: Path) -> None:
+def save_candidate(state: Mapping[str, torch.Tensor], kind: str, step: int, *, base_model: Path, out_dir: Path) -> None:
     """Write `out_dir/candidates/<name>/`; the base model is copied file by file, so that its digest stays."""
     target = out_dir / CANDIDATES / candidate_name(kind, step)
     if target.is_dir():
@@ -37,11 +37,11 @@ def save_candidate(state: Mapping[str, torch.Tensor], kind: str, step: int, *, s
     try:
         with atomic_dir(target) as temporary:
             if kind != "base":
-                store.save(state, config_from=start, out_dir=temporary)
+                store.save(state, config_from=base_model, out_dir=temporary)
             else:
-                for file in sorted(start.rglob("*")):
+                for file in sorted(base_model.rglob("*")):
                     if file.is_file():
-                        copy = temporary / file.relative_to(start)
+                        copy = temporary / file.relative_to(base_model)
                         copy.parent.mkdir(parents=True, exist_ok=True)
                         copy.write_bytes(file.read_bytes())
     except OSError as error:
@@ -71,12 +71,14 @@ def write_result(
     write_candidates(out_dir / CANDIDATES_LIST, candidates)
 
 
-def add_untuned(out_dir: Path, folder: Path) -> None:
+def add_original_base_model(out_dir: Path, folder: Path) -> None:
     """Make the model folder `folder` one more candidate of a finished run, at step 0, listed after the base model."""
-    shutil.copytree(folder, out_dir / CANDIDATES / UNTUNED, copy_function=shutil.copyfile)
+    shutil.copytree(folder, out_dir / CANDIDATES / ORIGINAL_BASE_MODEL, copy_function=shutil.copyfile)
     base, *rest = read_candidates(out_dir / CANDIDATES_LIST)
-    untuned = Candidate(name=UNTUNED, kind="untuned", step=0, epoch=0.0, model_sha256=store.model_sha256(folder))
-    write_candidates(out_dir / CANDIDATES_LIST, [base, untuned, *rest])
+    original = Candidate(
+        name=ORIGINAL_BASE_MODEL, kind="original-base-model", step=0, epoch=0.0, model_sha256=store.model_sha256(folder)
+    )
+    write_candidates(out_dir / CANDIDATES_LIST, [base, original, *rest])
 
 
 def epoch(step: int, steps_per_epoch: int) -> float:

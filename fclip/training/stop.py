@@ -26,7 +26,7 @@ def stop_on_signals() -> Iterator[Stop]:
     """Within, SIGTERM and SIGINT are only noticed by the `Stop` that this yields.
 
     After the first of either, and on leaving, both do again what they did before: a second one does not wait.
-    Outside the main thread nothing is changed, since Python delivers signals there.
+    SourceAccess the main thread nothing is changed, since Python delivers signals there.
     """
     told = threading.Event()
     if threading.current_thread() is not threading.main_thread():

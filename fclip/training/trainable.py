@@ -21,13 +21,13 @@ _AFTER = re.compile(r"(?:^|\.)(?:ln_post|ln_final|norm|fc_norm|attn_pool|attnpoo
 def trainable_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
     """Names of the parameters that `config` trains.
 
-    Both projections (with `image_side` the image tower's alone), where there are any, and the logit scale always are.
+    Both projections (with `image_only` the image tower's alone), where there are any, and the logit scale always are.
 
     Raises:
         UserError: the heads alone are to be tuned, and the model has none (SigLIP's towers meet without a projection).
     """
     names = [name for name, _ in model.named_parameters()]
-    projections = IMAGE_PROJECTIONS if config.trainable == "image_side" else PROJECTIONS
+    projections = IMAGE_PROJECTIONS if config.trainable == "image_only" else PROJECTIONS
     heads = {name for name in names if name.startswith(projections)}
     scale = {SCALE, *({BIAS} & set(names) if config.objective.loss == "siglip" else ())}  # a softmax cancels the bias
     if config.trainable == "heads":
@@ -36,7 +36,7 @@ def trainable_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
                 "finetune.trainable is heads, but this model has no projections: use image_tower, text_tower or all"
             )
         return frozenset(heads | scale)
-    towers = {"image_side": (True,), "image_tower": (True,), "text_tower": (False,), "all": (True, False)}[
+    towers = {"image_only": (True,), "image_tower": (True,), "text_tower": (False,), "all": (True, False)}[
         config.trainable
     ]
     tuned = {name for name in names if name not in (SCALE, BIAS) and name.startswith(IMAGE_TOWER) in towers}
@@ -78,7 +78,7 @@ def freeze_others(model: nn.Module, names: frozenset[str]) -> None:
 def set_mode(model: nn.Module, *, training: bool) -> None:
     """Put the tuned towers into training mode (or none), so that a frozen tower's dropout stays still.
 
-    Batch normalisation keeps the statistics of the start throughout. Those of one catalog's photographs (white, with
+    Batch normalisation keeps the statistics of the base model throughout. Those of one catalog's photographs (white, with
     the product in the middle) make a model that is worse on every other kind, long before its weights are.
     """
     model.eval()

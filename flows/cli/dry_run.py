@@ -27,7 +27,7 @@ from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
 from flows.params import load_params
 from flows.pipeline import read_pipeline, stage_environment
-from tasks.ingest import outside_of
+from tasks.ingest import source_access
 from tasks.workspace.paths import Workspace
 
 ROWS = 200
@@ -61,7 +61,7 @@ def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
     params = load_params(workspace)
     num_rows: dict[str, int] = {}
     for name, dataset in params.ingest.datasets.items():
-        outside = replace(outside_of(workspace, params.ingest, name, refresh=False), limit=ROWS)
+        outside = replace(source_access(workspace, params.ingest, name, refresh=False), limit=ROWS)
         num_rows[name] = int(str(describe(dataset.source, outside)["num_rows"]))
         outside.digests.save()
     trained = list(params.ingest.training_datasets)
@@ -121,7 +121,7 @@ def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
         "finetune": {
             **values["finetune"],
             "batch_size": batch_size,
-            "start": _start_there(values["finetune"]["start"], root),
+            "base_model": _base_model_there(values["finetune"]["base_model"], root),
         },
     }
 
@@ -133,12 +133,14 @@ def _there(source: dict[str, Any], root: Path) -> dict[str, Any]:
     return source | {key: str((root / path).resolve()) for key, path in paths.items()}
 
 
-def _start_there(start: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The start with its folder absolute, where it is one."""
-    if start["kind"] == "champion":
-        return {**start, "otherwise": _start_there(start["otherwise"], root)}
-    found = {name: root / start[name] for name in base_models()[start["kind"]].path_fields if name in start}
-    return {**start, **{name: str(path.resolve()) for name, path in found.items() if path.exists()}}
+def _base_model_there(base_model: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The base model with its folder absolute, where it is one."""
+    if base_model["kind"] == "champion":
+        return {**base_model, "otherwise": _base_model_there(base_model["otherwise"], root)}
+    found = {
+        name: root / base_model[name] for name in base_models()[base_model["kind"]].path_fields if name in base_model
+    }
+    return {**base_model, **{name: str(path.resolve()) for name, path in found.items() if path.exists()}}
 
 
 def _command(workspace: Workspace, command: list[str]) -> None:

@@ -46,7 +46,7 @@ def evaluate(
 ) -> None:
     """Score any model on any dataset, by all its protocols, with intervals."""
     from fclip.evaluation.table import long_table
-    from tasks.judge import judge, model_folders
+    from tasks.model_evaluation import judge, model_folders
 
     workspace = workspace_here()
     data = _holder(workspace, dataset, params, path, limit)
@@ -87,8 +87,8 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The page; reports/comparisons/… without it.")] = None,
 ) -> None:
     """Two models on the same items: what changed and what did not, for whom, and pictures to look at."""
-    from fclip.report.compared import write_page
-    from tasks.judge import judge, model_folders, same_weights, side_by_side
+    from fclip.report.comparison import write_page
+    from tasks.model_evaluation import judge, model_folders, same_weights, side_by_side
 
     workspace = workspace_here()
     refusal = UserError(f"{before} and {after} are the same model: there is nothing to compare")
@@ -149,7 +149,7 @@ def _style(primary: bool, num_items: int) -> str | None:
 
 
 def _few() -> int:
-    from fclip.report.compared import FEW  # matplotlib takes its time to import
+    from fclip.report.comparison import FEW  # matplotlib takes its time to import
 
     return FEW
 
@@ -161,7 +161,7 @@ def _say_what_is_left(number: int) -> None:
 
 def _holder(workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None) -> Workspace:
     """The workspace that holds the dataset: this one, or one laid out in its cache."""
-    from tasks.elsewhere import lay_out
+    from tasks.external_dataset import prepare_external
     from tasks.workspace.params import read_params
 
     given = [name for name, value in (("--params", params), ("--path", path)) if value is not None]
@@ -171,4 +171,4 @@ def _holder(workspace: Workspace, dataset: str, params: Path | None, path: Path 
         if limit is not None:
             raise UserError(f"{dataset} is ingested already: --limit is for datasets that the workspace does not hold")
         return workspace
-    return lay_out(workspace, dataset, params=params, path=path, limit=limit)
+    return prepare_external(workspace, dataset, params=params, path=path, limit=limit)

@@ -62,7 +62,7 @@ def pin(
         typer.Option("--follow-champion", help="Let a warm start be the present champion, though no data changed."),
     ] = False,
 ) -> None:
-    """Look at sources, start and champion, and write what was seen to pins/ (what `dvc repro` needs before it)."""
+    """Look at sources, base model and champion, and write what was seen to pins/ (what `dvc repro` needs before it)."""
     from tasks.resolve import resolve
     from tasks.workspace.lock import lock
 

@@ -8,8 +8,8 @@ from fclip.files import read_json
 from fclip.selection.result import read_selection
 from flows.cli.terminal import console, workspace_here
 from flows.pipeline import read_pipeline
+from tasks.base_model import read_base_model_pin
 from tasks.commit import pending
-from tasks.start import read_start
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
@@ -52,7 +52,7 @@ def read_status(workspace: Workspace) -> list[tuple[str, str]]:
     return [
         ("workspace", f"{base.workspace} in {workspace.root}"),
         ("stale", _stale(workspace)),
-        ("start", _start(workspace)),
+        ("base model", _base_model(workspace)),
         ("champion", _champion(workspace)),
         ("selected", _selected(workspace)),
         ("search", _published(workspace)),
@@ -66,8 +66,8 @@ def _stale(workspace: Workspace) -> str:
     return ", ".join(stale) if stale else "nothing: every stage is as its params, code, pins and data say"
 
 
-def _start(workspace: Workspace) -> str:
-    pin = read_start(workspace)
+def _base_model(workspace: Workspace) -> str:
+    pin = read_base_model_pin(workspace)
     return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "not pinned yet"
 
 

@@ -59,7 +59,7 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
 
 
 def _results(results: list[Result], selected: str) -> Table:
-    table = Table(box=None, title=f"evaluation: before (start) and after ({selected})", title_justify="left")
+    table = Table(box=None, title=f"evaluation: before (base model) and after ({selected})", title_justify="left")
     columns: dict[str, JustifyMethod] = {
         "dataset": "left", "role": "left", "metric": "left", "items": "right", "before": "right", "after": "right",
         "change": "right",

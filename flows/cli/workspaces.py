@@ -109,7 +109,7 @@ def _own_params(home: Workspace, preset: Path, name: str) -> str:
 def _reset_pins(workspace: Workspace, datasets: list[str]) -> None:
     for pin in workspace.pins.rglob("*.json"):
         pin.unlink()
-    for path in (workspace.start_pin, workspace.champion_pin, *map(workspace.source_pin, datasets)):
+    for path in (workspace.base_model_pin, workspace.champion_pin, *map(workspace.source_pin, datasets)):
         write_json(path, {})
 
 

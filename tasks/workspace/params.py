@@ -22,7 +22,7 @@ class Base:
 
 
 def load_section(workspace: Workspace, name: str, kind: type[T]) -> T:
-    """The section `name` of the workspace's params.yaml (dots go deeper: `finetune.start`) as a `kind`.
+    """The section `name` of the workspace's params.yaml (dots go deeper: `finetune.base_model`) as a `kind`.
 
     Raises:
         UserError: the file or the section is missing, a key is unknown or missing, or a value is not allowed;

@@ -38,8 +38,8 @@ class Workspace:
         return self.pins / "sources" / f"{dataset}.json"
 
     @property
-    def start_pin(self) -> Path:
-        return self.pins / "start.json"
+    def base_model_pin(self) -> Path:
+        return self.pins / "base_model.json"
 
     @property
     def champion_pin(self) -> Path:
@@ -155,8 +155,8 @@ class Workspace:
         return self.cache / "pixels"
 
     @property
-    def elsewhere(self) -> Path:
-        return self.cache / "elsewhere"
+    def external_datasets(self) -> Path:
+        return self.cache / "external"
 
     @property
     def mirror(self) -> Path:

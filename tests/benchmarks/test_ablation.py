@@ -19,7 +19,7 @@ def test_a_row_is_a_section_that_differs(name: str) -> None:
 
 
 def test_paths_lead_into_the_section() -> None:
-    config = changed(SECTION, {"augment.invert": 0.5, "start.resize_mode": "squash", "epochs": 1})
+    config = changed(SECTION, {"augment.invert": 0.5, "base_model.resize_mode": "squash", "epochs": 1})
     assert (config.augment.invert, config.epochs) == (0.5, 1)
     assert config.augment.flip == preset_config().augment.flip
     with pytest.raises(UserError, match=r"finetune.augment.invrt"):

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.evaluate import __main__ as benchmark
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.products import ProductsConfig
+from fclip.evaluation.protocols.attribute_search import AttributeSearchConfig
 from tasks.evaluate import dataset_files
 from tasks.workspace.params import load_section
 from tests.tiny_shop import make_shop
@@ -15,10 +15,10 @@ from tests.tiny_shop import make_shop
 def test_both_sides_score_the_same(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "shop")
     config = load_section(shop, "evaluate.datasets.studio", DatasetEvaluation)
-    search = ProductsConfig(kind="products", query="colour", documents={"image": 1.0})
+    search = AttributeSearchConfig(kind="attribute-search", query="colour", documents={"image": 1.0})
     config.protocols["colours"] = search
     files = dataset_files(shop, "studio")
-    models = {"start": shop.finetune / "candidates" / "start"}
+    models = {"base-model": shop.finetune / "candidates" / "base-model"}
     ours = benchmark.ours(models, files, config, tmp_path / "cache")
     theirs = benchmark.theirs(models, files, config)
     assert (

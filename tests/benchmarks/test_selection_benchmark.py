@@ -58,7 +58,7 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
     )
     rows = pq.read_table(tmp_path / "run-0.parquet").to_pylist()
     assert list(dict.fromkeys(row["candidate"] for row in rows)) == [
-        "start", "step-000010", "step-000020", "step-000010-at-0.50", "step-000020-at-0.50",
+        "base-model", "step-000010", "step-000020", "step-000010-at-0.50", "step-000020-at-0.50",
     ]  # fmt: skip
     assert {row["dataset"]: row["in_domain"] for row in rows} == {"studio": True, "street": False}
     for row in rows:
@@ -67,12 +67,12 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
 
 
 def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path) -> None:
-    start = tmp_path / "start"
-    start.mkdir()
-    fclip_tiny.compose(start)
+    base_model = tmp_path / "base-model"
+    base_model.mkdir()
+    fclip_tiny.compose(base_model)
     for seed in (0, 1):
-        write_scratch(start, tmp_path / f"{seed}", image_tower="test_convnext", image_size=32, seed=seed)
-    clips = [load(folder) for folder in (start, tmp_path / "0", tmp_path / "1")]
+        write_scratch(base_model, tmp_path / f"{seed}", image_tower="test_convnext", image_size=32, seed=seed)
+    clips = [load(folder) for folder in (base_model, tmp_path / "0", tmp_path / "1")]
     texts = clips[0].tokenize(["a red dress"])
     told, own, other = (clip.model.encode_text(texts) for clip in clips)
     assert torch.equal(told, own)

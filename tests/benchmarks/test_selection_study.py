@@ -35,8 +35,8 @@ def found_by(found: list[Regret], rule: str, size: int, tolerance: float = math.
 
 
 def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
-    rows = [row("start", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
-    scores = read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
+    rows = [row("base-model", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
+    scores = read_scores([write(tmp_path / "t.jsonl", rows)], base_model="base-model", in_domain="in", cost="in")
     found = study([scores], [math.inf, 0.1])
     inside = found_by(found, "in_domain_metric", 0)  # chooses late: loses .1 on a, .3 on b, nothing in domain
     assert (inside.regret, inside.in_domain_cost, inside.num_choices) == (pytest.approx(0.2), 0.0, 2)
@@ -44,8 +44,8 @@ def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
     assert (gain.regret, gain.in_domain_cost) == (pytest.approx(0.0), pytest.approx(0.2))
     held = found_by(found, "mean_normalised_gain", 1, 0.1)  # early is too weak in domain
     assert (held.regret, held.in_domain_cost) == (pytest.approx(0.2), 0.0)
-    start = found_by(found, "start", 0)
-    assert (start.regret, start.in_domain_cost) == (pytest.approx(0.35), pytest.approx(0.7))
+    base_model = found_by(found, "base-model", 0)
+    assert (base_model.regret, base_model.in_domain_cost) == (pytest.approx(0.35), pytest.approx(0.7))
     hindsight = found_by(found, "hindsight", 0)  # early: the best mean of both
     assert (hindsight.regret, hindsight.in_domain_cost) == (pytest.approx(0.0), pytest.approx(0.2))
     held = found_by(found, "hindsight", 0, 0.1)  # late
@@ -55,8 +55,8 @@ def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_trade_off_is_drawn(tmp_path: Path) -> None:
-    rows = [row("start", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
-    scores = read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
+    rows = [row("base-model", 0.1, 0.3, 0.3), row("early", 0.6, 0.6, 0.7), row("late", 0.8, 0.5, 0.4)]
+    scores = read_scores([write(tmp_path / "t.jsonl", rows)], base_model="base-model", in_domain="in", cost="in")
     drawn = draw_trade_off(study([scores], [math.inf, 0.1]), tmp_path / "plot.svg").read_text()
     assert "<svg" in drawn
     with pytest.raises(UserError, match=r"must end in \.png or \.svg"):
@@ -82,7 +82,7 @@ def test_the_public_table_of_model_soups(
     folder = dataset("model_soups")
     names = ["individual_model_results", *(["uniform_soup_results", "greedy_soup_results"] if soups else [])]
     scores = read_scores(
-        [folder / f"{name}.jsonl" for name in names], start="model_0", in_domain="ImageNet2p", cost="ImageNet"
+        [folder / f"{name}.jsonl" for name in names], base_model="model_0", in_domain="ImageNet2p", cost="ImageNet"
     )
     assert scores.out_of_domain == SHIFTS
     found = found_by(study([scores], [tolerance]), rule, size, tolerance)
@@ -94,18 +94,21 @@ def test_the_public_table_of_model_soups(
     ("rows", "said"),
     [
         ([], "holds no model"),
-        ([{"name": "start"}], 'line 1: expected an object with "model_name"'),
-        ([row("start", 0.1, 0.3, 0.3), row("start", 0.1, 0.3, 0.3)], "the model start is there twice"),
+        ([{"name": "base-model"}], 'line 1: expected an object with "model_name"'),
+        ([row("base-model", 0.1, 0.3, 0.3), row("base-model", 0.1, 0.3, 0.3)], "the model base-model is there twice"),
         ([row("other", 0.1, 0.3, 0.3)], "no model `start` to start from: there are other"),
-        ([row("start", 0.1, 0.3, math.nan)], "start: its score on b must be a number, not nan"),
-        ([row("start", 0.1, 0.3, 0.3), {"model_name": "x", "in": 0.2, "a": 0.3}], "x: its score on b must be a number"),
-        ([{"model_name": "start", "in": 0.2, "a": 0.3}], "there are 1 outside datasets: two are needed"),
-        ([{"model_name": "start", "a": 0.3, "b": 0.3}], "has no dataset `in`: it has a, b"),
+        ([row("base-model", 0.1, 0.3, math.nan)], "base-model: its score on b must be a number, not nan"),
+        (
+            [row("base-model", 0.1, 0.3, 0.3), {"model_name": "x", "in": 0.2, "a": 0.3}],
+            "x: its score on b must be a number",
+        ),
+        ([{"model_name": "base-model", "in": 0.2, "a": 0.3}], "there are 1 outside datasets: two are needed"),
+        ([{"model_name": "base-model", "a": 0.3, "b": 0.3}], "has no dataset `in`: it has a, b"),
     ],
 )
 def test_what_is_no_table_is_said(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
     with pytest.raises(UserError) as error:
-        read_scores([write(tmp_path / "t.jsonl", rows)], start="start", in_domain="in", cost="in")
+        read_scores([write(tmp_path / "t.jsonl", rows)], base_model="base-model", in_domain="in", cost="in")
     assert said in str(error.value)
 
 
@@ -132,7 +135,7 @@ def candidate(
 
 def run() -> tuple[list[ScoredCandidate], dict[str, np.ndarray]]:
     candidates = [
-        candidate("start", {"in": 0.1, "a": 0.3, "b": 0.3}, loss=4.0),
+        candidate("base-model", {"in": 0.1, "a": 0.3, "b": 0.3}, loss=4.0),
         candidate("early-1", {"in": 0.6, "a": 0.6, "b": 0.7}, loss=2.0),
         candidate("late-2", {"in": 0.8, "a": 0.5, "b": 0.4}, loss=1.0),
         candidate("soup-2", {"in": 0.8, "a": 0.6, "b": 0.6}, average=True),
@@ -213,7 +216,7 @@ def test_the_command_says_what_it_needs(tmp_path: Path) -> None:
     usual = next(one for one in rows if (one["rule"], one["pool"]) == ("in_domain_loss", TRAINED))
     assert all(one["ratio"] == pytest.approx(one["regret"] / usual["regret"]) for one in rows)
     assert usual["ratio"] == 1
-    lines = write(tmp_path / "t.jsonl", [row("start", 0.1, 0.3, 0.3)])
+    lines = write(tmp_path / "t.jsonl", [row("base-model", 0.1, 0.3, 0.3)])
     for arguments in (["--table", str(lines)], ["--table", str(lines), "--table", str(tmp_path / "full-0.parquet")]):
         refused = CliRunner().invoke(app, arguments)
         assert isinstance(refused.exception, UserError)

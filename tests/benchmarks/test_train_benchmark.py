@@ -15,12 +15,12 @@ from benchmarks.train import ours, report, speed
 from benchmarks.train.gpu import peak_flops, utilisation
 from benchmarks.train.inputs import Input, make_input
 from benchmarks.train.limit import step_seconds
-from benchmarks.train.models import training_flops, write_start
+from benchmarks.train.models import training_flops, write_base_model
 from benchmarks.train.ours import peer_config, preset_config, run_job
 from benchmarks.train.pace import Run, Window, read_log, read_timings
 from benchmarks.train.peer import FORMS, Peer, install, tune
 from benchmarks.train.processes import Finished
-from benchmarks.train.quality import Candidate, Quality, measure_quality
+from benchmarks.train.quality import CheckpointScore, Quality, measure_quality
 from benchmarks.train.setup import Setup, cpu_setup, cuda_setup
 from benchmarks.train.speed import LIMIT, OURS, OURS_UNCACHED, measure_speed, peer_name
 from fclip.errors import UserError
@@ -60,8 +60,8 @@ def data(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Input:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_start(tmp_path_factory.mktemp("start") / "tiny", TINY)
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_base_model(tmp_path_factory.mktemp("base-model") / "tiny", TINY)
 
 
 def test_a_log_line_is_of_all_steps_since_the_line_before() -> None:
@@ -118,9 +118,9 @@ def test_few_products_come_again(shop: Path, tmp_path: Path) -> None:
     assert [item.images for item in items[NUM:]] == [item.images for item in items[:10]]
 
 
-def test_the_start_is_the_same_each_time(start: Path, tmp_path: Path) -> None:
-    again = write_start(tmp_path / "again", TINY)
-    assert load(again).model_sha256 == load(start).model_sha256
+def test_the_start_is_the_same_each_time(base_model: Path, tmp_path: Path) -> None:
+    again = write_base_model(tmp_path / "again", TINY)
+    assert load(again).model_sha256 == load(base_model).model_sha256
 
 
 def test_the_work_of_a_sample_is_what_the_matrices_say(tmp_path: Path) -> None:
@@ -134,33 +134,35 @@ def test_the_work_of_a_sample_is_what_the_matrices_say(tmp_path: Path) -> None:
     expected = sum(6 * weights * tokens + 4 * 12 * tokens**2 * 64 for tokens in (65, 48))
     expected += 4 * 64 * 64 * 192  # patches, whose own gradient nobody needs
     expected += 2 * 6 * 64 * 32  # projections
-    assert training_flops(write_start(tmp_path / "start", cfg)) == pytest.approx(expected, rel=0.02)
+    assert training_flops(write_base_model(tmp_path / "base-model", cfg)) == pytest.approx(expected, rel=0.02)
 
 
-def test_the_limit_steps_as_often_as_told(data: Input, start: Path, tmp_path: Path) -> None:
+def test_the_limit_steps_as_often_as_told(data: Input, base_model: Path, tmp_path: Path) -> None:
     config = peer_config(tiny_setup(), "bf16")
-    write_job(tmp_path, config=config, seed=0, start=start, products=data.products, images={"kagl": data.packs})
+    write_job(
+        tmp_path, config=config, seed=0, base_model=base_model, products=data.products, images={"kagl": data.packs}
+    )
     seconds = step_seconds(tmp_path, 3)
     assert len(seconds) == 3
     assert min(seconds) > 0
 
 
 def test_a_job_is_measured_by_its_timings(
-    data: Input, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Input, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
     def measured(command: list[str], *, cwd: Path, watch_gpu: bool) -> Finished:
         job = read_job(Path(command[-1]))
-        seen.append((job.config, job.start.resolve(), job.products.resolve(), command[1:3], watch_gpu))
+        seen.append((job.config, job.base_model.resolve(), job.products.resolve(), command[1:3], watch_gpu))
         rows = "".join(f"{step},0.5,0.125,8\n" for step in range(1, 13))
         (cwd / "timings.csv").write_text(f"step,seconds,wait_seconds,samples\n{rows}")
         return Finished(began=0.0, seconds=24.0, output="", gpu_bytes=None)
 
     monkeypatch.setattr(ours, "run_measured", measured)
     config = peer_config(tiny_setup(), "bf16", pixel_cache_gb=0.0)
-    run = run_job(tmp_path / "job", config, data, start=start, settling=2)
-    assert seen == [(config, start, data.products, ["-m", "fclip.training"], False)]
+    run = run_job(tmp_path / "job", config, data, base_model=base_model, settling=2)
+    assert seen == [(config, base_model, data.products, ["-m", "fclip.training"], False)]
     assert (run.rate, run.wait_fraction, run.whole_rate) == (16.0, 0.25, 4.0)
     assert not (tmp_path / "job").exists()
 
@@ -171,16 +173,16 @@ def test_configs_are_of_what_is_compared() -> None:
     assert (config.device, config.precision, config.compile, config.batch_size) == ("cuda", "bf16", True, 1024)
     assert (config.trainable, config.objective.positives, config.augment.flip) == ("all", "pairs", False)
     assert setup.steps > 2 * setup.settling
-    assert preset_config().start.kind == "towers"
+    assert preset_config().base_model.kind == "towers"
 
 
-def test_open_clip_trains_on_both_forms(data: Input, start: Path, tmp_path: Path) -> None:
+def test_open_clip_trains_on_both_forms(data: Input, base_model: Path, tmp_path: Path) -> None:
     if not (CACHE / "open_clip_train" / ".installed").exists():
         pytest.skip(f"open_clip's training is not installed in {CACHE}: `make benchmark-train` does it")
     peer, setup = install(CACHE), tiny_setup()
     assert peer.versions()["webdataset"] < "1"
     for form in FORMS:
-        run = peer.run(data, tmp_path / "log", setup, start=start, form=form, workers=1, precision="bf16")
+        run = peer.run(data, tmp_path / "log", setup, base_model=base_model, form=form, workers=1, precision="bf16")
         assert (run.steps_an_epoch, len(run.windows)) == (12, 12)
         assert replace(run, settling=2).rate > 0
         assert run.whole_seconds > sum(window.seconds for window in run.windows)
@@ -192,7 +194,7 @@ def test_tuning_keeps_the_fastest(monkeypatch: pytest.MonkeyPatch, data: Input, 
 
     monkeypatch.setattr(Peer, "run", run)
     setup = replace(tiny_setup(), steps=20, workers=(0, 1, 2, 4))
-    best = tune(Peer(tmp_path), data, tmp_path, setup, start=tmp_path, precision="fp32", tell=lambda line: None)
+    best = tune(Peer(tmp_path), data, tmp_path, setup, base_model=tmp_path, precision="fp32", tell=lambda line: None)
     assert best == {"csv": 1, "webdataset": 4}
 
 
@@ -206,7 +208,7 @@ def test_speed_is_compared_and_shown(monkeypatch: pytest.MonkeyPatch, data: Inpu
     lines: list[str] = []
     found = measure_speed(
         *(data, tmp_path, tiny_setup()),
-        start=tmp_path,
+        base_model=tmp_path,
         precision="fp32",
         rounds=2,
         peer=Peer(tmp_path),
@@ -233,9 +235,9 @@ def test_speed_is_compared_and_shown(monkeypatch: pytest.MonkeyPatch, data: Inpu
 
 def test_quality_is_the_first_candidate_there() -> None:
     candidates = tuple(
-        Candidate(name, step, minutes, score)
+        CheckpointScore(name, step, minutes, score)
         for name, step, minutes, score in (
-            ("start", 0, 0.5, 0.1),
+            ("base-model", 0, 0.5, 0.1),
             ("a", 10, 2.0, 0.7),
             ("b", 20, 3.5, 0.76),
             ("c", 30, 5.0, 0.8),
@@ -266,7 +268,7 @@ def test_quality_is_measured_from_real_rows(tmp_path: Path) -> None:
     if not (DATASETS / "kagl").is_dir():
         pytest.skip(f"real data is absent: {DATASETS / 'kagl'} (set FCLIP_DATASETS)")
     quality = measure_quality(DATASETS, tmp_path, device="cpu", limit=700, tell=lambda line: None)
-    assert quality.candidates[0].name == "start"
+    assert quality.candidates[0].name == "base-model"
     minutes = [each.minutes for each in quality.candidates]
     assert minutes == sorted(minutes)
     assert 0 < minutes[0] < minutes[-1] < quality.whole_minutes

@@ -73,5 +73,5 @@ def test_a_new_averaging_method_is_one_new_file(tmp_path: Path) -> None:
 
     found = run_in_copy(tmp_path / "copy", "fclip/averaging/tail.py", TAIL, SESSION, shop.root)
     assert found["tail"] == ["tail", 20, {"step-000010": 0.5, "step-000020": 0.5}, True]
-    parents = {"start": 0.5, "step-000010": 0.25, "step-000020": 0.25}
+    parents = {"base-model": 0.5, "step-000010": 0.25, "step-000020": 0.25}
     assert found["tail-at-0.50"] == ["interpolated", 20, parents, True], "later methods average it too"

@@ -64,25 +64,25 @@ from fclip.training.config import FinetuneConfig, from_json, to_json
 from tasks.workspace.params import load_section, parse
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_pin, write_pin
-from tasks.resolve import start_pin
-from tasks.start import find_start, read_start, start_folder
+from tasks.resolve import base_model_pin
+from tasks.base_model import find_base_model, read_base_model_pin, base_model_folder
 
 workspace = Workspace(Path.cwd())
 config = load_section(workspace, "finetune", FinetuneConfig)
 assert from_json(to_json(config)) == config
 light = "torch" not in sys.modules
-write_pin(workspace.start_pin, start_pin(workspace, None, follow=False))
-pin = read_start(workspace)
-folder = find_start(workspace)
+write_pin(workspace.base_model_pin, base_model_pin(workspace, None, follow=False))
+pin = read_base_model_pin(workspace)
+folder = find_base_model(workspace)
 shutil.rmtree(workspace.model_cache)
-assert find_start(workspace) == folder
+assert find_base_model(workspace) == folder
 
 from fclip.base_models.registry import BaseModelConfig, config_from_name
 from fclip.models.store import load
-from tasks.judge import model_folder
+from tasks.model_evaluation import model_folder
 
 try:
-    parse("finetune.start", {"kind": "yours"}, BaseModelConfig)
+    parse("finetune.base_model", {"kind": "yours"}, BaseModelConfig)
 except UserError as error:
     refusal = str(error)
 print(json.dumps({
@@ -104,7 +104,7 @@ def test_a_new_base_model_is_one_new_file(tmp_path: Path) -> None:
         )
     (tmp_path / "fclip" / "base_models" / "mine.py").write_text(MINE)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params["finetune"]["start"] = {"kind": "champion", "otherwise": {"kind": "mine", "seed": 3}}
+    params["finetune"]["base_model"] = {"kind": "champion", "otherwise": {"kind": "mine", "seed": 3}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FCLIP_HOME": str(tmp_path / "home")}
     done = subprocess.run(

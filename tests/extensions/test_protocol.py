@@ -27,7 +27,7 @@ from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.metrics import Metric
 from fclip.evaluation.outcomes import MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.features.similarity import FloatArray, unit
 
 
@@ -44,10 +44,10 @@ class OwnCaption:
     items: tuple[str, ...]
     left_out: Mapping[str, int]
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         own, other = ((unit(images) * unit(rows)).sum(axis=1) for rows in (texts, np.roll(texts, 1, axis=0)))
         values = {"own_first": (own > other).astype(np.float64), "angle": np.arccos(np.clip(own, -1, 1))}
-        return {"": Judged(MeanOutcome(values, success="own_first"), self.items)}
+        return {"": TaskOutcome(MeanOutcome(values, success="own_first"), self.items)}
 
 
 def own_caption(config: OwnCaptionConfig, catalog: Catalog, split: str, max_items: int | None) -> OwnCaption:
@@ -82,8 +82,8 @@ from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.table import long_table
-from fclip.report.compared import write_page
-from tasks.judge import judge, side_by_side
+from fclip.report.comparison import write_page
+from tasks.model_evaluation import judge, side_by_side
 from tasks.workspace.paths import Workspace
 
 root, page, *names = sys.argv[1:]
@@ -117,7 +117,7 @@ def test_a_new_protocol_is_one_new_file(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     shutil.copytree(REPOSITORY / "fclip", code / "fclip", ignore=ignored)
     (code / "fclip" / "evaluation" / "protocols" / "own_caption.py").write_text(MODULE)
-    names = ("start", "step-000010")
+    names = ("base-model", "step-000010")
     params: dict[str, Any] = yaml.safe_load(workspace.params.read_text())
     params["evaluate"]["datasets"]["studio"] |= {
         "primary": "titles.own_first",

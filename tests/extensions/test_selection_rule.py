@@ -49,7 +49,7 @@ workspace = Workspace(Path(sys.argv[1]))
 main(workspace)
 selection = read_selection(workspace)
 inputs = made_up()
-inputs = replace(inputs, selection=replace(inputs.selection, choices={**inputs.selection.choices, "first": "start"}))
+inputs = replace(inputs, selection=replace(inputs.selection, choices={**inputs.selection.choices, "first": "base-model"}))
 print(json.dumps({
     "winner": selection.winner,
     "reason": selection.reason,
@@ -75,5 +75,5 @@ def test_a_new_rule_is_one_new_file(tmp_path: Path) -> None:
     assert found["winner"] == found["choices"]["first"] == "step-000010"
     assert found["choices"]["last"] == "step-000020"
     assert found["reason"].startswith("highest first checkpoint (-10.000)")
-    assert "| first checkpoint | start |" in found["card"]
+    assert "| first checkpoint | base-model |" in found["card"]
     assert "The checkpoint with the fewest updates" in found["report"]

@@ -23,7 +23,7 @@ from fclip.catalog.reading.files import describe_file, require_file
 from fclip.catalog.rows import RefusedRow, Refusal, SourceRow, chosen_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 
 @config
@@ -32,16 +32,16 @@ class NotesSource:
     notes: str
 
 
-def _lines(source: NotesSource, outside: Outside) -> list[str]:
+def _lines(source: NotesSource, outside: SourceAccess) -> list[str]:
     return require_file(outside.root / source.notes).read_text().splitlines()
 
 
-def describe(source: NotesSource, outside: Outside) -> dict[str, object]:
+def describe(source: NotesSource, outside: SourceAccess) -> dict[str, object]:
     file = describe_file(require_file(outside.root / source.notes))
     return {"kind": source.kind, "file": file, "num_rows": len(_lines(source, outside))}
 
 
-def read(source: NotesSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: NotesSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     import numpy as np
     from PIL import Image
 
@@ -86,9 +86,9 @@ workspace = Workspace(Path.cwd())
 config = load_section(workspace, "ingest", IngestConfig)
 
 from flows.cli.dry_run import few_rows
-from tasks.ingest import ingest, outside_of
+from tasks.ingest import ingest, source_access
 
-pin = pin_of("mine", config.datasets["mine"], outside_of(workspace, config, "mine", refresh=True))
+pin = pin_of("mine", config.datasets["mine"], source_access(workspace, config, "mine", refresh=True))
 write_pin(workspace.source_pin("mine"), pin)
 summary = ingest(workspace, "mine")
 

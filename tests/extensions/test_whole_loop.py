@@ -37,7 +37,7 @@ def test_a_run_uses_one_new_extension_of_each_kind(tmp_path: Path) -> None:
         "slices": [],
         "protocols": {"titles": {"kind": "own-caption", "caption": "title"}},
     }
-    params["finetune"]["start"] = {"kind": "mine", "seed": 3}
+    params["finetune"]["base_model"] = {"kind": "mine", "seed": 3}
     params["average"] = {"methods": [{"kind": "tail", "number": 2}]}
     params["select"]["rule"] = "first"
     space = make_space(tmp_path / "space", params, tmp_path / "home")
@@ -48,7 +48,7 @@ def test_a_run_uses_one_new_extension_of_each_kind(tmp_path: Path) -> None:
     finished = space.run("fclip", "retrain", timeout=900)
     assert finished.code == 0, finished.output
 
-    assert space.json("pins/start.json")["kind"] == "mine"
+    assert space.json("pins/base_model.json")["kind"] == "mine"
     kinds = {candidate.kind for candidate in read_candidates(space.root / "models" / "average" / "candidates.json")}
     assert kinds == {"base", "checkpoint", "tail"}
     selection = read_selection(space.root / "reports" / "selection.json")

@@ -27,12 +27,12 @@ def test_a_folder_that_a_start_is_in_is_made_absolute_too(tmp_path: Path) -> Non
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     (tmp_path / "mine").mkdir()
     there, hub = str(tmp_path / "mine"), {"kind": "transformers", "model": "organisation/name"}
-    for start, expected in (
+    for base_model, expected in (
         ({"kind": "local", "path": "mine"}, {"kind": "local", "path": there}),
         ({"kind": "transformers", "model": "mine"}, {"kind": "transformers", "model": there}),
         (hub, hub),
     ):
-        params["finetune"]["start"] = start
-        assert few_rows(params, tmp_path)["finetune"]["start"] == expected
-        params["finetune"]["start"] = {"kind": "champion", "otherwise": start}
-        assert few_rows(params, tmp_path)["finetune"]["start"] == {"kind": "champion", "otherwise": expected}
+        params["finetune"]["base_model"] = base_model
+        assert few_rows(params, tmp_path)["finetune"]["base_model"] == expected
+        params["finetune"]["base_model"] = {"kind": "champion", "otherwise": base_model}
+        assert few_rows(params, tmp_path)["finetune"]["base_model"] == {"kind": "champion", "otherwise": expected}

@@ -47,7 +47,7 @@ def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Sp
     selection = space.json("reports/selection.json")
     pointer = space.json("published/current.json")
     assert champion["version"] == 1
-    assert selection["winner"] != "start"
+    assert selection["winner"] != "base-model"
     candidates = [entry["candidate"] for entry in selection["candidates"]]
     winner = next(candidate for candidate in candidates if candidate["name"] == selection["winner"])
     assert champion["model_sha256"] == winner["model_sha256"] == pointer["model_sha256"]
@@ -74,9 +74,9 @@ def test_a_second_run_recomputes_nothing_and_says_so(retrained: Space, tmp_path:
 
 
 @pytest.mark.parametrize("target", ["gather", pytest.param("select", marks=pytest.mark.slow)])
-def test_dvc_alone_gives_the_same_outputs(retrained: Space, tiny_start: Path, tmp_path: Path, target: str) -> None:
+def test_dvc_alone_gives_the_same_outputs(retrained: Space, tiny_base_model: Path, tmp_path: Path, target: str) -> None:
     """From nothing, with a cache of its own: the same bytes up to `target`, and nothing in the registry."""
-    space = make_space(tmp_path / "laptop", tiny_params(tiny_start), tmp_path / "home")
+    space = make_space(tmp_path / "laptop", tiny_params(tiny_base_model), tmp_path / "home")
     assert space.run("fclip", "pin").code == 0
     finished = space.run("dvc", "repro", target, timeout=600)
     assert finished.code == 0, finished.output
@@ -98,7 +98,7 @@ def test_status_search_models_and_cache(retrained: Space) -> None:
     assert len(re.findall(r"studio-\d+ +studio ", found.output)) == 3
     assert "champion" in space.run("fclip", "models").output
     assert "features" in space.run("fclip", "cache", "show").output
-    compared = space.run("fclip", "compare", "start", "champion", "street")
+    compared = space.run("fclip", "compare", "base-model", "champion", "street")
     assert compared.code == 0, compared.output
     assert re.search(r"test +report +classification.acc1 \* ", compared.output)
     assert list((space.root / "reports" / "comparisons").rglob("*.html"))
@@ -245,16 +245,16 @@ def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
             "`kind` must be one of clothing, fmnist, hub, published, sample, table",
         ),
         (
-            lambda p: p["finetune"].update(start={"kind": "magic"}),
-            "finetune.start: `kind` must be one of fclip-tiny, local, open_clip, towers, transformers, champion",
+            lambda p: p["finetune"].update(base_model={"kind": "magic"}),
+            "finetune.base_model: `kind` must be one of fclip-tiny, local, open_clip, towers, transformers, champion",
         ),
-        (lambda p: p["finetune"].update(start={"kind": "local"}), "finetune.start.path: is missing"),
+        (lambda p: p["finetune"].update(base_model={"kind": "local"}), "finetune.base_model.path: is missing"),
         (lambda p: p["evaluate"]["datasets"].update(moon=p["evaluate"]["datasets"]["street"]), "moon"),
         (lambda p: p["ingest"]["datasets"]["studio"]["split"].update(train=0.9), "sum to 1"),
     ],
 )
 def test_a_fault_in_params_is_named_by_its_key(tmp_path: Path, change: Any, said: str) -> None:
-    params = tiny_params(tmp_path / "start")
+    params = tiny_params(tmp_path / "base-model")
     change(params)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(UserError) as error:
@@ -265,7 +265,7 @@ def test_a_fault_in_params_is_named_by_its_key(tmp_path: Path, change: Any, said
 def test_a_fault_is_one_message_without_a_traceback(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "faulty")
     before = in_use(space), registered(space)
-    space.set_params(lambda params: params["finetune"]["start"].update(path="no/such/model"))
+    space.set_params(lambda params: params["finetune"]["base_model"].update(path="no/such/model"))
     finished = space.run("fclip", "retrain")
     assert finished.code == 1
     assert "no/such/model" in finished.output

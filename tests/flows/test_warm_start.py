@@ -10,18 +10,20 @@ from tests.conftest import Space
 @pytest.mark.slow
 def test_a_promotion_is_no_reason_to_train_again(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "warm")
-    first, start = space.json("pins/champion.json"), space.params["finetune"]["start"]
+    first, base_model = space.json("pins/champion.json"), space.params["finetune"]["base_model"]
     space.set_params(
-        lambda params: params["finetune"].update(start={"kind": "champion", "otherwise": start}, learning_rate=5.0e-4)
+        lambda params: params["finetune"].update(
+            base_model={"kind": "champion", "otherwise": base_model}, learning_rate=5.0e-4
+        )
     )
     warm = space.run("fclip", "retrain", timeout=600)
     assert warm.code == 0, warm.output
-    pinned = space.json("pins/start.json")["champion"]
+    pinned = space.json("pins/base_model.json")["champion"]
     assert {key: pinned[key] for key in first} == first
     candidates = space.json("models/finetune/candidates.json")
-    assert [entry["name"] for entry in candidates[:2]] == ["start", "untuned"]
+    assert [entry["name"] for entry in candidates[:2]] == ["base-model", "original-base-model"]
     assert candidates[0]["model_sha256"] == first["model_sha256"]
-    assert space.json("pins/start.json")["otherwise"]["model_sha256"] == candidates[1]["model_sha256"]
+    assert space.json("pins/base_model.json")["otherwise"]["model_sha256"] == candidates[1]["model_sha256"]
     assert (space.root / "reports" / "report.html").is_file()
     assert "version 1" in space.run("fclip", "status").output
 
@@ -31,8 +33,8 @@ def test_a_promotion_is_no_reason_to_train_again(retrained: Space, tmp_path: Pat
     again = space.run("fclip", "retrain", timeout=600)
     assert again.code == 0, again.output
     assert "no stage was recomputed" in again.output
-    assert space.json("pins/start.json")["champion"] == pinned
+    assert space.json("pins/base_model.json")["champion"] == pinned
 
     followed = space.run("fclip", "pin", "--follow-champion")
-    assert "pinned     pins/start.json" in followed.output
-    assert space.json("pins/start.json")["champion"]["version"] == 2
+    assert "pinned     pins/base_model.json" in followed.output
+    assert space.json("pins/base_model.json")["champion"]["version"] == 2

@@ -49,11 +49,11 @@ def names(workspace: Workspace) -> list[str]:
 
 
 def test_without_averages_it_lists_what_training_left(shop: Workspace) -> None:
-    assert names(shop) == ["start", "step-000010", "step-000020"]
+    assert names(shop) == ["base-model", "step-000010", "step-000020"]
     entries = read_json(shop.averages / "candidates.json")
-    start = shop.finetune / "candidates" / "start"
+    base_model = shop.finetune / "candidates" / "base-model"
     assert [entry["distance"] for entry in entries] == [
-        pytest.approx(distance(shop.candidate(entry["name"]), start), abs=1e-8) for entry in entries
+        pytest.approx(distance(shop.candidate(entry["name"]), base_model), abs=1e-8) for entry in entries
     ]
 
 
@@ -65,7 +65,7 @@ def test_interpolations_lie_between_the_start_and_each_candidate(shop: Workspace
         "step-000010-at-0.50", "step-000010-at-0.75", "step-000020-at-0.50", "step-000020-at-0.75",
     ]  # fmt: skip
     between = found["step-000020-at-0.75"]
-    assert (between["step"], between["parents"]) == (20, {"start": 0.25, "step-000020": 0.75})
+    assert (between["step"], between["parents"]) == (20, {"base-model": 0.25, "step-000020": 0.75})
     assert between["distance"] == pytest.approx(0.75 * found["step-000020"]["distance"], rel=1e-4)
     assert load(shop.candidate("step-000020-at-0.75")).model_sha256 == between["model_sha256"]
     before = sha256_tree(shop.averages)
@@ -85,7 +85,7 @@ def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
     if "soup" in found:
         assert set(found["soup"]["parents"]) == {"step-000010", "step-000020"}
         assert own["soup"] >= best
-        assert found["soup-at-0.50"]["parents"] == {"start": 0.5, "step-000010": 0.25, "step-000020": 0.25}
+        assert found["soup-at-0.50"]["parents"] == {"base-model": 0.5, "step-000010": 0.25, "step-000020": 0.25}
     else:
         assert all("soup" not in name for name in found)
 
@@ -93,7 +93,7 @@ def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
 def test_an_average_that_wins_is_written_out_whole(shop: Workspace) -> None:
     set_params(shop, average=interpolated(0.5, 0.75), select={"rule": "mean_score"})
     average(shop)
-    # Of what is evaluated, only what is between is left to win beside the start.
+    # Of what is evaluated, only what is between is left to win beside the base model.
     for dataset in ("studio", "street"):
         evaluate(shop, dataset)
     select(shop)
@@ -127,13 +127,13 @@ def test_without_candidates_it_says_what_to_run(shop: Workspace) -> None:
 
 
 def test_a_start_in_another_form_is_averaged_with_too(shop: Workspace) -> None:
-    start = shop.finetune / "candidates" / "start"
-    torch.save(load_file(start / WEIGHTS), start / "open_clip_pytorch_model.bin")
-    (start / WEIGHTS).unlink()
+    base_model = shop.finetune / "candidates" / "base-model"
+    torch.save(load_file(base_model / WEIGHTS), base_model / "open_clip_pytorch_model.bin")
+    (base_model / WEIGHTS).unlink()
     set_params(shop, average=interpolated(0.5))
     average(shop)
     between = load_file(shop.finetune / "candidates" / "step-000010" / WEIGHTS)
     with open_weights(shop.candidate("step-000010-at-0.50")) as weights:
         mixed = weights.get_tensor("visual.proj")
-    before = load(start).model.state_dict()["visual.proj"]
+    before = load(base_model).model.state_dict()["visual.proj"]
     torch.testing.assert_close(mixed, (before + between["visual.proj"]) / 2)

@@ -1,4 +1,4 @@
-"""The stage `caption`: catalog, templates and the start's tokenizer in, captions out."""
+"""The stage `caption`: catalog, templates and the base model's tokenizer in, captions out."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from fclip.captions.table import read_captions, read_summary
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from fclip.models.store import Preprocess, write_config, write_weights
+from tasks.base_model import base_model_config
 from tasks.caption import caption
-from tasks.start import start_config
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 
@@ -37,20 +37,20 @@ CLEANING = {"max_chars": 1000, "html": True, "urls": True, "sku": [], "boilerpla
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """Two products, and a start of a few thousand weights with a context of six tokens."""
+    """Two products, and a base model of a few thousand weights with a context of six tokens."""
     workspace = Workspace(tmp_path)
-    folder = tmp_path / "start"
+    folder = tmp_path / "base-model"
     folder.mkdir()
     torch.manual_seed(0)
     write_weights(open_clip.CLIP(**MODEL), folder)  # type: ignore[arg-type]
     write_config(MODEL, Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3), folder)
     params: dict[str, Any] = {
         "caption": {"gender": "keep", "cleaning": CLEANING, "datasets": {"studio": TEMPLATES}},
-        "finetune": {"start": {"kind": "local", "path": "start"}},
+        "finetune": {"base_model": {"kind": "local", "path": "base-model"}},
     }
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-    start = start_config(workspace)
-    write_pin(workspace.start_pin, pin_base_model(start, root=tmp_path, cache_dir=workspace.model_cache))
+    base_model = base_model_config(workspace)
+    write_pin(workspace.base_model_pin, pin_base_model(base_model, root=tmp_path, cache_dir=workspace.model_cache))
     rows = [
         {
             "product_id": name,
@@ -99,8 +99,8 @@ def test_the_same_catalog_gives_the_same_bytes(workspace: Workspace) -> None:
 def test_what_is_missing_is_named(workspace: Workspace) -> None:
     with pytest.raises(UserError, match=r"no dataset `street` in caption.datasets .*: it has studio"):
         caption(workspace, "street")
-    workspace.start_pin.unlink()
-    with pytest.raises(UserError, match="start is not pinned yet"):
+    workspace.base_model_pin.unlink()
+    with pytest.raises(UserError, match="base model is not pinned yet"):
         caption(workspace, "studio")
     (workspace.catalog("studio") / "products.parquet").unlink()
     with pytest.raises(UserError, match="run `dvc pull`, or ingest studio first"):

@@ -11,7 +11,7 @@ import yaml
 from fclip.catalog.sources.registry import describe
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tasks.ingest import ingest
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
@@ -26,7 +26,7 @@ def workspace_with(root: Path, params: dict[str, Any]) -> Workspace:
 
     workspace = Workspace(root)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    outside = Outside(root, workspace.mirror)
+    outside = SourceAccess(root, workspace.mirror)
     for name, dataset in load_section(workspace, "ingest", IngestConfig).datasets.items():
         write_json(workspace.source_pin(name), {"dataset": name, **describe(dataset.source, outside)})
     return workspace

@@ -10,7 +10,7 @@ from fclip.catalog.pin import SourcePin
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.registry.versions import VersionPin
-from tasks.start import StartPin, WarmStartPin, read_start
+from tasks.base_model import AnyBaseModelPin, WarmStartPin, read_base_model_pin
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion, read_pin, write_pin
 
@@ -34,7 +34,7 @@ def test_nothing_is_pinned_by_an_empty_file_or_none(workspace: Workspace) -> Non
     assert not write_pin(workspace.champion_pin, None)
     write_json(workspace.champion_pin, {})
     assert read_champion(workspace) is None
-    assert read_start(workspace) is None
+    assert read_base_model_pin(workspace) is None
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_nothing_is_pinned_by_an_empty_file_or_none(workspace: Workspace) -> Non
         (WarmStartPin(CHAMPION, "9" * 64, LOCAL), "the champion as pinned: version 3 of fclip-test"),
     ],
 )
-def test_a_start_is_read_as_it_was_written(workspace: Workspace, pin: StartPin, title: str) -> None:
-    assert write_pin(workspace.start_pin, pin)
-    assert read_start(workspace) == pin
+def test_a_start_is_read_as_it_was_written(workspace: Workspace, pin: AnyBaseModelPin, title: str) -> None:
+    assert write_pin(workspace.base_model_pin, pin)
+    assert read_base_model_pin(workspace) == pin
     assert pin.title == title
-    assert read_json(workspace.start_pin)["model_sha256"] == pin.model_sha256
-    assert not write_pin(workspace.start_pin, pin)
+    assert read_json(workspace.base_model_pin)["model_sha256"] == pin.model_sha256
+    assert not write_pin(workspace.base_model_pin, pin)
 
 
 def test_a_source_and_a_champion_are_read_as_they_were_written(workspace: Workspace) -> None:
@@ -77,7 +77,7 @@ def test_a_source_and_a_champion_are_read_as_they_were_written(workspace: Worksp
     ],
 )
 def test_a_file_that_holds_no_pin_is_one_clear_error(workspace: Workspace, content: str) -> None:
-    for path, read in ((workspace.champion_pin, read_champion), (workspace.start_pin, read_start)):
+    for path, read in ((workspace.champion_pin, read_champion), (workspace.base_model_pin, read_base_model_pin)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
         with pytest.raises(UserError, match=rf"{path.name} does not hold a pin .*run `fclip pin`"):

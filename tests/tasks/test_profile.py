@@ -44,7 +44,7 @@ def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     return space
 
 
-def crown(workspace: Workspace, *, with_profile: bool = True) -> None:
+def set_champion(workspace: Workspace, *, with_profile: bool = True) -> None:
     """Register made-up weights as the pinned champion."""
     workspace.selected.mkdir(parents=True)
     (workspace.selected / "open_clip_model.safetensors").write_bytes(b"weights")
@@ -75,7 +75,7 @@ def test_a_page_a_dataset_and_a_profile_of_all(workspace: Workspace) -> None:
 
 
 def test_the_context_is_that_of_the_pinned_start(workspace: Workspace) -> None:
-    write_pin(workspace.start_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), "abc"))
+    write_pin(workspace.base_model_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), "abc"))
     config = {"model_cfg": {"text_cfg": {"context_length": 64}, "vision_cfg": {}}}
     write_json(workspace.model_cache / "abc" / "open_clip_config.json", config)
     assert measure_catalogs(workspace, "street")["street"].context_length == 64
@@ -96,7 +96,7 @@ def test_without_a_champion_there_is_nothing_to_compare_with(workspace: Workspac
 
 
 def test_a_champion_without_a_profile_is_said_to_have_none(workspace: Workspace) -> None:
-    crown(workspace, with_profile=False)
+    set_champion(workspace, with_profile=False)
     found = drift(workspace, measure_catalogs(workspace))
     assert found.warnings == ()
     assert found.summary.startswith("the champion, version 1 of fclip-sample, has no profile")
@@ -114,7 +114,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
     )
     caplog.set_level(logging.INFO, "flow")
     profile(workspace)
-    crown(workspace)
+    set_champion(workspace)
 
     profiles, calm = flow.look_at_catalogs(workspace, "My shop")
 
@@ -144,7 +144,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
 
 def test_a_profile_of_another_format_is_not_compared_with(workspace: Workspace) -> None:
     write_json(workspace.profile, {"studio": {"format": 0}})
-    crown(workspace)
+    set_champion(workspace)
     assert "has format 0" in drift(workspace, measure_catalogs(workspace)).summary
 
 

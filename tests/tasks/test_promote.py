@@ -10,7 +10,7 @@ from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.registry.log import Receipt, RunRecord, register_version
 from fclip.registry.store import champion, versions
-from fclip.selection.gate import Comparison
+from fclip.selection.gate import GateComparison
 from tasks.promote import promote, rollback
 from tasks.workspace.paths import Workspace
 
@@ -38,16 +38,18 @@ def select(workspace: Workspace, name: str) -> Receipt:
 def scores(low: float, high: float):
     """A comparison that finds this interval on one dataset, and checks what it was given."""
 
-    def compare(workspace: Workspace, champion_dir: Path, challenger_dir: Path) -> tuple[Comparison, ...]:
+    def compare(workspace: Workspace, champion_dir: Path, challenger_dir: Path) -> tuple[GateComparison, ...]:
         assert challenger_dir == workspace.selected
         assert (champion_dir / "open_clip_model.safetensors").is_file()
         middle = (low + high) / 2
-        return (Comparison("street", "val", "classification.acc1", False, 0.5, 0.5 + middle, middle, low, high, 99),)
+        return (
+            GateComparison("street", "val", "classification.acc1", False, 0.5, 0.5 + middle, middle, low, high, 99),
+        )
 
     return compare
 
 
-def never(*_: object) -> tuple[Comparison, ...]:
+def never(*_: object) -> tuple[GateComparison, ...]:
     raise AssertionError("nothing is to be compared")
 
 

@@ -35,7 +35,7 @@ from tasks.report import write_report
 from tasks.select import main as select
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
-from tests.conftest import make_tiny_start
+from tests.conftest import make_tiny_base_model
 from tests.packs import write_packs
 from tests.tiny_shop import write_ingest
 
@@ -126,14 +126,14 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for dataset in ROLES:
         draw(space, dataset)
     gather(space)
-    start = make_tiny_start(space.finetune / "candidates" / "start")
+    base_model = make_tiny_base_model(space.finetune / "candidates" / "base-model")
     listed = []
     for step in (0, 3):
-        name = f"step-{step:06d}" if step else "start"
+        name = f"step-{step:06d}" if step else "base-model"
         folder = space.finetune / "candidates" / name
         if step:
-            shutil.copytree(start, folder)
-            weights = load_file(start / "open_clip_model.safetensors")
+            shutil.copytree(base_model, folder)
+            weights = load_file(base_model / "open_clip_model.safetensors")
             moved = {key: value * np.float32(1.3) if value.ndim > 1 else value for key, value in weights.items()}
             save_file(moved, folder / "open_clip_model.safetensors")
         kind, loss = ("checkpoint", 3.1) if step else ("base", 3.6)
@@ -143,7 +143,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (space.finetune / "validation.csv").write_text(
         "candidate,kind,step,val_loss\nstart,base,0,3.6\nstep-000003,checkpoint,3,3.1\nema-000003,ema,3,3.0\n"
     )
-    write_pin(space.start_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), listed[0].model_sha256))
+    write_pin(space.base_model_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), listed[0].model_sha256))
     average(space)
     for dataset in ROLES:
         evaluate(space, dataset)
@@ -175,7 +175,7 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     assert set(found.headline) == {f"{d}.{s}.classification.acc1" for d in ROLES for s in ("val", "test")}
     assert found.tags[f"{tags.DATASET_SHA256}shop"] == sha256_tree(space.catalog("shop"))
     assert found.tags[tags.WORKSPACE] == "squares"
-    assert found.tags[tags.START_SHA256] == read_json(space.start_pin)["model_sha256"]
+    assert found.tags[tags.BASE_MODEL_SHA256] == read_json(space.base_model_pin)["model_sha256"]
     client = connect()
     run = client.get_run(found.run_id)
     assert run.data.params["ingest.datasets.shop.roles.val"] == "select"
@@ -183,7 +183,7 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
         run.data.metrics["selected/street/test/classification.acc1"]
         == found.headline["street.test.classification.acc1"]
     )
-    assert "start/street/test/classification.acc1" in run.data.metrics
+    assert "base-model/street/test/classification.acc1" in run.data.metrics
     assert [(p.step, p.value) for p in client.get_metric_history(found.run_id, "validation/loss")] == [
         (0, 3.6),
         (3, 3.1),
@@ -207,13 +207,13 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
 
 
 def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspace) -> None:
-    space.selection.write_text(space.selection.read_text().replace("step-000003", "untuned"))
+    space.selection.write_text(space.selection.read_text().replace("step-000003", "original-base-model"))
     selection = read_selection(space.selection)
-    untuned = replace(selection.selected, candidate=replace(selection.selected.candidate, kind="untuned"))
-    write_selection(space.selection, replace(selection, candidates=(selection.base, untuned)))
+    original = replace(selection.selected, candidate=replace(selection.selected.candidate, kind="original-base-model"))
+    write_selection(space.selection, replace(selection, candidates=(selection.base, original)))
     for dataset in ROLES:
         table = pq.read_table(space.evaluation(dataset))
-        names = [{"step-000003": "untuned"}.get(name, name) for name in table["candidate"].to_pylist()]
+        names = [{"step-000003": "original-base-model"}.get(name, name) for name in table["candidate"].to_pylist()]
         place = table.column_names.index("candidate")
         pq.write_table(table.set_column(place, "candidate", pa.array(names)), space.evaluation(dataset))
     register(space)
@@ -225,11 +225,11 @@ def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspa
 
 def test_where_the_start_won_nothing_is_registered(space: Workspace) -> None:
     selection = read_selection(space.selection)
-    write_selection(space.selection, replace(selection, winner="start", reason="it did not help"))
-    assert register(space) == NotRegistered("the start won: it did not help")
+    write_selection(space.selection, replace(selection, winner="base-model", reason="it did not help"))
+    assert register(space) == NotRegistered("the base model won: it did not help")
     assert versions("fclip-squares") == []
-    page = write_report(space, NotRegistered("the start won: it did not help"), None).read_text()
-    assert "The start stays" in page
+    page = write_report(space, NotRegistered("the base model won: it did not help"), None).read_text()
+    assert "The base model stays" in page
 
 
 def test_what_was_not_selected_is_not_registered(space: Workspace) -> None:
@@ -243,13 +243,13 @@ def test_what_was_not_selected_is_not_registered(space: Workspace) -> None:
 
 
 def test_two_models_are_compared_on_all_data_that_selects(space: Workspace) -> None:
-    start, other = (space.finetune / "candidates" / name for name in ("start", "step-000003"))
-    forth, back = compare_models(space, start, other), compare_models(space, other, start)
+    base_model, other = (space.finetune / "candidates" / name for name in ("base-model", "step-000003"))
+    forth, back = compare_models(space, base_model, other), compare_models(space, other, base_model)
     assert [(c.dataset, c.split, c.in_domain) for c in forth] == [("shop", "val", True), ("street", "val", False)]
     for one, two in zip(forth, back, strict=True):
         assert one.difference == pytest.approx(one.challenger - one.champion)
         assert (one.difference, one.low, one.high) == pytest.approx((-two.difference, -two.high, -two.low))
-    same = compare_models(space, start, start)
+    same = compare_models(space, base_model, base_model)
     assert all((c.difference, c.low, c.high) == (0, 0, 0) and not (c.better or c.worse) for c in same)
 
 

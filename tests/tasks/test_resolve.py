@@ -12,8 +12,8 @@ from fclip.base_models.registry import Origin
 from fclip.errors import UserError
 from fclip.files import read_json
 from tasks import resolve as step
+from tasks.base_model import read_base_model_pin
 from tasks.ingest import ingest
-from tasks.start import read_start
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.catalog.catalog_shop import jpeg
@@ -95,13 +95,13 @@ def test_another_machine_mirrors_again_or_refuses(workspace: Workspace, web: Web
 @pytest.mark.parametrize("content", ["{", "[]", '{"kind": "local"}'])
 def test_a_file_that_holds_no_pin_is_refused_and_written_again(workspace: Workspace, content: str) -> None:
     step.resolve(workspace)
-    for path in (workspace.source_pin("catalog"), workspace.start_pin):
+    for path in (workspace.source_pin("catalog"), workspace.base_model_pin):
         path.write_text(content)
     with pytest.raises(UserError, match=r"catalog\.json does not hold a pin .*run `fclip pin`"):
         ingest(workspace, "catalog")
-    with pytest.raises(UserError, match=r"start\.json does not hold a pin .*run `fclip pin`"):
-        read_start(workspace)
-    assert set(step.resolve(workspace).changed) == {"pins/start.json", "pins/sources/catalog.json"}
+    with pytest.raises(UserError, match=r"base_model\.json does not hold a pin .*run `fclip pin`"):
+        read_base_model_pin(workspace)
+    assert set(step.resolve(workspace).changed) == {"pins/base_model.json", "pins/sources/catalog.json"}
     assert ingest(workspace, "catalog").num_products == NUM_ROWS
 
 

@@ -13,13 +13,13 @@ from fclip.files import read_json, sha256_file
 from fclip.models import store
 from fclip.models.candidates import Candidate, write_candidates
 from fclip.registry.backend import connect
+from fclip.registry.champion_alias import set_champion
 from fclip.registry.log import RunRecord, register_version
-from fclip.registry.succession import crown
 from fclip.training.data import Item, read_items
 from fclip.training.seen_rows import write_rows
+from tasks.base_model import find_base_model, find_original_base_model, find_rows
 from tasks.finetune import finetune
 from tasks.resolve import resolve
-from tasks.start import find_rows, find_start, find_untuned
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import product_rows, write_products
@@ -37,14 +37,20 @@ def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["base"]["registered_model"] = NAME
     space.params.write_text(yaml.safe_dump(params))
-    set_start(space, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}})
+    set_base_model(space, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}})
     return space
 
 
-def set_start(workspace: Workspace, start: dict[str, Any], replay: dict[str, Any] | None = None) -> None:
+def set_base_model(workspace: Workspace, base_model: dict[str, Any], replay: dict[str, Any] | None = None) -> None:
     params = yaml.safe_load(workspace.params.read_text())
     params["finetune"]["replay"] = replay
-    params["finetune"] |= {"start": start, "trainable": "heads", "epochs": 1, "batch_size": 8, "num_candidates": 1}
+    params["finetune"] |= {
+        "base_model": base_model,
+        "trainable": "heads",
+        "epochs": 1,
+        "batch_size": 8,
+        "num_candidates": 1,
+    }
     workspace.params.write_text(yaml.safe_dump(params))
 
 
@@ -72,66 +78,66 @@ def new_champion(workspace: Workspace, seed: int, *, rows: Path | None = None) -
     artifacts = ((workspace.trained_rows, ""),) if rows else ()
     record = RunRecord(params={}, points=(), headline={}, tags={}, artifacts=artifacts)
     receipt = register_version(NAME, folder, record, run_name="a run")
-    return crown(connect(), NAME, receipt.version).pin.to_json()
+    return set_champion(connect(), NAME, receipt.version).pin.to_json()
 
 
 def test_the_start_follows_the_champion_when_what_trains_changed_and_not_before(workspace: Workspace) -> None:
-    assert "pins/start.json" in resolve(workspace).changed
-    pin = read_json(workspace.start_pin)
-    cold = store.model_sha256(find_start(workspace))
+    assert "pins/base_model.json" in resolve(workspace).changed
+    pin = read_json(workspace.base_model_pin)
+    cold = store.model_sha256(find_base_model(workspace))
     assert (pin["champion"], pin["model_sha256"], pin["otherwise"]["model_sha256"]) == (None, cold, cold)
-    assert find_untuned(workspace) is None
+    assert find_original_base_model(workspace) is None
 
     first = new_champion(workspace, 1)  # a promotion, by which nothing is to be trained anew
     assert resolve(workspace).changed == ("pins/champion.json",)
     assert resolve(workspace).changed == ()
     set_seed(workspace, "street", 1)  # which trains nothing
     assert resolve(workspace).changed == ("pins/sources/street.json",)
-    assert read_json(workspace.start_pin) == pin
+    assert read_json(workspace.base_model_pin) == pin
 
     set_seed(workspace, "studio", 1)
-    assert set(resolve(workspace).changed) == {"pins/start.json", "pins/sources/studio.json"}
-    pin = read_json(workspace.start_pin)
+    assert set(resolve(workspace).changed) == {"pins/base_model.json", "pins/sources/studio.json"}
+    pin = read_json(workspace.base_model_pin)
     assert (pin["champion"], pin["model_sha256"]) == ({**first, "rows_sha256": None}, first["model_sha256"])
-    assert find_start(workspace) == workspace.model_cache / first["model_sha256"]
-    untuned = find_untuned(workspace)
-    assert untuned is not None
-    assert untuned.name == cold
+    assert find_base_model(workspace) == workspace.model_cache / first["model_sha256"]
+    original = find_original_base_model(workspace)
+    assert original is not None
+    assert original.name == cold
 
     second = new_champion(workspace, 2)
     assert resolve(workspace).changed == ("pins/champion.json",)
-    assert find_start(workspace).name == first["model_sha256"]
-    assert resolve(workspace, follow_champion=True).changed == ("pins/start.json",)
-    assert find_start(workspace).name == second["model_sha256"]
+    assert find_base_model(workspace).name == first["model_sha256"]
+    assert resolve(workspace, follow_champion=True).changed == ("pins/base_model.json",)
+    assert find_base_model(workspace).name == second["model_sha256"]
 
 
 def test_a_start_that_becomes_warm_is_the_champion_at_once(workspace: Workspace) -> None:
     first = new_champion(workspace, 1)
-    set_start(workspace, {"kind": "local", "path": "mine"})
+    set_base_model(workspace, {"kind": "local", "path": "mine"})
     resolve(workspace)
-    assert read_json(workspace.start_pin)["kind"] == "local"
-    set_start(workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}})
+    assert read_json(workspace.base_model_pin)["kind"] == "local"
+    set_base_model(workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}})
     with pytest.raises(UserError, match="run `fclip pin`"):
-        find_start(workspace)
-    assert resolve(workspace).changed == ("pins/start.json",)
-    assert read_json(workspace.start_pin)["champion"]["version"] == first["version"]
+        find_base_model(workspace)
+    assert resolve(workspace).changed == ("pins/base_model.json",)
+    assert read_json(workspace.base_model_pin)["champion"]["version"] == first["version"]
     tiny_clip(workspace.root / "other", seed=7)
-    set_start(workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "other"}})
+    set_base_model(workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "other"}})
     with pytest.raises(UserError, match="run `fclip pin`"):
-        find_start(workspace)
+        find_base_model(workspace)
     resolve(workspace)
-    assert read_json(workspace.start_pin)["champion"]["version"] == first["version"]
+    assert read_json(workspace.base_model_pin)["champion"]["version"] == first["version"]
 
 
 def test_the_champions_weights_are_fetched_by_their_digest_wherever_they_are(workspace: Workspace) -> None:
     first = new_champion(workspace, 1)
     resolve(workspace)
     shutil.copytree(workspace.root / "trained-1", workspace.selected)
-    kept = find_start(workspace)  # from models/selected
+    kept = find_base_model(workspace)  # from models/selected
     shutil.rmtree(workspace.selected)
     assert store.model_sha256(kept) == kept.name == first["model_sha256"]
     shutil.rmtree(workspace.cache)
-    assert find_start(workspace) == kept  # from the registry
+    assert find_base_model(workspace) == kept  # from the registry
     assert store.model_sha256(kept) == kept.name
 
 
@@ -142,11 +148,11 @@ def test_both_the_champion_and_what_it_came_from_are_candidates(workspace: Works
     finetune(workspace)
     candidates = json.loads((workspace.finetune / "candidates.json").read_text())
     assert [(entry["name"], entry["step"]) for entry in candidates] == [
-        ("start", 0),
-        ("untuned", 0),
+        ("base-model", 0),
+        ("original-base-model", 0),
         ("step-000002", 2),
     ]
-    cold = read_json(workspace.start_pin)["otherwise"]["model_sha256"]
+    cold = read_json(workspace.base_model_pin)["otherwise"]["model_sha256"]
     assert [entry["model_sha256"] for entry in candidates[:2]] == [first["model_sha256"], cold]
     for entry in candidates:
         assert store.model_sha256(workspace.finetune / "candidates" / entry["name"]) == entry["model_sha256"]
@@ -154,13 +160,15 @@ def test_both_the_champion_and_what_it_came_from_are_candidates(workspace: Works
 
 def test_replay_knows_what_the_champion_has_seen(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     new_champion(workspace, 1, rows=gathered(workspace, 16))
-    set_start(workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}}, replay={"share": 0.3})
+    set_base_model(
+        workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}}, replay={"share": 0.3}
+    )
     resolve(workspace)
     rows = find_rows(workspace)
     assert rows is not None
     rows.write_bytes(b"half")
     assert find_rows(workspace) == rows  # fetched again
-    assert sha256_file(rows) == read_json(workspace.start_pin)["champion"]["rows_sha256"]
+    assert sha256_file(rows) == read_json(workspace.base_model_pin)["champion"]["rows_sha256"]
 
     gathered(workspace, 24)
     seen: list[Item] = []
@@ -176,7 +184,7 @@ def items(job: Path) -> list[Item]:
 def finished(job: Path) -> Path:
     """What a run leaves, without running it."""
     (job / "out" / "candidates").mkdir(parents=True)
-    write_candidates(job / "out" / "candidates.json", [Candidate("start", "base", 0, 0.0, "0" * 64)])
+    write_candidates(job / "out" / "candidates.json", [Candidate("base-model", "base", 0, 0.0, "0" * 64)])
     return job / "out"
 
 
@@ -184,7 +192,9 @@ def test_a_champion_of_which_nobody_knows_the_rows_makes_all_new(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     new_champion(workspace, 1)
-    set_start(workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}}, replay={"share": 0.3})
+    set_base_model(
+        workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}}, replay={"share": 0.3}
+    )
     resolve(workspace)
     gathered(workspace, 16)
     assert find_rows(workspace) is None

@@ -17,7 +17,7 @@ from fclip.catalog.reading.records import cell_text, named_cells
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, chosen_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 COLUMNS = ("image", "sender_id", "label", "kids")
 
@@ -31,7 +31,7 @@ class ClothingSource:
     not_classes: list[str]
 
 
-def describe(source: ClothingSource, outside: Outside) -> dict[str, object]:
+def describe(source: ClothingSource, outside: SourceAccess) -> dict[str, object]:
     """The digest of `images.csv`, its rows, and the listing of `images/`."""
     path = require_file(outside.root / source.path / "images.csv")
     images = require_folder(outside.root / source.path / "images")
@@ -45,7 +45,7 @@ def describe(source: ClothingSource, outside: Outside) -> dict[str, object]:
     }
 
 
-def read(source: ClothingSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: ClothingSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """One row a photograph, or a spread sample of `limit`; who sent it is its parent, so no sender is in two splits."""
     path = require_file(outside.root / source.path / "images.csv")
     folder = ImageFolder(require_folder(outside.root / source.path / "images"))

@@ -15,7 +15,7 @@ from fclip.catalog.rows import RefusedRow, SourceRow, spread_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 CLASSES = (
     "T-shirt/top",
@@ -48,7 +48,7 @@ class FmnistSource:
             raise ValueError(f"num_select must be from 1 to 60000, not {self.num_select}")
 
 
-def describe(source: FmnistSource, outside: Outside) -> dict[str, object]:
+def describe(source: FmnistSource, outside: SourceAccess) -> dict[str, object]:
     """The four files with their digests, and the rows that `num_select` leaves."""
     folder = outside.root / source.path
     files = [require_file(folder / name) for part, _, _ in PARTS for name in _names(part)]
@@ -60,7 +60,7 @@ def describe(source: FmnistSource, outside: Outside) -> dict[str, object]:
     }
 
 
-def read(source: FmnistSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: FmnistSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The sampled training pictures (split `val`), then the test pictures (split `test`), as grey PNG.
 
     A row's number is its place among the 70,000. A larger `num_select` keeps those of a smaller one.

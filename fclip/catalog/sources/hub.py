@@ -9,7 +9,7 @@ from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, spread_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +39,7 @@ class HubSource:
             raise ValueError("files must have at least one pattern")
 
 
-def describe(source: HubSource, outside: Outside) -> dict[str, object]:
+def describe(source: HubSource, outside: SourceAccess) -> dict[str, object]:
     """The Parquet files, with their content digests, and their rows."""
     from fclip.catalog.reading.parquet import count_rows
 
@@ -47,7 +47,7 @@ def describe(source: HubSource, outside: Outside) -> dict[str, object]:
     return {"kind": source.kind, "files": [describe_file(file) for file in files], "num_rows": count_rows(files)}
 
 
-def read(source: HubSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: HubSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of all files, by name, or a spread sample of `limit` of them."""
     from fclip.catalog.reading.parquet import count_rows, read_batches, records
 

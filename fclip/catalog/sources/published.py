@@ -17,7 +17,7 @@ from fclip.config import config
 from fclip.errors import UserError
 from fclip.mirror.addresses import is_remote
 from fclip.mirror.hub import dataset_files, fetch_dataset
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 
 @config
@@ -38,7 +38,7 @@ class PublishedSource:
             raise ValueError(f"revision must be null or a whole commit (40 hex digits), not `{self.revision}`")
 
 
-def describe(source: PublishedSource, outside: Outside) -> dict[str, object]:
+def describe(source: PublishedSource, outside: SourceAccess) -> dict[str, object]:
     """What the dataset is now: of a local copy as its own kind of source says, of the hub its commit and files.
 
     The hub is asked for names, sizes and SHA-256 digests alone; the rows are those that the description states. A
@@ -60,7 +60,7 @@ def describe(source: PublishedSource, outside: Outside) -> dict[str, object]:
     return {**found, "kind": source.kind, "published": source.dataset}
 
 
-def read(source: PublishedSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: PublishedSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of the dataset's files: all that its description names, so published splits are not told apart.
 
     What is to be read from the hub must have been fetched before: see `at_pin`.
@@ -119,7 +119,7 @@ def _hub(source: PublishedSource, description: Description) -> str:
     return description.hub
 
 
-def _snapshot(source: PublishedSource, description: Description, outside: Outside) -> dict[str, object]:
+def _snapshot(source: PublishedSource, description: Description, outside: SourceAccess) -> dict[str, object]:
     assert source.path is not None
     if description.hub is None:
         raise UserError(f"`{source.dataset}` is not on the hub, so it has no commits: its `revision` must be null")

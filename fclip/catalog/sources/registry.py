@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.extensions import declared
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 
 class SourceConfig(Protocol):
@@ -42,8 +42,8 @@ class SourceKind:
     label: str
     description: str
     config: type[Any]
-    describe: Callable[[Any, Outside], dict[str, object]]
-    read: Callable[[Any, Outside, int | None], Iterator[SourceRow | RefusedRow]]
+    describe: Callable[[Any, SourceAccess], dict[str, object]]
+    read: Callable[[Any, SourceAccess, int | None], Iterator[SourceRow | RefusedRow]]
     fixed_splits: tuple[str, ...] = ()
     path_fields: tuple[str, ...] = ("path",)
     at_pin: Callable[[Any, Mapping[str, Any]], Any] | None = None
@@ -59,12 +59,12 @@ def kind_of(source: SourceConfig) -> SourceKind:
     return source_kinds()[source.kind]
 
 
-def describe(source: SourceConfig, outside: Outside) -> dict[str, object]:
+def describe(source: SourceConfig, outside: SourceAccess) -> dict[str, object]:
     """What a pin holds beside its dataset: what the source is now. Raises UserError when it is not there."""
     return kind_of(source).describe(source, outside)
 
 
-def read(source: SourceConfig, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: SourceConfig, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of the source, `limit` of them at most. Raises UserError when it is not there, or cannot be read."""
     return kind_of(source).read(source, outside, limit)
 

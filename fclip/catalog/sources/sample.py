@@ -6,7 +6,7 @@ from typing import Literal
 from fclip.catalog.rows import RefusedRow, SourceRow
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 
 @config
@@ -23,7 +23,7 @@ class SampleSource:
             raise ValueError(f"num_products must be at least 1, not {self.num_products}")
 
 
-def describe(source: SampleSource, outside: Outside) -> dict[str, object]:
+def describe(source: SampleSource, outside: SourceAccess) -> dict[str, object]:
     """What is drawn; there is nothing outside to look at."""
     return {
         "kind": source.kind,
@@ -33,7 +33,7 @@ def describe(source: SampleSource, outside: Outside) -> dict[str, object]:
     }
 
 
-def read(source: SampleSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: SampleSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The products as they are drawn; the first `limit` of them, since each is drawn by itself."""
     from fclip.sample.catalog import draw_products  # only those who read a drawn catalog need it
 

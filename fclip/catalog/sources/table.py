@@ -21,7 +21,7 @@ from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.mirror.addresses import address_fault, address_in, is_remote, web_fault
-from fclip.mirror.outside import Outside, Unavailable
+from fclip.mirror.source_access import SourceAccess, Unavailable
 
 MAX_IMAGES = 256  # of a product
 ROWS_AT_ONCE = 256  # whose images are looked up, and fetched, together
@@ -59,7 +59,7 @@ class TableSource:
                 raise ValueError(f"{name} must be a path or a remote address: {fault}")
 
 
-def describe(source: TableSource, outside: Outside) -> dict[str, object]:
+def describe(source: TableSource, outside: SourceAccess) -> dict[str, object]:
     """The table's digest and rows; the image folder's listing, or what the images' addresses give now."""
     path = require_file(outside.file(source.path))
     table = describe_file(path)
@@ -72,7 +72,7 @@ def describe(source: TableSource, outside: Outside) -> dict[str, object]:
     }
 
 
-def read(source: TableSource, outside: Outside, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: TableSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     """The rows of the table, or a spread sample of `limit` of them."""
     path = require_file(outside.file(source.path))
     num_rows = pinned_rows(outside.pinned)
@@ -139,12 +139,12 @@ def _is_local(source: TableSource) -> bool:
     return source.image_folder is not None and not is_remote(source.image_folder)
 
 
-def _local_folder(source: TableSource, outside: Outside) -> Path:
+def _local_folder(source: TableSource, outside: SourceAccess) -> Path:
     assert source.image_folder is not None
     return require_folder(outside.root / source.image_folder)
 
 
-def _describe_images(source: TableSource, outside: Outside, path: Path, num_rows: int) -> dict[str, object]:
+def _describe_images(source: TableSource, outside: SourceAccess, path: Path, num_rows: int) -> dict[str, object]:
     """What a pin holds of the images: the folder's listing, or what every address in the table gives now."""
     if _is_local(source):
         return describe_folder(_local_folder(source, outside), outside.digests)
@@ -154,7 +154,7 @@ def _describe_images(source: TableSource, outside: Outside, path: Path, num_rows
 
 
 def _images(
-    source: TableSource, outside: Outside, folder: ImageFolder | None, names: Sequence[str]
+    source: TableSource, outside: SourceAccess, folder: ImageFolder | None, names: Sequence[str]
 ) -> dict[str, Path | Refusal]:
     """The file that holds each image, by its name, or why there is none; what is remote is fetched."""
     if folder is not None:

@@ -16,7 +16,7 @@ from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.metrics import CLASSIFICATION, names
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.features.similarity import FloatArray, finite_rows, rank, unit
 
 MOST_ITERATIONS = 200
@@ -71,7 +71,7 @@ class Fitted:
     clusters: Ints | None
     texts: tuple[str, ...] = ()
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         embeddings, num_classes = unit(images), len(self.classes)
         known, asked = embeddings[: self.num_fitted], embeddings[self.num_fitted :]
         labels, truth = self.labels[: self.num_fitted], self.labels[self.num_fitted :]
@@ -90,7 +90,7 @@ class Fitted:
         outcome = ClassificationOutcome(
             truth, np.where(finite, order[:, 0], -1), np.where(finite, ranks, 0), num_classes
         )
-        return {"": Judged(outcome, self.items, self.clusters, self.classes)}
+        return {"": TaskOutcome(outcome, self.items, self.clusters, self.classes)}
 
 
 def fitted(config: FittedConfig, catalog: Catalog, split: str, max_items: int | None) -> Fitted | None:

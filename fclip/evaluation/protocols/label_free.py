@@ -19,7 +19,7 @@ from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.metrics import Metric
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.evaluation.protocols.zero_shot import check_templates, points
 from fclip.features.similarity import FloatArray, similarities, unit
 
@@ -61,11 +61,11 @@ class LabelFree:
     clusters: Ints | None
     left_out: Mapping[str, int] = field(default_factory=dict)
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         with np.errstate(invalid="ignore", over="ignore"):
             embeddings, classes = unit(images), points(texts, self.num_prompts)
         values = {**nearness(embeddings, classes), "uniformity": uniformity(embeddings)}
-        return {"": Judged(MeanOutcome(values, success="margin"), self.items, self.clusters)}
+        return {"": TaskOutcome(MeanOutcome(values, success="margin"), self.items, self.clusters)}
 
 
 def label_free(config: LabelFreeConfig, catalog: Catalog, split: str, max_items: int | None) -> LabelFree:

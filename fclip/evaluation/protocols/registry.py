@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.metrics import Metric
-from fclip.evaluation.protocols.task import Task
+from fclip.evaluation.protocols.task import EvaluationTask
 from fclip.extensions import declared
 
 
@@ -33,7 +33,7 @@ class ProtocolDeclaration:
         config: the class of its config.
         make_task: of (config, catalog, split, max_items), what it asks on that split, at most `max_items` products of
             it; None where it does not judge the split. Raises UserError where there is nothing to judge by.
-        metrics: all that it may give. A task that fills `Judged.found` gives `mrr`, and a `MeanOutcome` names one of
+        metrics: all that it may give. A task that fills `TaskOutcome.found` gives `mrr`, and a `MeanOutcome` names one of
             its own metrics as `success`.
         primaries: names of the metrics by which a dataset may select; more of them must be better.
         headlines: names of the metrics that the terminal shows unless all are asked for. Where one metric stands for
@@ -49,7 +49,7 @@ class ProtocolDeclaration:
     label: str
     description: str
     config: type[ProtocolConfig]
-    make_task: Callable[[Any, Catalog, str, int | None], Task | None]
+    make_task: Callable[[Any, Catalog, str, int | None], EvaluationTask | None]
     metrics: tuple[Metric, ...]
     primaries: tuple[str, ...] = ()
     headlines: tuple[str, ...] = ()

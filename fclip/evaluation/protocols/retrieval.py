@@ -17,7 +17,7 @@ from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.metrics import MRR, names, recall_metrics
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.protocols.task import Found, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, similarities, unit
 
 CUTOFFS = (1, 5, 10)
@@ -43,14 +43,14 @@ class Retrieval:
     text_of: tuple[int, ...]
     clusters: Ints | None
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         outcomes = retrieve(images, texts, self.text_of)
         ranked = rank(_embeddings(texts), _embeddings(images), max(CUTOFFS)).documents
         own = np.asarray(self.text_of)[ranked] == np.arange(len(self.texts))[:, None]
         found = Found(self.items, ranked, (ranked >= 0) & own)
         return {
-            "text_to_image": Judged(outcomes["text_to_image"], self.texts, found=found),
-            "image_to_text": Judged(outcomes["image_to_text"], self.items, self.clusters),
+            "text_to_image": TaskOutcome(outcomes["text_to_image"], self.texts, found=found),
+            "image_to_text": TaskOutcome(outcomes["image_to_text"], self.items, self.clusters),
         }
 
 

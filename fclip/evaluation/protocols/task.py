@@ -27,7 +27,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Judged:
+class TaskOutcome:
     """What happened to the items of a task.
 
     Attributes:
@@ -44,7 +44,7 @@ class Judged:
     found: Found | None = None
 
 
-class Task(Protocol):
+class EvaluationTask(Protocol):
     """What a protocol asks of a model.
 
     Attributes:
@@ -61,7 +61,7 @@ class Task(Protocol):
     @property
     def left_out(self) -> Mapping[str, int]: ...
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         """Outcomes by their part of the protocol's name ("" where there is one), of features as they were asked for.
 
         Args:

@@ -12,7 +12,7 @@ from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.metrics import CLASSIFICATION, names
 from fclip.evaluation.outcomes import ClassificationOutcome, Ints
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Judged
+from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.features.similarity import FloatArray, finite_rows, similarities, unit
 
 
@@ -72,9 +72,9 @@ class ZeroShot:
     num_points: tuple[int, ...]
     clusters: Ints | None
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         outcome = classify(images, points(texts, self.num_prompts), self.labels, self.num_points)
-        return {"": Judged(outcome, self.items, self.clusters, self.classes)}
+        return {"": TaskOutcome(outcome, self.items, self.clusters, self.classes)}
 
 
 def zero_shot(config: ZeroShotConfig, catalog: Catalog, split: str, max_items: int | None) -> ZeroShot:

@@ -9,11 +9,11 @@ from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.models.candidates import Candidate
 
-BASE = Candidate("start", "base", 0, 0.0, "a")
-UNTUNED = Candidate("untuned", "untuned", 0, 0.0, "b")
+BASE = Candidate("base-model", "base", 0, 0.0, "a")
+ORIGINAL_BASE_MODEL = Candidate("original-base-model", "original-base-model", 0, 0.0, "b")
 FIRST, SECOND = (Candidate(f"step-{step}", "checkpoint", step, 1.0, f"{step}") for step in (10, 20))
 EMA = Candidate("mean-20", "ema", 20, 1.0, "c")
-TRAINED = (BASE, UNTUNED, FIRST, SECOND, EMA)
+TRAINED = (BASE, ORIGINAL_BASE_MODEL, FIRST, SECOND, EMA)
 SOUP = Candidate("soup", "soup", 20, 1.0, "d", parents={"step-10": 0.5, "step-20": 0.5})
 
 
@@ -30,14 +30,18 @@ def context(scores: Mapping[str, float], of_average: float = 0.0) -> Context:
 
 
 def test_checkpoints_and_averages_are_interpolated_with_the_base_model() -> None:
-    mixed = Candidate("step-10-at-0.50", "interpolated", 10, 1.0, "e", parents={"start": 0.5, "step-10": 0.5})
+    mixed = Candidate("step-10-at-0.50", "interpolated", 10, 1.0, "e", parents={"base-model": 0.5, "step-10": 0.5})
     found = recipes({"kind": "interpolation", "shares": [0.25, 0.5]}, (*TRAINED, SOUP, mixed), context({}))
     assert [recipe.name for recipe in found] == [
         "step-10-at-0.25", "step-10-at-0.50", "step-20-at-0.25", "step-20-at-0.50", "soup-at-0.25", "soup-at-0.50",
     ]  # fmt: skip
     assert {recipe.kind for recipe in found} == {"interpolated"}
-    assert found[-2].parents == {"start": 0.75, "soup": 0.25}
-    assert trained_parents(found[-2].parents, (*TRAINED, SOUP)) == {"start": 0.75, "step-10": 0.125, "step-20": 0.125}
+    assert found[-2].parents == {"base-model": 0.75, "soup": 0.25}
+    assert trained_parents(found[-2].parents, (*TRAINED, SOUP)) == {
+        "base-model": 0.75,
+        "step-10": 0.125,
+        "step-20": 0.125,
+    }
 
 
 def test_the_soup_is_of_checkpoints_with_a_score() -> None:

@@ -1,4 +1,4 @@
-"""The start `towers`, composed once."""
+"""The base model `towers`, composed once."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""What `resolve` and a stage do with a start, in a process of its own: HF_ENDPOINT is read at import.
+"""What `resolve` and a stage do with a base model, in a process of its own: HF_ENDPOINT is read at import.
 
 python -m tests.fclip.base_models.pinning_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin
-the start anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name,
+the base model anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name,
 or the `error` that a user can cause.
 """
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model
-from fclip.base_models.registry import start_from_json
+from fclip.base_models.registry import base_model_from_json
 from fclip.errors import UserError
 
 
 def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]]) -> list[Any]:
     given: list[Any] = []
     for step, values in steps:
-        start: Any = start_from_json(values)
+        base_model: Any = base_model_from_json(values)
         try:
             if step == "pin":
-                pin = pin_base_model(start, root=root, cache_dir=root / "cache").to_json()
+                pin = pin_base_model(base_model, root=root, cache_dir=root / "cache").to_json()
                 given.append(pin)
             else:
                 given.append(
-                    fetch_base_model(BaseModelPin.from_json(pin), start, root=root, cache_dir=root / "cache").name
+                    fetch_base_model(BaseModelPin.from_json(pin), base_model, root=root, cache_dir=root / "cache").name
                 )
         except UserError as error:
             given.append({"error": str(error)})

@@ -52,12 +52,12 @@ def test_what_was_trained_comes_back(trained: Path, composed: Path, tmp_path: Pa
     again.mkdir()
     fclip_tiny.pack(trained, changes)
     fclip_tiny.compose(again, changes)
-    expected, found, start = (load_file(folder / store.WEIGHTS) for folder in (trained, again, composed))
+    expected, found, base_model = (load_file(folder / store.WEIGHTS) for folder in (trained, again, composed))
     assert list(found) == list(expected)
     for name, tensor in found.items():
         assert tensor.dtype == expected[name].dtype
         if name.startswith("text.transformer"):
-            assert torch.equal(tensor, start[name])
+            assert torch.equal(tensor, base_model[name])
         elif tensor.ndim > 1:
             assert torch.equal(tensor, expected[name].to(torch.bfloat16).float())
         else:
@@ -78,8 +78,8 @@ def test_a_model_of_another_start_is_refused(trained: Path, tmp_path: Path) -> N
 
 def test_the_package_carries_it(carried: Path, composed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fclip_tiny.CHANGES.stat().st_size <= MOST_BYTES
-    start, found = (load_file(folder / store.WEIGHTS) for folder in (composed, carried))
-    assert all(torch.equal(found[name], start[name]) for name in start if name.startswith("text.transformer"))
+    base_model, found = (load_file(folder / store.WEIGHTS) for folder in (composed, carried))
+    assert all(torch.equal(found[name], base_model[name]) for name in base_model if name.startswith("text.transformer"))
     monkeypatch.chdir(carried)
     model, _ = open_clip.create_model_from_pretrained("local-dir:.")  # as anyone who has open_clip reads it
     model.eval()

@@ -60,31 +60,31 @@ def test_a_start_that_changed_or_was_never_pinned_is_refused(tmp_path: Path, loc
     tiny_clip(tmp_path / "mine", seed=1)
     with pytest.raises(UserError, match="changed since it was pinned"):
         fetch_base_model(pin, local, root=tmp_path, cache_dir=cache)
-    with pytest.raises(UserError, match=r"is not what pins/start\.json holds"):
+    with pytest.raises(UserError, match=r"is not what pins/base_model\.json holds"):
         fetch_base_model(pin, LocalConfig(kind="local", path="other"), root=tmp_path, cache_dir=cache)
 
 
 def test_a_folder_in_transformers_form_is_pinned_by_its_files(tmp_path: Path) -> None:
-    start = TransformersConfig(kind="transformers", model="theirs")
+    base_model = TransformersConfig(kind="transformers", model="theirs")
     save_peer(tmp_path / "theirs")
-    pin = pin_base_model(start, root=tmp_path, cache_dir=tmp_path / "cache")
+    pin = pin_base_model(base_model, root=tmp_path, cache_dir=tmp_path / "cache")
     assert set(pin.origin.sources) == {"config.json", "model.safetensors"}
     assert pin.origin.revision is None
-    kept = fetch_base_model(pin, start, root=tmp_path, cache_dir=tmp_path / "cache")
+    kept = fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache")
     assert store.model_sha256(kept) == pin.model_sha256
     shutil.rmtree(tmp_path / "cache")
-    assert fetch_base_model(pin, start, root=tmp_path, cache_dir=tmp_path / "cache") == kept
+    assert fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache") == kept
     shutil.rmtree(tmp_path / "cache")
     save_peer(tmp_path / "theirs", peer(seed=1))
     with pytest.raises(UserError, match="changed since it was pinned"):
-        fetch_base_model(pin, start, root=tmp_path, cache_dir=tmp_path / "cache")
+        fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
-    ("start", "said"),
+    ("base_model", "said"),
     [
         (LocalConfig(kind="local", path="nowhere"), "nowhere is not a folder"),
-        (TransformersConfig(kind="transformers", model="nowhere"), "the start nowhere is no folder"),
+        (TransformersConfig(kind="transformers", model="nowhere"), "the base model nowhere is no folder"),
         (TransformersConfig(kind="transformers", model="."), "cannot be read as a CLIPModel of transformers"),
         (OpenClipConfig(kind="open_clip", model="ViT-B-999", pretrained="openai"), "open_clip knows no model"),
         (OpenClipConfig(kind="open_clip", model="ViT-B-32", pretrained="mine"), "it has openai"),
@@ -92,11 +92,11 @@ def test_a_folder_in_transformers_form_is_pinned_by_its_files(tmp_path: Path) ->
     ],
 )
 def test_an_unknown_start_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: BaseModelConfig, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_model: BaseModelConfig, said: str
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=said):
-        pin_base_model(start, root=tmp_path, cache_dir=tmp_path / "cache")
+        pin_base_model(base_model, root=tmp_path, cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -43,7 +43,7 @@ def session(tmp_path: Path) -> Session:
 
 
 def published(tmp_path: Path, seed: int) -> dict[str, bytes]:
-    """A repository's files: beside what a start reads, what it does not."""
+    """A repository's files: beside what a base model reads, what it does not."""
     folder = save_peer(tmp_path / f"seed-{seed}", peer(seed=seed), None)
     return {**content(folder), "README.md": b"# A model", "pytorch_model.bin": b"not read", "onnx/model.onnx": b"no"}
 
@@ -91,7 +91,7 @@ def test_a_hub_that_does_not_answer_or_does_not_have_it_is_one_clear_error(hub: 
     unknown, absent, neither, other = (given["error"] for given in session(hub.endpoint, *steps))
     assert "model nobody/nothing: the hub does not show it" in unknown
     assert "the hub has no such commit" in absent
-    assert "the start no/such/folder is no folder in" in neither
+    assert "the base model no/such/folder is no folder in" in neither
     assert "its model_type is siglip, not clip" in other
 
 

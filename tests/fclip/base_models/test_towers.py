@@ -1,4 +1,4 @@
-"""The start `towers`: composed offline, readable by open_clip, and what it knows before any fine-tuning."""
+"""The base model `towers`: composed offline, readable by open_clip, and what it knows before any fine-tuning."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from fclip.evaluation.catalog import DatasetFiles
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import sha256_tree
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from fclip.models import store
 from tasks.workspace.params import parse
 from tests.conftest import REPOSITORY, real_dataset
@@ -103,7 +103,7 @@ def test_it_knows_something_of_real_catalogs(
     ingest["datasets"] = {name: {**real_dataset(name), "split": split, "roles": roles}}
     config = parse("ingest", ingest, IngestConfig)
     catalog, images = tmp_path / "catalog", tmp_path / "images"
-    outside = Outside(tmp_path, tmp_path / "mirror")
+    outside = SourceAccess(tmp_path, tmp_path / "mirror")
     build_catalog(
         config,
         dataset=name,
@@ -115,7 +115,7 @@ def test_it_knows_something_of_real_catalogs(
     evaluated = params["evaluate"]["datasets"][name]
     judged = {"classification": evaluated["protocols"]["classification"]}
     evaluation = evaluate_models(
-        {"start": composed},
+        {"base-model": composed},
         DatasetFiles(name, catalog / "products.parquet", tmp_path / "no-captions", images, roles),
         parse(
             name,
@@ -125,4 +125,4 @@ def test_it_knows_something_of_real_catalogs(
         cache=tmp_path / "features",
         options=RunOptions("cpu", 64, Resampling(resamples=10, confidence=0.9, seed=0)),
     )
-    assert at_least < evaluation.score("start", "test").estimate.value < at_most
+    assert at_least < evaluation.score("base-model", "test").estimate.value < at_most

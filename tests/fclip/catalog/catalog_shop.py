@@ -14,7 +14,7 @@ from fclip.catalog.sources.hub import HubSource
 from fclip.catalog.sources.table import TableSource
 from fclip.catalog.summary import IngestSummary
 from fclip.mirror.config import DownloadConfig
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 LOCAL = DownloadConfig(allow_private=True)
 IMAGE = ImageConfig(stored_side=64, max_pixels=1_000_000, jpeg_quality=92)
@@ -47,7 +47,7 @@ class Shop:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.outside = Outside(root, root / "mirror", LOCAL)
+        self.outside = SourceAccess(root, root / "mirror", LOCAL)
         self.images = root / "shop" / "images"
         self.images.mkdir(parents=True)
 

@@ -11,7 +11,7 @@ from fclip.catalog.config import DatasetConfig
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.mirror.config import DownloadConfig
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config
 from tests.fclip.mirror.conftest import web  # noqa: F401
 
@@ -46,7 +46,7 @@ def build(tmp_path: Path) -> Callable[..., Built]:
     ) -> Built:
         default = {} if source.kind == "fmnist" else {"train": 0.6, "val": 0.2, "test": 0.2}
         dataset = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {}, **change)
-        outside = Outside(root, tmp_path / "mirror", download, refresh=False, limit=limit)
+        outside = SourceAccess(root, tmp_path / "mirror", download, refresh=False, limit=limit)
         summary = build_catalog(
             ingest_config(dataset, limit=limit, max_refused_fraction=max_refused_fraction),
             dataset="shop",

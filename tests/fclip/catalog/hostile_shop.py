@@ -22,7 +22,7 @@ from fclip.catalog.sources.registry import SourceConfig, describe
 from fclip.errors import UserError, printable
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config
 from tests.fclip.catalog.hostile import CANARY
 from tests.fclip.catalog.hostile_images import MAX_PIXELS
@@ -84,7 +84,7 @@ def ingest(
     dataset = DatasetConfig(source=source, split={"train": 0.5, "val": 0.25, "test": 0.25}, roles={})
     config = ingest_config(dataset, max_refused_fraction=max_refused_fraction)
     config = replace(config, image=replace(config.image, max_pixels=MAX_PIXELS))
-    outside = Outside(shop.root, shop.root / "mirror", LOCAL)
+    outside = SourceAccess(shop.root, shop.root / "mirror", LOCAL)
     inside = [shop.images, shop.root / "shop" / "hub", *(shop.root / name for name in ("out", "mirror", "cache"))]
     table = [shop.root / source.path] if source.kind in ("table", "hub") else []
     try:

@@ -17,19 +17,19 @@ from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.config import parse_config
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import ingest_config
 
 
 def look(root: Path, config: DatasetConfig) -> dict[str, Any]:
-    return {"dataset": "shop", **describe(config.source, Outside(root, root / "mirror"))}
+    return {"dataset": "shop", **describe(config.source, SourceAccess(root, root / "mirror"))}
 
 
 def build(root: Path, config: DatasetConfig, pin: Mapping[str, Any]) -> dict[str, Any]:
     summary = build_catalog(
         ingest_config(config),
         dataset="shop",
-        outside=Outside(root, root / "mirror", refresh=False),
+        outside=SourceAccess(root, root / "mirror", refresh=False),
         pin=SourcePin.from_json(pin) if pin else None,
         catalog_dir=root / "catalog",
         images_dir=root / "images",

@@ -15,7 +15,7 @@ from fclip.catalog.tables import PRODUCTS, read_products
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree
 from fclip.images.packs import ImagePacks
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import Built, Shop, ingest_config, jpeg
 
 Build = Callable[..., Built]
@@ -177,7 +177,7 @@ def test_a_failed_ingest_leaves_the_last_one(full_shop: Shop, build: Build) -> N
 def test_a_source_that_changed_since_it_was_pinned(full_shop: Shop, tmp_path: Path, change: str) -> None:
     source = full_shop.source()
     config = DatasetConfig(source=source, split={"train": 1.0}, roles={})
-    outside = Outside(tmp_path, tmp_path / "mirror")
+    outside = SourceAccess(tmp_path, tmp_path / "mirror")
     pin = SourcePin("shop", describe(source, outside))
 
     def run(pin: SourcePin | None) -> None:

@@ -38,9 +38,9 @@ def tied(ties: Ties, a: int, b: int) -> bool:
     )
 
 
-def reach(ties: Ties, start: int) -> set[int]:
+def reach(ties: Ties, base_model: int) -> set[int]:
     """Products that a chain of ties joins with `start`; looks that no product shows are links too."""
-    found, todo = {start}, [start]
+    found, todo = {base_model}, [base_model]
     while todo:
         product = todo.pop()
         for other in range(len(ties.parent)):

@@ -25,7 +25,7 @@ from fclip.catalog.sources.fmnist import CLASSES, FmnistSource
 from fclip.catalog.sources.registry import describe, read
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import Built, Shop, ingest_config, jpeg
 
 Build = Callable[..., Built]
@@ -274,7 +274,7 @@ def test_damaged_fmnist(tmp_path: Path) -> None:
     for damaged in (content[:100], b"no gzip", gzip.compress(b"\0\0\x08\x01short")):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz is damaged"):
-            list(read(source, Outside(tmp_path, tmp_path / "mirror"), None))
+            list(read(source, SourceAccess(tmp_path, tmp_path / "mirror"), None))
     path.unlink()
     with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz does not exist"):
-        describe(source, Outside(tmp_path, tmp_path / "mirror"))
+        describe(source, SourceAccess(tmp_path, tmp_path / "mirror"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fclip.catalog.descriptions import (
     DATASETS,
     Description,
-    Task,
+    PublishedTask,
     known_datasets,
     load_description,
     parse_description,
@@ -68,7 +68,7 @@ def test_tasks_are_those_that_marqo_evaluates() -> None:
     assert sum("category-to-product" in tasks for tasks in names.values()) == 5
     assert sum("sub-category-to-product" in tasks for tasks in names.values()) == 4
     kagl = {task.name: task for task in load_description("marqo-kagl").tasks}
-    assert kagl["color-to-product"] == Task(
+    assert kagl["color-to-product"] == PublishedTask(
         name="color-to-product", query="baseColour", documents={"image": 0.9, "text": 0.1}
     )
 
@@ -200,7 +200,7 @@ def descriptions(draw: st.DrawFn) -> Description:
     weights = st.floats(1e-6, 1e6)
     task_names = draw(st.lists(words, unique=True, max_size=4))
     documents = st.dictionaries(column, weights, min_size=1, max_size=3)
-    tasks = [Task(name=name, query=draw(column), documents=draw(documents)) for name in task_names]
+    tasks = [PublishedTask(name=name, query=draw(column), documents=draw(documents)) for name in task_names]
     label_sets = draw(st.lists(st.sampled_from(sorted(attributes)), unique=True)) if attributes else []
     return Description(
         title=draw(words),

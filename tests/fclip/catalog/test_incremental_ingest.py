@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import fclip.catalog.intake as intake
+import fclip.catalog.row_images as intake
 from fclip.catalog.compaction import Compaction, compact_store
 from fclip.files import digest_bytes, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks

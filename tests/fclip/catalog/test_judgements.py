@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from fclip.catalog.config import JudgementsConfig
 from fclip.catalog.judgements import describe_judgements, read_judgements, write_judgements
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 
 CONFIG = JudgementsConfig(path="judged.csv", query="q", product_id="sku", grade="grade")
 PRODUCTS = {"p1", "p2"}
 
 
-def outside(folder: Path, content: str | bytes) -> Outside:
+def outside(folder: Path, content: str | bytes) -> SourceAccess:
     path = folder / "judged.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return Outside(folder, folder / "mirror")
+    return SourceAccess(folder, folder / "mirror")
 
 
 def test_rows_are_kept_or_counted(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_file_that_says_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"judges no product of the dataset \(no such product 1\)"):
         read_judgements(CONFIG, outside(tmp_path, "q,sku,grade\nbag,p9,1\n"), PRODUCTS)
     with pytest.raises(UserError, match=r"judged.csv does not exist"):
-        describe_judgements(CONFIG, Outside(tmp_path / "elsewhere", tmp_path / "mirror"))
+        describe_judgements(CONFIG, SourceAccess(tmp_path / "elsewhere", tmp_path / "mirror"))
 
 
 @given(

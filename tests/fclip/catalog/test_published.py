@@ -12,7 +12,7 @@ from fclip.catalog.sources.hub import HubSource
 from fclip.catalog.sources.published import PublishedSource, at_pin
 from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.conftest import dataset
 from tests.fclip.catalog.catalog_shop import Built, jpeg
 
@@ -79,8 +79,8 @@ def test_only_files_that_fit_are_read(tmp_path: Path, build: Build) -> None:
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     def look_and_read(source: PublishedSource) -> None:
-        describe(source, Outside(tmp_path, tmp_path / "mirror"))
-        list(read(source, Outside(tmp_path, tmp_path / "mirror"), None))
+        describe(source, SourceAccess(tmp_path, tmp_path / "mirror"))
+        list(read(source, SourceAccess(tmp_path, tmp_path / "mirror"), None))
 
     def message(source: PublishedSource) -> str:
         with pytest.raises(UserError) as caught:
@@ -128,7 +128,7 @@ def test_kagl_is_what_an_explicit_mapping_gives(build: Build) -> None:
         kind="hub", path=folder, product_id="item_ID", image="image", texts={"title": "text"}, attributes=attributes
     )
     source = published("marqo-kagl", folder)
-    outside = Outside(Path(), Path("unused"))
+    outside = SourceAccess(Path(), Path("unused"))
     rows = zip(*(read(each, outside, None) for each in (source, explicit)), strict=True)
     assert sum(one == other for one, other in rows) == 40_001
     one, other = describe(source, outside), describe(explicit, outside)

@@ -15,7 +15,7 @@ from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.published import PublishedSource
 from fclip.catalog.sources.registry import describe, read
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config, jpeg
 from tests.fclip.mirror.local_web import Page, Web
 
@@ -151,7 +151,7 @@ def run(online: Shop, pin: SourcePin, mirror: Path) -> Built:
     summary = build_catalog(
         ingest_config(config),
         dataset="shop",
-        outside=Outside(online.root, mirror, LOCAL, refresh=False),
+        outside=SourceAccess(online.root, mirror, LOCAL, refresh=False),
         pin=pin,
         catalog_dir=online.root / "out" / "catalog",
         images_dir=online.root / "out" / "images",

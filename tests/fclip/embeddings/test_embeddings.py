@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fclip.embeddings.search import search
-from fclip.embeddings.store import Embeddings, Rows, read_embeddings, write_embeddings
+from fclip.embeddings.store import EmbeddedRows, Embeddings, read_embeddings, write_embeddings
 from fclip.errors import UserError
 from fclip.features.similarity import unit
 
@@ -24,8 +24,8 @@ def stored(tmp_path: Path) -> Embeddings:
     write_embeddings(
         tmp_path / "set",
         model_sha256=MODEL,
-        images=Rows(columns, unit(random.normal(size=(51, 16)).astype("f4"))),
-        texts=Rows(texts, unit(random.normal(size=(50, 16)).astype("f4"))),
+        images=EmbeddedRows(columns, unit(random.normal(size=(51, 16)).astype("f4"))),
+        texts=EmbeddedRows(texts, unit(random.normal(size=(50, 16)).astype("f4"))),
         manifest={"num_products": 50},
     )
     return read_embeddings(tmp_path / "set")
@@ -77,7 +77,7 @@ def test_a_query_that_is_none_is_refused(stored: Embeddings) -> None:
 
 
 def test_embeddings_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
-    rows = Rows({"product_id": ["a", "b"]}, np.array([[1, 0], [np.nan, 1]], "f4"))
+    rows = EmbeddedRows({"product_id": ["a", "b"]}, np.array([[1, 0], [np.nan, 1]], "f4"))
     with pytest.raises(UserError, match="1 of 2 images embeddings"):
         write_embeddings(tmp_path, model_sha256=MODEL, images=rows, texts=rows, manifest={})
     assert not list(tmp_path.iterdir())

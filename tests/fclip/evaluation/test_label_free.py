@@ -17,7 +17,7 @@ from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import MeanOutcome
 from fclip.evaluation.protocols.label_free import LABEL_FREE, LabelFreeConfig, label_free
 from fclip.evaluation.run import RunOptions, evaluate_models
-from fclip.report.compared import compare, write_page
+from fclip.report.comparison import compare, write_page
 from tests.fclip.evaluation.test_protocols import drawn, product
 from tests.tiny_shop import make_shop, tiny_clip
 
@@ -168,7 +168,7 @@ def test_no_dataset_is_selected_without_labels(metric: str) -> None:
 
 def test_models_are_evaluated_and_compared_without_a_gain_of_it(tmp_path: Path) -> None:
     workspace = make_shop(tmp_path / "shop")
-    names = ("start", "step-000010")
+    names = ("base-model", "step-000010")
     models = {name: workspace.finetune / "candidates" / name for name in names}
     models["broken"] = tiny_clip(tmp_path / "broken", seed=9, broken=True)
     roles = {"val": "select", "test": "report"}
@@ -193,7 +193,7 @@ def test_models_are_evaluated_and_compared_without_a_gain_of_it(tmp_path: Path) 
     assert worst == [0, 4, 1]
     found = compare(
         evaluation, read_catalog(files, with_captions=True), files.images,
-        before="start", after="broken", attributes=["colour"], newest=None, least=5,
+        before="base-model", after="broken", attributes=["colour"], newest=None, least=5,
     )  # fmt: skip
     assert {view.protocol for view in found.views} == {"classification"}
     assert {change.protocol for change in found.headlines} == {"classification"}

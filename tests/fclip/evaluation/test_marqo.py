@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fclip.evaluation.outcomes import once
+from fclip.evaluation.protocols.attribute_search import AttributeQueries
 from fclip.evaluation.protocols.documents import Documents
-from fclip.evaluation.protocols.products import Products
 from fclip.features.similarity import unit
 from tests.conftest import dataset
 
@@ -54,7 +54,7 @@ def ours(qrels: Qrels, queries: np.ndarray, images: np.ndarray, ids: list[str]) 
     for index, relevant in enumerate(qrels.values()):
         value_of[[number[name] for name in relevant]] = index
     documents = Documents(weights={"image": 1.0}, images=tuple(ids), texts=(), text_rows={})
-    task = Products(documents, tuple(qrels), tuple(ids), value_of, {})
+    task = AttributeQueries(documents, tuple(qrels), tuple(ids), value_of, {})
     outcome = task.judge(images, queries)[""].outcome
     return {name: float(value[0]) for name, value in outcome.metrics(once(outcome)).items()}
 

@@ -12,12 +12,12 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, Product
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import Outcome, once
+from fclip.evaluation.protocols.attribute_search import AttributeSearchConfig, products, without_itself
 from fclip.evaluation.protocols.documents import documents
 from fclip.evaluation.protocols.fitted import LinearProbeConfig, NeighboursConfig, fitted, logistic_regression, votes
-from fclip.evaluation.protocols.judged import JudgedConfig, judged
-from fclip.evaluation.protocols.products import ProductsConfig, products, without_itself
+from fclip.evaluation.protocols.graded_retrieval import GradedRetrievalConfig, judged
+from fclip.evaluation.protocols.image_retrieval import ImageRetrievalConfig, similar
 from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval, retrieve
-from fclip.evaluation.protocols.similar import SimilarConfig, similar
 from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, zero_shot
 from fclip.features.similarity import unit
 
@@ -78,7 +78,7 @@ def test_documents_are_the_weighted_sum_of_their_fields() -> None:
 
 def test_products_are_searched_by_the_values_of_an_attribute() -> None:
     shop = Catalog("shop", (*tuple(product(i, colour=c) for i, c in enumerate(["red", "blue", "red"])), product(3)))
-    config = ProductsConfig(kind="products", query="colour", documents={"image": 1.0})
+    config = AttributeSearchConfig(kind="attribute-search", query="colour", documents={"image": 1.0})
     task = products(config, shop, "test", None)
     assert (task.queries, task.texts, task.value_of.tolist()) == (("blue", "red"), ("blue", "red"), [1, 0, 1, -1])
     images = np.array([[1, 0], [0, 1], [1, 0.1], [0.9, 1]], "f4")
@@ -93,7 +93,7 @@ def test_products_are_searched_by_the_values_of_an_attribute() -> None:
 
 
 def test_no_dataset_is_selected_by_a_handful_of_queries() -> None:
-    config = ProductsConfig(kind="products", query="colour", documents={"image": 1.0})
+    config = AttributeSearchConfig(kind="attribute-search", query="colour", documents={"image": 1.0})
     with pytest.raises(ValueError, match="primary must be one of"):
         DatasetEvaluation(primary="colours.mrr", max_items=None, slices=[], protocols={"colours": config})
 
@@ -106,7 +106,7 @@ def test_a_document_whose_name_is_the_query_is_taken_out() -> None:
 def test_judged_queries_are_scored_by_grade_with_the_unjudged_counted() -> None:
     grades = {"warm coat": {"p000": 4, "p001": 1, "p002": 0, "gone": 3}, "hat": {"p003": 0}}
     shop = Catalog("shop", tuple(product(i) for i in range(5)), grades)
-    config = JudgedConfig(kind="judged", documents={"image": 1.0})
+    config = GradedRetrievalConfig(kind="graded-retrieval", documents={"image": 1.0})
     task = judged(config, shop, "test", 1)
     assert task.queries == ("warm coat",)
     assert task.left_out == {"queries that nothing here answers": 1}
@@ -131,7 +131,7 @@ def test_judged_queries_are_scored_by_grade_with_the_unjudged_counted() -> None:
 def test_similar_images_are_the_others_with_the_same_value() -> None:
     colours = ["red"] * 4 + ["blue"] * 3 + ["green"]
     shop = Catalog("shop", (*tuple(product(i, colour=c) for i, c in enumerate(colours)), product(8)))
-    task = similar(SimilarConfig(kind="similar", label="colour"), shop, "test", None)
+    task = similar(ImageRetrievalConfig(kind="image-retrieval", label="colour"), shop, "test", None)
     assert task.left_out == {"no colour": 1, "alone with its colour": 1}
     images = drawn((7, 5))
     values = measured(task.judge(images, np.empty((0, 0), "f4"))[""].outcome)
@@ -141,7 +141,12 @@ def test_similar_images_are_the_others_with_the_same_value() -> None:
     assert values["recall_at_5"] == pytest.approx(np.mean(hits[:, :5].sum(1) / np.array([3] * 4 + [2] * 3)))
     assert values["mrr"] == pytest.approx(np.mean(1 / (1 + hits.argmax(axis=1))))
     with pytest.raises(UserError, match="no two products of the split test share a colour"):
-        similar(SimilarConfig(kind="similar", label="colour"), Catalog("shop", shop.products[3:5]), "test", None)
+        similar(
+            ImageRetrievalConfig(kind="image-retrieval", label="colour"),
+            Catalog("shop", shop.products[3:5]),
+            "test",
+            None,
+        )
 
 
 def test_the_probe_is_scikit_learns_logistic_regression() -> None:

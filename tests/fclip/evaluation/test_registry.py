@@ -26,9 +26,9 @@ SHOP = Catalog(
 VALUES: dict[str, dict[str, Any]] = {
     "zero-shot": {"label": "colour", "templates": ["{}"], "wordings": {}, "pool": "mean"},
     "retrieval": {"caption": "title"},
-    "products": {"query": "colour", "documents": {"image": 0.9, "title": 0.1}},
-    "judged": {"documents": {"image": 1.0}},
-    "similar": {"label": "colour"},
+    "attribute-search": {"query": "colour", "documents": {"image": 0.9, "title": 0.1}},
+    "graded-retrieval": {"documents": {"image": 1.0}},
+    "image-retrieval": {"label": "colour"},
     "linear-probe": {"label": "colour", "fit": "val", "l2": 1e-3},
     "k-nn": {"label": "colour", "fit": "val", "k": 3},
     "label-free": {"classes": ["bag", "hat"], "templates": ["{}"]},
@@ -69,4 +69,4 @@ def test_metrics_are_found_by_their_names() -> None:
 
 def test_only_what_needs_captions_reads_them() -> None:
     reads = {kind: protocols()[kind].reads_captions(parsed(kind)) for kind in VALUES}
-    assert {kind for kind, needed in reads.items() if needed} == {"retrieval", "products"}
+    assert {kind for kind, needed in reads.items() if needed} == {"retrieval", "attribute-search"}

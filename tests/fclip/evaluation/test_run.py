@@ -45,7 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="module")
 def models(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("broken")
-    found = {name: workspace.finetune / "candidates" / name for name in ("start", "step-000010")}
+    found = {name: workspace.finetune / "candidates" / name for name in ("base-model", "step-000010")}
     return {**found, "broken": tiny_clip(folder / "broken", seed=9, broken=True)}
 
 
@@ -119,7 +119,7 @@ def plain_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, flo
     }
 
 
-@pytest.mark.parametrize("model", ["start", "step-000010"])
+@pytest.mark.parametrize("model", ["base-model", "step-000010"])
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_scores_are_those_of_the_plain_way(
     evaluation: Evaluation, models: dict[str, Path], files: DatasetFiles, model: str, split: str
@@ -130,23 +130,23 @@ def test_scores_are_those_of_the_plain_way(
 
 
 def test_a_model_whose_features_are_not_finite_scores_nothing_and_is_counted(evaluation: Evaluation) -> None:
-    assert evaluation.num_nonfinite["start"] == 0
+    assert evaluation.num_nonfinite["base-model"] == 0
     assert evaluation.num_nonfinite["broken"] > 0
     assert set(values(evaluation, "broken", "val").values()) == {0.0}
-    assert evaluation.compare("broken", "start", "val").low > 0
+    assert evaluation.compare("broken", "base-model", "val").low > 0
 
 
 def test_the_difference_is_of_the_primary_metric_and_paired(evaluation: Evaluation) -> None:
-    difference = evaluation.compare("start", "step-000010", "val")
-    scores = [evaluation.score(model, "val").estimate.value for model in ("start", "step-000010")]
+    difference = evaluation.compare("base-model", "step-000010", "val")
+    scores = [evaluation.score(model, "val").estimate.value for model in ("base-model", "step-000010")]
     assert difference.value == pytest.approx(scores[1] - scores[0])
     assert difference.low <= difference.value <= difference.high
-    itself = evaluation.compare("start", "start", "val")
+    itself = evaluation.compare("base-model", "base-model", "val")
     assert (itself.low, itself.high, itself.standard_error) == (0, 0, 0)
 
 
 def test_the_long_table(evaluation: Evaluation) -> None:
-    steps = {"start": 0, "step-000010": 10, "broken": 20}
+    steps = {"base-model": 0, "step-000010": 10, "broken": 20}
     rows = long_table(evaluation, steps).to_pylist()
     assert len(rows) == 3 * 2 * (4 + 7 + 7)
     assert {row["role"] for row in rows if row["split"] == "test"} == {"report"}
@@ -156,9 +156,9 @@ def test_the_long_table(evaluation: Evaluation) -> None:
         row["value"]
         for row in rows
         if (row["candidate"], row["role"], row["protocol"], row["metric"])
-        == ("start", "select", "classification", "acc1")
+        == ("base-model", "select", "classification", "acc1")
     ]
-    assert own == values(evaluation, "start", "val")["classification.acc1"]
+    assert own == values(evaluation, "base-model", "val")["classification.acc1"]
     assert {row["step"] for row in rows if row["candidate"] == "broken"} == {20}
     broken = [row for row in rows if row["candidate"] == "broken" and row["primary"]]
     assert [(row["value"], row["low"], row["high"]) for row in broken] == [(0, 0, 0)] * 2
@@ -175,7 +175,7 @@ def test_products_without_a_label_or_a_caption_are_left_out_and_counted(
     assert len(titled.texts) == 12  # titles come in pairs
     assert labelled.texts[4:6] == ("a photo of a gray", "gray, gray")
     caplog.set_level("INFO")
-    evaluate_models({"start": models["start"]}, files, CONFIG, cache=workspace.feature_cache, options=OPTIONS)
+    evaluate_models({"base-model": models["base-model"]}, files, CONFIG, cache=workspace.feature_cache, options=OPTIONS)
     assert "val: 4 are left out of classification: no colour" in caplog.text
     assert "val: 2 are left out of retrieval: no caption `title`" in caplog.text
 
@@ -206,9 +206,9 @@ def test_several_splits_of_a_role_are_told_apart(workspace: Workspace, models: d
     files = files_of(workspace, "street", {"val": "report", "test": "report"})
     config = replace(CONFIG, primary="classification.acc1", protocols={"classification": CLASSIFICATION})
     evaluation = evaluate_models(
-        {"start": models["start"]}, files, config, cache=workspace.feature_cache, options=OPTIONS
+        {"base-model": models["base-model"]}, files, config, cache=workspace.feature_cache, options=OPTIONS
     )
-    rows = long_table(evaluation, {"start": 0}).to_pylist()
+    rows = long_table(evaluation, {"base-model": 0}).to_pylist()
     assert {(row["split"], row["role"]) for row in rows} == {("val", "report"), ("test", "report")}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fclip.mirror import retry
 from fclip.mirror.config import DownloadConfig
-from fclip.mirror.outside import Outside
+from fclip.mirror.source_access import SourceAccess
 from tests.fclip.mirror.local_web import Web, serving
 
 
@@ -24,11 +24,11 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Callable[..., Outside]:
+def look(tmp_path: Path) -> Callable[..., SourceAccess]:
     """The outside with a mirror in the test's folder, and these download settings."""
 
-    def outside(*, refresh: bool = True, limit: int | None = None, **download: Any) -> Outside:
+    def outside(*, refresh: bool = True, limit: int | None = None, **download: Any) -> SourceAccess:
         config = DownloadConfig(**{"allow_private": True, "retries": 1, **download})
-        return Outside(tmp_path, tmp_path / "mirror", config, refresh=refresh, limit=limit)
+        return SourceAccess(tmp_path, tmp_path / "mirror", config, refresh=refresh, limit=limit)
 
     return outside

@@ -9,10 +9,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from fclip.errors import UserError
-from fclip.mirror.outside import Outside, Unavailable
+from fclip.mirror.source_access import SourceAccess, Unavailable
 from tests.fclip.mirror.local_web import Page, Web
 
-Look = Callable[..., Outside]
+Look = Callable[..., SourceAccess]
 
 
 class Bucket:
@@ -94,7 +94,7 @@ def test_images_in_a_bucket_are_listed_and_read_when_they_changed(bucket: Bucket
     names = ["a.jpg", "deep/b.jpg", "big.jpg", "absent.jpg"]
     addresses = [f"memory://shop/images/{name}" for name in names]
 
-    def found(outside: Outside) -> list[bytes | str]:
+    def found(outside: SourceAccess) -> list[bytes | str]:
         images = outside.images(addresses)
         files = [images[address] for address in addresses]
         return [file.reason if isinstance(file, Unavailable) else file.read_bytes() for file in files]

@@ -16,14 +16,14 @@ from fclip.files import sha256_file
 from fclip.mirror import http
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.http import an_image
-from fclip.mirror.outside import MirroredImages, Outside, Unavailable
+from fclip.mirror.source_access import MirroredImages, SourceAccess, Unavailable
 from fclip.mirror.store import Store
 from fclip.mirror.web import GIVE_UP_AFTER, ask_web
 from tests.conftest import REPOSITORY
 from tests.fclip.catalog.catalog_shop import jpeg
 from tests.fclip.mirror.local_web import Page, Web
 
-Look = Callable[..., Outside]
+Look = Callable[..., SourceAccess]
 
 
 def contents(images: MirroredImages) -> dict[str, bytes | str]:
@@ -262,9 +262,9 @@ def test_the_environments_proxy_only_where_private_addresses_are_allowed(
 def test_a_killed_download_goes_on_where_it_was(web: Web, look: Look, tmp_path: Path) -> None:
     urls = serve_images(web, 60, seconds=0.03)
     code = (
-        "import sys; from pathlib import Path; from fclip.mirror.outside import Outside\n"
+        "import sys; from pathlib import Path; from fclip.mirror.source_access import SourceAccess\n"
         "from fclip.mirror.config import DownloadConfig\n"
-        "Outside(Path(), Path(sys.argv[1]), DownloadConfig(per_host=2, allow_private=True)).images(sys.argv[2:])"
+        "SourceAccess(Path(), Path(sys.argv[1]), DownloadConfig(per_host=2, allow_private=True)).images(sys.argv[2:])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "mirror"), *urls], cwd=REPOSITORY)
     while len(web.asked) < 20:
@@ -284,10 +284,10 @@ def test_a_killed_download_goes_on_where_it_was(web: Web, look: Look, tmp_path: 
 def test_a_signal_ends_it_at_once(web: Web, tmp_path: Path) -> None:
     urls = serve_images(web, 10, seconds=5)
     code = (
-        "import signal, sys; from pathlib import Path; from fclip.mirror.outside import Outside\n"
+        "import signal, sys; from pathlib import Path; from fclip.mirror.source_access import SourceAccess\n"
         "from fclip.mirror.config import DownloadConfig\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "Outside(Path(), Path(sys.argv[1]), DownloadConfig(allow_private=True)).images(sys.argv[2:])"
+        "SourceAccess(Path(), Path(sys.argv[1]), DownloadConfig(allow_private=True)).images(sys.argv[2:])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "mirror"), *urls], cwd=REPOSITORY)
     while not web.at_once:

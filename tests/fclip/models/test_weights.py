@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from fclip.errors import UserError
 from fclip.features.encode import encode_texts
-from fclip.features.sides import sides_of
+from fclip.features.towers import towers_of
 from fclip.files import sha256_tree
 from fclip.models.store import load, model_sha256
-from fclip.models.weights import MIXTURE, WEIGHTS, Part, distance, open_weights, write_mixed, write_mixture
+from fclip.models.weights import MIXTURE, WEIGHTS, MixturePart, distance, open_weights, write_mixed, write_mixture
 from tests.tiny_shop import tiny_clip
 
 
@@ -25,7 +25,7 @@ def models(tmp_path: Path) -> list[Path]:
 
 def mixture(folder: Path, parts: list[tuple[Path, float]]) -> Path:
     folder.mkdir(parents=True)
-    write_mixture(folder, [Part(*part) for part in parts])
+    write_mixture(folder, [MixturePart(*part) for part in parts])
     return folder
 
 
@@ -71,13 +71,13 @@ def test_equal_tensors_stay_as_they_are_so_that_frozen_towers_are_one(tmp_path: 
         for name, tensor in state.items():
             if name not in heads:
                 assert torch.equal(weights.get_tensor(name), tensor)
-    own, start = sides_of(mixed), sides_of(models[0])
+    own, base_model = towers_of(mixed), towers_of(models[0])
     for modality in ("image", "text"):
-        assert own[modality].tower_sha256 == start[modality].tower_sha256
+        assert own[modality].tower_sha256 == base_model[modality].tower_sha256
     whole = tmp_path / "whole"
     whole.mkdir()
     write_mixed(mixed, whole)
-    projection, expected = own["image"].projection, sides_of(whole)["image"].projection
+    projection, expected = own["image"].projection, towers_of(whole)["image"].projection
     assert projection is not None
     assert expected is not None
     assert (projection == expected).all()
@@ -85,10 +85,10 @@ def test_equal_tensors_stay_as_they_are_so_that_frozen_towers_are_one(tmp_path: 
 
 def test_towers_that_differ_are_others_for_each_share(tmp_path: Path, models: list[Path]) -> None:
     digests = {
-        sides_of(mixture(tmp_path / f"at-{share}", [(models[0], 1 - share), (models[1], share)]))["image"].tower_sha256
+        towers_of(mixture(tmp_path / f"at-{share}", [(models[0], 1 - share), (models[1], share)]))["image"].tower_sha256
         for share in (0.25, 0.5)
     }
-    assert len(digests | {sides_of(model)["image"].tower_sha256 for model in models[:2]}) == 4
+    assert len(digests | {towers_of(model)["image"].tower_sha256 for model in models[:2]}) == 4
 
 
 def test_the_distance_from_the_start(tmp_path: Path, models: list[Path]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from fclip.registry.backend import connect, registry_lock, tracking_uri
+from fclip.registry.champion_alias import set_champion
 from fclip.registry.log import RunRecord, register_version
-from fclip.registry.succession import crown
 
 LOADED = """
 import sys
@@ -40,7 +40,7 @@ def test_the_champion_loads_in_a_clean_process_elsewhere(make_clip, tmp_path: Pa
     repository = str(Path(__file__).parents[3])
     register_version("clip", make_clip(0), RunRecord(params={}, points=(), headline={}, tags={}), run_name="test")
     with registry_lock("clip"):
-        crown(connect(), "clip", 1)
+        set_champion(connect(), "clip", 1)
     image = tmp_path / "red.png"
     buffer = io.BytesIO()
     Image.new("RGB", (50, 40), (200, 20, 20)).save(buffer, "PNG")

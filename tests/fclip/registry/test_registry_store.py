@@ -9,9 +9,9 @@ from fclip.errors import UserError
 from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock, tracking_uri
+from fclip.registry.champion_alias import restore_previous, set_champion
 from fclip.registry.log import Dataset, Point, RunRecord, flatten, register_version
 from fclip.registry.store import champion, download_model, find_version, set_version_tag, versions
-from fclip.registry.succession import crown, step_back
 from fclip.registry.versions import VersionPin
 
 NAME = "fclip-test"
@@ -30,12 +30,12 @@ def register(folder: Path):
 
 def promote(version: int):
     with registry_lock(NAME):
-        return crown(connect(), NAME, version)
+        return set_champion(connect(), NAME, version)
 
 
 def roll_back():
     with registry_lock(NAME):
-        return step_back(connect(), NAME)
+        return restore_previous(connect(), NAME)
 
 
 def test_a_version_says_where_it_comes_from_and_stays_out_of_the_current_folder(

@@ -6,7 +6,7 @@ import pytest
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome
-from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.protocols.task import Found, TaskOutcome
 from fclip.report.changes import (
     by_class,
     confusion,
@@ -23,10 +23,10 @@ from tests.fclip.evaluation.test_protocols import product
 HOW = Resampling(resamples=200, confidence=0.95, seed=0)
 
 
-def classified(labels: list[int], predictions: list[int]) -> Judged:
+def classified(labels: list[int], predictions: list[int]) -> TaskOutcome:
     truth, said = np.array(labels), np.array(predictions)
     outcome = ClassificationOutcome(truth, said, np.where(truth == said, 1, 2), 3)
-    return Judged(outcome, tuple(f"p{i:03}" for i in range(len(labels))), classes=("bag", "hat", "shoe"))
+    return TaskOutcome(outcome, tuple(f"p{i:03}" for i in range(len(labels))), classes=("bag", "hat", "shoe"))
 
 
 def test_flips_classes_and_confusion() -> None:
@@ -55,7 +55,7 @@ def test_slices_are_of_what_items_share_and_small_ones_are_left_out() -> None:
 
 
 def test_queries_in_words_are_sliced_by_their_length() -> None:
-    judged = Judged(
+    judged = TaskOutcome(
         MeanOutcome({"hit_at_10": np.ones(3)}), ("red bag", "a red bag for men", "one two three four five six")
     )
     values = values_of(judged, Catalog("shop", ()), ["colour"])
@@ -75,9 +75,9 @@ def test_rank_biased_overlap() -> None:
 
 
 def test_ranking_change_is_by_query() -> None:
-    def found(rows: list[list[int]]) -> Judged:
+    def found(rows: list[list[int]]) -> TaskOutcome:
         ranked = np.array(rows)
-        return Judged(MeanOutcome({"mrr": np.ones(2)}), ("a", "b"), found=Found(("x",) * 9, ranked, ranked < 0))
+        return TaskOutcome(MeanOutcome({"mrr": np.ones(2)}), ("a", "b"), found=Found(("x",) * 9, ranked, ranked < 0))
 
     change = ranking_change(found([[0, 1, 2], [3, 4, -1]]), found([[2, 1, 0], [5, 6, 7]]))
     assert change.overlap.tolist() == [1, 0]

@@ -15,32 +15,32 @@ from fclip.report.build import evidence, headline, render, write_report
 from fclip.report.card import card
 from fclip.report.inputs import (
     CandidateScores,
-    Estimate,
     Gate,
     Ingest,
+    MetricResult,
+    ReportedValue,
     ReportInputs,
-    Result,
     Training,
 )
-from fclip.selection.gate import Comparison
+from fclip.selection.gate import GateComparison
 from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
 
 STEPS = (0, 6, 12, 18, 24, 31)
-NAMES = ("start", *(f"step-{step:06d}" for step in STEPS[1:]))
+NAMES = ("base-model", *(f"step-{step:06d}" for step in STEPS[1:]))
 STUDIO = (0.312, 0.641, 0.733, 0.777, 0.801, 0.806)
 STREET = (0.254, 0.431, 0.503, 0.522, 0.497, 0.489)
 PHONE = (0.401, 0.455, 0.472, 0.468, 0.461, 0.440)
 LOSSES = (4.61, 3.02, 2.71, 2.55, 2.47, 2.45)
 
 
-def estimate(value: float, width: float = 0.05) -> Estimate:
-    return Estimate(value, max(0.0, value - width), min(1.0, value + width))
+def estimate(value: float, width: float = 0.05) -> ReportedValue:
+    return ReportedValue(value, max(0.0, value - width), min(1.0, value + width))
 
 
-def result(dataset: str, role: str, metric: str, before: float, after: float, *, primary: bool = False) -> Result:
+def result(dataset: str, role: str, metric: str, before: float, after: float, *, primary: bool = False) -> MetricResult:
     split = {"report": "test", "select": "val"}[role]
     in_domain = dataset == "studio"
-    return Result(dataset, split, role, in_domain, metric, 300, primary, estimate(before), estimate(after))
+    return MetricResult(dataset, split, role, in_domain, metric, 300, primary, estimate(before), estimate(after))
 
 
 def made_up() -> ReportInputs:
@@ -123,9 +123,9 @@ def made_up() -> ReportInputs:
             reason="version 3 is champion after version 2: significantly better on street val (classification.acc1 "
             "+0.061, interval +0.018 to +0.104), and significantly worse on none of the other 2",
             comparisons=(
-                Comparison("studio", "val", accuracy, True, 0.771, 0.777, 0.006, -0.021, 0.033, 300),
-                Comparison("street", "val", accuracy, False, 0.461, 0.522, 0.061, 0.018, 0.104, 350),
-                Comparison("phone", "val", accuracy, False, 0.470, 0.468, -0.002, -0.031, 0.027, 2000),
+                GateComparison("studio", "val", accuracy, True, 0.771, 0.777, 0.006, -0.021, 0.033, 300),
+                GateComparison("street", "val", accuracy, False, 0.461, 0.522, 0.061, 0.018, 0.104, 350),
+                GateComparison("phone", "val", accuracy, False, 0.470, 0.468, -0.002, -0.031, 0.027, 2000),
             ),
         ),
         ingests=(
@@ -138,7 +138,7 @@ def made_up() -> ReportInputs:
         ),
         lineage=(
             ("model", "9f2c1d" * 10 + "abcd"),
-            ("start", "57ab12" * 10 + "0000"),
+            ("base-model", "57ab12" * 10 + "0000"),
             ("dvc.lock up to select", "c0ffee" * 10 + "1234"),
             ("git commit", "8d1f" * 10),
             ("catalog studio", "aa11bb" * 10 + "5678"),
@@ -202,8 +202,8 @@ def test_the_headline_says_what_became_of_it_by_report_data_only() -> None:
     gate = inputs.gate
     assert "stays a challenger" in headline(replace(inputs, gate=replace(gate, moved=False, is_champion=False)))
     assert "already" in headline(replace(inputs, gate=replace(gate, moved=False)))
-    none = replace(gate, version=None, moved=False, is_champion=False, comparisons=(), reason="the start won")
-    assert headline(replace(inputs, gate=none)).startswith("The start stays")
+    none = replace(gate, version=None, moved=False, is_champion=False, comparisons=(), reason="the base model won")
+    assert headline(replace(inputs, gate=none)).startswith("The base model stays")
     assert evidence(replace(inputs, gate=none)) == ""
     assert "none registered" in render(replace(inputs, gate=none))
 
@@ -260,9 +260,13 @@ def test_metrics_have_names_for_people(metric: str, name: str) -> None:
 
 def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> None:
     inputs = made_up()
-    start, *steps = inputs.selection.candidates
-    untuned = replace(start, candidate=replace(start.candidate, name="untuned", kind="untuned"), in_domain=0.2)
-    selection = replace(inputs.selection, candidates=(start, untuned, *steps))
+    base_model, *steps = inputs.selection.candidates
+    original = replace(
+        base_model,
+        candidate=replace(base_model.candidate, name="original-base-model", kind="original-base-model"),
+        in_domain=0.2,
+    )
+    selection = replace(inputs.selection, candidates=(base_model, original, *steps))
     assert selection.path == inputs.selection.candidates
     assert "All 7 candidates" in render(replace(inputs, selection=selection))
 
@@ -299,7 +303,7 @@ def test_the_card_says_in_words_how_it_was_chosen() -> None:
     selection = replace(inputs.selection, near_ties=("step-000018", "step-000024"), warning="phone is small")
     text = card(selection, inputs.scores)
     for said in (
-        "step-000018, among the start, 5 checkpoints and 0 others",
+        "step-000018, among the base model, 5 checkpoints and 0 others",
         "by mean normalised gain on data that selects: phone, street",
         "2 of them are not told from the best",
         "**Mind:** phone is small.",

@@ -72,8 +72,8 @@ def test_domains_differ_in_their_backgrounds(studio: list[SampleProduct], street
 def test_every_picture_shows_something(studio: list[SampleProduct]) -> None:
     for product in studio:
         array = pixels(product.images[0])
-        backdrop = np.median(border(product.images[0]), axis=0)
-        assert (np.abs(array - backdrop).max(axis=2) > 12).mean() > 0.04, product.product_id
+        background = np.median(border(product.images[0]), axis=0)
+        assert (np.abs(array - background).max(axis=2) > 12).mean() > 0.04, product.product_id
 
 
 def test_every_article_type_and_colour_is_among_the_first_300() -> None:

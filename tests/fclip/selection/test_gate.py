@@ -1,11 +1,11 @@
 import pytest
 
-from fclip.selection.gate import Comparison, decide
+from fclip.selection.gate import GateComparison, decide
 
 
-def comparison(dataset: str, low: float, high: float, *, in_domain: bool = False) -> Comparison:
+def comparison(dataset: str, low: float, high: float, *, in_domain: bool = False) -> GateComparison:
     middle = (low + high) / 2
-    return Comparison(
+    return GateComparison(
         dataset=dataset, split="val", metric="classification.acc1", in_domain=in_domain, champion=0.5,
         challenger=0.5 + middle, difference=middle, low=low, high=high, num_items=100,
     )  # fmt: skip

@@ -20,7 +20,7 @@ def candidate(
 ) -> ScoredCandidate:
     return ScoredCandidate(
         Candidate(
-            name="start" if step == 0 else f"step-{step:06d}",
+            name="base-model" if step == 0 else f"step-{step:06d}",
             kind="base" if step == 0 else "checkpoint",
             step=step,
             epoch=step / 100,
@@ -109,21 +109,21 @@ def test_the_start_may_win() -> None:
     worse = [candidate(0, 0.3, {"home": 0.5}), candidate(100, 0.31, {"home": 0.4})]
     selection = select(worse, config())
     assert not selection.won
-    assert selection.winner == "start"
-    assert "beats the start" in selection.reason
+    assert selection.winner == "base-model"
+    assert "beats the base model" in selection.reason
 
 
 def test_what_a_warm_start_came_from_may_win_too() -> None:
     warm = [
         candidate(0, 0.60, {"home": 0.40}),
-        changed(candidate(0, 0.58, {"home": 0.40}, loss=None), name="untuned", kind="untuned"),
+        changed(candidate(0, 0.58, {"home": 0.40}, loss=None), name="original-base-model", kind="original-base-model"),
     ]
     tuned = candidate(100, 0.62, {"home": 0.35})
-    assert select([*warm, tuned], config()).winner == "start"  # as good as the other, and in use
+    assert select([*warm, tuned], config()).winner == "base-model"  # as good as the other, and in use
     better = replace(warm[1], out_of_domain={"home": Score(0.5, 0.02, 0)})
     selection = select([warm[0], better, tuned], config())
-    assert (selection.winner, selection.won) == ("untuned", True)
-    assert select([warm[0], better, tuned], config("in_domain_loss")).winner == "start"
+    assert (selection.winner, selection.won) == ("original-base-model", True)
+    assert select([warm[0], better, tuned], config("in_domain_loss")).winner == "base-model"
 
 
 def test_without_an_outside_dataset_it_says_so_loudly() -> None:
@@ -137,7 +137,7 @@ def test_a_candidate_that_is_not_finite_is_never_chosen() -> None:
     broken = [*FORGETTING[:2], candidate(400, 0.99, {"home": 0.9, "grey": 0.9}, loss=None, broken=3)]
     for rule in ("mean_normalised_gain", "in_domain_metric", "last", "in_domain_loss"):
         assert step(select(broken, config(rule))) != 400
-    with pytest.raises(UserError, match="start itself"):
+    with pytest.raises(UserError, match="base model itself"):
         select([candidate(0, 0.1, {}, broken=1)], config())
 
 
@@ -163,7 +163,7 @@ def test_the_result_is_read_as_it_was_written_and_json_has_no_number_that_is_non
         assert after.out_of_domain["home"].gain == pytest.approx(before.out_of_domain["home"].gain, abs=1e-6)
 
 
-@pytest.mark.parametrize("text", ["{}", '{"candidates": [{"name": "start"}]}', "[]", "not JSON"])
+@pytest.mark.parametrize("text", ["{}", '{"candidates": [{"name": "base-model"}]}', "[]", "not JSON"])
 def test_a_file_that_is_no_result_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "selection.json"
     path.write_text(text)
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_result_is_an_error(tmp_path: Path, text: str) -> None
 
 
 def test_no_start_is_a_clear_error() -> None:
-    with pytest.raises(UserError, match="no start"):
+    with pytest.raises(UserError, match="no base-model"):
         select(FORGETTING[1:], config())
     with pytest.raises(ValueError, match="rule must be one of"):
         config("best")
@@ -237,7 +237,7 @@ def test_of_near_ties_the_nearest_to_the_start_wins() -> None:
     selection = select(pool, with_ties(0.9))
     assert (selection.best, step(selection)) == ("step-000300", 100)
     assert selection.near_ties == ("step-000100", "step-000300")
-    assert "nearest the start" in selection.reason
+    assert "nearest the base model" in selection.reason
     assert step(select(pool, with_ties(0.9, 0.05))) == 300, "the other is too weak in domain"
     assert step(select([*pool[:2], changed(pool[2], distance=0.5)], with_ties(0.9))) == 300, "it is the nearest"
 
@@ -291,14 +291,14 @@ def test_label_free_rules_read_what_was_measured_without_labels() -> None:
 
 def test_bad_pools_are_said() -> None:
     alone = select(FORGETTING[:1], config())
-    assert (alone.won, alone.winner) == (False, "start")
+    assert (alone.won, alone.winner) == (False, "base-model")
     assert "nothing to choose from" in (alone.warning or "")
     ruined = [FORGETTING[0], *(replace(each, num_nonfinite=3) for each in FORGETTING[1:])]
     selection = select(ruined, config())
     assert not selection.won
     assert "every candidate that training left gives features that are not finite" in (selection.warning or "")
-    no_outside = select([replace(each, out_of_domain={}) for each in FORGETTING], config())
-    assert "model card of FashionCLIP warns" in (no_outside.warning or "")
+    no_out_of_domain = select([replace(each, out_of_domain={}) for each in FORGETTING], config())
+    assert "model card of FashionCLIP warns" in (no_out_of_domain.warning or "")
     few = [
         replace(each, out_of_domain={"home": Score(each.out_of_domain["home"].value, 0.14, 12)}) for each in FORGETTING
     ]
@@ -308,7 +308,7 @@ def test_bad_pools_are_said() -> None:
 
 
 def test_a_start_that_is_weak_in_domain_wins_only_where_more_is_lost_than_was_won_there() -> None:
-    # Trained from nothing: on two datasets it stays chance, a little below the start's; a third it learns.
+    # Trained from nothing: on two datasets it stays chance, a little below the base model's; a third it learns.
     scratch = [
         candidate(0, 0.01, {"home": 0.06, "grey": 0.10, "types": 0.05}),
         candidate(100, 0.40, {"home": 0.05, "grey": 0.11, "types": 0.20}),
@@ -316,16 +316,16 @@ def test_a_start_that_is_weak_in_domain_wins_only_where_more_is_lost_than_was_wo
     ]
     selection = select(scratch, config())
     assert scores(selection)[2] == pytest.approx((-1 - 0.5 + 1) / 3)
-    assert step(selection) == 200, "with the gain of 1 in domain it is above the start"
-    assert "worse than the start, which what was won in domain outweighs" in selection.reason
-    assert "worse than the start" not in select(FORGETTING, config()).reason
+    assert step(selection) == 200, "with the gain of 1 in domain it is above the base model"
+    assert "worse than the base model, which what was won in domain outweighs" in selection.reason
+    assert "worse than the base model" not in select(FORGETTING, config()).reason
     assert step(select(scratch, config("mean_score"))) == 200
     without = [
         replace(each, out_of_domain={name: each.out_of_domain[name] for name in ("home", "grey")}) for each in scratch
     ]
     selection = select(without, config())
-    assert (selection.won, selection.winner) == (False, "start")
-    assert "beats the start by mean normalised gain, what is in domain counted in" in selection.reason
+    assert (selection.won, selection.winner) == (False, "base-model")
+    assert "beats the base model by mean normalised gain, what is in domain counted in" in selection.reason
     as_good = replace(without[0], in_domain={"shop": Score(0.59, 0.01, 0)})
     assert "counted in" not in select([as_good, *without[1:]], config()).reason, "it is eligible itself"
 

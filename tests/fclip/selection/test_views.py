@@ -13,7 +13,7 @@ from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headli
 def entry(
     name: str, kind: str, step: int, in_domain: float, street: float, *, num_nonfinite: int = 0
 ) -> CandidateResult:
-    parents = {"step-000010": 0.5, "start": 0.5} if kind == "interpolated" else {}
+    parents = {"step-000010": 0.5, "base-model": 0.5} if kind == "interpolated" else {}
     candidate = Candidate(name, kind, step, step / 10, "0" * 64, parents=parents)
     scores = {"street": DatasetScore(street, 0.1, 0.0, 0.01), "home": DatasetScore(street + 0.2, 0.3, 0.0, 0.01)}
     return CandidateResult(candidate, 0.5, in_domain, scores, eligible=True, num_nonfinite=num_nonfinite)
@@ -31,7 +31,7 @@ RESULT = SelectionResult(
     choices={},
     in_domain_datasets=("studio",),
     candidates=(
-        entry("start", "base", 0, 0.3, 0.1),
+        entry("base-model", "base", 0, 0.3, 0.1),
         entry("step-000010", "checkpoint", 10, 0.8, 0.2),
         entry("step-000010-at-0.50", "interpolated", 10, 0.75, 0.4),
         entry("ema-000010", "ema", 10, 0.99, 0.4, num_nonfinite=1),
@@ -39,7 +39,7 @@ RESULT = SelectionResult(
 )
 SCORES = [
     PrimaryScore(dataset, role, candidate, value, num_items)
-    for candidate, value in (("start", 0.25), ("step-000010", 0.5), ("step-000010-at-0.50", 0.75))
+    for candidate, value in (("base-model", 0.25), ("step-000010", 0.5), ("step-000010-at-0.50", 0.75))
     for dataset, role, num_items in (("street", "select", 100), ("street", "report", 10), ("studio", "report", 10))
 ]
 
@@ -53,7 +53,10 @@ def test_the_headline_is_a_dozen_numbers_by_dataset_and_role() -> None:
 
 
 def test_splits_of_one_role_count_by_their_items() -> None:
-    several = [PrimaryScore("home", "report", "start", 0.5, 10), PrimaryScore("home", "report", "start", 0.8, 20)]
+    several = [
+        PrimaryScore("home", "report", "base-model", 0.5, 10),
+        PrimaryScore("home", "report", "base-model", 0.8, 20),
+    ]
     assert headline(RESULT, several)["base"] == {"home": {"report": pytest.approx(0.7)}}
 
 
@@ -68,7 +71,7 @@ def test_curves_follow_the_checkpoints_alone() -> None:
     rows = list(csv.DictReader(io.StringIO(curves_csv(RESULT, SCORES))))
     studio = [row for row in rows if row["dataset"] == "studio"]
     assert [(row["role"], row["candidate"], row["step"], row["value"]) for row in studio] == [
-        ("report", "start", "0", "0.25"),
+        ("report", "base-model", "0", "0.25"),
         ("report", "step-000010", "10", "0.5"),
     ]
     assert {(row["dataset"], row["role"]) for row in rows} == {

@@ -14,6 +14,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_start: Path) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_base_model: Path) -> Path:
     """The `out` of a whole run of `make_config()`."""
-    return run_job(make_job(tmp_path_factory.mktemp("finished"), shop, tiny_start))
+    return run_job(make_job(tmp_path_factory.mktemp("finished"), shop, tiny_base_model))

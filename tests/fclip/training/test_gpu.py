@@ -44,26 +44,26 @@ def losses(out: Path) -> list[float]:
     ids=lambda changes: ",".join(changes) or "plain",
 )
 def test_a_run_goes_as_on_a_cpu(
-    precision: str, changes: dict[str, Any], tmp_path: Path, shop: Path, tiny_start: Path
+    precision: str, changes: dict[str, Any], tmp_path: Path, shop: Path, tiny_base_model: Path
 ) -> None:
     given = {"epochs": 2, "learning_rate": 2e-4, **changes}  # slow, so that rounding does not grow
-    on_cpu = run_job(make_job(tmp_path / "cpu", shop, tiny_start, **{**given, "compile": False}))
-    on_gpu = run_job(make_job(tmp_path / "gpu", shop, tiny_start, device="cuda", precision=precision, **given))
+    on_cpu = run_job(make_job(tmp_path / "cpu", shop, tiny_base_model, **{**given, "compile": False}))
+    on_gpu = run_job(make_job(tmp_path / "gpu", shop, tiny_base_model, device="cuda", precision=precision, **given))
     assert losses(on_gpu) == pytest.approx(losses(on_cpu), rel=ROUNDING[precision])
     assert [path.name for path in sorted(on_gpu.rglob("*"))] == [path.name for path in sorted(on_cpu.rglob("*"))]
 
 
-def test_all_options_at_once_resume(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    whole = run_job(make_job(tmp_path / "whole", shop, tiny_start, device="cuda", **EVERYTHING))
-    job = make_job(tmp_path / "job", shop, tiny_start, device="cuda", **EVERYTHING)
+def test_all_options_at_once_resume(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    whole = run_job(make_job(tmp_path / "whole", shop, tiny_base_model, device="cuda", **EVERYTHING))
+    job = make_job(tmp_path / "job", shop, tiny_base_model, device="cuda", **EVERYTHING)
     for after in (3, 6, 9):
         with pytest.raises(Interrupted):
             run_job(job, stop=lambda step, after=after: step >= after)
     assert losses(run_job(job)) == pytest.approx(losses(whole), rel=ROUNDING["fp32"])
 
 
-def test_out_of_memory_names_the_knobs(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start, device="cuda")
+def test_out_of_memory_names_the_knobs(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model, device="cuda")
     gc.collect()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory

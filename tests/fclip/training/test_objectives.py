@@ -14,7 +14,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 
 from fclip.images.pixels import normalise
 from fclip.models import store
-from fclip.training.config import NearStartConfig
+from fclip.training.config import RegularizationConfig
 from fclip.training.encoder import Encoder, TextBatch
 from fclip.training.learner import Inputs, Learner
 from fclip.training.objectives import Contrast, clip_loss, divergence, positives, siglip_loss, unit
@@ -106,9 +106,11 @@ TEXTS = [f"{colour} coat number {number}" for number, colour in enumerate(["red"
 
 @pytest.mark.parametrize("loss", ["clip", "siglip"])
 @pytest.mark.parametrize("rows", [1, 2, 5])
-def test_micro_batches_have_the_whole_batchs_gradient(loss: str, rows: int, tiny_start: Path) -> None:
-    whole = make_learner(tiny_start, objective=make_objective(loss=loss), clip_grad_norm=1e9)
-    cached = make_learner(tiny_start, objective=make_objective(loss=loss, micro_batch_size=rows), clip_grad_norm=1e9)
+def test_micro_batches_have_the_whole_batchs_gradient(loss: str, rows: int, tiny_base_model: Path) -> None:
+    whole = make_learner(tiny_base_model, objective=make_objective(loss=loss), clip_grad_norm=1e9)
+    cached = make_learner(
+        tiny_base_model, objective=make_objective(loss=loss, micro_batch_size=rows), clip_grad_norm=1e9
+    )
     inputs = inputs_of(whole, TEXTS)
     first, second = (each.update(inputs, rate=0.0, num_updates=0, seed=1) for each in (whole, cached))
     assert first.loss == pytest.approx(second.loss, rel=1e-6)
@@ -116,27 +118,27 @@ def test_micro_batches_have_the_whole_batchs_gradient(loss: str, rows: int, tiny
         torch.testing.assert_close(parameter.grad, cached.parameters[name].grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_can_be_learned_by_siglip(tiny_start: Path) -> None:
-    learner = make_learner(tiny_start, objective=make_objective(loss="siglip"))
+def test_a_batch_can_be_learned_by_siglip(tiny_base_model: Path) -> None:
+    learner = make_learner(tiny_base_model, objective=make_objective(loss="siglip"))
     inputs = inputs_of(learner, TEXTS)
     losses = [learner.update(inputs, rate=3e-3, num_updates=n, seed=n).loss for n in range(60)]
-    assert losses[0] < 4  # the bias fits the start
+    assert losses[0] < 4  # the bias fits the base model
     assert losses[-1] < 0.2
 
 
 @pytest.mark.parametrize("near", [{"weights": 200.0, "similarities": 0.0}, {"weights": 0.0, "similarities": 20.0}])
-def test_what_holds_a_model_to_its_start(near: dict[str, float], tiny_start: Path) -> None:
-    start = store.load(tiny_start).model.requires_grad_(False)
+def test_what_holds_a_model_to_its_start(near: dict[str, float], tiny_base_model: Path) -> None:
+    base_model = store.load(tiny_base_model).model.requires_grad_(False)
     changes = []
-    for held in (NearStartConfig(weights=0.0, similarities=0.0), NearStartConfig(**near)):
-        learner = make_learner(tiny_start, base=start, near_start=held)
+    for held in (RegularizationConfig(weights=0.0, similarities=0.0), RegularizationConfig(**near)):
+        learner = make_learner(tiny_base_model, base=base_model, regularization=held)
         inputs = inputs_of(learner, TEXTS)
         for n in range(20):
             learner.update(inputs, rate=2e-3, num_updates=n, seed=n)
         with torch.no_grad():
             now, then = (
                 unit(model.encode_text(learner.clip.tokenize(TEXTS))) @ unit(normalised(model, inputs)).T
-                for model in (learner.clip.model, start)
+                for model in (learner.clip.model, base_model)
             )
         changes.append(float((now - then).abs().mean()))
     assert changes[1] < 0.7 * changes[0]
@@ -148,8 +150,8 @@ def normalised(model: Any, inputs: Inputs) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("texts", [["a"], ["a red coat", "hat"], ["a very long text " * 9, "b"]])
-def test_tokens_are_cut_where_that_changes_nothing(texts: list[str], tiny_start: Path) -> None:
-    clip = store.load(tiny_start)
+def test_tokens_are_cut_where_that_changes_nothing(texts: list[str], tiny_base_model: Path) -> None:
+    clip = store.load(tiny_base_model)
     encoder = Encoder(clip, "fp32", image_is_tuned=True, text_is_tuned=True)
     tokens = clip.tokenizer(texts)
     lengths = (tokens != 0).sum(1)
@@ -160,8 +162,8 @@ def test_tokens_are_cut_where_that_changes_nothing(texts: list[str], tiny_start:
     assert needed == min(24, -(-int(lengths.max()) // 8) * 8)
 
 
-def test_a_row_of_several_fields_is_their_weighted_mean(tiny_start: Path) -> None:
-    clip = store.load(tiny_start)
+def test_a_row_of_several_fields_is_their_weighted_mean(tiny_base_model: Path) -> None:
+    clip = store.load(tiny_base_model)
     encoder = Encoder(clip, "fp32", image_is_tuned=True, text_is_tuned=True)
     tokens = clip.tokenizer(["red coat", "coat", "blue hat"])
     one, two, three = unit(clip.model.encode_text(tokens))

@@ -39,7 +39,7 @@ with joined(torch.device("cpu")) as world:
 """
 
 
-def run_steps(start: Path, loss: str, micro: int, out: Path, num_processes: int) -> dict[str, Any]:
+def run_steps(base_model: Path, loss: str, micro: int, out: Path, num_processes: int) -> dict[str, Any]:
     script = out.with_suffix(".py")
     script.write_text(STEP)
     launcher = (
@@ -47,7 +47,7 @@ def run_steps(start: Path, loss: str, micro: int, out: Path, num_processes: int)
         if num_processes == 1
         else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     )
-    command = [sys.executable, *launcher, str(script), str(start), loss, str(micro), str(out)]
+    command = [sys.executable, *launcher, str(script), str(base_model), loss, str(micro), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -55,19 +55,21 @@ def run_steps(start: Path, loss: str, micro: int, out: Path, num_processes: int)
 
 
 @pytest.mark.parametrize(("loss", "micro"), [("siglip", 0), ("clip", 2)])
-def test_two_processes_step_as_one_on_the_joined_batch(loss: str, micro: int, tmp_path: Path, tiny_start: Path) -> None:
-    one, two = (run_steps(tiny_start, loss, micro, tmp_path / f"{size}.pt", size) for size in (1, 2))
+def test_two_processes_step_as_one_on_the_joined_batch(
+    loss: str, micro: int, tmp_path: Path, tiny_base_model: Path
+) -> None:
+    one, two = (run_steps(tiny_base_model, loss, micro, tmp_path / f"{size}.pt", size) for size in (1, 2))
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert two["norms"] == pytest.approx(one["norms"], rel=1e-4)
     for name, gradient in one["gradients"].items():
         torch.testing.assert_close(two["gradients"][name], gradient, rtol=1e-4, atol=1e-5)
 
 
-def test_a_job_of_two_processes(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+def test_a_job_of_two_processes(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     """Started by the call, stopped in between, and gone on with; it ends where one process ends."""
     changes: dict[str, Any] = {"objective": make_objective(positives="shared"), "epochs": 2, "ema_decay": 0.9}
-    one = run_job(make_job(tmp_path / "one", shop, tiny_start, **changes))
-    job = make_job(tmp_path / "two", shop, tiny_start, processes=2, **changes)
+    one = run_job(make_job(tmp_path / "one", shop, tiny_base_model, **changes))
+    job = make_job(tmp_path / "two", shop, tiny_base_model, processes=2, **changes)
     with pytest.raises(Interrupted):
         run_job(job, stop=lambda step: any((job / "work").rglob("step-*.pt")))
     two = run_job(job)
@@ -84,13 +86,13 @@ def column(path: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(file)]
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start, processes=2, batch_size=7)
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model, processes=2, batch_size=7)
     with pytest.raises(UserError, match="batch_size is 7, no multiple of the 2 processes"):
         run_job(job)
 
 
-def test_what_one_of_several_refuses_reaches_the_caller(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start, processes=2, batch_size=42)
+def test_what_one_of_several_refuses_reaches_the_caller(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model, processes=2, batch_size=42)
     with pytest.raises(UserError, match="40 training products are fewer than one batch of 42"):
         run_job(job)

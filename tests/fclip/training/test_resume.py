@@ -15,7 +15,7 @@ import torch
 
 from fclip.errors import UserError
 from fclip.files import sha256_tree
-from fclip.training.config import AugmentConfig, HeadsFirstConfig, NearStartConfig
+from fclip.training.config import AugmentConfig, HeadsFirstConfig, RegularizationConfig
 from fclip.training.job import run_job
 from fclip.training.stop import SIGNALS, Interrupted, stop_on_signals
 from tests.conftest import REPOSITORY
@@ -23,8 +23,10 @@ from tests.fclip.training.training_jobs import make_job, make_objective
 
 
 @pytest.mark.parametrize("after", [1, 3, 7, 20])
-def test_told_to_stop_after_a_step(after: int, finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start)
+def test_told_to_stop_after_a_step(
+    after: int, finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
+) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
     with pytest.raises(Interrupted, match=f"after step {after} of 20"):
         run_job(job, stop=lambda step: step >= after)
     assert list((job / "work" / "checkpoints").glob(f"step-{after:08d}-*.pt"))
@@ -33,8 +35,8 @@ def test_told_to_stop_after_a_step(after: int, finished: Path, tmp_path: Path, s
     assert not (job / "work").exists()
 
 
-def test_told_to_stop_at_every_step(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start)
+def test_told_to_stop_at_every_step(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
     stops = iter(range(1, 8))
     for limit in stops:
         with pytest.raises(Interrupted):
@@ -43,10 +45,10 @@ def test_told_to_stop_at_every_step(finished: Path, tmp_path: Path, shop: Path, 
 
 
 def test_told_to_stop_while_preparing_or_validating(
-    finished: Path, tmp_path: Path, shop: Path, tiny_start: Path
+    finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
 ) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start)
-    for calls in range(1, 4):  # two files of pixels, then the start's validation
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
+    for calls in range(1, 4):  # two files of pixels, then the base model's validation
         left = iter(range(calls))
         with pytest.raises(Interrupted):
             run_job(job, stop=lambda step, left=left: next(left, None) is None)
@@ -54,7 +56,7 @@ def test_told_to_stop_while_preparing_or_validating(
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_killed_between_checkpoints(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+def test_killed_between_checkpoints(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     """What a run does after its last checkpoint it does again, the same."""
 
     class Killed(BaseException):
@@ -65,15 +67,15 @@ def test_killed_between_checkpoints(finished: Path, tmp_path: Path, shop: Path, 
             raise Killed
         return False
 
-    job = make_job(tmp_path / "job", shop, tiny_start)
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
     with pytest.raises(Killed):
         run_job(job, stop=kill)
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_a_frozen_text_tower_resumes_too(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    whole = run_job(make_job(tmp_path / "whole", shop, tiny_start, trainable="image_tower", epochs=2))
-    job = make_job(tmp_path / "job", shop, tiny_start, trainable="image_tower", epochs=2)
+def test_a_frozen_text_tower_resumes_too(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    whole = run_job(make_job(tmp_path / "whole", shop, tiny_base_model, trainable="image_tower", epochs=2))
+    job = make_job(tmp_path / "job", shop, tiny_base_model, trainable="image_tower", epochs=2)
     with pytest.raises(Interrupted):
         run_job(job, stop=lambda step: step >= 4)
     assert sha256_tree(run_job(job)) == sha256_tree(whole)
@@ -88,7 +90,7 @@ EVERYTHING: dict[str, Any] = {
     "last_layers": 1,
     "ema_decay": 0.9,
     "heads_first": HeadsFirstConfig(epochs=1, learning_rate=1e-2),
-    "near_start": NearStartConfig(weights=1.0, similarities=0.5),
+    "regularization": RegularizationConfig(weights=1.0, similarities=0.5),
     "objective": make_objective(
         loss="siglip", positives="shared", fields={"title": 0.7, "short": 0.3}, hard_negatives=0.5, micro_batch_size=4
     ),
@@ -99,23 +101,25 @@ EVERYTHING: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_start: Path) -> Path:
-    return run_job(make_job(tmp_path_factory.mktemp("everything"), shop, tiny_start, **EVERYTHING))
+def everything(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_base_model: Path) -> Path:
+    return run_job(make_job(tmp_path_factory.mktemp("everything"), shop, tiny_base_model, **EVERYTHING))
 
 
 @pytest.mark.parametrize("after", [1, 4, 5, 8, 9])
-def test_all_options_at_once_resume(after: int, everything: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+def test_all_options_at_once_resume(
+    after: int, everything: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
+) -> None:
     """Twelve steps, four of them of the heads alone; candidates after 4, 8 and 12."""
-    job = make_job(tmp_path / "job", shop, tiny_start, **EVERYTHING)
+    job = make_job(tmp_path / "job", shop, tiny_base_model, **EVERYTHING)
     with pytest.raises(Interrupted, match=f"after step {after} of 12"):
         run_job(job, stop=lambda step: step >= after)
     assert sha256_tree(run_job(job)) == sha256_tree(everything)
 
 
 def test_a_damaged_checkpoint_is_passed_over(
-    finished: Path, tmp_path: Path, shop: Path, tiny_start: Path, caplog: pytest.LogCaptureFixture
+    finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start)
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
     with pytest.raises(Interrupted):
         run_job(job, stop=lambda step: step >= 8)
     older, newest = sorted((job / "work" / "checkpoints").iterdir())
@@ -129,9 +133,9 @@ def test_a_damaged_checkpoint_is_passed_over(
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
-    finished: Path, tmp_path: Path, shop: Path, tiny_start: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start)
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
     true = torch.save
 
     def full(content: dict[str, Any], path: Path) -> None:
@@ -148,8 +152,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_sigkill_at_any_moment(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start, checkpoint_every=1)
+def test_sigkill_at_any_moment(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model, checkpoint_every=1)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     for seconds in (0.0, 0.05, 0.15):
         process = subprocess.Popen(
@@ -164,8 +168,8 @@ def test_sigkill_at_any_moment(finished: Path, tmp_path: Path, shop: Path, tiny_
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_sigterm_in_a_process_of_its_own(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start)
+def test_sigterm_in_a_process_of_its_own(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model)
     # As `python -m fclip.training` does it, slowed down so that the signal meets it in the middle.
     code = (
         "import sys, time\nfrom fclip.training.learner import Learner\nfrom fclip.training.__main__ import main\n"

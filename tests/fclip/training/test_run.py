@@ -27,7 +27,7 @@ from tests.fclip.training.training_jobs import (
 )
 from tests.packs import write_packs
 
-NAMES = ["start", "step-000003", "step-000009", "step-000020"]
+NAMES = ["base-model", "step-000003", "step-000009", "step-000020"]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -39,14 +39,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(store.load(folder).model.state_dict())
 
 
-def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> None:
+def test_it_leaves_candidates_and_curves(finished: Path, tiny_base_model: Path) -> None:
     listed = read_candidates(finished / "candidates.json")
     assert [each.name for each in listed] == NAMES
     assert [each.kind for each in listed] == ["base", "checkpoint", "checkpoint", "checkpoint"]
     assert [each.step for each in listed] == [0, 3, 9, 20]
     assert [each.epoch for each in listed] == [0.0, 0.6, 1.8, 4.0]
     assert [each.model_sha256 for each in listed] == [sha256_tree(finished / "candidates" / name) for name in NAMES]
-    assert listed[0].model_sha256 == sha256_tree(tiny_start)
+    assert listed[0].model_sha256 == sha256_tree(tiny_base_model)
     assert len({each.model_sha256 for each in listed}) == 4
     history, validation = table(finished / "history.csv"), table(finished / "validation.csv")
     assert list(history[0]) == ["step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped"]
@@ -66,11 +66,11 @@ def test_it_leaves_candidates_and_curves(finished: Path, tiny_start: Path) -> No
     assert not (finished.parent / "work").exists(), "checkpoints go when the result is there"
 
 
-def test_moving_averages_are_candidates_of_their_own_kind(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    out = run_job(make_job(tmp_path / "job", shop, tiny_start, epochs=1, num_candidates=1, ema_decay=0.9))
+def test_moving_averages_are_candidates_of_their_own_kind(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    out = run_job(make_job(tmp_path / "job", shop, tiny_base_model, epochs=1, num_candidates=1, ema_decay=0.9))
     listed = read_candidates(out / "candidates.json")
     assert [(each.name, each.kind, each.step) for each in listed] == [
-        ("start", "base", 0),
+        ("base-model", "base", 0),
         ("step-000005", "checkpoint", 5),
         ("ema-000005", "ema", 5),
     ]
@@ -93,13 +93,13 @@ def test_candidates_load_and_are_whole(finished: Path) -> None:
     assert features.isfinite().all()
 
 
-def test_the_same_run_gives_the_same_bytes(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    again = run_job(make_job(tmp_path / "job", shop, tiny_start))
+def test_the_same_run_gives_the_same_bytes(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    again = run_job(make_job(tmp_path / "job", shop, tiny_base_model))
     assert sha256_tree(again) == sha256_tree(finished)
 
 
-def test_another_seed_gives_another_model(finished: Path, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    other = run_job(make_job(tmp_path / "job", shop, tiny_start, seed=1))
+def test_another_seed_gives_another_model(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    other = run_job(make_job(tmp_path / "job", shop, tiny_base_model, seed=1))
     assert sha256_tree(other / "candidates" / NAMES[-1]) != sha256_tree(finished / "candidates" / NAMES[-1])
 
 
@@ -109,32 +109,32 @@ def test_a_finished_job_is_left_as_it_is(finished: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == times
 
 
-def test_the_callers_randomness_is_left_alone(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
+def test_the_callers_randomness_is_left_alone(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    run_job(make_job(tmp_path / "job", shop, tiny_start, epochs=1))
+    run_job(make_job(tmp_path / "job", shop, tiny_base_model, epochs=1))
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("trainable", ["heads", "image_side", "image_tower", "all"])
-def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    out = run_job(make_job(tmp_path / "job", shop, tiny_start, trainable=trainable, epochs=1, num_candidates=1))
-    before, after = weights(out / "candidates" / "start"), weights(out / "candidates" / "step-000005")
+@pytest.mark.parametrize("trainable", ["heads", "image_only", "image_tower", "all"])
+def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    out = run_job(make_job(tmp_path / "job", shop, tiny_base_model, trainable=trainable, epochs=1, num_candidates=1))
+    before, after = weights(out / "candidates" / "base-model"), weights(out / "candidates" / "step-000005")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     heads = {"visual.proj", "text_projection", "logit_scale"}
     image_tower = {name for name in before if name.startswith("visual.")}
     # Of the words only those that occur change, and a position past every text's end has no gradient.
     expected = {
         "heads": heads,
-        "image_side": image_tower | {"logit_scale"},
+        "image_only": image_tower | {"logit_scale"},
         "image_tower": heads | image_tower,
         "all": set(before),
     }
     assert changed == expected[trainable]
 
 
-def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> None:
+def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_base_model: Path) -> None:
     rows, images = product_rows({"train": 4, "val": 4})  # a colour each
 
     write_packs(tmp_path / PACKS, images)
@@ -143,7 +143,7 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> 
         make_job(
             tmp_path / "job",
             tmp_path,
-            tiny_start,
+            tiny_base_model,
             batch_size=4,
             epochs=120,
             captions={"title": 1.0},
@@ -157,8 +157,8 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_start: Path) -> 
     assert losses[-1] < 0.05
 
 
-def test_a_ruinous_learning_rate_names_the_knob(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start, learning_rate=1e30, warmup_fraction=0.0)
+def test_a_ruinous_learning_rate_names_the_knob(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model, learning_rate=1e30, warmup_fraction=0.0)
     with pytest.raises(UserError, match=r"lower finetune.learning_rate \(now 1e\+30\)"):
         run_job(job)
     assert not (job / "out").exists()
@@ -166,47 +166,47 @@ def test_a_ruinous_learning_rate_names_the_knob(tmp_path: Path, shop: Path, tiny
 
 @pytest.mark.parametrize("rows", [None, 4])
 def test_out_of_memory_names_the_knobs(
-    rows: int | None, tmp_path: Path, shop: Path, tiny_start: Path, monkeypatch: pytest.MonkeyPatch
+    rows: int | None, tmp_path: Path, shop: Path, tiny_base_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", fail)
-    job = make_job(tmp_path / "job", shop, tiny_start, objective=make_objective(micro_batch_size=rows))
+    job = make_job(tmp_path / "job", shop, tiny_base_model, objective=make_objective(micro_batch_size=rows))
     with pytest.raises(UserError, match=rf"out of memory with {rows or 8} rows at once: lower finetune\.objective"):
         run_job(job)
 
 
-def test_too_few_products_for_a_batch_names_the_knob(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = make_job(tmp_path / "job", shop, tiny_start, batch_size=41)
+def test_too_few_products_for_a_batch_names_the_knob(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = make_job(tmp_path / "job", shop, tiny_base_model, batch_size=41)
     with pytest.raises(UserError, match=r"40 training products are fewer than one batch of 41.*batch_size"):
         run_job(job)
 
 
-def test_an_image_in_no_pack_is_named(tmp_path: Path, tiny_start: Path) -> None:
+def test_an_image_in_no_pack_is_named(tmp_path: Path, tiny_base_model: Path) -> None:
     shop = write_shop(tmp_path / "shop")
     rows, _ = product_rows({"train": 40, "val": 12})
     rows[3]["images"] = ["f" * 64]
     write_products(shop, rows)
     with pytest.raises(UserError, match=r"f{64}"):
-        run_job(make_job(tmp_path / "job", shop, tiny_start))
+        run_job(make_job(tmp_path / "job", shop, tiny_base_model))
 
 
-def test_job_folders(tmp_path: Path, shop: Path, tiny_start: Path) -> None:
-    job = read_job(make_job(tmp_path / "job", shop, tiny_start, seed=7))
+def test_job_folders(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+    job = read_job(make_job(tmp_path / "job", shop, tiny_base_model, seed=7))
     assert job.seed == 7
     assert job.config == make_config()
-    assert job.start.resolve() == tiny_start
-    make_job(tmp_path / "job", shop, tiny_start)  # again, over itself
+    assert job.base_model.resolve() == tiny_base_model
+    make_job(tmp_path / "job", shop, tiny_base_model)  # again, over itself
     with pytest.raises(UserError, match="no job folder"):
         read_job(tmp_path)
-    (tmp_path / "job" / "start").unlink()
-    with pytest.raises(UserError, match="start, which does not exist"):
+    (tmp_path / "job" / "base_model").unlink()
+    with pytest.raises(UserError, match="base_model, which does not exist"):
         read_job(tmp_path / "job")
 
 
-def test_towers_can_be_cut_before_their_projections(tiny_start: Path) -> None:
-    clip = store.load(tiny_start)
+def test_towers_can_be_cut_before_their_projections(tiny_base_model: Path) -> None:
+    clip = store.load(tiny_base_model)
     tokens = clip.tokenize(["a red dress", "a blue bag"])
     pixels = torch.randn(2, 3, 32, 32)
     names = list(clip.model.state_dict())

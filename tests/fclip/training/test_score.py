@@ -58,19 +58,19 @@ def test_projections_learn_a_catalog_from_its_captions(products: list[SampleProd
             }
         )
     write_packs(tmp_path / PACKS, images)
-    start = tmp_path / "start"
-    start.mkdir()
-    compose(TowersConfig(kind="towers", image_size=SIDE, context_length=32), start)
+    base_model = tmp_path / "base-model"
+    base_model.mkdir()
+    compose(TowersConfig(kind="towers", image_size=SIDE, context_length=32), base_model)
     job = tmp_path / "job"
     config = make_config(
         trainable="heads", captions={"title": 1.0}, epochs=30, batch_size=64, learning_rate=1e-3, num_candidates=1
     )
     table = write_products(tmp_path, rows)
-    write_job(job, config=config, seed=0, start=start, products=table, images={"shop": tmp_path / PACKS})
+    write_job(job, config=config, seed=0, base_model=base_model, products=table, images={"shop": tmp_path / PACKS})
     out = run_job(job)
 
     unseen = products[NUM_TRAIN + NUM_VAL :]
     last = read_json(out / "candidates.json")[-1]["name"]
-    before, after = (accuracy(out / "candidates" / name, unseen) for name in ("start", last))
+    before, after = (accuracy(out / "candidates" / name, unseen) for name in ("base-model", last))
     assert before < 0.3
     assert after > 0.5

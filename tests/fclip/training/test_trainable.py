@@ -63,8 +63,8 @@ def test_only_tuned_towers_drop_out_and_none_changes_its_batch_statistics(image:
     assert not any(module.training for module in model.modules())
 
 
-def test_depths_of_open_clips_vit(tiny_start: Path) -> None:
-    names = [name for name, _ in store.load(tiny_start).model.named_parameters()]
+def test_depths_of_open_clips_vit(tiny_base_model: Path) -> None:
+    names = [name for name, _ in store.load(tiny_base_model).model.named_parameters()]
     depth = depths(names)
     assert depth["visual.conv1.weight"] == depth["visual.class_embedding"] == depth["token_embedding.weight"] == 0
     assert depth["visual.positional_embedding"] == depth["positional_embedding"] == depth["visual.ln_pre.weight"] == 0
@@ -90,8 +90,8 @@ def test_depths_of_other_towers(config: dict[str, Any], kind: Any, stem: str, bl
     assert depth[last] == 1 + max(each for name, each in depth.items() if ".layer4." in name or ".blocks.6." in name)
 
 
-def test_the_last_layers_alone(tiny_start: Path) -> None:
-    model = store.load(tiny_start).model
+def test_the_last_layers_alone(tiny_base_model: Path) -> None:
+    model = store.load(tiny_base_model).model
     tuned = trainable_names(model, make_config(trainable="image_tower", last_layers=1))
     blocks = {name.split(".")[3] for name in tuned if ".resblocks." in name}
     assert blocks == {"1"}
@@ -99,14 +99,14 @@ def test_the_last_layers_alone(tiny_start: Path) -> None:
     assert not {"visual.conv1.weight", "visual.positional_embedding"} & tuned
 
 
-def test_a_locked_image_tower(tiny_start: Path) -> None:
-    tuned = trainable_names(store.load(tiny_start).model, make_config(trainable="text_tower"))
+def test_a_locked_image_tower(tiny_base_model: Path) -> None:
+    tuned = trainable_names(store.load(tiny_base_model).model, make_config(trainable="text_tower"))
     assert {name for name in tuned if name.startswith("visual.")} == {"visual.proj"}
     assert {"token_embedding.weight", "transformer.resblocks.0.ln_1.weight"} <= tuned
 
 
-def test_earlier_layers_learn_more_slowly(tiny_start: Path) -> None:
-    model = store.load(tiny_start).model
+def test_earlier_layers_learn_more_slowly(tiny_base_model: Path) -> None:
+    model = store.load(tiny_base_model).model
     parameters = dict(model.named_parameters())
     groups = parameter_groups(parameters, weight_decay=0.1, layer_decay=0.5)
     scale = {id(parameter): group["rate_scale"] for group in groups for parameter in group["params"]}
@@ -118,9 +118,9 @@ def test_earlier_layers_learn_more_slowly(tiny_start: Path) -> None:
     assert of["transformer.resblocks.0.ln_1.weight"] == 0.5
 
 
-@pytest.mark.parametrize("trainable", ["heads", "image_side", "image_tower", "text_tower", "all"])
-def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_start: Path) -> None:
-    model = store.load(tiny_start).model
+@pytest.mark.parametrize("trainable", ["heads", "image_only", "image_tower", "text_tower", "all"])
+def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_base_model: Path) -> None:
+    model = store.load(tiny_base_model).model
     freeze_others(model, trainable_names(model, make_config(trainable=trainable)))
     tuned = trainable_parameters(model)
     groups = parameter_groups(tuned, weight_decay=0.1, layer_decay=1.0)
@@ -132,8 +132,8 @@ def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_start: Path)
         assert all((parameter.ndim >= 2) == (group["weight_decay"] == 0.1) for parameter in group["params"])
 
 
-def test_low_rank_updates_start_at_nothing_and_merge(tiny_start: Path) -> None:
-    clip = store.load(tiny_start)
+def test_low_rank_updates_start_at_nothing_and_merge(tiny_base_model: Path) -> None:
+    clip = store.load(tiny_base_model)
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
     config = make_config(trainable="all", lora_rank=4)
     names = trainable_names(clip.model, config)
@@ -149,7 +149,7 @@ def test_low_rank_updates_start_at_nothing_and_merge(tiny_start: Path) -> None:
                 parameters[name].normal_()
     tokens = clip.tokenize(["a red coat"])
     expected = clip.model.encode_text(tokens)
-    plain = store.load(tiny_start).model
+    plain = store.load(tiny_base_model).model
     plain.load_state_dict(merged_state(clip.model))
     torch.testing.assert_close(plain.encode_text(tokens), expected)
     name = "transformer.resblocks.0.attn.in_proj_weight"

@@ -55,10 +55,10 @@ def test_values_out_of_range_are_named(changes: dict[str, Any], names: str) -> N
 def test_replay_is_of_what_a_champion_has_seen() -> None:
     with pytest.raises(ValueError, match="share must be from 0 to below 1"):
         ReplayConfig(share=1.0)
-    with pytest.raises(ValueError, match="replay must be null unless start is of the kind champion"):
+    with pytest.raises(ValueError, match="replay must be null unless base_model is of the kind champion"):
         make_config(replay=ReplayConfig(share=0.3))
     config = make_config(
-        start=ChampionConfig(kind="champion", otherwise=make_config().start), replay=ReplayConfig(share=0.3)
+        base_model=ChampionConfig(kind="champion", otherwise=make_config().base_model), replay=ReplayConfig(share=0.3)
     )
     assert from_json(to_json(config)) == config
 
@@ -93,28 +93,28 @@ def test_objectives_out_of_range_are_named(changes: dict[str, Any], names: str) 
 
 
 @pytest.mark.parametrize(
-    "start",
+    "base_model",
     [
         TowersConfig(kind="towers", image_size=96, context_length=64),
         OpenClipConfig(kind="open_clip", model="hf-hub:Marqo/marqo-fashionCLIP"),
         ChampionConfig(
             kind="champion", otherwise=TransformersConfig(kind="transformers", model="patrickjohncyh/fashion-clip")
         ),
-        make_config().start,
+        make_config().base_model,
     ],
 )
-def test_json_and_back(start: Any) -> None:
-    config = make_config(start=start)
+def test_json_and_back(base_model: Any) -> None:
+    config = make_config(base_model=base_model)
     assert from_json(to_json(config)) == config
     config = make_config(
-        start=start,
+        base_model=base_model,
         heads_first=HeadsFirstConfig(epochs=1, learning_rate=0.1),
         objective=make_objective(fields={"title": 1.0}),
     )
     assert from_json(json.loads(json.dumps(to_json(config)))) == config
 
 
-@pytest.mark.parametrize("change", [{"lr": 1.0}, {"start": {"kind": "nothing"}}, {"epochs": 0}, {"betas": None}])
+@pytest.mark.parametrize("change", [{"lr": 1.0}, {"base_model": {"kind": "nothing"}}, {"epochs": 0}, {"betas": None}])
 def test_json_that_is_no_config_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="no finetune config"):
         from_json({**to_json(make_config()), **change})
@@ -122,5 +122,5 @@ def test_json_that_is_no_config_is_refused(change: dict[str, Any]) -> None:
 
 def test_the_repositorys_params_are_valid() -> None:
     config = load_section(Workspace(REPOSITORY), "finetune", type(make_config()))
-    assert isinstance(config.start, FclipTinyConfig)
+    assert isinstance(config.base_model, FclipTinyConfig)
     assert config.betas == (0.9, 0.98)

@@ -22,9 +22,9 @@ CONFIG = make_config(captions=WEIGHTS)
 
 
 def replayed(share: float | None) -> FinetuneConfig:
-    otherwise = LocalConfig(kind="local", path="start")
+    otherwise = LocalConfig(kind="local", path="base-model")
     replay = None if share is None else ReplayConfig(share=share)
-    return make_config(captions=WEIGHTS, start=ChampionConfig(kind="champion", otherwise=otherwise), replay=replay)
+    return make_config(captions=WEIGHTS, base_model=ChampionConfig(kind="champion", otherwise=otherwise), replay=replay)
 
 
 def rows(**splits: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.base_models.local import LocalConfig
-from fclip.training.config import AugmentConfig, FinetuneConfig, NearStartConfig, ObjectiveConfig
+from fclip.training.config import AugmentConfig, FinetuneConfig, ObjectiveConfig, RegularizationConfig
 from fclip.training.job import write_job
 from tests.packs import write_packs
 from tests.tiny_shop import COLOURS, picture
@@ -25,7 +25,7 @@ def make_objective(**changes: Any) -> ObjectiveConfig:
 def make_config(**changes: Any) -> FinetuneConfig:
     """Four passes of five batches, candidates after steps 7, 14 and 20."""
     values: dict[str, Any] = {
-        "start": LocalConfig(kind="local", path="start"),
+        "base_model": LocalConfig(kind="local", path="base-model"),
         "replay": None,
         "device": "cpu",
         "processes": "auto",
@@ -38,7 +38,7 @@ def make_config(**changes: Any) -> FinetuneConfig:
         "lora_rank": None,
         "ema_decay": None,
         "heads_first": None,
-        "near_start": NearStartConfig(weights=0.0, similarities=0.0),
+        "regularization": RegularizationConfig(weights=0.0, similarities=0.0),
         "objective": make_objective(),
         "epochs": 4,
         "batch_size": 8,
@@ -108,12 +108,12 @@ def write_shop(folder: Path) -> Path:
     return folder
 
 
-def make_job(folder: Path, shop: Path, start: Path, *, seed: int = 0, **changes: Any) -> Path:
+def make_job(folder: Path, shop: Path, base_model: Path, *, seed: int = 0, **changes: Any) -> Path:
     write_job(
         folder,
         config=make_config(**changes),
         seed=seed,
-        start=start,
+        base_model=base_model,
         products=shop / "products.parquet",
         images={"shop": shop / PACKS},
     )

@@ -13,7 +13,7 @@ from fclip.base_models import towers
 from fclip.errors import UserError
 from fclip.features.encode import encode_images, encode_texts
 from fclip.features.extract import extract_features
-from fclip.features.sides import BLOCK_ROWS, Side, sides_of
+from fclip.features.towers import BLOCK_ROWS, Tower, towers_of
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
 from fclip.models.store import load
@@ -43,10 +43,10 @@ def scaled(*names: str) -> Callable[[dict[str, torch.Tensor]], None]:
 def test_candidates_that_differ_in_their_heads_encode_once(
     models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path, counted: dict[str, int]
 ) -> None:
-    start = models["seed-0"]
-    heads = changed(start, tmp_path / "heads", scaled("visual.proj", "text_projection", "logit_scale"))
-    texts = changed(start, tmp_path / "texts", scaled("token_embedding.weight"))
-    folders = {"start": start, "heads": heads, "texts": texts}
+    base_model = models["seed-0"]
+    heads = changed(base_model, tmp_path / "heads", scaled("visual.proj", "text_projection", "logit_scale"))
+    texts = changed(base_model, tmp_path / "texts", scaled("token_embedding.weight"))
+    folders = {"base-model": base_model, "heads": heads, "texts": texts}
     digests = [image.sha256 for image in images]
     found = extract_features(folders, packs=packs, digests=digests, texts=TEXTS, cache=tmp_path / "cache", device="cpu")
     assert counted == {"load": 2, "decode": 75, "encode_images": 75, "encode_texts": 4}
@@ -56,13 +56,13 @@ def test_candidates_that_differ_in_their_heads_encode_once(
         np.testing.assert_allclose(found[name].images, encode_images(clip, pixels), atol=1e-5)
         np.testing.assert_allclose(found[name].texts, encode_texts(clip, TEXTS), atol=1e-5)
         assert found[name].model_sha256 == clip.model_sha256
-    assert not np.allclose(found["start"].images, found["heads"].images, atol=1e-3)
+    assert not np.allclose(found["base-model"].images, found["heads"].images, atol=1e-3)
 
 
 def test_features_of_towers_are_the_whole_models(packs: ImagePacks, images: list[StoredImage], tmp_path: Path) -> None:
     (folder := tmp_path / "towers").mkdir()
     towers.compose(TOWERS, folder)
-    assert {modality: side.projection is not None for modality, side in sides_of(folder).items()} == {
+    assert {modality: side.projection is not None for modality, side in towers_of(folder).items()} == {
         "image": True,
         "text": True,
     }
@@ -88,11 +88,11 @@ def test_a_side_without_one_matrix_is_not_cut(models: dict[str, Path], tmp_path:
     def without(weights: dict[str, torch.Tensor]) -> None:
         del weights["visual.proj"]
 
-    start = sides_of(models["seed-0"])
+    base_model = towers_of(models["seed-0"])
     for name, change in {"mlp": two_layers, "none": without}.items():
-        sides = sides_of(changed(models["seed-0"], tmp_path / name, change))
+        sides = towers_of(changed(models["seed-0"], tmp_path / name, change))
         assert sides["image"].projection is None
-        assert sides["text"].tower_sha256 == start["text"].tower_sha256
+        assert sides["text"].tower_sha256 == base_model["text"].tower_sha256
 
 
 def test_weights_by_other_names_are_not_told_apart(models: dict[str, Path], tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_weights_by_other_names_are_not_told_apart(models: dict[str, Path], tmp_
             weights[f"module.{name}"] = weights.pop(name)
 
     folders = [changed(models[name], tmp_path / name, prefixed) for name in ("seed-0", "seed-1")]
-    first, second = map(sides_of, folders)
+    first, second = map(towers_of, folders)
     for modality, side in first.items():
         assert side.projection is None
         assert side.tower_sha256 != second[modality].tower_sha256
@@ -110,12 +110,12 @@ def test_weights_by_other_names_are_not_told_apart(models: dict[str, Path], tmp_
 def test_what_else_is_in_the_folder_counts(models: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(models["seed-0"], tmp_path / "other")
     (tmp_path / "other" / "tokenizer.json").write_text("{}")
-    assert sides_of(tmp_path / "other")["text"].tower_sha256 != sides_of(models["seed-0"])["text"].tower_sha256
+    assert towers_of(tmp_path / "other")["text"].tower_sha256 != towers_of(models["seed-0"])["text"].tower_sha256
 
 
 def test_a_projected_row_depends_on_no_other() -> None:
     draw = np.random.default_rng(0)
-    side = Side("0" * 64, draw.normal(size=(1280, 384)).astype("f4"))
+    side = Tower("0" * 64, draw.normal(size=(1280, 384)).astype("f4"))
     pooled = draw.normal(size=(2 * BLOCK_ROWS + 37, 1280)).astype("f4")
     whole = side.project(pooled)
     np.testing.assert_allclose(whole, pooled @ side.projection, rtol=1e-3, atol=1e-3)
@@ -131,4 +131,4 @@ def test_weights_that_cannot_be_read_are_named(models: dict[str, Path], tmp_path
     content = (tmp_path / "cut" / WEIGHTS).read_bytes()
     (tmp_path / "cut" / WEIGHTS).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="cannot be read"):
-        sides_of(tmp_path / "cut")
+        towers_of(tmp_path / "cut")

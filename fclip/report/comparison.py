@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import Floats, MeanOutcome
 from fclip.evaluation.protocols.registry import direction, metric_label, protocols
-from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.protocols.task import Found, TaskOutcome
 from fclip.evaluation.run import Evaluation
 from fclip.files import atomic_write
 from fclip.pages.html import thumbnails
@@ -87,7 +87,7 @@ Shown = TypeVar("Shown", Change, View)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ModelComparison:
     """All that a page shows of a dataset.
 
     Attributes:
@@ -114,7 +114,7 @@ def compare(
     attributes: Sequence[str],
     newest: str | None,
     least: int,
-) -> Comparison:
+) -> ModelComparison:
     """What is to be shown of two models of an evaluation.
 
     Args:
@@ -124,7 +124,7 @@ def compare(
     roles = {entry.split: entry.role for entry in evaluation.scores}
     how = evaluation.options.resampling
 
-    def sliced(first: Judged, second: Judged, metric: str) -> tuple[SliceChange, ...]:
+    def sliced(first: TaskOutcome, second: TaskOutcome, metric: str) -> tuple[SliceChange, ...]:
         return slices(first, second, values_of(second, catalog, attributes, newest), metric, least=least, how=how)
 
     views = [
@@ -133,7 +133,7 @@ def compare(
     ]
     every = changes(evaluation, before, after)
     headlines = _report_first([_headline(every, view.split, view.protocol) for view in views])
-    return Comparison(
+    return ModelComparison(
         dataset=evaluation.dataset,
         before=shown_name(before),
         after=shown_name(after),
@@ -194,7 +194,7 @@ def _view(
     images_dir: Path,
     before: str,
     after: str,
-    sliced: Callable[[Judged, Judged, str], tuple[SliceChange, ...]],
+    sliced: Callable[[TaskOutcome, TaskOutcome, str], tuple[SliceChange, ...]],
 ) -> View:
     first, second = (evaluation.judged[model, *place] for model in (before, after))
     outcome = second.outcome
@@ -220,7 +220,9 @@ def _view(
     )
 
 
-def _examples(before: Judged, after: Judged, rbo: Floats, catalog: Catalog, images_dir: Path) -> tuple[Example, ...]:
+def _examples(
+    before: TaskOutcome, after: TaskOutcome, rbo: Floats, catalog: Catalog, images_dir: Path
+) -> tuple[Example, ...]:
     """Queries that lost most, won most, and whose first ten changed most, each once."""
     ranks = [_reciprocal_rank(judged) for judged in (before, after)]
     gain = ranks[1] - ranks[0]
@@ -254,12 +256,12 @@ def _names(found: Found, row: int) -> list[str]:
     return [found.documents[document] for document in found.ranked[row][:SHOWN] if document >= 0]
 
 
-def _reciprocal_rank(judged: Judged) -> Floats:
+def _reciprocal_rank(judged: TaskOutcome) -> Floats:
     assert isinstance(judged.outcome, MeanOutcome)
     return judged.outcome.values["mrr"]
 
 
-def write_page(comparisons: Sequence[Comparison], path: Path, *, plots: Mapping[str, str] | None = None) -> Path:
+def write_page(comparisons: Sequence[ModelComparison], path: Path, *, plots: Mapping[str, str] | None = None) -> Path:
     """Render to `path`: self-contained, no script. Returns `path`.
 
     Args:

@@ -201,7 +201,7 @@ BACKDROPS: tuple[Callable[[ImageDraw.ImageDraw, random.Random, int], None], ...]
 )
 
 
-def draw_backdrop(rng: random.Random, generator: np.random.Generator, side: int) -> np.ndarray:
+def draw_background(rng: random.Random, generator: np.random.Generator, side: int) -> np.ndarray:
     """A background float32 [3, side, side] in 0..255, more or less sharp, unevenly lit."""
     coarse = side // rng.choice((1, 2, 2, 3))
     image = Image.new("RGB", (coarse, coarse))

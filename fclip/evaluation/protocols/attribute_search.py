@@ -21,21 +21,21 @@ from fclip.evaluation.metrics import Metric, first_k_metrics, ranking_metrics
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
 from fclip.evaluation.protocols.documents import Documents, check_weights, documents, read_captions
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.protocols.task import Found, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 10)
 
 
 @config
-class ProductsConfig:
+class AttributeSearchConfig:
     """Search by the values of an attribute.
 
     query: the attribute; each of its values in the split is a query, as it is written.
     documents: weights of a product's fields, `image` and kinds of captions.
     """
 
-    kind: Literal["products"]
+    kind: Literal["attribute-search"]
     query: str
     documents: dict[str, float]
 
@@ -44,7 +44,7 @@ class ProductsConfig:
 
 
 @dataclass(frozen=True)
-class Products:
+class AttributeQueries:
     """The task: `ids` are the documents', and `value_of` says which query each is relevant to; -1: none."""
 
     documents: Documents
@@ -62,7 +62,7 @@ class Products:
         """Queries, then what documents hold."""
         return self.queries + self.documents.texts
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         queries, fields = texts[: len(self.queries)], texts[len(self.queries) :]
         ranked = rank(
             unit(queries), self.documents.embeddings(images, fields), max(CUTOFFS), preference=falling(self.ids)
@@ -71,10 +71,10 @@ class Products:
         relevant = (found >= 0) & (self.value_of[found] == np.arange(len(self.queries))[:, None])
         num_relevant = np.bincount(self.value_of[self.value_of >= 0], minlength=len(self.queries))
         outcome = MeanOutcome(marqo_metrics(relevant, num_relevant))
-        return {"": Judged(outcome, self.queries, found=Found(self.ids, found, relevant))}
+        return {"": TaskOutcome(outcome, self.queries, found=Found(self.ids, found, relevant))}
 
 
-def products(config: ProductsConfig, catalog: Catalog, split: str, max_items: int | None) -> Products:
+def products(config: AttributeSearchConfig, catalog: Catalog, split: str, max_items: int | None) -> AttributeQueries:
     """The task on a split; raises UserError where none of its products has the attribute."""
     found = catalog.of(split, max_items)
     values = [product.attributes.get(config.query) for product in found]
@@ -85,7 +85,7 @@ def products(config: ProductsConfig, catalog: Catalog, split: str, max_items: in
             "by: the query set is empty"
         )
     number = {value: index for index, value in enumerate(queries)}
-    return Products(
+    return AttributeQueries(
         documents=documents(found, config.documents),
         queries=queries,
         ids=tuple(product.product_id for product in found),
@@ -127,10 +127,10 @@ def without_itself(found: Ints, queries: Sequence[str], ids: Sequence[str]) -> I
 
 
 PROTOCOL = ProtocolDeclaration(
-    kind="products",
+    kind="attribute-search",
     label="search by attribute",
     description="Products are searched by the values of an attribute; its few queries decide nothing.",
-    config=ProductsConfig,
+    config=AttributeSearchConfig,
     make_task=products,
     metrics=(
         *ranking_metrics(CUTOFFS),

@@ -11,9 +11,9 @@ import yaml
 from fclip.catalog.descriptions import known_datasets, load_description
 from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
-from tasks import elsewhere
-from tasks.elsewhere import evaluation_of, lay_out
-from tasks.judge import judge
+from tasks import external_dataset
+from tasks.external_dataset import evaluation_of, prepare_external
+from tasks.model_evaluation import judge
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
@@ -39,7 +39,7 @@ def write_copy(folder: Path, num_rows: int) -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     tokenizer = tiny_clip(tmp_path / "tokenizer")
-    monkeypatch.setattr(elsewhere, "_tokenizer_of", lambda workspace: tokenizer)  # fclip-tiny takes seconds
+    monkeypatch.setattr(external_dataset, "_tokenizer_of", lambda workspace: tokenizer)  # fclip-tiny takes seconds
     params = read_params(REPOSITORY / "params.yaml")
     params["evaluate"] |= {"device": "cpu", "batch_size": 8, "resamples": 20}
     (tmp_path / "home").mkdir()
@@ -53,7 +53,7 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
 ) -> None:
     copy = write_copy(tmp_path / "copy", 12)
     model = tiny_clip(tmp_path / "model")
-    data = lay_out(workspace, NAME, params=None, path=copy, limit=None)
+    data = prepare_external(workspace, NAME, params=None, path=copy, limit=None)
     found = judge(workspace, {"model": model}, NAME, data)
     assert {score.split for score in found.scores} == {"test"}
     assert {score.protocol for score in found.scores} == {
@@ -66,13 +66,13 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
     assert queries == {**dict.fromkeys(queries, 12), "category_to_product": 3}
 
     with monkeypatch.context() as patch:  # nothing is ingested again
-        patch.setattr(elsewhere, "build_catalog", None)
-        assert lay_out(workspace, NAME, params=None, path=copy, limit=None) == data
+        patch.setattr(external_dataset, "build_catalog", None)
+        assert prepare_external(workspace, NAME, params=None, path=copy, limit=None) == data
     write_copy(copy, 9)
-    changed = lay_out(workspace, NAME, params=None, path=copy, limit=None)
+    changed = prepare_external(workspace, NAME, params=None, path=copy, limit=None)
     assert changed != data
     assert judge(workspace, {"model": model}, NAME, changed).scores[0].num_items == 9
-    fewer = lay_out(workspace, NAME, params=None, path=copy, limit=5)
+    fewer = prepare_external(workspace, NAME, params=None, path=copy, limit=5)
     assert judge(workspace, {"model": model}, NAME, fewer).scores[0].num_items == 5
 
 
@@ -93,24 +93,24 @@ def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_pa
         "mine": {"primary": "classes.acc1", "max_items": None, "slices": [], "protocols": {"classes": classes}}
     }
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(params))
-    data = lay_out(workspace, "mine", params=tmp_path / "other.yaml", path=None, limit=None)
+    data = prepare_external(workspace, "mine", params=tmp_path / "other.yaml", path=None, limit=None)
     found = judge(workspace, {"model": tiny_clip(tmp_path / "model")}, "mine", data)
     assert {(score.split, score.role) for score in found.scores} == {("val", "select"), ("test", "report")}
     with pytest.raises(UserError, match=r"no dataset `yours` in ingest.datasets of .*other.yaml: it has mine"):
-        lay_out(workspace, "yours", params=tmp_path / "other.yaml", path=None, limit=None)
+        prepare_external(workspace, "yours", params=tmp_path / "other.yaml", path=None, limit=None)
 
 
 def test_what_is_not_there_is_named_and_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no dataset `moon`: .* evaluates street, studio; published ones are .*marqo"):
-        lay_out(workspace, "moon", params=None, path=None, limit=None)
+        prepare_external(workspace, "moon", params=None, path=None, limit=None)
     with pytest.raises(UserError, match="nowhere"):
-        lay_out(workspace, NAME, params=None, path=tmp_path / "nowhere", limit=None)
+        prepare_external(workspace, NAME, params=None, path=tmp_path / "nowhere", limit=None)
     copy = write_copy(tmp_path / "copy", 3)
     table = pq.read_table(copy / "data" / "data-00000-of-00001.parquet")
     pq.write_table(table.drop_columns(["category"]), copy / "data" / "data-00000-of-00001.parquet")
     with pytest.raises(UserError, match="has no column `category`"):
-        lay_out(workspace, NAME, params=None, path=copy, limit=None)
-    assert not [path for path in workspace.elsewhere.glob("*") if path.name != "ingest"]
+        prepare_external(workspace, NAME, params=None, path=copy, limit=None)
+    assert not [path for path in workspace.external_datasets.glob("*") if path.name != "ingest"]
 
 
 @pytest.mark.parametrize("name", known_datasets())

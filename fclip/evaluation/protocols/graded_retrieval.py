@@ -15,23 +15,23 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.metrics import Metric, first_k_metrics, names, ranking_metrics, recall_metrics
 from fclip.evaluation.outcomes import MeanOutcome
+from fclip.evaluation.protocols.attribute_search import falling
 from fclip.evaluation.protocols.documents import Documents, check_weights, documents, read_captions
-from fclip.evaluation.protocols.products import falling
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.protocols.task import Found, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 5, 10)
 
 
 @config
-class JudgedConfig:
+class GradedRetrievalConfig:
     """Search by the queries of `ingest.datasets.<dataset>.judgements`.
 
     documents: weights of a product's fields, `image` and kinds of captions.
     """
 
-    kind: Literal["judged"]
+    kind: Literal["graded-retrieval"]
     documents: dict[str, float]
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class JudgedConfig:
 
 
 @dataclass(frozen=True)
-class JudgedQueries:
+class GradedQueries:
     """The task: `grades` holds, of each query, its graded documents by their row."""
 
     documents: Documents
@@ -57,7 +57,7 @@ class JudgedQueries:
         """Queries, then what documents hold."""
         return self.queries + self.documents.texts
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         depth = max(CUTOFFS)
         queries, fields = texts[: len(self.queries)], texts[len(self.queries) :]
         ranked = rank(unit(queries), self.documents.embeddings(images, fields), depth, preference=falling(self.ids))
@@ -69,10 +69,10 @@ class JudgedQueries:
         num_relevant = np.array([sum(grade > 0 for grade in own.values()) for own in self.grades])
         values = first_k_metrics(found, ideal, CUTOFFS, num_relevant=num_relevant)
         values[f"judged_at_{depth}"] = known.sum(axis=1) / np.maximum((ranked.documents >= 0).sum(axis=1), 1)
-        return {"": Judged(MeanOutcome(values), self.queries, found=Found(self.ids, ranked.documents, found > 0))}
+        return {"": TaskOutcome(MeanOutcome(values), self.queries, found=Found(self.ids, ranked.documents, found > 0))}
 
 
-def judged(config: JudgedConfig, catalog: Catalog, split: str, max_items: int | None) -> JudgedQueries:
+def judged(config: GradedRetrievalConfig, catalog: Catalog, split: str, max_items: int | None) -> GradedQueries:
     """The task on a split: its products, and the queries that some of them answer.
 
     Where only a sample of the products is judged by, those with a grade are in it.
@@ -100,7 +100,7 @@ def judged(config: JudgedConfig, catalog: Catalog, split: str, max_items: int | 
             "the query set is empty"
         )
     left = len(here) - len(answered)
-    return JudgedQueries(
+    return GradedQueries(
         documents=documents(products, config.documents),
         queries=tuple(answered),
         ids=tuple(product.product_id for product in products),
@@ -110,10 +110,10 @@ def judged(config: JudgedConfig, catalog: Catalog, split: str, max_items: int | 
 
 
 PROTOCOL = ProtocolDeclaration(
-    kind="judged",
+    kind="graded-retrieval",
     label="graded queries",
     description="Products are searched by a team's own queries, and people graded what answers them.",
-    config=JudgedConfig,
+    config=GradedRetrievalConfig,
     make_task=judged,
     metrics=(*ranking_metrics(CUTOFFS), Metric(f"judged_at_{max(CUTOFFS)}", f"judged at {max(CUTOFFS)}")),
     primaries=("ndcg_at_10", *names(recall_metrics(CUTOFFS)), "mrr"),

@@ -33,7 +33,7 @@ BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Side:
+class Tower:
     """One side of a model.
 
     Attributes:
@@ -59,7 +59,7 @@ class Side:
         return features
 
 
-def sides_of(folder: Path) -> dict[Modality, Side]:
+def towers_of(folder: Path) -> dict[Modality, Tower]:
     """Both sides of a model folder, by its weights; the model itself is not loaded, and a mixture's is not mixed.
 
     What a mixture's towers give is of the towers that are mixed, and of their shares where these differ.
@@ -68,7 +68,7 @@ def sides_of(folder: Path) -> dict[Modality, Side]:
         UserError: the weights cannot be read.
     """
     if parts := parts_of(folder):
-        own = [sides_of(part.folder) for part in parts]
+        own = [towers_of(part.folder) for part in parts]
         shares = [part.share for part in parts]
         return {modality: _mixed([sides[modality] for sides in own], shares) for modality in MODALITIES}
     path = folder / WEIGHTS
@@ -78,7 +78,7 @@ def sides_of(folder: Path) -> dict[Modality, Side]:
 
 
 @lru_cache(maxsize=256)
-def _sides(folder: Path, model_sha256: str) -> dict[Modality, Side]:
+def _sides(folder: Path, model_sha256: str) -> dict[Modality, Tower]:
     config = read_config(folder)
     others = {
         each.relative_to(folder).as_posix(): sha256_file(each)
@@ -92,20 +92,20 @@ def _sides(folder: Path, model_sha256: str) -> dict[Modality, Side]:
         return {modality: _side(weights, names, modality, [config, others]) for modality in MODALITIES}
 
 
-def _mixed(sides: Sequence[Side], shares: Sequence[float]) -> Side:
+def _mixed(sides: Sequence[Tower], shares: Sequence[float]) -> Tower:
     digests = [side.tower_sha256 for side in sides]
     digest = digests[0] if len(set(digests)) == 1 else sha256_json([*zip(digests, shares, strict=True)])
     projections = [side.projection for side in sides if side.projection is not None]
     if len(projections) < len(sides):
-        return Side(digest, None)
-    return Side(digest, mix([torch.from_numpy(each) for each in projections], shares).numpy())
+        return Tower(digest, None)
+    return Tower(digest, mix([torch.from_numpy(each) for each in projections], shares).numpy())
 
 
-def _whole(folder: Path) -> dict[Modality, Side]:
-    return {modality: Side(model_sha256(folder), None) for modality in MODALITIES}
+def _whole(folder: Path) -> dict[Modality, Tower]:
+    return {modality: Tower(model_sha256(folder), None) for modality in MODALITIES}
 
 
-def _side(weights: Weights, names: list[str], modality: Modality, rest: list[object]) -> Side:
+def _side(weights: Weights, names: list[str], modality: Modality, rest: list[object]) -> Tower:
     own = [name for name in names if name.startswith(IMAGE_TOWER) == (modality == "image")]
     heads = [name for name in own if name.startswith(PROJECTIONS[modality])]
     rows_are_outputs = MATRICES[modality].get(heads[0]) if len(heads) == 1 else None
@@ -119,4 +119,4 @@ def _side(weights: Weights, names: list[str], modality: Modality, rest: list[obj
         tensor = weights.get_tensor(name)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return Side(sha256_json([digest.hexdigest(), *rest]), projection)
+    return Tower(sha256_json([digest.hexdigest(), *rest]), projection)

@@ -27,7 +27,7 @@ BUCKET_REASONS = {**REASONS, "missing": "image file missing", "refused": "image 
 
 
 @dataclass(frozen=True)
-class Outside:
+class SourceAccess:
     """Where sources lie. Paths are relative to `root`; what is remote is mirrored in the folder `mirror`.
 
     refresh: True asks whether what was mirrored changed, conditionally (the effect `resolve`); False takes the mirror

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from fclip.errors import UserError
-from fclip.report.compared import write_page
-from tasks.judge import judge, model_folder, model_folders, same_weights, side_by_side, write_comparisons
+from fclip.report.comparison import write_page
+from tasks.model_evaluation import judge, model_folder, model_folders, same_weights, side_by_side, write_comparisons
 from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop
 
-START, LATER = "start", "step-000010"
+BASE_MODEL, LATER = "base-model", "step-000010"
 
 
 @pytest.fixture(scope="module")
@@ -20,22 +20,22 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_a_model_is_a_folder_or_a_candidate(shop: Workspace, own_registry: Path, tmp_path: Path) -> None:
-    candidate = shop.finetune / "candidates" / START
-    assert model_folder(shop, START) == model_folder(shop, str(candidate)) == candidate
+    candidate = shop.finetune / "candidates" / BASE_MODEL
+    assert model_folder(shop, BASE_MODEL) == model_folder(shop, str(candidate)) == candidate
     assert same_weights(candidate, shutil.copytree(candidate, tmp_path / "copy"))
     assert not same_weights(candidate, model_folder(shop, LATER))
-    with pytest.raises(UserError, match=r"no model `nothing`: give a folder, .* a candidate \(start, step-000010"):
+    with pytest.raises(UserError, match=r"no model `nothing`: give a folder, .* a candidate \(base-model, step-000010"):
         model_folder(shop, "nothing")
 
 
 def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
-    evaluation = judge(shop, model_folders(shop, START, LATER), "studio")
-    found = side_by_side(shop, evaluation, START, LATER)
+    evaluation = judge(shop, model_folders(shop, BASE_MODEL, LATER), "studio")
+    found = side_by_side(shop, evaluation, BASE_MODEL, LATER)
     primary = [change for change in found.changes if change.primary]
     assert {change.role for change in primary} == {"select", "report"}
     for change in primary:
         assert change.difference.value == pytest.approx(change.after.value - change.before.value)
-        assert evaluation.compare(START, LATER, change.split) == change.difference
+        assert evaluation.compare(BASE_MODEL, LATER, change.split) == change.difference
     views = {(view.split, view.protocol): view for view in found.views}
     assert views["val", "classification"].classes
     assert views["val", "classification"].confusion.startswith("<svg")
@@ -43,20 +43,20 @@ def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
     assert searched.examples
     assert all(len(example.after) == 5 for example in searched.examples)
     page = write_page([found], tmp_path / "page.html").read_text()
-    assert "step-000010 against start" in page
+    assert "step-000010 against base-model" in page
     assert page.count("data:image/webp") > 5
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
 
 
 def test_a_run_leaves_one_page_of_all_datasets(shop: Workspace) -> None:
-    page = write_comparisons(shop, START, LATER)
+    page = write_comparisons(shop, BASE_MODEL, LATER)
     assert page == shop.evaluation_page
     assert page.read_text().count("<h2>") == 2
-    assert write_comparisons(shop, START, START) is None
+    assert write_comparisons(shop, BASE_MODEL, BASE_MODEL) is None
     assert not shop.evaluation_page.exists()
 
 
 def test_an_unknown_dataset_is_named(shop: Workspace) -> None:
     with pytest.raises(UserError, match=r"no dataset `moon` in evaluate.datasets .* it has street, studio"):
-        judge(shop, model_folders(shop, START), "moon")
+        judge(shop, model_folders(shop, BASE_MODEL), "moon")

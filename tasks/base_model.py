@@ -1,4 +1,4 @@
-"""What training starts from: the pin in pins/start.json, and the folder of the model that it pins.
+"""What training starts from: the pin in pins/base_model.json, and the folder of the model that it pins.
 
 The pin of a base model is a `BaseModelPin`. A warm start's is a `WarmStartPin`: the registry version that it starts
 from, or none while there was no champion, and the pin of the base model that it would otherwise start from.
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model, require_pinned
-from fclip.base_models.registry import BaseModelConfig, ChampionConfig, StartConfig
+from fclip.base_models.registry import AnyBaseModelConfig, BaseModelConfig, ChampionConfig
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
 from fclip.registry.versions import VersionPin
@@ -49,7 +49,7 @@ class WarmStartPin:
         return f"the champion as pinned: {self.champion.title}" if self.champion else self.otherwise.title
 
     def to_json(self) -> dict[str, Any]:
-        """The content of pins/start.json."""
+        """The content of pins/base_model.json."""
         champion = {**self.champion.to_json(), "rows_sha256": self.rows_sha256} if self.champion else None
         return {
             "kind": WARM,
@@ -69,10 +69,10 @@ class WarmStartPin:
         raise ValueError("the pin of a warm start has `champion` and `otherwise`")
 
 
-StartPin = BaseModelPin | WarmStartPin
+AnyBaseModelPin = BaseModelPin | WarmStartPin
 
 
-def start_pin_from_json(values: Any) -> StartPin:
+def base_model_pin_from_json(values: Any) -> AnyBaseModelPin:
     """The pin whose `to_json` gave `values`; raises ValueError for anything else."""
     match values:
         case {"kind": kind} if kind == WARM:
@@ -80,27 +80,27 @@ def start_pin_from_json(values: Any) -> StartPin:
     return BaseModelPin.from_json(values)
 
 
-def start_config(workspace: Workspace) -> StartConfig:
+def base_model_config(workspace: Workspace) -> AnyBaseModelConfig:
     """What params.yaml says that training starts from; raises UserError as `load_section`."""
-    return load_section(workspace, "finetune.start", StartConfig)  # type: ignore[type-abstract]
+    return load_section(workspace, "finetune.base_model", AnyBaseModelConfig)  # type: ignore[type-abstract]
 
 
-def read_start(workspace: Workspace) -> StartPin | None:
-    """pins/start.json; None while nothing is pinned. Raises UserError for a file that holds no pin."""
-    return read_pin(workspace.start_pin, start_pin_from_json)
+def read_base_model_pin(workspace: Workspace) -> AnyBaseModelPin | None:
+    """pins/base_model.json; None while nothing is pinned. Raises UserError for a file that holds no pin."""
+    return read_pin(workspace.base_model_pin, base_model_pin_from_json)
 
 
-def start_folder(workspace: Workspace, start: BaseModelConfig) -> Path:
-    """The folder of a start as it is now, pinned or not: composed or fetched, and kept in cache/models.
+def base_model_folder(workspace: Workspace, base_model: BaseModelConfig) -> Path:
+    """The folder of a base model as it is now, pinned or not: composed or fetched, and kept in cache/models.
 
     Raises:
         UserError: it cannot be had.
     """
-    pin = pin_base_model(start, root=workspace.root, cache_dir=workspace.model_cache)
+    pin = pin_base_model(base_model, root=workspace.root, cache_dir=workspace.model_cache)
     return workspace.model_cache / pin.model_sha256
 
 
-def find_start(workspace: Workspace) -> Path:
+def find_base_model(workspace: Workspace) -> Path:
     """What fine-tuning starts from, in cache/models under its digest; fetched where the cache does not have it.
 
     Raises:
@@ -112,8 +112,8 @@ def find_start(workspace: Workspace) -> Path:
     return _fetch(workspace, config, pin)
 
 
-def find_untuned(workspace: Workspace) -> Path | None:
-    """The start that the champions of a warm start came from at first, as `find_start`; None where it is the start."""
+def find_original_base_model(workspace: Workspace) -> Path | None:
+    """The base model that the champions of a warm start came from at first, as `find_base_model`; None where it is the base model."""
     config, pin = _pinned(workspace)
     return _fetch(workspace, config, pin) if isinstance(pin, WarmStartPin) and pin.champion else None
 
@@ -122,7 +122,7 @@ def find_rows(workspace: Workspace) -> Path | None:
     """The rows that the champion was trained on, as `fclip.training.seen_rows` writes them; None where nobody knows.
 
     Raises:
-        UserError: as `find_start`, or they are neither cached nor in the registry as they were pinned.
+        UserError: as `find_base_model`, or they are neither cached nor in the registry as they were pinned.
     """
     _, pin = _pinned(workspace)
     if not isinstance(pin, WarmStartPin) or not pin.champion or not pin.rows_sha256:
@@ -151,26 +151,26 @@ def keep_rows(workspace: Workspace, pin: VersionPin) -> str | None:
         return digest
 
 
-def _pinned(workspace: Workspace) -> tuple[BaseModelConfig, StartPin]:
+def _pinned(workspace: Workspace) -> tuple[BaseModelConfig, AnyBaseModelPin]:
     """The config of the base model (of a warm start, the one that it would otherwise have), and the pin."""
-    config = start_config(workspace)
-    pin = read_start(workspace)
+    config = base_model_config(workspace)
+    pin = read_base_model_pin(workspace)
     if not isinstance(config, ChampionConfig):
         if isinstance(pin, WarmStartPin):
-            raise _other_start()
+            raise _other_base_model()
         return config, require_pinned(pin, config)
     if isinstance(pin, BaseModelPin):
-        raise _other_start()
+        raise _other_base_model()
     require_pinned(pin.otherwise if pin else None, config.otherwise)
     assert pin
     return config.otherwise, pin
 
 
-def _other_start() -> UserError:
-    return UserError("finetune.start in params.yaml is not what pins/start.json holds: run `fclip pin`")
+def _other_base_model() -> UserError:
+    return UserError("finetune.base_model in params.yaml is not what pins/base_model.json holds: run `fclip pin`")
 
 
-def _fetch(workspace: Workspace, config: BaseModelConfig, pin: StartPin) -> Path:
+def _fetch(workspace: Workspace, config: BaseModelConfig, pin: AnyBaseModelPin) -> Path:
     base = pin.otherwise if isinstance(pin, WarmStartPin) else pin
     return fetch_base_model(base, config, root=workspace.root, cache_dir=workspace.model_cache)
 

@@ -12,11 +12,11 @@ from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
 from fclip.models.store import model_sha256
-from fclip.report.compared import Comparison, compare, write_page
+from fclip.report.comparison import ModelComparison, compare, write_page
 from fclip.report.plots import of_candidates
+from tasks.base_model import base_model_folder
 from tasks.evaluate import dataset_files, evaluate_on, require_dataset
 from tasks.selection_result import read_scores, read_selection
-from tasks.start import start_folder
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.weights import find_model
@@ -27,7 +27,7 @@ def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: 
 
     Args:
         models: what `model_folders` finds; their names name the rows.
-        data: the workspace that holds the dataset, if another (`tasks.elsewhere`).
+        data: the workspace that holds the dataset, if another (`tasks.external_dataset`).
 
     Raises:
         UserError: the dataset is not in params or not ingested, or a model cannot be loaded.
@@ -36,7 +36,7 @@ def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: 
     return evaluate_on(workspace, models, dataset, data=data)
 
 
-def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: str) -> Comparison:
+def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: str) -> ModelComparison:
     """What a page shows of two models of `evaluation`; `data` holds its dataset."""
     config = load_section(data, "evaluate", EvaluateConfig)
     files = dataset_files(data, evaluation.dataset)
@@ -70,7 +70,7 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
 
 
 def model_folders(workspace: Workspace, *names: str) -> dict[str, Path]:
-    """Each model's folder by its name, as `model_folder` finds it: a start is composed or fetched for it, once."""
+    """Each model's folder by its name, as `model_folder` finds it: a base model is composed or fetched for it, once."""
     return {name: model_folder(workspace, name) for name in names}
 
 
@@ -86,7 +86,7 @@ def model_folder(workspace: Workspace, name: str) -> Path:
     if name == "selected":
         return workspace.selected
     if base_model := config_from_name(name):
-        return start_folder(workspace, base_model)
+        return base_model_folder(workspace, base_model)
     return _registered(workspace, name)
 
 

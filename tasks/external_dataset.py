@@ -18,9 +18,9 @@ from fclip.catalog.descriptions import Description, known_datasets, load_descrip
 from fclip.catalog.pin import pin_of
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
+from tasks.base_model import base_model_folder, find_base_model, read_base_model_pin
 from tasks.caption import caption_from
-from tasks.ingest import outside_of
-from tasks.start import find_start, read_start, start_folder
+from tasks.ingest import source_access
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
 
@@ -30,7 +30,7 @@ SPLIT = "test"
 TEMPLATES = ["a photo of a {}"]
 
 
-def lay_out(
+def prepare_external(
     workspace: Workspace, dataset: str, *, params: Path | None, path: Path | None, limit: int | None
 ) -> Workspace:
     """A workspace in `workspace`'s cache that holds `dataset`, ingested and captioned; made anew where it changed.
@@ -48,10 +48,10 @@ def lay_out(
     if limit is not None:
         values["ingest"]["limit"] = limit
     config = parse("ingest", values["ingest"], IngestConfig)
-    outside = outside_of(workspace, config, dataset, refresh=True)
+    outside = source_access(workspace, config, dataset, refresh=True)
     pin = pin_of(dataset, config.datasets[dataset], outside)
     key = sha256_json([values["ingest"], values["caption"], pin.to_json()])[:12]
-    found = Workspace(workspace.elsewhere / f"{dataset}-{key}")
+    found = Workspace(workspace.external_datasets / f"{dataset}-{key}")
     if not found.root.is_dir():
         with atomic_dir(found.root) as temporary:
             made = Workspace(temporary)
@@ -63,7 +63,7 @@ def lay_out(
                 pin=pin,
                 catalog_dir=made.catalog(dataset),
                 images_dir=made.images(dataset),
-                cache_dir=workspace.elsewhere / "ingest" / dataset,
+                cache_dir=workspace.external_datasets / "ingest" / dataset,
             )
             caption_from(made, dataset, lambda _: _tokenizer_of(workspace))
     _write(found, values)  # how it is judged may be another way than last time
@@ -124,7 +124,7 @@ def evaluation_of(description: Description) -> dict[str, Any]:
         name = task.name.replace("-", "_")
         if task.query in attributes:
             weights = {"title" if column == text else column: weight for column, weight in task.documents.items()}
-            protocols[name] = {"kind": "products", "query": attributes[task.query], "documents": weights}
+            protocols[name] = {"kind": "attribute-search", "query": attributes[task.query], "documents": weights}
         elif task.query == text and set(task.documents) == {"image"}:
             protocols["retrieval"] = {"kind": "retrieval", "caption": "title"}
         else:
@@ -148,7 +148,7 @@ def _title(description: Description) -> str | None:
 
 
 def _tokenizer_of(workspace: Workspace) -> Path:
-    """A model folder whose tokenizer counts a caption's tokens: the workspace's start, or fclip-tiny."""
-    if read_start(workspace):
-        return find_start(workspace)
-    return start_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))
+    """A model folder whose tokenizer counts a caption's tokens: the workspace's base model, or fclip-tiny."""
+    if read_base_model_pin(workspace):
+        return find_base_model(workspace)
+    return base_model_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))

@@ -35,7 +35,7 @@ class _Block:
     seen: Future[list[list[Seen | Refusal]]]  # of each row's images
 
 
-class Intake:
+class RowImages:
     """Take rows in: `accepted` yields each with the numbers of its images in the store, or its refusal."""
 
     def __init__(self, store: ImageStore, packs: PackWriter, digests: FileDigests, config: ImageConfig) -> None:

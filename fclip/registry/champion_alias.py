@@ -21,7 +21,7 @@ class Rollback:
     version: Version
 
 
-def crown(client: "MlflowClient", name: str, version: int) -> Version:
+def set_champion(client: "MlflowClient", name: str, version: int) -> Version:
     """Make `version` the champion of `name`: the succession is written first, the alias moves last.
 
     The caller holds `registry_lock(name)`. The mark of an earlier rollback goes, since someone overruled it.
@@ -35,12 +35,12 @@ def crown(client: "MlflowClient", name: str, version: int) -> Version:
     client.set_model_version_tag(name, number, tags.PROMOTED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
     client.set_model_version_tag(name, number, tags.ROLLED_BACK, "false")
     client.set_registered_model_alias(name, tags.CHAMPION, number)
-    crowned = with_alias(client, name, tags.CHAMPION)
-    assert crowned is not None
-    return crowned
+    promoted = with_alias(client, name, tags.CHAMPION)
+    assert promoted is not None
+    return promoted
 
 
-def step_back(client: "MlflowClient", name: str) -> Rollback:
+def restore_previous(client: "MlflowClient", name: str) -> Rollback:
     """Give the alias `champion` of `name` back to the last champion before it that was not itself rolled back.
 
     The version left behind is marked first, so that a crash in between cannot have it promoted again.

@@ -13,22 +13,22 @@ from fclip.evaluation.catalog import Catalog, clusters_of
 from fclip.evaluation.metrics import first_k_metrics, names, ranking_metrics, recall_metrics
 from fclip.evaluation.outcomes import Ints, MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, Judged
+from fclip.evaluation.protocols.task import Found, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 5, 10)
 
 
 @config
-class SimilarConfig:
+class ImageRetrievalConfig:
     """Search by image, judged by the attribute `label`; products without it, or alone with it, are left out."""
 
-    kind: Literal["similar"]
+    kind: Literal["image-retrieval"]
     label: str
 
 
 @dataclass(frozen=True)
-class Similar:
+class SimilarImages:
     """The task: every image is a query among the others."""
 
     images: tuple[str, ...]
@@ -38,12 +38,12 @@ class Similar:
     clusters: Ints | None
     texts: tuple[str, ...] = ()
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, Judged]:
+    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         outcome, ranked, relevant = neighbours(unit(images), self.labels)
-        return {"": Judged(outcome, self.items, self.clusters, found=Found(self.items, ranked, relevant))}
+        return {"": TaskOutcome(outcome, self.items, self.clusters, found=Found(self.items, ranked, relevant))}
 
 
-def similar(config: SimilarConfig, catalog: Catalog, split: str, max_items: int | None) -> Similar:
+def similar(config: ImageRetrievalConfig, catalog: Catalog, split: str, max_items: int | None) -> SimilarImages:
     """The task on a split; raises UserError where no two of its products share a value."""
     products = catalog.of(split, max_items)
     labelled = [product for product in products if config.label in product.attributes]
@@ -57,7 +57,7 @@ def similar(config: SimilarConfig, catalog: Catalog, split: str, max_items: int 
         f"no {config.label}": len(products) - len(labelled),
         f"alone with its {config.label}": len(labelled) - len(judged),
     }
-    return Similar(
+    return SimilarImages(
         images=tuple(product.image for product in judged),
         left_out={why: number for why, number in left_out.items() if number},
         items=tuple(product.product_id for product in judged),
@@ -81,10 +81,10 @@ def neighbours(embeddings: FloatArray, labels: Ints) -> tuple[MeanOutcome, Ints,
 
 
 PROTOCOL = ProtocolDeclaration(
-    kind="similar",
+    kind="image-retrieval",
     label="image to image",
     description="Each image finds the nearest others, which are right where they share its value of an attribute.",
-    config=SimilarConfig,
+    config=ImageRetrievalConfig,
     make_task=similar,
     metrics=ranking_metrics(CUTOFFS),
     primaries=(*names(recall_metrics(CUTOFFS)), "mrr"),

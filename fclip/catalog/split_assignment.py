@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sides:
+class SplitAssignment:
     """Where n products ended.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sides:
         return np.unique(number[stays[place]])
 
 
-def choose_sides(products: Products, store: ImageStore, config: IngestConfig, dataset: str) -> Sides:
+def assign_splits(products: Products, store: ImageStore, config: IngestConfig, dataset: str) -> SplitAssignment:
     """Put each product into a split: its hold-out, else its source's, else by a hash of what it belongs to.
 
     Then products of a later split that are tied to one of an earlier (train, val, test, hold-outs) go, except in a
@@ -79,7 +79,9 @@ def choose_sides(products: Products, store: ImageStore, config: IngestConfig, da
     # One side each: what the splits are for, so it is looked at once more, by itself.
     pairs = {(int(group[place]), split[place]) for place in np.flatnonzero(kept)}
     assert published or len(pairs) == len({each for each, _ in pairs})
-    return Sides(split, group, _group_ids(products, group), np.flatnonzero(kept), refused, len(leaks) - len(dropped))
+    return SplitAssignment(
+        split, group, _group_ids(products, group), np.flatnonzero(kept), refused, len(leaks) - len(dropped)
+    )
 
 
 def _splits(products: Products, config: IngestConfig, dataset: str) -> list[str]:
