@@ -7,7 +7,8 @@ WORKSPACE ?= .
 TINY ?= ../tiny
 
 .PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-ingest benchmark-train \
-  benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate lint types format clean
+  benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate docs docs-serve test-docs lint \
+  types format clean
 
 help:                    ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -60,6 +61,15 @@ benchmark-selection: install  ## runs on real data for the study of selection ru
 
 benchmark-evaluate: install  ## evaluating several models against the peers' loops; give it the machine for itself
 	$(BIN)/python -m benchmarks.evaluate --work benchmarks/results/tiny --out benchmarks/results/evaluate.json
+
+docs: install            ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: install      ## serve the documentation at http://127.0.0.1:8000, rebuilt on each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+test-docs: install       ## run every command that README and docs/ show; takes minutes
+	$(BIN)/python -m pytest tests/docs -m "slow or not slow"
 
 lint: install            ## ruff: rules and format
 	$(BIN)/ruff check .
