@@ -9,7 +9,7 @@ from benchmarks.places import PRESET, dataset_folder
 from fclip.base_models.pinning import pin_base_model
 from fclip.base_models.towers import TowersConfig
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.pin import pin_of
+from fclip.catalog.pin import current_pin
 from tasks import gather
 from tasks.caption import caption
 from tasks.ingest import ingest, source_access
@@ -50,8 +50,8 @@ def lay_out_workspace(
     write_pin(workspace.base_model_pin, pin)  # captions are cut to its context
     config = load_section(workspace, "ingest", IngestConfig)
     for name in names:
-        outside = source_access(workspace, config, name, refresh=True)
-        write_pin(workspace.source_pin(name), pin_of(name, config.datasets[name], outside))
+        access = source_access(workspace, config, name, refresh=True)
+        write_pin(workspace.source_pin(name), current_pin(name, config.datasets[name], access))
         ingest(workspace, name)
         caption(workspace, name)
     gather.main(workspace)

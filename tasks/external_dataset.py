@@ -15,7 +15,7 @@ from fclip.captions.config import KINDS
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.descriptions import Description, known_datasets, load_description
-from fclip.catalog.pin import pin_of
+from fclip.catalog.pin import current_pin
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
 from tasks.base_model import base_model_folder, find_base_model, read_base_model_pin
@@ -48,8 +48,8 @@ def prepare_external(
     if limit is not None:
         values["ingest"]["limit"] = limit
     config = parse("ingest", values["ingest"], IngestConfig)
-    outside = source_access(workspace, config, dataset, refresh=True)
-    pin = pin_of(dataset, config.datasets[dataset], outside)
+    access = source_access(workspace, config, dataset, refresh=True)
+    pin = current_pin(dataset, config.datasets[dataset], access)
     key = sha256_json([values["ingest"], values["caption"], pin.to_json()])[:12]
     found = Workspace(workspace.external_datasets / f"{dataset}-{key}")
     if not found.root.is_dir():
@@ -59,7 +59,7 @@ def prepare_external(
             build_catalog(
                 config,
                 dataset=dataset,
-                outside=outside,
+                access=access,
                 pin=pin,
                 catalog_dir=made.catalog(dataset),
                 images_dir=made.images(dataset),

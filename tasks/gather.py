@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fclip.catalog.roles import Pictures, Roles, require_apart
+from fclip.catalog.roles import Roles, SplitPictures, require_one_role_per_picture
 from fclip.errors import UserError
 from fclip.files import atomic_dir
 from tasks.workspace.params import read_params
@@ -33,7 +33,9 @@ def main(workspace: Workspace) -> None:
         raise UserError(
             "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
         )
-    require_apart(pictures for name, roles in datasets.items() for pictures in _pictures(workspace, name, roles))
+    require_one_role_per_picture(
+        pictures for name, roles in datasets.items() for pictures in _pictures(workspace, name, roles)
+    )
     heads = {name: own["head"] for name, own in read_params(workspace.params)["caption"]["datasets"].items()}
     table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
@@ -42,11 +44,11 @@ def main(workspace: Workspace) -> None:
     logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
 
 
-def _pictures(workspace: Workspace, name: str, roles: Roles) -> Iterator[Pictures]:
+def _pictures(workspace: Workspace, name: str, roles: Roles) -> Iterator[SplitPictures]:
     table = pq.read_table(workspace.catalog(name) / "products.parquet", columns=["split", "images"])
     for split, role in roles.by_split.items():
         images = table.filter(pc.equal(table["split"], split))["images"]
-        yield Pictures(name, split, role, pc.list_flatten(images).to_pylist())
+        yield SplitPictures(name, split, role, pc.list_flatten(images).to_pylist())
 
 
 def _products(workspace: Workspace, dataset: str, head: str | None) -> pa.Table:

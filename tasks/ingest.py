@@ -27,7 +27,7 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
     return build_catalog(
         config,
         dataset=dataset,
-        outside=source_access(workspace, config, dataset, refresh=False),
+        access=source_access(workspace, config, dataset, refresh=False),
         pin=read_pin(workspace.source_pin(dataset), SourcePin.from_json),
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),

@@ -10,9 +10,9 @@ from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
 from fclip.files import read_json, write_json
 from fclip.profile.config import DriftConfig
-from fclip.profile.drift import Drift, compare
-from fclip.profile.measure import measure
-from fclip.profile.profile import Profile, from_json
+from fclip.profile.drift import Drift, compare_profiles
+from fclip.profile.measure import measure_dataset
+from fclip.profile.profile import Profile, profile_from_json
 from fclip.registry.store import read_artifact
 from tasks.base_model import read_base_model_pin
 from tasks.workspace.params import Base, load_section
@@ -43,7 +43,7 @@ def measure_catalogs(workspace: Workspace, dataset: str | None = None) -> dict[s
     judged = load_section(workspace, "evaluate", EvaluateConfig).datasets
     labels = {name: own.label for name, own in judged.items()}
     return {
-        name: measure(
+        name: measure_dataset(
             name,
             catalog_dir=workspace.catalog(name),
             captions_path=workspace.captions(name),
@@ -95,11 +95,13 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
     try:
         # A dataset that the workspace has and that is not compared now is no news; one that it lost is.
         reference = {
-            name: from_json(each) for name, each in stored.items() if name in current or name not in ingest.datasets
+            name: profile_from_json(each)
+            for name, each in stored.items()
+            if name in current or name not in ingest.datasets
         }
     except UserError as error:
         return Drift(against, notes=(f"not compared with the champion, {against}: {error}",))
-    return compare(reference, current, config, against=against)
+    return compare_profiles(reference, current, config, against=against)
 
 
 def _context_length(workspace: Workspace) -> int | None:

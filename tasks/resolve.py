@@ -17,7 +17,7 @@ from typing import TypeVar
 from fclip.base_models.pinning import pin_base_model
 from fclip.base_models.registry import ChampionConfig
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.pin import pin_of
+from fclip.catalog.pin import current_pin
 from fclip.errors import UserError
 from fclip.registry.versions import VersionPin
 from tasks.base_model import AnyBaseModelPin, WarmStartPin, base_model_config, keep_rows, read_base_model_pin
@@ -51,9 +51,9 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
     ingest = load_section(workspace, "ingest", IngestConfig)
     sources: dict[Path, Pin] = {}
     for name, dataset in ingest.datasets.items():
-        outside = source_access(workspace, ingest, name, refresh=True)
-        sources[workspace.source_pin(name)] = pin_of(name, dataset, outside)
-        outside.digests.save()
+        access = source_access(workspace, ingest, name, refresh=True)
+        sources[workspace.source_pin(name)] = current_pin(name, dataset, access)
+        access.digests.save()
     learns = any(not holds(path, sources[path]) for path in map(workspace.source_pin, ingest.training_datasets))
     champion = champion_pin(workspace)
     # The base model comes before the sources: after a crash in between, these still differ, so the base model follows again.

@@ -1,4 +1,4 @@
-"""Decoding alone: the lower bound of any ingest that looks at its images.
+"""Decoding alone: the lower bound of any ingest that reads its images.
 
 `decode` reads each file and decodes it whole; `convert` also does what must be stored of it: the shorter side brought
 down to the stored side, and a JPEG encoded where that changed the image. The same decoder, as many workers, and

@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.places import PRESET, dataset_folder
 from fclip.catalog.config import DatasetConfig, IngestConfig
-from fclip.catalog.pin import pin_of
+from fclip.catalog.pin import current_pin
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.registry import SourceConfig, read
 from fclip.errors import UserError
@@ -110,8 +110,8 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")
     config = load_section(workspace, "ingest", IngestConfig)
-    outside = source_access(workspace, config, name, refresh=True)
-    write_pin(workspace.source_pin(name), pin_of(name, config.datasets[name], outside))
+    access = source_access(workspace, config, name, refresh=True)
+    write_pin(workspace.source_pin(name), current_pin(name, config.datasets[name], access))
     return workspace
 
 

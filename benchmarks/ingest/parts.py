@@ -28,7 +28,7 @@ MODULES = {
     "fclip.catalog.validate": "validate, repair",
     "fclip.catalog.repair": "validate, repair",
     "fclip.catalog.rows": "validate, repair",
-    "fclip.catalog.row_images": "hand out images",
+    "fclip.catalog.image_importer": "hand out images",
     "fclip.mirror.file_digests": "hand out images",
     "fclip.catalog.images": "normalise (Python)",
     "fclip.catalog.fingerprints": "fingerprints",

@@ -63,10 +63,10 @@ def _look_up(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
     """
     from huggingface_hub import HfApi
 
-    from fclip.mirror.hub import SECONDS, ask_hub
+    from fclip.mirror.hub import HUB_TIMEOUT_S, call_hub
 
-    info = ask_hub(
-        f"model {repo}", lambda: HfApi().model_info(repo, revision=revision, timeout=SECONDS), otherwise=OTHERWISE
+    info = call_hub(
+        f"model {repo}", lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT_S), remedy=OTHERWISE
     )
     return str(info.sha), tuple(sibling.rfilename for sibling in info.siblings or ())
 
@@ -84,7 +84,7 @@ def _fetch(repo: str, files: tuple[str, ...], revision: str) -> Path:
         return [name for name in files if not (folder / name).is_file()]
 
     folder = fetch_snapshot(
-        "model", repo, revision, files, is_whole=lambda folder: not lacking(folder), otherwise=OTHERWISE
+        "model", repo, revision, files, is_complete=lambda folder: not lacking(folder), remedy=OTHERWISE
     )
     if missing := lacking(folder):
         raise UserError(f"model {repo}: the hub has no {missing[0]} at {revision}: run `fclip pin`")

@@ -1,4 +1,4 @@
-"""Cleaning of what a product says, by declared rules; each rule says what it took out."""
+"""Clean the texts of products by configured rules, and record the parts that each rule removed."""
 
 import re
 from collections.abc import Iterator
@@ -10,21 +10,21 @@ from fclip.captions.markup import plain_text
 from fclip.config import config
 from fclip.errors import UserError
 
-SECONDS_A_TEXT = 2.0
-"""A pattern that takes longer on one text backtracks without end; it is an error, so what comes out never depends."""
+PATTERN_TIMEOUT_S = 2.0
+"""Time limit of a pattern per text. Exceeding it is an error, so that the result never depends on the time taken."""
 
 URL = regex.compile(
     r"(?<![A-Za-z0-9])(?:https?://|www\.)[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*(?<=[A-Za-z0-9/])"
     r"|(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]++@[A-Za-z0-9-]+\.[A-Za-z0-9.-]*[A-Za-z0-9]",
     regex.IGNORECASE,
 )
-URL_SIGNS = ("://", "@", "www.", "WWW.", "Www.")  # without any of them there is none: far quicker to see
-HOLE = "\0"  # stands where something was taken out; no cleaned text has one of its own
+URL_SIGNS = ("://", "@", "www.", "WWW.", "Www.")  # a text without these has no URL; this check is fast
+REMOVED = "\0"  # placeholder for removed text; input texts cannot contain it
 _SEPARATORS = r"[,;:|/–—-]"
-_AROUND_NOTHING = re.compile(rf"\(\s*{HOLE}[\s{HOLE}]*\)|\[\s*{HOLE}[\s{HOLE}]*\]")
-_AT_THE_START = re.compile(rf"^\s*{HOLE}[\s{HOLE}]*(?:[,;:|–—.-](?=\s|$)\s*)*")
-_BEFORE_PUNCTUATION = re.compile(rf"(?:\s*{_SEPARATORS})?\s*{HOLE}[\s{HOLE}]*(?=[,;:|.!?)\]]|\s*$)")
-_BETWEEN_WORDS = re.compile(rf"\s*{HOLE}[\s{HOLE}]*")
+_AROUND_NOTHING = re.compile(rf"\(\s*{REMOVED}[\s{REMOVED}]*\)|\[\s*{REMOVED}[\s{REMOVED}]*\]")
+_AT_THE_START = re.compile(rf"^\s*{REMOVED}[\s{REMOVED}]*(?:[,;:|–—.-](?=\s|$)\s*)*")
+_BEFORE_PUNCTUATION = re.compile(rf"(?:\s*{_SEPARATORS})?\s*{REMOVED}[\s{REMOVED}]*(?=[,;:|.!?)\]]|\s*$)")
+_BETWEEN_WORDS = re.compile(rf"\s*{REMOVED}[\s{REMOVED}]*")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]+")
 
 
@@ -58,8 +58,8 @@ class CleaningConfig:
 
 
 @dataclass(frozen=True)
-class Cleaned:
-    """A text as it is said, and what each rule that had something to do took out of it, by the rule's key."""
+class CleanedText:
+    """A cleaned text, and the parts that each rule removed, by the rule's key."""
 
     text: str
     removed: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -67,31 +67,31 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class Cleaner:
-    """The rules, ready to be used."""
+    """The compiled cleaning rules."""
 
     max_chars: int
     html: bool
     patterns: tuple[tuple[str, "regex.Pattern[str]"], ...]
 
     @classmethod
-    def of(cls, config: CleaningConfig) -> "Cleaner":
+    def from_config(cls, config: CleaningConfig) -> "Cleaner":
         return cls(config.max_chars, config.html, tuple(_patterns(config)))
 
-    def attribute(self, value: str) -> Cleaned:
-        """`value` in one line, without markup."""
+    def attribute(self, value: str) -> CleanedText:
+        """Clean an attribute: put it on one line, without markup, at most `max_chars` long."""
         return self._clean(value, ())
 
-    def text(self, value: str) -> Cleaned:
-        """`value` in one line, by every rule.
+    def text(self, value: str) -> CleanedText:
+        """Clean a text by every rule and put it on one line.
 
-        What is left is what every rule leaves as it is, save that entities are decoded but once.
+        Rules are applied until none changes the text. Only entities are decoded just once.
 
         Raises:
-            UserError: a pattern took longer than `SECONDS_A_TEXT`.
+            UserError: a pattern takes longer than `PATTERN_TIMEOUT_S`.
         """
         return self._clean(value, self.patterns)
 
-    def _clean(self, value: str, patterns: tuple[tuple[str, "regex.Pattern[str]"], ...]) -> Cleaned:
+    def _clean(self, value: str, patterns: tuple[tuple[str, "regex.Pattern[str]"], ...]) -> CleanedText:
         removed: dict[str, tuple[str, ...]] = {}
         text = _CONTROL.sub(" ", value)
         if self.html:
@@ -104,33 +104,33 @@ class Cleaner:
             removed["max_chars"] = (text[len(cut) :].strip(),)
             text = cut
         changed = True
-        while changed:  # closing a hole may bring together what an earlier rule takes out
+        while changed:  # a removal may join parts that an earlier rule matches
             changed = False
             for key, pattern in patterns:
                 if pattern is URL and not any(sign in text for sign in URL_SIGNS):
                     continue
-                found: list[str] = []
-                text = _without(text, key, pattern, found)
-                if found:
-                    removed[key] = (*removed.get(key, ()), *found)
+                matches: list[str] = []
+                text = _without(text, key, pattern, matches)
+                if matches:
+                    removed[key] = (*removed.get(key, ()), *matches)
                     changed = True
-        return Cleaned(text, removed)
+        return CleanedText(text, removed)
 
 
-def _without(text: str, key: str, pattern: "regex.Pattern[str]", found: list[str]) -> str:
+def _without(text: str, key: str, pattern: "regex.Pattern[str]", matches: list[str]) -> str:
     def take(match: "regex.Match[str]") -> str:
-        found.append(match[0])
-        return HOLE
+        matches.append(match[0])
+        return REMOVED
 
     try:
-        with_holes: str = pattern.sub(take, text, timeout=SECONDS_A_TEXT)
+        with_marks: str = pattern.sub(take, text, timeout=PATTERN_TIMEOUT_S)
     except TimeoutError:
         raise UserError(
-            f"params.yaml: caption.cleaning.{key}: the pattern {pattern.pattern!r} took longer than {SECONDS_A_TEXT:g} "
-            f"s on a text of {len(text)} characters ({text[:80]!r}…): it repeats what itself repeats; write it so that "
-            "each character can be matched in one way only"
+            f"params.yaml: caption.cleaning.{key}: the pattern {pattern.pattern!r} took longer than "
+            f"{PATTERN_TIMEOUT_S:g} s on a text of {len(text)} characters ({text[:80]!r}…); it has nested repetitions. "
+            "Rewrite it so that each character can match in only one way"
         ) from None
-    return close_holes(with_holes)
+    return close_gaps(with_marks)
 
 
 def _patterns(config: CleaningConfig) -> "Iterator[tuple[str, regex.Pattern[str]]]":
@@ -146,16 +146,16 @@ def _check(key: str, pattern: str) -> None:
     try:
         compiled = regex.compile(pattern)
     except regex.error as error:
-        raise ValueError(f"{key} must be a regular expression, which {pattern!r} is not: {error}") from None
+        raise ValueError(f"{key} must be a regular expression, not {pattern!r} ({error})") from None
     if compiled.search("") or compiled.search("\n"):
-        raise ValueError(f"{key} must match some text, and {pattern!r} matches where there is none")
+        raise ValueError(f"{key} must not match the empty text, as {pattern!r} does")
 
 
-def close_holes(text: str) -> str:
-    """`text` without its holes: brackets around nothing and a separator that led to a hole go with it."""
-    if HOLE not in text:
+def close_gaps(text: str) -> str:
+    """Remove the placeholders of removed text, together with empty brackets and separators before them."""
+    if REMOVED not in text:
         return text
-    text = _AROUND_NOTHING.sub(HOLE, text)
+    text = _AROUND_NOTHING.sub(REMOVED, text)
     text = _AT_THE_START.sub("", text)
     text = _BEFORE_PUNCTUATION.sub("", text)
     return " ".join(_BETWEEN_WORDS.sub(" ", text).split())

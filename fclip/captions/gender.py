@@ -1,13 +1,13 @@
-"""Gender words of English, left out or replaced by neutral ones. Other languages are left alone.
+"""Remove English gender words from texts, or replace them by neutral words. Other languages are not changed.
 
-Decided word by word, from the lists below: a word is one only as a whole, so "womenfolk", "X-Men" and
-"boyfriend jeans" stay; so do the listed names, and the product's own `brand`, wherever they stand.
+Only whole words of the lists below are changed: "womenfolk", "X-Men" and "boyfriend jeans" stay. The listed names and
+the product's `brand` also stay.
 """
 
 import re
 from functools import lru_cache
 
-from fclip.captions.clean import HOLE, Cleaned, close_holes
+from fclip.captions.clean import REMOVED, CleanedText, close_gaps
 
 BRAND = "brand"
 
@@ -15,7 +15,7 @@ LEFT_OUT = (
     "men", "man", "mens", "women", "woman", "womens", "male", "males", "female", "females", "lady", "ladies", "gent",
     "gents", "gentleman", "gentlemen",
 )  # fmt: skip
-"""Of grown people: without them a text says the same of anyone."""
+"""Words for adults. They are removed."""
 
 REPLACED = {
     "boy": "kid",
@@ -28,13 +28,13 @@ REPLACED = {
     "boyswear": "kidswear",
     "girlswear": "kidswear",
 }
-"""What says something else too (that it is for children, that it is clothing), and a word for that alone."""
+"""Words with a second meaning (for children, clothing), and the word for that meaning alone."""
 
 NAMES = (
     "Bad Boy", "Boy London", "Gentlemen's Club", "Iron Man", "Isle of Man", "Lady Gaga", "Man United", "Man Utd",
     "Men At Work", "Men in Black", "Mr. Men", "Mr Men", "Mr.Men", "Powerpuff Girls", "Spice Girls", "Wonder Woman",
 )  # fmt: skip
-"""Names with such words in them, kept as they are wherever they stand, as is the product's own attribute `brand`."""
+"""Names that contain gender words. They are kept, as is the product's attribute `brand`."""
 
 _WORD = rf"(?:{'|'.join(sorted((*LEFT_OUT, *REPLACED), key=len, reverse=True))})(?:['\u2019]s?)?(?![\w-]|['\u2019]\w)"
 _RUN = (
@@ -43,11 +43,11 @@ _RUN = (
 _LAST = re.compile(r"(?P<word>\w+)(?P<possessive>['\u2019]s?)?$")
 
 
-def neutral(text: str, brand: str = "") -> Cleaned:
-    """`text` without gender: "Men's Running Shoes" is "Running Shoes", "boys' shirt" is "kids' shirt".
+def gender_neutral(text: str, brand: str = "") -> CleanedText:
+    """Make a text gender-neutral: "Men's Running Shoes" becomes "Running Shoes", "boys' shirt" becomes "kids' shirt".
 
-    Words joined ("men and women", "Boys/Girls") count as one, left out when any of them is of grown people; `for` goes
-    with what is left out.
+    Joined words ("men and women", "Boys/Girls") count as one expression. It is removed, with a `for` before it, if it
+    has a word for adults.
     """
     removed: list[str] = []
 
@@ -57,20 +57,20 @@ def neutral(text: str, brand: str = "") -> Cleaned:
         words = [word for word in re.findall(r"\w+", match["run"].lower()) if word in LEFT_OUT or word in REPLACED]
         removed.append(match[0])
         if any(word in LEFT_OUT for word in words):
-            return HOLE
+            return REMOVED
         last = _LAST.search(match["run"])
         assert last is not None
-        said = REPLACED[last["word"].lower()] + (last["possessive"] or "")
-        return (match["to"] or "") + _in_case_of(match["run"], said)
+        replacement = REPLACED[last["word"].lower()] + (last["possessive"] or "")
+        return (match["to"] or "") + _in_case_of(match["run"], replacement)
 
-    said = close_holes(_pattern(brand).sub(replace, text))
-    return Cleaned(said, {"gender": tuple(removed)} if removed else {})
+    neutral_text = close_gaps(_pattern(brand).sub(replace, text))
+    return CleanedText(neutral_text, {"gender": tuple(removed)} if removed else {})
 
 
 @lru_cache(maxsize=4096)
 def _pattern(brand: str) -> re.Pattern[str]:
-    own = (brand,) if brand and re.search(_WORD, brand, re.IGNORECASE) else ()
-    names = "|".join(re.escape(name) for name in (*own, *NAMES))
+    brand_names = (brand,) if brand and re.search(_WORD, brand, re.IGNORECASE) else ()
+    names = "|".join(re.escape(name) for name in (*brand_names, *NAMES))
     return re.compile(rf"(?<!\w)(?P<name>{names})(?!\w)|{_RUN}", re.IGNORECASE)
 
 

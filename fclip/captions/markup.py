@@ -1,14 +1,14 @@
-"""HTML to plain text: tags and comments out, entities decoded once.
+"""Convert HTML to plain text: remove tags and comments, decode entities once.
 
-Not a browser: what is no tag of HTML (`<3`, `a < b`, `<W32 or >L30`) is text and stays. One pass of linear time,
-whatever stands in the text.
+This is not a browser: text that is not an HTML tag (`<3`, `a < b`, `<W32 or >L30`) stays. One pass, in linear time for
+any input.
 """
 
 import html
 import re
 from html.entities import html5
 
-HIDDEN = "script style template noscript"  # what is in these is no text
+HIDDEN = "script style template noscript"  # elements whose content is not text
 BLOCKS = (
     "address article aside blockquote center dd details dialog dir div dl dt fieldset figcaption figure footer form "
     "h1 h2 h3 h4 h5 h6 header hr li main menu nav ol p pre section summary table tbody tfoot thead tr ul"
@@ -21,7 +21,11 @@ INLINE = (
 )
 _HIDDEN, _BLOCKS, _SPACES = (frozenset(names.split()) for names in (HIDDEN, BLOCKS, SPACES))
 _NAMES = _HIDDEN | _BLOCKS | _SPACES | frozenset(INLINE.split())
-_INSIDE, _APART, _BREAK = "\0", "\1", "\2"  # what markup leaves: nothing within a word, a space, a sentence's end
+_INSIDE, _APART, _BREAK = (
+    "\0",
+    "\1",
+    "\2",
+)  # replacement of markup: nothing within a word, a space, the end of a sentence
 
 _PIECE = re.compile(
     r"<!--|<!\[CDATA\[|\]\]>|<[!?][a-zA-Z]|<(?P<close>/?)(?P<name>[a-zA-Z][\w:.-]*+)(?:(?P<rest>[^<>\"']*+"
@@ -33,17 +37,17 @@ _GAP = re.compile(rf" ?[{_INSIDE}{_APART}{_BREAK}][ {_INSIDE}{_APART}{_BREAK}]*+
 
 
 def plain_text(text: str) -> tuple[str, tuple[str, ...]]:
-    """`text` without markup, and what was markup in it.
+    """Return `text` without markup, and the removed markup.
 
-    Between two blocks (paragraphs, list items, rows) that say something stands a full stop where the first has no
-    punctuation of its own; an inline tag within a word leaves no trace, any other a space. Markup that was written
-    as entities (`&lt;p&gt;`), as feeds do, goes too; entities are decoded once, so `&amp;lt;` says `&lt;`.
+    Two blocks with text (paragraphs, list items, rows) are separated by a full stop if the first has no final
+    punctuation. An inline tag within a word is removed; any other tag becomes a space. Markup that is escaped as
+    entities (`&lt;p&gt;`), as in feeds, is removed too. Entities are decoded once: `&amp;lt;` becomes `&lt;`.
     """
     text, tags = _without_tags(text)
     text, entities = _decoded(text)
     if entities:
-        text, written = _without_tags(text)
-        return text, (*tags, *entities, *written)
+        text, escaped_tags = _without_tags(text)
+        return text, (*tags, *entities, *escaped_tags)
     return text, tags
 
 
@@ -61,9 +65,9 @@ def _without_tags(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _markup(text: str) -> list[tuple[int, int, str]]:
-    """Begin, end and mark of each stretch of markup, in order, none within another."""
+    """Return the begin, end and replacement mark of each piece of markup, in order, without nesting."""
     found: list[tuple[int, int, str]] = []
-    opened: list[tuple[int, str]] = []  # tags whose end did not follow at once: quotes that do not pair, `<` inside
+    opened: list[tuple[int, str]] = []  # tags without a direct end: unpaired quotes, or `<` inside
     position = 0
     while match := _PIECE.search(text, position):
         begin, position = match.span()
@@ -79,7 +83,7 @@ def _markup(text: str) -> list[tuple[int, int, str]]:
         elif not name:
             mark = _APART
         elif not match["close"] and name not in _NAMES and not re.search("[:-]", name):
-            position = match.end("name")  # no tag: look again behind its name
+            position = match.end("name")  # not a tag: continue after its name
             continue
         elif match["rest"] is None:
             opened.append((begin, _mark(name)))
@@ -105,7 +109,7 @@ def _end(text: str, closing: str, position: int) -> int:
 
 
 def _between(text: str, gap: re.Match[str]) -> str:
-    """What stands for markup and white space in a row."""
+    """Return the replacement of consecutive markup and white space."""
     begin, end = gap.span()
     if not begin or end == len(text):
         return ""

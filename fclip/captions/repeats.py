@@ -1,38 +1,37 @@
-"""What says the same: within a caption, among a product's captions, among products."""
+"""Detect repeated text: within a caption, among a product's captions, among products."""
 
 from collections.abc import Sequence
 
 import regex
 
 _AROUND_WORDS = regex.compile(r"(?<!\S)\p{P}+|\p{P}+(?!\S)")
-_NOT_TOLD_APART = regex.compile(r"[\p{P}\s]+")
+_IGNORED = regex.compile(r"[\p{P}\s]+")
 
 
-def normalised(text: str) -> str:
-    """What captions are compared by: case, white space and punctuation are not told apart."""
-    return str(_NOT_TOLD_APART.sub(" ", text.casefold())).strip()
+def comparison_key(text: str) -> str:
+    """Return the key by which captions are compared. It ignores case, white space and punctuation."""
+    return str(_IGNORED.sub(" ", text.casefold())).strip()
 
 
 def words(text: str) -> str:
-    """The words of a text for comparison, in lower case, without punctuation around them, separated by spaces."""
+    """Return the words of a text for comparison: lower case, no punctuation around words, single spaces."""
     return " ".join(_AROUND_WORDS.sub("", text.casefold()).split())
 
 
-def said_elsewhere(values: Sequence[str]) -> list[bool]:
-    """Of each value whether another says it: all of its words, in order, with none between.
+def contained_in_others(values: Sequence[str]) -> list[bool]:
+    """Return, for each value, whether another value contains it as a sequence of whole words.
 
-    Of values that say the same the first is kept. Whole words alone count: "men" is not said by "women", nor "shirt"
-    by "T-shirt".
+    Of equal values, the first counts as not contained. "men" is not contained in "women", nor "shirt" in "T-shirt".
     """
     if sum(map(bool, values)) < 2:
         return [False] * len(values)
     padded = [f" {words(value)} " for value in values]
     return [
-        bool(own.strip())
+        bool(value.strip())
         and any(
-            own in other and (len(other) > len(own) or earlier < number)
+            value in other and (len(other) > len(value) or earlier < number)
             for earlier, other in enumerate(padded)
             if earlier != number
         )
-        for number, own in enumerate(padded)
+        for number, value in enumerate(padded)
     ]

@@ -1,4 +1,4 @@
-"""Captions cut to a model's context here, so that its tokenizer cuts none: by clauses, then words; the head stays."""
+"""Shorten captions to a model's context, so that its tokenizer truncates none: by clauses, then by words."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import regex
 
 TokenCounter = Callable[[Sequence[str]], list[int]]
-"""The number of tokens of each text, untruncated, those for start and end included."""
+"""Returns the number of tokens of each text, without truncation, including the start and end tokens."""
 
 TEXTS_AT_ONCE = 4096
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # scripts without spaces
@@ -21,12 +21,12 @@ _DANGLING = re.compile(r"(?:\s[&+]+|[\s,;:/|(\[–—-])+$")
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A caption before its length is known.
+class CaptionDraft:
+    """A caption before it is shortened.
 
     Attributes:
-        ends: where the values in it end.
-        head: what the product is; it stays where the caption says it.
+        ends: the end positions of the values in the text.
+        head: the name of the product's category; its words are kept if the text contains them.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class ShortenedCaption:
-    """A caption that fits: its tokens with those for start and end, and whether something was left out for it."""
+    """A caption that fits the context: its tokens, including start and end, and whether it was shortened."""
 
     text: str
     num_tokens: int
@@ -44,34 +44,35 @@ class ShortenedCaption:
 
 
 def shorten(
-    drafts: Sequence[Draft], *, count_tokens: TokenCounter, context_length: int
-) -> dict[Draft, ShortenedCaption | None]:
-    """Every draft in at most `context_length` tokens; None where not one word of it fits.
+    drafts: Sequence[CaptionDraft], *, count_tokens: TokenCounter, context_length: int
+) -> dict[CaptionDraft, ShortenedCaption | None]:
+    """Shorten each draft to at most `context_length` tokens; None if not even one word fits.
 
-    A longer one keeps the most of its leading clauses that fit (a clause ends at a value's end or at punctuation), and
-    where not even the first does, the most of its leading words; the words of the head stay in either case, wherever
-    they stand. In scripts without spaces a character counts as a word.
+    A long draft keeps as many leading clauses as fit; a clause ends at the end of a value or at punctuation. If not
+    even the first clause fits, it keeps as many leading words as fit. The words of the head are kept in both cases,
+    wherever they are in the text. In scripts without spaces each character counts as a word.
     """
     distinct = list(dict.fromkeys(drafts))
-    # As many words as there may be tokens are too many with start and end: not worth counting.
+    # Texts with at least `context_length` words cannot fit, since there are start and end tokens: not counted.
     maybe = [draft for draft in distinct if draft.text.count(" ") < context_length]
     counts = _count([draft.text for draft in maybe], count_tokens)
-    fitted: dict[Draft, ShortenedCaption | None] = {
+    fitted: dict[CaptionDraft, ShortenedCaption | None] = {
         draft: ShortenedCaption(draft.text, number, False)
         for draft, number in zip(maybe, counts, strict=True)
         if number <= context_length
     }
     long = [_Cutter(draft) for draft in distinct if draft not in fitted]
     for options in (_Cutter.clauses, _Cutter.words, _Cutter.words_without_head):
-        left = [cutter for cutter in long if fitted.get(cutter.draft) is None]
-        found = _longest([(cutter, options(cutter, context_length)) for cutter in left], count_tokens, context_length)
-        fitted |= {cutter.draft: best for cutter, best in zip(left, found, strict=True)}
+        remaining = [cutter for cutter in long if fitted.get(cutter.draft) is None]
+        cutter_options = [(cutter, options(cutter, context_length)) for cutter in remaining]
+        shortened = _longest(cutter_options, count_tokens, context_length)
+        fitted |= {cutter.draft: best for cutter, best in zip(remaining, shortened, strict=True)}
     return fitted
 
 
 @dataclass(frozen=True)
 class _Option:
-    """The first `num_units` of a text, and those of the head."""
+    """A way to cut a text: the first `num_units` words and, optionally, the words of the head."""
 
     num_units: int
     with_head: bool = True
@@ -79,21 +80,21 @@ class _Option:
 
 @dataclass(frozen=True)
 class _Cutter:
-    draft: Draft
+    draft: CaptionDraft
 
     @cached_property
     def units(self) -> list[tuple[int, int]]:
-        """Where each word begins and ends."""
+        """The begin and end of each word."""
         return _spans(self.draft.text)
 
     @cached_property
     def head(self) -> tuple[int, int]:
-        """The units of the head's first occurrence, as a range; empty where the text does not say it."""
-        sought = [_key(self.draft.head[begin:end]) for begin, end in _spans(self.draft.head)]
+        """The range of words of the head's first occurrence; empty if the text does not contain it."""
+        head_keys = [_key(self.draft.head[begin:end]) for begin, end in _spans(self.draft.head)]
         keys = [_key(self.draft.text[begin:end]) for begin, end in self.units]
-        for begin in range(len(keys) - len(sought) + 1) if any(sought) else ():
-            if keys[begin : begin + len(sought)] == sought:
-                return begin, begin + len(sought)
+        for begin in range(len(keys) - len(head_keys) + 1) if any(head_keys) else ():
+            if keys[begin : begin + len(head_keys)] == head_keys:
+                return begin, begin + len(head_keys)
         return 0, 0
 
     def clauses(self, limit: int) -> list[_Option]:
@@ -130,10 +131,10 @@ class _Cutter:
 def _longest(
     options: Sequence[tuple[_Cutter, Sequence[_Option]]], count_tokens: TokenCounter, context_length: int
 ) -> list[ShortenedCaption | None]:
-    """Of each cutter's options, from short to long, the longest that fits: a binary search for all of them at once."""
+    """Return the longest fitting option of each cutter. Options are ascending; one bisection serves all cutters."""
     best: list[ShortenedCaption | None] = [None] * len(options)
     low = [0] * len(options)
-    high = [len(own) - 1 for _, own in options]
+    high = [len(cutter_options) - 1 for _, cutter_options in options]
     while active := [number for number in range(len(options)) if low[number] <= high[number]]:
         middle = {number: (low[number] + high[number]) // 2 for number in active}
         texts = [options[number][0].cut(options[number][1][middle[number]]) for number in active]
@@ -151,14 +152,14 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 
 def _bare(words: str) -> str:
-    """Words without the punctuation around them, which is of a clause that was left out; brackets in them closed."""
+    """Remove the punctuation around words, which belongs to a removed clause, and close an open bracket."""
     bare = _AROUND.sub("", words)
     return f"{bare})" if bare.count("(") > bare.count(")") else bare
 
 
 @lru_cache(maxsize=2**16)
 def _key(word: str) -> str:
-    """What words of a head are compared by: letters and digits, in any case, without an `s` at the end."""
+    """Return the key by which words are compared with the head: lower-case letters and digits, no final `s`."""
     letters = "".join(re.findall(r"[^\W_]", word.casefold()))
     return letters[:-1] if len(letters) > 3 and letters.endswith("s") else letters
 
@@ -173,10 +174,10 @@ def _count(texts: Sequence[str], count_tokens: TokenCounter) -> list[int]:
 
 
 def token_counter(tokenizer: Any) -> TokenCounter:
-    """A counter for one of open_clip's tokenizers: tokens with those for start and end, of each text.
+    """Return a token counter for an open_clip tokenizer.
 
-    open_clip's tokenizers return what is already cut to the context; so this asks what they are made of:
-    transformers' tokenizer, or the byte-pair encoder of CLIP.
+    open_clip's tokenizers truncate to the context. The counter therefore uses the tokenizer inside: that of
+    transformers, or CLIP's byte-pair encoder.
     """
 
     def count(texts: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a person should know of a dataset's captions: counted, logged, and kept with them."""
+"""The summary of a dataset's captions: counts that are logged and stored with the captions."""
 
 import logging
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from fclip.captions.config import KINDS, CaptionTemplates
-from fclip.captions.repeats import normalised
+from fclip.captions.repeats import comparison_key
 from fclip.captions.values import RuleHits
 from fclip.errors import UserError
 
@@ -17,22 +17,24 @@ logger = logging.getLogger(__name__)
 
 
 def summarise(table: pa.Table, *, num_repeated: int, num_too_long: int, hits: Mapping[str, RuleHits]) -> dict[str, Any]:
-    """Counts of a table of captions as JSON values.
+    """Return the counts of a table of captions as JSON values.
 
-    `num_shared` counts, for each kind, products with a caption of it that another product has too: in a batch of
-    training each of these is a false negative of the others.
+    `num_shared` counts, for each kind, products with a caption that another product also has. In a training batch
+    these products are false negatives of each other.
 
     Args:
-        num_repeated: captions left out since they say the same as another of their product.
-        num_too_long: captions of which not one word fits the model's context.
-        hits: what each rule of cleaning did.
+        num_repeated: captions that were left out since they repeat another caption of their product.
+        num_too_long: captions of which not even one word fits the model's context.
+        hits: the effect of each cleaning rule.
     """
     captions = table["captions"].to_pylist()
-    of_kind = Counter(caption["kind"] for own in captions for caption in own)
-    truncated = Counter(caption["kind"] for own in captions for caption in own if caption["truncated"])
+    of_kind = Counter(caption["kind"] for product_captions in captions for caption in product_captions)
+    truncated = Counter(
+        caption["kind"] for product_captions in captions for caption in product_captions if caption["truncated"]
+    )
     return {
         "num_products": len(captions),
-        "num_without_caption": sum(not own for own in captions),
+        "num_without_caption": sum(not product_captions for product_captions in captions),
         "num_captions": {kind: of_kind[kind] for kind in KINDS if of_kind[kind]},
         "num_truncated": {kind: truncated[kind] for kind in KINDS if truncated[kind]},
         "num_shared": {kind: _num_shared(captions, kind) for kind in KINDS if of_kind[kind]},
@@ -43,10 +45,10 @@ def summarise(table: pa.Table, *, num_repeated: int, num_too_long: int, hits: Ma
 
 
 def log_summary(summary: Mapping[str, Any]) -> None:
-    """Say what was counted."""
+    """Log the counts."""
     kinds = ", ".join(f"{kind} {number}" for kind, number in summary["num_captions"].items()) or "no captions"
     logger.info(
-        "%d products: %s; %d truncated; %d products without any; left out: %d repeated, %d too long",
+        "%d products: %s; %d truncated; %d products without captions; left out: %d repeated, %d too long",
         summary["num_products"],
         kinds,
         sum(summary["num_truncated"].values()),
@@ -56,35 +58,42 @@ def log_summary(summary: Mapping[str, Any]) -> None:
     )
     shared = ", ".join(f"{kind} {number}" for kind, number in summary["num_shared"].items() if number)
     if shared:
-        logger.info("products that share a caption with another (false negatives in training): %s", shared)
+        logger.info("products that share a caption with another product (false negatives in training): %s", shared)
     for key, hits in summary["cleaning"].items():
         logger.info(
-            "rule %s: %d values changed, %d of them to nothing; took out %s",
+            "rule %s: changed %d values and emptied %d; removed %s",
             *(key, hits["num_values"], hits["num_emptied"], ", ".join(map(repr, hits["examples"]))),
         )
 
 
-def check_names(
+def check_template_names(
     templates: CaptionTemplates, products: Sequence[Mapping[str, str]], drafts: Sequence[Sequence[object]]
 ) -> None:
-    """Warn of names that no product has; raises UserError when no product has anything that the templates name."""
+    """Warn about names in templates that no product has.
+
+    Raises:
+        UserError: no product has a value that the templates name.
+    """
     parsed = templates.parsed()
-    present = sorted({name for own in products for name in own})
+    present = sorted({name for values in products for name in values})
     listed = ", ".join(present) or "none"
     if parsed and products and not any(drafts):
         names = ", ".join(sorted({name for each in parsed.values() for template in each for name in template.names}))
         raise UserError(
-            f"no product has anything that the caption templates name ({names}): "
-            f"products have {listed}; mend `caption.datasets` in params.yaml, or `caption.cleaning` if it empties them"
+            f"no product has a value that the caption templates name ({names}); products have {listed}; "
+            "correct `caption.datasets` in params.yaml, or `caption.cleaning` if it empties the values"
         )
     named = [(f"template `{kind}`", template.names) for kind, each in parsed.items() for template in each]
     named.append(("`head`", frozenset({templates.head} if templates.head else ())))
-    for where, names_there in dict.fromkeys(named):
-        for name in sorted(names_there.difference(present)):
-            logger.warning("caption %s names `%s`, which no product has (they have %s)", where, name, listed)
+    for where, template_names in dict.fromkeys(named):
+        for name in sorted(template_names.difference(present)):
+            logger.warning("caption %s names `%s`, which no product has (products have %s)", where, name, listed)
 
 
 def _num_shared(captions: Sequence[Sequence[Mapping[str, Any]]], kind: str) -> int:
-    own_texts = [{normalised(each["text"]) for each in own if each["kind"] == kind} for own in captions]
-    number = Counter(text for own in own_texts for text in own)
-    return sum(any(number[text] > 1 for text in own) for own in own_texts)
+    product_texts = [
+        {comparison_key(each["text"]) for each in product_captions if each["kind"] == kind}
+        for product_captions in captions
+    ]
+    number = Counter(text for texts in product_texts for text in texts)
+    return sum(any(number[text] > 1 for text in texts) for texts in product_texts)

@@ -1,4 +1,4 @@
-"""The table of captions, and the summary that it carries for people."""
+"""The table of captions, with a summary in its metadata."""
 
 import json
 from pathlib import Path
@@ -36,22 +36,22 @@ def write_captions(path: Path, captions: pa.Table) -> None:
 
 
 def read_captions(path: Path) -> pa.Table:
-    """The captions in `path`; raises UserError when there are none."""
+    """Read the captions in `path`. Raise UserError if the file does not exist."""
     return pq.read_table(_existing(path))
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """What was counted while the captions in `path` were made; raises UserError when there are none."""
+    """Read the summary of the captions in `path`. Raise UserError if the file does not exist."""
     summary: dict[str, Any] = json.loads(pq.read_schema(_existing(path)).metadata[SUMMARY])
     return summary
 
 
 def with_summary(table: pa.Table, summary: dict[str, Any]) -> pa.Table:
-    """The table with a summary, for `read_summary`."""
+    """Return the table with a summary, which `read_summary` reads."""
     return table.replace_schema_metadata({SUMMARY: json.dumps(summary, sort_keys=True)})
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise UserError(f"{path} does not exist: run `dvc pull`, or caption {path.stem} first")
+        raise UserError(f"{path} does not exist; run `dvc pull`, or caption {path.stem} first")
     return path

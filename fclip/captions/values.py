@@ -1,4 +1,4 @@
-"""What each product says: its texts and attributes, cleaned; and what cleaning took out."""
+"""The cleaned texts and attributes of products, and the effect of each cleaning rule."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -7,15 +7,15 @@ from typing import Literal
 
 import pyarrow as pa
 
-from fclip.captions.clean import Cleaned, Cleaner, CleaningConfig
-from fclip.captions.gender import BRAND, neutral
+from fclip.captions.clean import CleanedText, Cleaner, CleaningConfig
+from fclip.captions.gender import BRAND, gender_neutral
 
 EXAMPLES, EXAMPLE_LENGTH = 5, 80
 
 
 @dataclass(frozen=True)
 class RuleHits:
-    """How many texts and attributes a rule changed, how many of them to nothing, and what it took out, shortened."""
+    """The number of values that a rule changed, the number that it emptied, and shortened examples of removed text."""
 
     num_values: int
     num_emptied: int
@@ -23,8 +23,8 @@ class RuleHits:
 
 
 @dataclass(frozen=True)
-class Values:
-    """Of each product, in order, its values by name (none of them empty); and what each rule did, by the rule's key."""
+class ProductValues:
+    """The non-empty values by name of each product, in order, and the effect of each rule, by the rule's key."""
 
     products: Sequence[Mapping[str, str]]
     hits: Mapping[str, RuleHits]
@@ -34,57 +34,57 @@ class Values:
 class _Tally:
     num_values: int = 0
     num_emptied: int = 0
-    taken: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
 
 
-def read_values(products: pa.Table, cleaning: CleaningConfig, gender: Literal["keep", "neutral"]) -> Values:
-    """Clean the texts and attributes of a catalog's `products`; what is left empty is no value.
+def read_values(products: pa.Table, cleaning: CleaningConfig, gender: Literal["keep", "neutral"]) -> ProductValues:
+    """Clean the texts and attributes of a catalog's `products`. Values that become empty are left out.
 
     Raises:
         UserError: a pattern of `cleaning` takes too long on a text.
     """
-    cleaner = Cleaner.of(cleaning)
+    cleaner = Cleaner.from_config(cleaning)
     tallies: dict[str, _Tally] = {}
-    clean_attribute, clean_text = _remembering(cleaner.attribute), _remembering(cleaner.text)
+    clean_attribute, clean_text = _cached(cleaner.attribute), _cached(cleaner.text)
     rows = []
     for attributes, texts in zip(*(products[name].to_pylist() for name in ("attributes", "texts")), strict=True):
         cleaned = {name: clean_attribute(value) for name, value in attributes}
         cleaned |= {name: clean_text(value) for name, value in texts}
         if gender == "neutral":
             brand = cleaned[BRAND].text if BRAND in cleaned else ""
-            cleaned = {name: _then_neutral(each, brand) for name, each in cleaned.items()}
+            cleaned = {name: _make_neutral(each, brand) for name, each in cleaned.items()}
         for each in cleaned.values():
             _tally(tallies, each)
         rows.append({name: each.text for name, each in cleaned.items() if each.text})
-    return Values(rows, {key: _hits(tally) for key, tally in sorted(tallies.items())})
+    return ProductValues(rows, {key: _hits(tally) for key, tally in sorted(tallies.items())})
 
 
-def _remembering(clean: Callable[[str], Cleaned]) -> Callable[[str], Cleaned]:
-    """`clean` that does the same value, as attributes often are, once."""
-    known: dict[str, Cleaned] = {}
+def _cached(clean: Callable[[str], CleanedText]) -> Callable[[str], CleanedText]:
+    """Return `clean` with a cache, since attribute values often repeat."""
+    known: dict[str, CleanedText] = {}
 
-    def remembered(value: str) -> Cleaned:
+    def cached(value: str) -> CleanedText:
         if value not in known:
             known[value] = clean(value)
         return known[value]
 
-    return remembered
+    return cached
 
 
-def _then_neutral(cleaned: Cleaned, brand: str) -> Cleaned:
-    then = neutral(cleaned.text, brand)
-    return Cleaned(then.text, {**cleaned.removed, **then.removed})
+def _make_neutral(cleaned: CleanedText, brand: str) -> CleanedText:
+    neutral = gender_neutral(cleaned.text, brand)
+    return CleanedText(neutral.text, {**cleaned.removed, **neutral.removed})
 
 
-def _tally(tallies: dict[str, _Tally], cleaned: Cleaned) -> None:
+def _tally(tallies: dict[str, _Tally], cleaned: CleanedText) -> None:
     for number, (key, removed) in enumerate(reversed(cleaned.removed.items())):
         tally = tallies.setdefault(key, _Tally())
         tally.num_values += 1
         tally.num_emptied += number == 0 and not cleaned.text
-        tally.taken.update(removed)
+        tally.removed.update(removed)
 
 
 def _hits(tally: _Tally) -> RuleHits:
-    commonest = sorted(tally.taken, key=lambda taken: (-tally.taken[taken], taken))[:EXAMPLES]
-    shortened = (taken if len(taken) <= EXAMPLE_LENGTH else f"{taken[:EXAMPLE_LENGTH]}…" for taken in commonest)
+    commonest = sorted(tally.removed, key=lambda removed: (-tally.removed[removed], removed))[:EXAMPLES]
+    shortened = (removed if len(removed) <= EXAMPLE_LENGTH else f"{removed[:EXAMPLE_LENGTH]}…" for removed in commonest)
     return RuleHits(tally.num_values, tally.num_emptied, tuple(shortened))

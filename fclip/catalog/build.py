@@ -1,4 +1,4 @@
-"""Build a catalog: any source -> products, images, quarantine, counts."""
+"""Build the catalog of one dataset from its source: products, images, quarantine, repairs, counts."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.catalog.config import IngestConfig, JudgementsConfig
+from fclip.catalog.image_importer import ImageImporter
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.judgements import read_judgements, write_judgements
 from fclip.catalog.pin import SourcePin, verify_pin
 from fclip.catalog.products import ProductColumns, Products
 from fclip.catalog.repair import Repair, repair_row
-from fclip.catalog.row_images import RowImages
 from fclip.catalog.rows import RefusedRow, SourceRow, refuse
 from fclip.catalog.sources.registry import at_pin, read
 from fclip.catalog.split_assignment import SplitAssignment, assign_splits
@@ -34,7 +34,7 @@ def build_catalog(
     config: IngestConfig,
     *,
     dataset: str,
-    outside: SourceAccess,
+    access: SourceAccess,
     pin: SourcePin | None,
     catalog_dir: Path,
     images_dir: Path,
@@ -42,26 +42,26 @@ def build_catalog(
 ) -> IngestSummary:
     """Write the tables of `dataset` and `ingest.json` into `catalog_dir`, image packs into `images_dir`.
 
-    Every row of the source ends as a product or in quarantine with its reason. A row with a bad image is refused
-    whole. The same source and configuration give the same catalog, byte for byte, whatever was ingested before; packs
-    are those of earlier runs, unchanged, and new ones for what is new. Both folders appear whole, or stay as they were.
+    Every row of the source becomes a product or goes to quarantine with its reason. One bad image refuses the whole
+    row. The same source and configuration give the same catalog, byte for byte, whatever was ingested before. The packs
+    of earlier runs are kept unchanged; new images go to new packs. Both folders are replaced whole, or stay unchanged.
 
     Args:
-        outside: where the source lies.
-        pin: what the source was when it was last looked at; None: it is not pinned, which is refused.
-        cache_dir: what earlier ingests of the dataset left, so that only new images are decoded; may be deleted.
+        access: how the files of the source are reached.
+        pin: the facts of the source at its last pinning; None if it is not pinned, which is an error.
+        cache_dir: the cache of earlier ingests of the dataset, so that only new images are decoded. It may be deleted.
 
     Raises:
-        UserError: the source is not there, lacks a column, is not as pinned, has no rows, too many of them are
-            refused, or a split with a role is empty.
+        UserError: the source is missing, lacks a column, differs from its pin or has no rows; too many rows are
+            refused; or a split with a role is empty.
     """
-    own = config.datasets[dataset]
+    dataset_config = config.datasets[dataset]
     facts = pin.facts if pin else {}
-    source = at_pin(own.source, facts)
-    outside = replace(outside, pinned=facts)
-    verify_pin(dataset, own, source, pin, outside=outside)
+    source = at_pin(dataset_config.source, facts)
+    access = replace(access, pinned=facts)
+    verify_pin(dataset, dataset_config, source, pin, access=access)
     store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
-    rows = read(source, outside, config.limit)
+    rows = read(source, access, config.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
     columns = ProductColumns()
@@ -70,81 +70,84 @@ def build_catalog(
             link_or_copy(pack, images / pack.name)
         stored = [digest for pack in store.packs for digest in pack_digests(pack)]
         with PackWriter(images, stored=stored) as packs:
-            checked = _checked(rows, RowRules(config.rows, own.types), repairs, config.rows.max_text_chars)
-            taken = RowImages(store, packs, outside.digests, config.image).accepted(checked)
-            total = _total(facts, config.limit)
+            checked = _repaired_and_checked(
+                rows, RowRules(config.rows, dataset_config.types), repairs, config.rows.max_text_chars
+            )
+            imported = ImageImporter(store, packs, access.digests, config.image).import_images(checked)
+            total = _expected_rows(facts, config.limit)
             num_read = 0
-            for row in progress(taken, label=f"ingest {dataset}", total=total, unit="rows"):
+            for row in progress(imported, label=f"ingest {dataset}", total=total, unit="rows"):
                 num_read += 1
                 if isinstance(row, RefusedRow):
                     refused.append(row)
                 else:
                     columns.add(*row)
         require_few_refused(dataset, num_read, refused, config.rows, keep=_quarantine_path(cache_dir))
-        products, respelled = columns.finish().respelled()
-        repairs += respelled
-        sides = assign_splits(products, store, config, dataset)
-        refused += sides.leaks
+        products, spelling_repairs = columns.finish().with_unified_spellings()
+        repairs += spelling_repairs
+        assignment = assign_splits(products, store, config, dataset)
+        refused += assignment.leaks
         if repairs:
-            kept = set(products.table["product_id"].take(pa.array(sides.kept)).to_pylist())
+            kept = set(products.table["product_id"].take(pa.array(assignment.kept)).to_pylist())
             repairs = [repair for repair in repairs if repair.product_id in kept]
         summary = summarise(
-            dataset, num_rows=num_read, products=products, sides=sides, refused=refused, repairs=repairs
+            dataset, num_rows=num_read, products=products, assignment=assignment, refused=refused, repairs=repairs
         )
-        require_products(summary, own)
-        _write(catalog, products, store, sides, refused, repairs)
-        judged = {} if own.judgements is None else {"judgements": _score(own.judgements, outside, catalog)}
-        write_json(catalog / "ingest.json", {**summary.to_json(), **judged})
+        require_products(summary, dataset_config)
+        _write(catalog, products, store, assignment, refused, repairs)
+        judgements = dataset_config.judgements
+        judgement_counts = {} if judgements is None else {"judgements": _write_judgements(judgements, access, catalog)}
+        write_json(catalog / "ingest.json", {**summary.to_json(), **judgement_counts})
         store.save(sorted(images.glob("pack-*.parquet")))
-        outside.digests.save()
+        access.digests.save()
     for line in summary.lines():
         logger.info("%s", line)
     return summary
 
 
-def _checked(
+def _repaired_and_checked(
     rows: Iterable[SourceRow | RefusedRow], rules: RowRules, repairs: list[Repair], max_chars: int
 ) -> Iterator[SourceRow | RefusedRow]:
     for row in rows:
         if isinstance(row, RefusedRow):
             yield refuse(row, row.refusal)
             continue
-        mended, done = repair_row(row, max_chars=max_chars)
-        refusal = rules.refusal(mended)
+        repaired, row_repairs = repair_row(row, max_chars=max_chars)
+        refusal = rules.refusal(repaired)
         if refusal is None:
-            repairs.extend(done)
-        yield mended if refusal is None else refuse(row, refusal)
+            repairs.extend(row_repairs)
+        yield repaired if refusal is None else refuse(row, refusal)
 
 
 def _write(
     folder: Path,
     products: Products,
     store: ImageStore,
-    sides: SplitAssignment,
+    assignment: SplitAssignment,
     refused: Sequence[RefusedRow],
     repairs: Sequence[Repair],
 ) -> None:
     facts = store.facts()
     digests = pa.array(facts.hex_digests(), pa.string())
-    write_products(folder / "products.parquet", products, sides, digests=digests)
-    numbers = sides.image_numbers(products)
+    write_products(folder / "products.parquet", products, assignment, digests=digests)
+    numbers = assignment.image_numbers(products)
     _, first = np.unique(facts.image_sha256[numbers], return_index=True)
     write_images(folder / "images.parquet", facts.take(numbers[first]))
     write_quarantine(folder / "quarantine.parquet", refused)
     write_repairs(folder / "repairs.parquet", repairs)
 
 
-def _score(config: JudgementsConfig, outside: SourceAccess, catalog: Path) -> dict[str, object]:
-    """Take in the judgements about the products that were written."""
+def _write_judgements(config: JudgementsConfig, access: SourceAccess, catalog: Path) -> dict[str, object]:
+    """Write the judgements about the products of the catalog. Return their counts."""
     ids = pq.read_table(catalog / "products.parquet", columns=["product_id"])["product_id"].to_pylist()
-    judgements = read_judgements(config, outside, frozenset(ids))
+    judgements = read_judgements(config, access, frozenset(ids))
     write_judgements(judgements, catalog / "judgements.parquet")
-    said = judgements.to_json()
-    logger.info("judgements: %s", ", ".join(f"{name} {value}" for name, value in said.items()))
-    return said
+    counts = judgements.to_json()
+    logger.info("judgements: %s", ", ".join(f"{name} {value}" for name, value in counts.items()))
+    return counts
 
 
-def _total(facts: Mapping[str, object], limit: int | None) -> int | None:
+def _expected_rows(facts: Mapping[str, object], limit: int | None) -> int | None:
     num_rows = facts.get("num_rows")
     if not isinstance(num_rows, int):
         return None

@@ -1,7 +1,7 @@
-"""Compaction: what no product shows any more leaves the image store, and small packs become large ones.
+"""Compaction: delete the images of an image store that no product uses, and merge small packs.
 
-Packs never change, so an ingest leaves the images of deleted products where they are. Compaction is explicit: rare
-for its own sake, at once for a takedown.
+Packs never change, so an ingest keeps the images of deleted products. Compaction is a separate command: run it
+occasionally to save space, or at once for a takedown.
 """
 
 from collections.abc import Set
@@ -12,13 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fclip.catalog.image_store import kept_metadata, write_kept
+from fclip.catalog.image_store import store_metadata, write_store_table
 from fclip.images.packs import MAX_PACK_BYTES, PackWriter, StoredImage, pack_digests
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """How many images were dropped, how many packs there were before and are now; digests of the dropped' sources."""
+    """The result of a compaction.
+
+    Attributes:
+        num_dropped: deleted images.
+        num_packs_before, num_packs: packs before and after.
+        sources: SHA-256 digests (hex) of the source bytes of the deleted images.
+    """
 
     num_dropped: int
     num_packs_before: int
@@ -27,24 +33,24 @@ class Compaction:
 
 
 def compact_store(folder: Path, keep: Set[str]) -> Compaction:
-    """Drop every image but those in `keep` (hex digests) from the image store in `folder` (`ImageStore`'s).
+    """Delete every image except those in `keep` (hex digests) from the `ImageStore` in `folder`.
 
-    Packs that hold another image are written anew without it, as are packs of less than half the usual size where
-    there are several. What the store knows of the dropped images goes too, so that nothing of them is left there.
+    Packs with a deleted image are rewritten without it. Packs below half the maximum size are merged if there are
+    several. The index entries of the deleted images are removed too, so that no trace of them remains.
     """
-    found = [_compact(index, keep) for index in sorted(folder.glob("*/images.parquet"))]
+    results = [_compact(index, keep) for index in sorted(folder.glob("*/images.parquet"))]
     return Compaction(
-        sum(each.num_dropped for each in found),
-        sum(each.num_packs_before for each in found),
-        sum(each.num_packs for each in found),
-        frozenset().union(*(each.sources for each in found)),
+        sum(each.num_dropped for each in results),
+        sum(each.num_packs_before for each in results),
+        sum(each.num_packs for each in results),
+        frozenset().union(*(each.sources for each in results)),
     )
 
 
 def _compact(index: Path, keep: Set[str]) -> Compaction:
     folder = index.parent / "packs"
     table = pq.read_table(index)
-    names: list[str] = kept_metadata(table)["packs"]
+    names: list[str] = store_metadata(table)["packs"]
     digests = {name: pack_digests(folder / name) for name in names}
     small = [name for name in names if (folder / name).stat().st_size < MAX_PACK_BYTES // 2]
     stale = [name for name in names if not keep >= set(digests[name]) or (name in small and len(small) > 1)]
@@ -63,10 +69,10 @@ def _compact(index: Path, keep: Set[str]) -> Compaction:
     sources = pq.read_table(index.with_name("sources.parquet"))
     kept_sources = _kept(sources, keep)
     gone = frozenset(each.hex() for each in sources.filter(pc.invert(kept_sources))["source_sha256"].to_pylist())
-    # Without its pairs of near-duplicates, which count the images that there were: the next ingest seeks them anew.
+    # The pairs of near-duplicates refer to the old image numbers: the next ingest computes them again.
     (index.parent / "duplicates.parquet").unlink(missing_ok=True)
-    write_kept(index.with_name("sources.parquet"), sources.filter(kept_sources), {})
-    write_kept(index, table.filter(_kept(table, keep)), {"packs": remaining})
+    write_store_table(index.with_name("sources.parquet"), sources.filter(kept_sources), {})
+    write_store_table(index, table.filter(_kept(table, keep)), {"packs": remaining})
     for name in set(names).difference(remaining):
         (folder / name).unlink()
     num_dropped = num_images - len(keep & set().union(*digests.values()))

@@ -1,6 +1,6 @@
-"""Datasets that others publish, as data: one YAML file each in `fclip/catalog/datasets/`.
+"""Descriptions of published datasets, one YAML file each in `fclip/catalog/datasets/`.
 
-A new file there is a new dataset: nothing else has to know of it.
+Adding a file there adds a dataset; no other change is needed.
 """
 
 import math
@@ -60,8 +60,8 @@ class Description:
     unverified: list[str]
 
     def __post_init__(self) -> None:
-        places = {"source.path": [self.source.path], **_more_places(self.source)}
-        for key, names in places.items():
+        paths = {"source.path": [self.source.path], **_more_paths(self.source)}
+        for key, names in paths.items():
             for name in names:
                 if not _stays_inside(name):
                     raise ValueError(f"{key} must stay in the dataset's folder, not `{name}`")
@@ -89,7 +89,7 @@ class Description:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The patterns that the dataset's files fit, below its folder."""
+        """The patterns of the dataset's files, below its folder."""
         match self.source:
             case HubSource():
                 return self.source.files
@@ -98,19 +98,19 @@ class Description:
 
 
 def known_datasets(folder: Path = DATASETS) -> list[str]:
-    """The names that have a description."""
+    """Return the sorted names of the described datasets."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def load_description(name: str, folder: Path = DATASETS) -> Description:
-    """The description of a dataset by its name.
+    """Return the description of a dataset.
 
     Raises:
-        UserError: there is none of the name, or the file is no description; the message names the file and the key.
+        UserError: the name is unknown or its file is invalid; the message names the file and the key.
     """
     known = known_datasets(folder)
     if name not in known:
-        raise UserError(f"no published dataset `{name}` is described: there are {', '.join(known)}")
+        raise UserError(f"unknown published dataset `{name}`; choose one of {', '.join(known)}")
     return _load(folder / f"{name}.yaml")
 
 
@@ -118,12 +118,12 @@ def _load(path: Path) -> Description:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error}") from error
+        raise UserError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
     return parse_description(text, where=path)
 
 
 def parse_description(text: str, *, where: object) -> Description:
-    """A description from YAML; raises UserError naming `where` and every fault by its key."""
+    """Parse a description from YAML. Raise UserError that names `where` and the key of every fault."""
     try:
         value: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -133,7 +133,7 @@ def parse_description(text: str, *, where: object) -> Description:
     return parse_config(value, Description, where=where)
 
 
-def _more_places(source: HubSource | TableSource) -> dict[str, list[str]]:
+def _more_paths(source: HubSource | TableSource) -> dict[str, list[str]]:
     match source:
         case HubSource():
             return {"source.files": list(source.files)}

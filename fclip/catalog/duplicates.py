@@ -1,10 +1,9 @@
-"""Near-duplicate images: which pairs are the same picture, found without comparing every pair.
+"""Near-duplicate images: find the pairs that show the same picture, without comparing all pairs.
 
-Two images are near-duplicates when their hashes differ in at most `max_hash_distance` of 64 bits and their thumbnails
-by at most `max_difference` of what is in them. The hash alone is not enough: small products on white give few signs
-that tell them apart. So the thumbnails' mean difference is measured against their *ink*, the mean distance of the
-pixels from the background (the median colour): a re-encoded photograph differs by a few hundredths of its ink,
-another shoe by a fifth.
+Two images are near-duplicates if their hashes differ in at most `max_hash_distance` of 64 bits and the mean difference
+of their thumbnails is at most `max_difference` times their *ink*. Ink is the mean distance of the pixels from the
+background (the median colour). The hash alone is not enough: small products on white have similar hashes. A re-encoded
+photograph differs by a few hundredths of its ink, a photograph of another shoe by a fifth.
 """
 
 from collections.abc import Iterator
@@ -18,13 +17,13 @@ from fclip.catalog.config import MAX_HASH_DISTANCE, DuplicateConfig
 
 BANDS = 4
 BAND_BITS = 16
-assert MAX_HASH_DISTANCE == 2 * BANDS - 1  # so that of two hashes some band differs in at most one bit
+assert MAX_HASH_DISTANCE == 2 * BANDS - 1  # then at least one band of two close hashes differs in at most one bit
 PAIRS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Distinct looks: no two have both the same hash and the same thumbnail.
+class Appearances:
+    """Distinct appearances of images: no two have the same hash and the same thumbnail.
 
     Attributes:
         phash: uint64 [n].
@@ -35,51 +34,53 @@ class Looks:
     thumbnail: NDArray[np.uint8]
 
 
-def distinct_looks(phash: NDArray[np.uint64], thumbnail: NDArray[np.uint8]) -> tuple[Looks, NDArray[np.int64]]:
-    """The distinct looks of images, in the order in which they first occur, and which of them each image has [n]."""
+def distinct_appearances(
+    phash: NDArray[np.uint64], thumbnail: NDArray[np.uint8]
+) -> tuple[Appearances, NDArray[np.int64]]:
+    """Return the distinct appearances in order of first occurrence, and the index of each image's appearance [n]."""
     if not len(phash):
-        return Looks(phash, thumbnail), np.empty(0, np.int64)
-    # Digests of them are sorted in a tenth of the memory.
-    whole = b"".join(
+        return Appearances(phash, thumbnail), np.empty(0, np.int64)
+    # Sorting digests needs a tenth of the memory.
+    digests = b"".join(
         blake2b(thumbnail[row].tobytes(), digest_size=16, salt=phash[row].tobytes()).digest()
         for row in range(len(phash))
     )
-    _, first, inverse = np.unique(np.frombuffer(whole, "V16"), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(np.frombuffer(digests, "V16"), return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    return Looks(phash[first[order]], thumbnail[first[order]]), rank[inverse]
+    return Appearances(phash[first[order]], thumbnail[first[order]]), rank[inverse]
 
 
-def near_duplicates(looks: Looks, config: DuplicateConfig, *, first_new: int = 0) -> NDArray[np.int64]:
-    """Pairs [m, 2] of near-duplicates, i < j, sorted, of which at least j is `first_new` or later.
+def near_duplicates(appearances: Appearances, config: DuplicateConfig, *, first_new: int = 0) -> NDArray[np.int64]:
+    """Return the pairs [m, 2] of near-duplicates, i < j and j >= `first_new`, sorted.
 
-    Exactly those that comparing all pairs would find. Candidates are found by multi-index hashing (Norouzi, Punjani,
-    Fleet 2012): 4 bands of 16 bits, each looked up as it is and with one bit flipped. Within a bucket only images of
-    nearly the same mean are compared, since means differ by no more than pixels do.
+    The result equals that of comparing all pairs. Candidates come from multi-index hashing (Norouzi, Punjani, Fleet
+    2012): 4 bands of 16 bits, each looked up unchanged and with one bit flipped. Within a bucket only images with
+    similar means are compared, since means differ by no more than pixels do.
     """
-    mean, ink = _mean_and_ink(looks.thumbnail)
+    mean, ink = _mean_and_ink(appearances.thumbnail)
     reach = config.max_difference * np.maximum(ink, 1.0)
     new = np.arange(len(mean)) >= first_new
-    found = [np.empty(0, np.int64)]
+    encoded_pairs = [np.empty(0, np.int64)]
     for band in range(BANDS):
-        keys = _keys(looks.phash, band)
+        keys = _keys(appearances.phash, band)
         for i, j in _candidates(keys, mean, reach, new=new):
-            differing = looks.phash[i] ^ looks.phash[j]
+            differing = appearances.phash[i] ^ appearances.phash[j]
             close = np.bitwise_count(differing) <= config.max_hash_distance
-            for earlier in range(band):  # which has given the pair already
+            for earlier in range(band):  # an earlier band has found the pair already
                 close &= np.bitwise_count(_keys(differing, earlier)) > 1
             i, j = i[close], j[close]
-            difference = np.abs(looks.thumbnail[i].astype(np.int16) - looks.thumbnail[j]).mean(1)
+            difference = np.abs(appearances.thumbnail[i].astype(np.int16) - appearances.thumbnail[j]).mean(1)
             alike = difference <= np.minimum(reach[i], reach[j])
             i, j = i[alike], j[alike]
-            found.append(np.minimum(i, j) << 32 | np.maximum(i, j))
-    pairs = np.sort(np.concatenate(found))
+            encoded_pairs.append(np.minimum(i, j) << 32 | np.maximum(i, j))
+    pairs = np.sort(np.concatenate(encoded_pairs))
     return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], 1)
 
 
 def _keys(hashes: NDArray[np.uint64], band: int) -> NDArray[np.int64]:
-    """The bits of one band."""
+    """Return the bits of one band of each hash."""
     return (hashes >> np.uint64(band * BAND_BITS)).astype(np.int64) & 0xFFFF
 
 
@@ -95,28 +96,28 @@ def _mean_and_ink(thumbnails: NDArray[np.uint8]) -> tuple[NDArray[np.float64], N
 def _candidates(
     keys: NDArray[np.int64], mean: NDArray[np.float64], reach: NDArray[np.float64], *, new: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs, at least one of them new, whose keys are equal or differ in one bit and whose means lie within reach."""
-    place = keys * 256.0 + mean  # one number to sort by: means are below 256
-    order = np.argsort(place, kind="stable")
-    sorted_place = place[order]
-    asking = order[new[order]]  # sorted, since neighbours find theirs in the same part of memory
+    """Yield pairs with a new member whose keys differ in at most one bit and whose means are within reach."""
+    sort_key = keys * 256.0 + mean  # one sort key, since means are below 256
+    order = np.argsort(sort_key, kind="stable")
+    sorted_keys = sort_key[order]
+    queries = order[new[order]]  # sorted, so that neighbouring queries read neighbouring memory
     for flipped in (0, *(1 << bit for bit in range(BAND_BITS))):
-        wanted = (keys[asking] ^ flipped) * 256.0
-        low = np.searchsorted(sorted_place, wanted + np.maximum(mean[asking] - reach[asking] - 1e-3, 0.0), "left")
+        wanted = (keys[queries] ^ flipped) * 256.0
+        low = np.searchsorted(sorted_keys, wanted + np.maximum(mean[queries] - reach[queries] - 1e-3, 0.0), "left")
         high = np.searchsorted(
-            sorted_place, wanted + np.minimum(mean[asking] + reach[asking] + 1e-3, 255.9999), "right"
+            sorted_keys, wanted + np.minimum(mean[queries] + reach[queries] + 1e-3, 255.9999), "right"
         )
         counts = np.maximum(high - low, 0)
         for part in _parts(counts):
-            i = np.repeat(asking[part], counts[part])
+            i = np.repeat(queries[part], counts[part])
             start = np.repeat(low[part] - np.concatenate([[0], np.cumsum(counts[part])[:-1]]), counts[part])
             j = order[start + np.arange(len(i))]
-            once = np.where(new[j], i < j, True)  # a pair of two new ones is met from both sides
+            once = np.where(new[j], i < j, True)  # a pair of two new images is found twice
             yield i[once], j[once]
 
 
 def _parts(counts: NDArray[np.int64]) -> Iterator[slice]:
-    """Stretches of `counts` of about `PAIRS_AT_ONCE` in sum."""
+    """Yield slices of `counts` whose sums are about `PAIRS_AT_ONCE`."""
     ends = np.cumsum(counts)
     begin = 0
     while begin < len(counts):

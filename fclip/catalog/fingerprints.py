@@ -1,8 +1,8 @@
-"""What an image looks like, in a few numbers: a perceptual hash, a thumbnail, and statistics.
+"""Fingerprints of images: a perceptual hash, a thumbnail and colour statistics.
 
-All are of a 32 × 32 reduction of the image as it is stored. The hash is the 64-bit DCT hash ("pHash": Zauner,
+All are computed from a 32 × 32 reduction of the stored image. The hash is the 64-bit DCT hash ("pHash": Zauner,
 "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010): the signs of the 8 × 8 lowest frequencies
-of the luminance against their median.
+of the luminance, relative to their median.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ NEAR_WHITE = 243
 
 
 def _cosines() -> NDArray[np.float32]:
-    """The 8 lowest rows of the orthonormal DCT-II of length `SIDE`."""
+    """Return the 8 lowest rows of the orthonormal DCT-II of length `SIDE`."""
     frequency, place = np.arange(8)[:, None], np.arange(SIDE)[None]
     rows = np.sqrt(2 / SIDE) * np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE))
     rows[0] /= np.sqrt(2)
@@ -42,14 +42,14 @@ _RING = _ring()
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of n images.
+    """The fingerprints of n images.
 
     Attributes:
         phash: uint64 [n].
         thumbnail: uint8 [n, 192], 8 × 8 RGB.
         brightness, contrast: float32 [n], mean and standard deviation of the luminance, 0 to 1.
         saturation: float32 [n], mean of (max − min) / max over the channels, 0 to 1.
-        white_border: float32 [n], share of the outermost of the 32 rings that is near white, 0 to 1.
+        white_border: float32 [n], share of near-white pixels in the outermost ring, 0 to 1.
     """
 
     phash: NDArray[np.uint64]
@@ -62,16 +62,16 @@ class Fingerprints:
 
 @dataclass(frozen=True)
 class Reduction:
-    """What fingerprints are made of: the luminance at 32 × 32, and the thumbnail, as bytes."""
+    """The input of a fingerprint: the luminance at 32 × 32 and the thumbnail, as bytes."""
 
     luminance: bytes
     thumbnail: bytes
 
 
-def reduce(pixels: NDArray[np.uint8]) -> Reduction:
-    """The reduction of an image's pixels [height, width, 3], or [height, width, 1] where it is grey."""
+def reduce_pixels(pixels: NDArray[np.uint8]) -> Reduction:
+    """Reduce an image's pixels [height, width, 3], or [height, width, 1] for a grey image."""
     if min(pixels.shape[:2]) > SIDE * 4 and max(pixels.shape[:2]) <= 2 * HALFWAY:
-        pixels = shrink(pixels, HALFWAY, HALFWAY)  # on the way, since means of whole numbers of pixels are fast
+        pixels = shrink(pixels, HALFWAY, HALFWAY)  # intermediate size: averaging whole numbers of pixels is fast
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     if small.ndim == 2:
         small = cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
@@ -80,7 +80,7 @@ def reduce(pixels: NDArray[np.uint8]) -> Reduction:
 
 
 def fingerprint(reductions: Sequence[Reduction]) -> Fingerprints:
-    """The fingerprints of reductions, all at once."""
+    """Compute the fingerprints of a batch of reductions."""
     luminance = np.frombuffer(b"".join(each.luminance for each in reductions), np.uint8)
     luminance = luminance.reshape(-1, SIDE, SIDE).astype(np.float32)
     lowest = (_DCT @ luminance @ _DCT.T).reshape(-1, 64)

@@ -1,4 +1,4 @@
-"""Named hold-outs: whole categories or brands that are kept out of training, to be judged zero-shot."""
+"""Named hold-outs: whole categories or brands that are kept out of training for zero-shot evaluation."""
 
 import logging
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from fclip.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def held_out(
+def hold_out_masks(
     products: Products, hold_outs: Mapping[str, Mapping[str, list[str]]], *, dataset: str, is_sample: bool
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which products [n] each hold-out takes: those that have one of its values in every one of its attributes.
+    """Return a mask [n] of the products of each hold-out: those with one of its values in each of its attributes.
 
     Raises:
-        UserError: an attribute or a value is of no product (unless the products are a sample of the dataset).
+        UserError: no product has an attribute or a value. In a sample of the dataset, a missing value only warns.
     """
-    found = {}
+    masks = {}
     for name, attributes in hold_outs.items():
         inside = np.ones(len(products), bool)
         for attribute, values in attributes.items():
@@ -28,7 +28,7 @@ def held_out(
                 known = ", ".join(products.attributes) or "none"
                 raise UserError(
                     f"params.yaml: ingest.datasets.{dataset}.hold_outs.{name}: no product has the attribute "
-                    f"`{attribute}`; there are {known}"
+                    f"`{attribute}`; products have {known}"
                 )
             column = products.attributes[attribute]
             present = column.dictionary.to_pylist()
@@ -36,7 +36,7 @@ def held_out(
                 some = ", ".join(sorted(present)[:20]) + (", …" if len(present) > 20 else "")
                 message = (
                     f"params.yaml: ingest.datasets.{dataset}.hold_outs.{name}: no product has {attribute} "
-                    f"{', '.join(map(repr, absent))}; there are {some}"
+                    f"{', '.join(map(repr, absent))}; products have {some}"
                 )
                 if not is_sample:
                     raise UserError(message)
@@ -44,5 +44,5 @@ def held_out(
             wanted = np.array([value in values for value in present], bool)
             codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
             inside &= np.append(wanted, False)[codes]
-        found[name] = inside
-    return found
+        masks[name] = inside
+    return masks

@@ -1,4 +1,4 @@
-"""What is known of images besides their bytes: a table, one row an image."""
+"""Facts about images (digests, sizes, fingerprints), one row per image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fclip.catalog.fingerprints import THUMBNAIL_SIDE, fingerprint
-from fclip.catalog.images import NormalImage
+from fclip.catalog.images import NormalisedImage
 
 THUMBNAIL_BYTES = 3 * THUMBNAIL_SIDE**2
 TYPES = {
@@ -30,12 +30,12 @@ TYPES = {
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Of n images, in columns.
+    """Facts about n images, in columns.
 
     Attributes:
         image_sha256: S32 [n], digests of the stored bytes.
-        source_width, source_height: pixels before anything was done to the image; width, height: as stored.
-        num_bytes: as stored.
+        source_width, source_height: pixels of the source image; width, height: pixels of the stored image.
+        num_bytes: bytes of the stored image.
         brightness, contrast, saturation, white_border, phash, thumbnail: see `fclip.catalog.fingerprints`.
     """
 
@@ -53,8 +53,8 @@ class ImageFacts:
     thumbnail: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, images: Sequence[NormalImage]) -> "ImageFacts":
-        """The facts of images just normalised."""
+    def from_images(cls, images: Sequence[NormalisedImage]) -> "ImageFacts":
+        """Return the facts of normalised images."""
         prints = fingerprint([image.reduction for image in images])
         digests = b"".join(bytes.fromhex(image.stored.sha256) for image in images)
 
@@ -73,7 +73,7 @@ class ImageFacts:
 
     @classmethod
     def joined(cls, parts: Sequence["ImageFacts"]) -> "ImageFacts":
-        """The rows of all parts, in order."""
+        """Return the rows of all parts, in order."""
         if not parts:
             return cls.from_table(pa.table({name: pa.array([], kind) for name, kind in TYPES.items()}))
         return cls(
@@ -82,7 +82,7 @@ class ImageFacts:
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "ImageFacts":
-        """The facts in a table with (at least) the columns `TYPES`."""
+        """Return the facts in a table that has at least the columns `TYPES`."""
         columns: dict[str, Any] = {}
         for name, kind in TYPES.items():
             array = table[name].combine_chunks()
@@ -95,7 +95,7 @@ class ImageFacts:
         return cls(**columns)
 
     def to_table(self) -> pa.Table:
-        """The table, columns `TYPES`."""
+        """Return a table with the columns `TYPES`."""
 
         def column(name: str, kind: pa.DataType) -> pa.Array:
             values = np.ascontiguousarray(getattr(self, name))
@@ -110,7 +110,7 @@ class ImageFacts:
         return [digest.tobytes().hex() for digest in self.image_sha256]
 
     def take(self, rows: NDArray[np.int64]) -> "ImageFacts":
-        """The rows numbered `rows`."""
+        """Return the rows with the indices `rows`."""
         return ImageFacts(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def __len__(self) -> int:

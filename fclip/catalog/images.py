@@ -1,4 +1,4 @@
-"""One image: checked by decoding it whole, and stored small and plain."""
+"""Normalise one image: check it by decoding it whole, and convert it to a small, plain JPEG or PNG."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fclip.catalog.config import ImageConfig
-from fclip.catalog.fingerprints import Reduction, reduce
+from fclip.catalog.fingerprints import Reduction, reduce_pixels
 from fclip.catalog.jpegs import encode, read_header, shrink
 from fclip.catalog.reading.files import MAX_FILE_BYTES
 from fclip.catalog.rows import Refusal
@@ -19,12 +19,12 @@ from fclip.files import read_regular, sha256_bytes
 from fclip.images.packs import StoredImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # an MPO is opened as a JPEG
-MAX_ASPECT = 20  # longer to shorter side: what is scaled by its shorter side must not become huge
-MAX_SCANS = 100  # of a JPEG, each of which is as much work as a whole image; progressive ones have about ten
-SPARE_BYTES = 64 * 2**10  # metadata in an image that is kept as it is
+MAX_ASPECT = 20  # longer to shorter side, so that scaling by the shorter side gives no huge image
+MAX_SCANS = 100  # of a JPEG: decoding one scan costs as much as a whole image; progressive JPEGs have about ten
+SPARE_BYTES = 64 * 2**10  # for metadata in an image that is kept unchanged
 START_OF_SCAN = b"\xff\xda"
 ORIENTATION = 0x0112
-# What turns pixels [height, width, channels] upright, by the value of EXIF's orientation.
+# Functions that turn pixels [height, width, channels] upright, by EXIF orientation.
 TURNS: dict[object, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
@@ -38,8 +38,8 @@ TURNS: dict[object, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 
 
 @dataclass(frozen=True)
-class NormalImage:
-    """An image as it is stored, its size in pixels as it came, and what its fingerprints are made of."""
+class NormalisedImage:
+    """A stored image, the size of its source in pixels, and the input of its fingerprint."""
 
     stored: StoredImage
     source_width: int
@@ -48,7 +48,7 @@ class NormalImage:
 
 
 def read_image_file(path: Path) -> bytes | Refusal:
-    """The bytes of an image file, or why there are none."""
+    """Return the bytes of an image file, or why it cannot be read."""
     try:
         content = read_regular(path, MAX_FILE_BYTES + 1)
         return _size_refusal(path.stat().st_size if len(content) > MAX_FILE_BYTES else 0) or content
@@ -56,12 +56,13 @@ def read_image_file(path: Path) -> bytes | Refusal:
         return Refusal("read", "image file unreadable", f"{path.name}: {error.strerror}")
 
 
-def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusal:
-    """What is stored of an encoded image, or why it is refused.
+def normalise_image(content: bytes, config: ImageConfig) -> NormalisedImage | Refusal:
+    """Return the normalised image of encoded bytes, or why it is refused.
 
-    A grey or RGB JPEG or PNG that is upright, opaque, no larger than `stored_side` and not laden with other things is
-    kept byte for byte. Any other becomes a JPEG: turned upright by its EXIF orientation, transparency laid on white,
-    CMYK and palettes to RGB, 16 bits to 8, the shorter side brought down to `stored_side` (never up).
+    A grey or RGB JPEG or PNG is kept byte for byte if it is upright and opaque, its shorter side is at most
+    `stored_side`, and it has little extra data. Any other image becomes a JPEG: turned upright by its EXIF
+    orientation, transparency blended with white, CMYK and palettes converted to RGB, 16 bits reduced to 8, the shorter
+    side reduced to `stored_side` (never enlarged).
     """
     if not content:
         return Refusal("decode", "unreadable image", "no bytes")
@@ -73,56 +74,56 @@ def normalise_image(content: bytes, config: ImageConfig) -> NormalImage | Refusa
         return Refusal("decode", "image too large", str(error))
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        return Refusal("decode", "unreadable image", f"none of {known}: it begins with {content[:16]!r}")
-    except Exception as error:  # Pillow's plugins raise whatever broken bytes lead them to
+        return Refusal("decode", "unreadable image", f"not one of {known}: it begins with {content[:16]!r}")
+    except Exception as error:  # Pillow's plugins raise many kinds of error on broken bytes
         message = printable(f"{type(error).__name__}: {error}")
         truncated = "truncat" in message.lower() or "end of file" in message.lower()
         return Refusal("decode", "truncated image" if truncated else "unreadable image", message)
 
 
-def _plain_jpeg(content: bytes, config: ImageConfig) -> NormalImage | Refusal | None:
-    """What is stored of a plain JPEG; None for any other image, and for one that may be broken."""
+def _plain_jpeg(content: bytes, config: ImageConfig) -> NormalisedImage | Refusal | None:
+    """Normalise a plain JPEG. Return None for any other image and for a JPEG that may be broken."""
     jpeg = read_header(content)
     if jpeg is None:
         return None
     if refusal := _shape_refusal(jpeg.width, jpeg.height, config) or _scans_refusal(content):
         return refusal
-    turned = 1
+    orientation = 1
     if jpeg.marked:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             if image.format != "JPEG":
                 return None
-            turned = _orientation(image)
-    fine = min(jpeg.width, jpeg.height) <= config.stored_side
+            orientation = _orientation(image)
+    small_enough = min(jpeg.width, jpeg.height) <= config.stored_side
     try:
-        pixels = jpeg.decode(None if fine else config.stored_side)
+        pixels = jpeg.decode(None if small_enough else config.stored_side)
     except ValueError:
         return None
-    if fine and turned == 1 and not _is_laden(content, jpeg.width, jpeg.height):
+    if small_enough and orientation == 1 and not _has_much_extra_data(content, jpeg.width, jpeg.height):
         stored = StoredImage(sha256_bytes(content), content, jpeg.width, jpeg.height)
-        return NormalImage(stored, jpeg.width, jpeg.height, reduce(pixels))
-    if not fine:
+        return NormalisedImage(stored, jpeg.width, jpeg.height, reduce_pixels(pixels))
+    if not small_enough:
         pixels = shrink(pixels, *_stored_size(jpeg.width, jpeg.height, config))
-    pixels = TURNS[turned](pixels)
-    return NormalImage(_encode(pixels, config), jpeg.width, jpeg.height, reduce(pixels))
+    pixels = TURNS[orientation](pixels)
+    return NormalisedImage(_encode(pixels, config), jpeg.width, jpeg.height, reduce_pixels(pixels))
 
 
-def _any_image(content: bytes, config: ImageConfig) -> NormalImage | Refusal:
+def _any_image(content: bytes, config: ImageConfig) -> NormalisedImage | Refusal:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width, height = image.size
         if refusal := _shape_refusal(width, height, config):
             return refusal
         if image.format in ("JPEG", "MPO") and (refusal := _scans_refusal(content)):
             return refusal
-        # A phone's MPO is a JPEG with previews behind it, not a film.
+        # A phone's MPO is a JPEG followed by previews, not an animation.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            return Refusal("decode", "animated image", f"{image.format} of more than one frame")
-        if _is_fine(image, config) and not _is_laden(content, width, height):
+            return Refusal("decode", "animated image", f"{image.format} with more than one frame")
+        if _is_plain(image, config) and not _has_much_extra_data(content, width, height):
             image.load()
             stored = StoredImage(sha256_bytes(content), content, width, height)
-            return NormalImage(stored, width, height, reduce(_pixels(image)))
-        pixels = _pixels(_plain(_shrunk(image, config)))
-        return NormalImage(_encode(pixels, config), width, height, reduce(pixels))
+            return NormalisedImage(stored, width, height, reduce_pixels(_pixels(image)))
+        pixels = _pixels(_to_plain(_shrunk(image, config)))
+        return NormalisedImage(_encode(pixels, config), width, height, reduce_pixels(pixels))
 
 
 def _shape_refusal(width: int, height: int, config: ImageConfig) -> Refusal | None:
@@ -145,7 +146,7 @@ def _size_refusal(num_bytes: int) -> Refusal | None:
     return None
 
 
-def _is_fine(image: Image.Image, config: ImageConfig) -> bool:
+def _is_plain(image: Image.Image, config: ImageConfig) -> bool:
     return (
         image.format in ("JPEG", "PNG")
         and image.mode in ("RGB", "L")
@@ -155,15 +156,15 @@ def _is_fine(image: Image.Image, config: ImageConfig) -> bool:
     )
 
 
-def _is_laden(content: bytes, width: int, height: int) -> bool:
+def _has_much_extra_data(content: bytes, width: int, height: int) -> bool:
     return len(content) > 4 * width * height + SPARE_BYTES
 
 
 def _orientation(image: Image.Image) -> int:
-    """How an image is to be turned, as EXIF counts the ways: 1, not at all, where it does not say so properly."""
+    """Return the EXIF orientation of an image; 1 (upright) if it is missing or invalid."""
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # as above; nobody knows then which way is up, and nearly always it is up
+    except Exception:  # broken EXIF data: nearly all images are upright
         return 1
     return orientation if orientation in TURNS else 1
 
@@ -174,9 +175,9 @@ def _stored_size(width: int, height: int, config: ImageConfig) -> tuple[int, int
 
 
 def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
-    """The image with its shorter side `stored_side` at most; large JPEGs are decoded at a fraction of their size."""
+    """Reduce the shorter side to at most `stored_side`. Large JPEGs are decoded at a fraction of their size."""
     if image.mode.startswith("I;16") or image.mode in ("1", "P", "PA"):
-        image = _plain(image)  # modes that cannot be interpolated
+        image = _to_plain(image)  # modes that cannot be interpolated
     width, height = image.size
     if min(width, height) <= config.stored_side:
         return image
@@ -185,15 +186,15 @@ def _shrunk(image: Image.Image, config: ImageConfig) -> Image.Image:
     return image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The image upright, opaque, 8 bits a channel, grey or RGB."""
+def _to_plain(image: Image.Image) -> Image.Image:
+    """Convert an image to upright, opaque, 8 bits per channel, grey or RGB."""
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in ("RGB", "L") and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
         values = np.asarray(image)
-        if values.max(initial=0) > 255:  # 16 bits, which Pillow opens as `I` or `I;16` by the format
+        if values.max(initial=0) > 255:  # 16 bits: Pillow opens them as `I` or `I;16`, depending on the format
             values = values // 257
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     if image.mode == "F":

@@ -1,6 +1,6 @@
-"""JPEGs at speed: libjpeg-turbo's decoder and encoder, which other threads do not wait for.
+"""Fast decoding and encoding of plain JPEGs with libjpeg-turbo, which releases the GIL.
 
-Only for plain ones. Whatever is unusual or broken is Pillow's to read or to refuse (`fclip.catalog.images`).
+Pillow handles unusual and broken JPEGs (`fclip.catalog.images`).
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import simplejpeg
 from numpy.typing import NDArray
 
 COLOURS = {"YCbCr": "RGB", "Gray": "GRAY"}
-# Before the pixels of a JPEG: how to turn it, and that it is an MPO, with other pictures behind the first.
+# Markers in a JPEG: it may have an orientation, or be an MPO, which has further pictures after the first.
 MARKS = (b"Exif\0\0", b"tiff:Orientation", b"MPF\0")
 SCALES = (8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG whose header has been read: grey or YCbCr, sizes in pixels.
+    """A plain JPEG, grey or YCbCr, with the facts of its header; sizes in pixels.
 
     Attributes:
-        marked: it may have to be turned, or have other pictures behind it.
+        marked: whether it may have an orientation or further pictures.
     """
 
     content: bytes
@@ -31,13 +31,13 @@ class Jpeg:
     marked: bool
 
     def decode(self, side: int | None = None) -> NDArray[np.uint8]:
-        """The pixels [height, width, 3], or [height, width, 1] where it is grey.
+        """Return the pixels [height, width, 3], or [height, width, 1] for a grey image.
 
-        With `side`, at the smallest of 1/8, 1/4, 1/2 and 1/1 of its size that has no fewer pixels a side: the scaled
-        transforms of libjpeg, which cost less than the whole one and leave less to shrink.
+        With `side`, decode at the smallest of 1/8, 1/4, 1/2 and 1/1 of the size whose shorter side has at least `side`
+        pixels. Libjpeg's scaled transforms are faster than the full one and leave less to shrink.
 
         Raises:
-            ValueError: the bytes are damaged, or end too early.
+            ValueError: the bytes are damaged or truncated.
         """
         scale = 1
         if side is not None:
@@ -49,7 +49,7 @@ class Jpeg:
 
 
 def read_header(content: bytes) -> Jpeg | None:
-    """The header of a plain JPEG; None where the bytes are anything else."""
+    """Read the header of a plain JPEG. Return None for any other bytes."""
     if not content.startswith(b"\xff\xd8\xff"):
         return None
     try:
@@ -62,7 +62,7 @@ def read_header(content: bytes) -> Jpeg | None:
 
 
 def encode(pixels: NDArray[np.uint8], quality: int) -> bytes:
-    """A JPEG of pixels [height, width, 3 or 1], its colours at half the resolution."""
+    """Encode pixels [height, width, 3 or 1] as a JPEG with chroma at half the resolution."""
     grey = pixels.shape[2] == 1
     content: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(pixels), quality, "GRAY" if grey else "RGB", "Gray" if grey else "420"
@@ -71,11 +71,11 @@ def encode(pixels: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def shrink(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Pixels [h, w, channels] as [height, width, channels], smaller.
+    """Shrink pixels [h, w, channels] to [height, width, channels].
 
-    By means of areas; by linear interpolation, five times as fast, where neither side is more than halved: there each
-    pixel still has its share in the result.
+    Area averaging is used in general. Linear interpolation, five times as fast, is used if neither side is more than
+    halved: each pixel then still contributes to the result.
     """
     halved = pixels.shape[1] <= 2 * width and pixels.shape[0] <= 2 * height
-    found = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR if halved else cv2.INTER_AREA)
-    return np.asarray(found.reshape(height, width, pixels.shape[2]), np.uint8)
+    resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR if halved else cv2.INTER_AREA)
+    return np.asarray(resized.reshape(height, width, pixels.shape[2]), np.uint8)

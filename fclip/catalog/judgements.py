@@ -1,7 +1,7 @@
-"""A team's own judgements: which products answer a query, and how well, from a table of theirs.
+"""Relevance judgements: a team's table of queries, products and grades.
 
-A row is a query, a product and a grade from 0 (wrong) to 4 (exactly what was meant). They are ingested with the
-products that they are about, so that every row is kept or counted with the reason why not.
+A row is a query, a product and a grade from 0 (wrong) to 4 (an exact match). Judgements are ingested with their
+dataset. Each row is kept, or counted with the reason for its refusal.
 """
 
 from collections import Counter
@@ -21,8 +21,8 @@ from fclip.errors import UserError
 from fclip.files import atomic_path
 from fclip.mirror.source_access import SourceAccess
 
-MOST = 4
-GRADES = tuple(str(grade) for grade in range(MOST + 1))
+MAX_GRADE = 4
+GRADES = tuple(str(grade) for grade in range(MAX_GRADE + 1))
 SCHEMA = pa.schema(
     [
         pa.field("query", pa.string(), nullable=False),
@@ -34,32 +34,32 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Judgements:
-    """Grades by query and product, and how many rows were refused for each reason."""
+    """Grades by query and product, and the number of refused rows by reason."""
 
     grades: Mapping[str, Mapping[str, int]]
     refused: Mapping[str, int]
 
     def to_json(self) -> dict[str, object]:
-        """What `ingest.json` says of them."""
+        """Return their part of `ingest.json`."""
         return {
             "num_queries": len(self.grades),
-            "num_judgements": sum(len(own) for own in self.grades.values()),
+            "num_judgements": sum(len(products) for products in self.grades.values()),
             "refused_by_reason": dict(self.refused),
         }
 
 
-def describe_judgements(config: JudgementsConfig, outside: SourceAccess) -> dict[str, object]:
-    """What the file is now, for the dataset's pin; raises UserError when it is not there."""
-    return describe_file(require_file(outside.file(config.path)))
+def describe_judgements(config: JudgementsConfig, access: SourceAccess) -> dict[str, object]:
+    """Return the current facts of the file for the dataset's pin. Raise UserError if it does not exist."""
+    return describe_file(require_file(access.file(config.path)))
 
 
-def read_judgements(config: JudgementsConfig, outside: SourceAccess, product_ids: Collection[str]) -> Judgements:
-    """The rows about products that there are.
+def read_judgements(config: JudgementsConfig, access: SourceAccess, product_ids: Collection[str]) -> Judgements:
+    """Return the judgements about the products with `product_ids`.
 
     Raises:
-        UserError: the file is not there, lacks a column, or says nothing about any product.
+        UserError: the file does not exist, lacks a column, or has no judgement of any product.
     """
-    path = require_file(outside.file(config.path))
+    path = require_file(access.file(config.path))
     grades: dict[str, dict[str, int]] = {}
     refused: Counter[str] = Counter()
     for row in _rows(config, path):
@@ -68,16 +68,19 @@ def read_judgements(config: JudgementsConfig, outside: SourceAccess, product_ids
             refused[reason] += 1
     if not grades:
         reasons = ", ".join(f"{reason} {count}" for reason, count in refused.items()) or "it has no rows"
-        raise UserError(f"{path} judges no product of the dataset ({reasons}): mend it, or its columns in params.yaml")
+        raise UserError(
+            f"{path} has no judgement of a product of the dataset ({reasons}); "
+            "correct the file or its columns in params.yaml"
+        )
     return Judgements({query: grades[query] for query in sorted(grades)}, dict(sorted(refused.items())))
 
 
 def write_judgements(judgements: Judgements, path: Path) -> None:
-    """Write them as a table, sorted by query and product."""
+    """Write judgements as a table, sorted by query and product."""
     rows = [
         {"query": query, "product_id": product, "grade": grade}
-        for query, own in judgements.grades.items()
-        for product, grade in sorted(own.items())
+        for query, products in judgements.grades.items()
+        for product, grade in sorted(products.items())
     ]
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
@@ -86,15 +89,15 @@ def write_judgements(judgements: Judgements, path: Path) -> None:
 def _add(
     grades: dict[str, dict[str, int]], product_ids: Collection[str], query: str, product_id: str, grade: int
 ) -> str | None:
-    """Take one judgement in, or say why not."""
+    """Add one judgement to `grades`. Return the reason if it is refused."""
     if product_id not in product_ids:
-        return "no such product"
+        return "unknown product"
     before = grades.setdefault(query, {}).setdefault(product_id, grade)
-    return None if before == grade else "judged before, otherwise"
+    return None if before == grade else "conflicting grade"
 
 
 def _rows(config: JudgementsConfig, path: Path) -> Iterator[tuple[str, str, int] | str]:
-    """Query, product and grade of each row, or why it has none."""
+    """Yield the query, product and grade of each row, or why it is refused."""
     for record in read_delimited(path, [config.query, config.product_id, config.grade]):
         if isinstance(record, Refusal):
             yield record.reason
@@ -103,11 +106,11 @@ def _rows(config: JudgementsConfig, path: Path) -> Iterator[tuple[str, str, int]
             cell_text(record.get(column)) for column in (config.query, config.product_id, config.grade)
         )
         if query is None or not _is_text(query):
-            yield "no query" if query is None else "query not UTF-8"
+            yield "missing query" if query is None else "query is not UTF-8"
         elif product_id is None:
-            yield "no product"
+            yield "missing product"
         elif grade not in GRADES:
-            yield f"grade not from 0 to {MOST}"
+            yield f"grade is not from 0 to {MAX_GRADE}"
         else:
             yield " ".join(query.split()), product_id, int(grade)
 
@@ -115,6 +118,6 @@ def _rows(config: JudgementsConfig, path: Path) -> Iterator[tuple[str, str, int]
 def _is_text(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # bytes that were no UTF-8
+    except UnicodeEncodeError:  # the bytes were not UTF-8
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a pin holds of a dataset, and whether it still is so."""
+"""The pin of a dataset's source: create it, and verify that the source has not changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from fclip.mirror.source_access import SourceAccess
 
 @dataclass(frozen=True)
 class SourcePin:
-    """What the source of a dataset was when it was last looked at.
+    """The state of a dataset's source at its last pinning.
 
     Attributes:
-        facts: what its kind of source says of it (`describe`): digests, `num_rows`, …
+        facts: the facts that the source's `describe` returned: digests, `num_rows`, …
     """
 
     dataset: str
@@ -28,37 +28,42 @@ class SourcePin:
 
     @classmethod
     def from_json(cls, values: Any) -> "SourcePin":
-        """The pin that `to_json` gave; raises ValueError for anything else."""
+        """Read a value of `to_json`. Raise ValueError for any other value."""
         match values:
             case {"dataset": str(dataset), **facts}:
                 return cls(dataset, {str(name): fact for name, fact in facts.items()})
-        raise ValueError("the pin of a source has `dataset`")
+        raise ValueError("the pin of a source must have the key `dataset`")
 
 
-def pin_of(dataset: str, config: DatasetConfig, outside: SourceAccess, source: SourceConfig | None = None) -> SourcePin:
-    """What the source, `config`'s or another way to say it, and the judgements are now.
+def current_pin(
+    dataset: str, config: DatasetConfig, access: SourceAccess, source: SourceConfig | None = None
+) -> SourcePin:
+    """Return the pin of the current state of the source and the judgements.
+
+    Args:
+        source: the resolved source (`at_pin`); None for the source of `config`.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: the source or the judgements do not exist.
     """
-    judged = {} if config.judgements is None else {"judgements": describe_judgements(config.judgements, outside)}
-    return SourcePin(dataset, {**describe(source or config.source, outside), **judged})
+    judgements = {} if config.judgements is None else {"judgements": describe_judgements(config.judgements, access)}
+    return SourcePin(dataset, {**describe(source or config.source, access), **judgements})
 
 
 def verify_pin(
-    dataset: str, config: DatasetConfig, source: SourceConfig, pin: SourcePin | None, *, outside: SourceAccess
+    dataset: str, config: DatasetConfig, source: SourceConfig, pin: SourcePin | None, *, access: SourceAccess
 ) -> None:
-    """Raise UserError unless the source is what `pin` says: pinned at all, and not changed since."""
+    """Raise UserError if the source is not pinned or has changed since `pin`."""
     if pin is None:
-        raise UserError(f"the source of `{dataset}` is not pinned yet: run `fclip pin`")
-    before, now = _flat(pin.to_json()), _flat(pin_of(dataset, config, outside, source).to_json())
+        raise UserError(f"the source of `{dataset}` is not pinned; run `fclip pin`")
+    before, now = _flat(pin.to_json()), _flat(current_pin(dataset, config, access, source).to_json())
     if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
-        what = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed)
-        raise UserError(f"the source of `{dataset}` changed since it was pinned ({what}): run `fclip pin`")
+        changes = ", ".join(_change(key, before.get(key), now.get(key)) for key in changed)
+        raise UserError(f"the source of `{dataset}` changed since it was pinned ({changes}); run `fclip pin`")
 
 
 def _flat(pin: Mapping[str, object]) -> dict[str, object]:
-    """`{"images": {"bytes": 1}}` as `{"images.bytes": 1}`."""
+    """Flatten nested keys: `{"images": {"bytes": 1}}` becomes `{"images.bytes": 1}`."""
     flat: dict[str, object] = {}
     for key, value in pin.items():
         flat |= {f"{key}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {key: value}

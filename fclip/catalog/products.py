@@ -1,4 +1,4 @@
-"""The products of a catalog while it is built, as columns: a Python object a product would fill the memory."""
+"""The products of a catalog during the build, stored as columns: one Python object per product needs much memory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fclip.catalog.repair import Repair, one_spelling
+from fclip.catalog.repair import Repair, spelling_corrections
 from fclip.catalog.rows import SourceRow
 from fclip.catalog.splits import normalised_title, split_key
 
@@ -29,9 +29,9 @@ class Products:
     """n products, in the order of the source.
 
     Attributes:
-        table: columns `FIXED`; `images` are numbers in the store, the primary first, each once; `split_key` is what
-            the split is a hash of; `text_key` is the normalised text, null where there is none.
-        attributes, texts: a column a name, null where a product has none; attributes are dictionary-encoded.
+        table: columns `FIXED`; `images` are distinct numbers in the store, the primary one first; `split_key` is the
+            input of the split's hash; `text_key` is the normalised text, null if there is none.
+        attributes, texts: one column per name, null where a product has no value; attributes are dictionary-encoded.
     """
 
     table: pa.Table
@@ -41,44 +41,46 @@ class Products:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def row(self, place: int) -> dict[str, object]:
-        """One product as a person may look at it."""
-        fields = {name: self.table[name][place].as_py() for name in ("product_id", "parent_id")}
-        cells = {name: column[place].as_py() for name, column in {**self.attributes, **self.texts}.items()}
+    def row(self, index: int) -> dict[str, object]:
+        """Return one product in readable form, for quarantine."""
+        fields = {name: self.table[name][index].as_py() for name in ("product_id", "parent_id")}
+        cells = {name: column[index].as_py() for name, column in {**self.attributes, **self.texts}.items()}
         return {name: value for name, value in {**fields, **cells}.items() if value is not None}
 
     def codes(self, column: str) -> NDArray[np.int64]:
-        """A code for each distinct value of a column of `table`; −1 for null."""
+        """Return a code [n] per distinct value of a column of `table`; −1 for null."""
         encoded = self.table[column].combine_chunks().dictionary_encode()
         return pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def family_codes(self) -> NDArray[np.int64]:
-        """A code for each parent, which variants share with the product that is their parent, if it is there."""
+        """Return a code [n] per family: the code of the parent, which variants share with their parent product."""
         table = self.table
         family = pc.coalesce(table["parent_id"], table["product_id"]).combine_chunks()
         codes: NDArray[np.int64] = family.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
         return codes
 
     def image_lists(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Aligned: the place of a product, and the number of one of its images."""
+        """Return two aligned arrays: the index of a product, and the number of one of its images."""
         lists = self.table["images"].combine_chunks()
         products = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
         return products, pc.list_flatten(lists).to_numpy(zero_copy_only=False)
 
-    def respelled(self) -> tuple["Products", list[Repair]]:
-        """Every value of an attribute in one spelling, and what was changed for that."""
+    def with_unified_spellings(self) -> tuple["Products", list[Repair]]:
+        """Return the products with one spelling per attribute value, and the repairs."""
         attributes, repairs = {}, []
         ids = self.table["product_id"]
         for name, column in self.attributes.items():
             values = column.dictionary.to_pylist()
             codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
             counts = np.bincount(codes[codes >= 0], minlength=len(values))
-            renamed = one_spelling({value: int(count) for value, count in zip(values, counts, strict=True) if count})
+            renamed = spelling_corrections(
+                {value: int(count) for value, count in zip(values, counts, strict=True) if count}
+            )
             if renamed:
                 changed = np.array([value in renamed for value in values])
-                for place in np.flatnonzero(np.append(changed, False)[codes]):
-                    value = values[codes[place]]
-                    repairs.append(Repair(ids[int(place)].as_py(), name, "spelling", value, renamed[value]))
+                for index in np.flatnonzero(np.append(changed, False)[codes]):
+                    value = values[codes[index]]
+                    repairs.append(Repair(ids[int(index)].as_py(), name, "spelling", value, renamed[value]))
                 spelled = pa.array([renamed.get(value, value) for value in values], pa.string())
                 column = pa.DictionaryArray.from_arrays(column.indices, spelled).cast(pa.string()).dictionary_encode()
             attributes[name] = column
@@ -86,20 +88,20 @@ class Products:
 
 
 class ProductColumns:
-    """Take accepted rows one by one; `finish` gives the products."""
+    """Collects accepted rows; `finish` returns the products."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[SourceRow, list[int]]] = []
         self._parts: list[tuple[pa.Table, dict[str, pa.Array], dict[str, pa.Array]]] = []
 
     def add(self, row: SourceRow, images: Sequence[int]) -> None:
-        """Take a row whose images have these numbers in the store."""
+        """Add a row whose images have these numbers in the store."""
         self._rows.append((row, list(dict.fromkeys(images))))
         if len(self._rows) >= ROWS_AT_ONCE:
             self._flush()
 
     def finish(self) -> Products:
-        """All rows taken, in order."""
+        """Return the products of all added rows, in order."""
         self._flush()
         sizes = [part[0].num_rows for part in self._parts]
 

@@ -1,4 +1,4 @@
-"""Repairs that are certain: what a cell is known to have said before a program on the way broke it."""
+"""Repairs of cells whose original text is certain: mojibake, surrogate pairs, control characters, spellings."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ import ftfy
 
 from fclip.catalog.rows import SourceRow
 
-_PLAIN = re.compile(r"[\x20-\x7e]*")  # nothing in it that could want a repair
+_PLAIN = re.compile(r"[\x20-\x7e]*")  # needs no repair
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _APART = re.compile(r"[\s_-]+")
@@ -18,7 +18,7 @@ _APART = re.compile(r"[\s_-]+")
 
 @dataclass(frozen=True)
 class Repair:
-    """One cell as it came and as it is kept; `what` is one of few, and counted."""
+    """One cell before and after its repair. `what` is the kind of repair, from a small fixed set."""
 
     product_id: str
     field: str
@@ -28,47 +28,49 @@ class Repair:
 
 
 def repair_row(row: SourceRow, *, max_chars: int) -> tuple[SourceRow, list[Repair]]:
-    """The row with its texts and attributes repaired, and what was done.
+    """Repair the texts and attributes of a row. Return the row and the repairs.
 
-    Ids stay as they are: they are names. So do cells longer than `max_chars`, which validation refuses.
+    Ids are not changed, since other data refer to them. Cells longer than `max_chars` are not changed either;
+    validation refuses them.
     """
     repairs: list[Repair] = []
 
-    def mended(cells: Mapping[str, str]) -> dict[str, str]:
-        found = {}
+    def repaired(cells: Mapping[str, str]) -> dict[str, str]:
+        new_cells = {}
         for name, text in cells.items():
-            found[name], what = repair_text(text) if len(text) <= max_chars else (text, ())
-            repairs.extend(Repair(row.product_id or "", name, each, text, found[name]) for each in what)
-        return {name: text for name, text in found.items() if text}
+            new_cells[name], kinds = repair_text(text) if len(text) <= max_chars else (text, ())
+            repairs.extend(Repair(row.product_id or "", name, kind, text, new_cells[name]) for kind in kinds)
+        return {name: text for name, text in new_cells.items() if text}
 
     if all(_PLAIN.fullmatch(text) for cells in (row.texts, row.attributes) for text in cells.values()):
         return row, []
-    return replace(row, texts=mended(row.texts), attributes=mended(row.attributes)), repairs
+    return replace(row, texts=repaired(row.texts), attributes=repaired(row.attributes)), repairs
 
 
 def repair_text(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text repaired, and what was wrong with it.
+    """Return the repaired text and the kinds of repair.
 
-    Mojibake (UTF-8 read as something else) as ftfy finds it, which changes a text only when nothing else explains it;
-    pairs of surrogates that stand for one character; control characters. Nothing else is touched.
+    Repaired are mojibake (UTF-8 decoded with another encoding) as ftfy detects it, which changes a text only if there
+    is no other explanation; surrogate pairs that encode one character; and control characters.
     """
     if _PLAIN.fullmatch(text):
         return text, ()
-    what: dict[str, None] = {}
+    kinds: dict[str, None] = {}
     before = None
-    while text != before:  # each repair may uncover another; all of them shorten the text
+    while text != before:  # one repair may enable another; each shortens the text, so the loop ends
         before = text
         for name, repair in _REPAIRS.items():
             if (after := repair(text)) != text:
                 text = after
-                what[name] = None
-    return text, tuple(what)
+                kinds[name] = None
+    return text, tuple(kinds)
 
 
-def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
-    """Values of a category that differ only in case, white space, hyphens or underscores -> the most frequent of them.
+def spelling_corrections(counts: Mapping[str, int]) -> dict[str, str]:
+    """Map each rare spelling of a value to the most frequent one.
 
-    Only the values to be changed are there. Of equally frequent ones the first in order of code points is kept.
+    Spellings of one value differ only in case, white space, hyphens or underscores. Values that stay unchanged are not
+    in the result. Among equally frequent spellings the first by code points is kept.
     """
     spellings: dict[str, list[str]] = defaultdict(list)
     for value in counts:

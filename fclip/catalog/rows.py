@@ -1,4 +1,4 @@
-"""What comes out of a source: rows as they are, rows that could not be read, and which of them a limit keeps."""
+"""Rows of a source, refused rows, and the sample of rows that a limit keeps."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,19 +17,22 @@ MAX_CELLS = 200
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a row is refused: `reason` is one of few, and counted; `detail` says what was found in this row."""
+    """Why a row is refused. `reason` is from a small fixed set and is counted; `detail` describes this row."""
 
-    stage: str  # read | validate | decode: the row is bad; exclude | split: it is good, and left out on purpose
+    stage: str  # read | validate | decode: the row is bad; exclude | split: a good row, excluded on purpose
     reason: str
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a source as it is, nothing yet checked.
+    """One unchecked row of a source.
 
-    `source_row` counts from 0. An image is its bytes, the file that holds it, or why there is none. `split` is given
-    only by sources that come split. `raw` is what a person looks at when the row is refused, without image bytes.
+    Attributes:
+        source_row: the row's number, from 0.
+        images: bytes, files, or refusals; the primary image first.
+        split: the split that the source gives; None for a source without fixed splits.
+        raw: the row without image bytes, for quarantine.
     """
 
     source_row: int
@@ -44,7 +47,7 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class RefusedRow:
-    """A row refused, and why: what quarantine keeps."""
+    """A refused row with its reason, as quarantine stores it."""
 
     source_row: int
     product_id: str | None
@@ -53,49 +56,49 @@ class RefusedRow:
 
 
 def refuse(row: SourceRow | RefusedRow, refusal: Refusal) -> RefusedRow:
-    """`row` refused; of what it held, the first cells are kept, and of long ones their beginning."""
+    """Return `row` as refused. Only the first cells are kept, and long ones are shortened."""
     product_id = None if row.product_id is None else row.product_id[:MAX_CHARS]
     refusal = Refusal(refusal.stage, refusal.reason, refusal.detail[:MAX_CHARS])
     raw = {name[:MAX_CHARS]: _short(value) for name, value in islice(row.raw.items(), MAX_CELLS)}
     return RefusedRow(row.source_row, product_id, refusal, raw)
 
 
-def spread_rows(num_rows: int, limit: int | None) -> frozenset[int] | None:
-    """`limit` rows spread over `num_rows`, always the same; None for all of them.
+def sample_rows(num_rows: int, limit: int | None) -> frozenset[int] | None:
+    """Return a fixed sample of `limit` of `num_rows` row numbers; None for all rows.
 
-    One row from each of `limit` equal stretches, so that a source sorted by class or split gives a like share of
-    each; its place in the stretch is hashed, so that a source with a period does not give one phase of it.
+    The sample has one row from each of `limit` equal ranges, so that a source sorted by class or split is sampled
+    evenly. The row within its range is chosen by a hash, so that a periodic source is not sampled at one phase.
     """
     if limit is None or limit >= num_rows:
         return None
     rows = []
-    for stretch in range(limit):
-        begin, end = stretch * num_rows // limit, (stretch + 1) * num_rows // limit
-        rows.append(begin + int(sha256_bytes(str(stretch).encode())[:8], 16) % (end - begin))
+    for part in range(limit):
+        begin, end = part * num_rows // limit, (part + 1) * num_rows // limit
+        rows.append(begin + int(sha256_bytes(str(part).encode())[:8], 16) % (end - begin))
     return frozenset(rows)
 
 
-def chosen_rows(
+def sampled_rows(
     records: Iterable[T], num_rows: int | None, limit: int | None, where: object
 ) -> Iterator[tuple[int, T]]:
-    """The records that a limit keeps, each with its number among all of them.
+    """Yield the records that a limit keeps, each with its row number.
 
     Args:
-        num_rows: of all records; None where it is not known, for which there must be no limit.
-        where: the file of the records, for the error.
+        num_rows: the number of all records; None if unknown, which allows no limit.
+        where: the file of the records, for the error message.
 
     Raises:
-        UserError: at the end, when there are not `num_rows` of them.
+        UserError: the number of records is not `num_rows`; raised after the last record.
     """
     assert num_rows is not None or limit is None
-    chosen = None if num_rows is None else spread_rows(num_rows, limit)
-    found = 0
+    chosen = None if num_rows is None else sample_rows(num_rows, limit)
+    count = 0
     for row, record in enumerate(records):
-        found += 1
+        count += 1
         if chosen is None or row in chosen:
             yield row, record
-    if num_rows is not None and found != num_rows:
-        raise UserError(f"{where} gives {found} rows, and {num_rows} are pinned: run `fclip pin`")
+    if num_rows is not None and count != num_rows:
+        raise UserError(f"{where} has {count} rows, but {num_rows} are pinned; run `fclip pin`")
 
 
 def _short(value: object) -> object:

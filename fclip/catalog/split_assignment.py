@@ -1,4 +1,4 @@
-"""Which side of the split each product is on, so that nothing is on two."""
+"""Assign each product to a split so that no group of linked products is in two splits."""
 
 import logging
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.groups import Ties, find_leaks, group_products
-from fclip.catalog.hold_outs import held_out
+from fclip.catalog.groups import ProductLinks, find_leaks, group_products
+from fclip.catalog.hold_outs import hold_out_masks
 from fclip.catalog.image_store import ImageStore
 from fclip.catalog.products import Products
 from fclip.catalog.rows import Refusal, RefusedRow
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitAssignment:
-    """Where n products ended.
+    """The splits and groups of n products.
 
     Attributes:
-        split: of each product [n].
-        group: [n], a number that products share where a chain of ties joins them.
-        group_id: a name of each group, that of its product of the smallest id.
-        kept: the places of the products that stay, in order.
-        leaks: those that had to go, since they are tied to one of an earlier split.
-        num_published_ties: products that are tied to another split and stay, since their source comes split.
+        split: the split of each product [n].
+        group: int [n], the group of each product; a chain of links joins products into one group.
+        group_id: the name of each group: the split key of its product with the smallest id.
+        kept: the indices of the products that stay, in order.
+        leaks: removed products, which are linked to a product of an earlier split.
+        num_published_links: products that are linked to another split but stay, since their source has fixed splits.
     """
 
     split: Sequence[str]
@@ -37,28 +37,28 @@ class SplitAssignment:
     group_id: Sequence[str]
     kept: NDArray[np.int64]
     leaks: list[RefusedRow]
-    num_published_ties: int
+    num_published_links: int
 
     def image_numbers(self, products: Products) -> NDArray[np.int64]:
-        """The images of the products that stay, by number in the store, each once."""
-        place, number = products.image_lists()
+        """Return the distinct store numbers of the images of the products that stay."""
+        product, number = products.image_lists()
         stays = np.zeros(len(products), bool)
         stays[self.kept] = True
-        return np.unique(number[stays[place]])
+        return np.unique(number[stays[product]])
 
 
 def assign_splits(products: Products, store: ImageStore, config: IngestConfig, dataset: str) -> SplitAssignment:
-    """Put each product into a split: its hold-out, else its source's, else by a hash of what it belongs to.
+    """Assign each product to a split: its hold-out, else the split of its source, else a split by the hash of its key.
 
-    Then products of a later split that are tied to one of an earlier (train, val, test, hold-outs) go, except in a
-    source that comes split: there only ties to train count, since its test set is compared with published figures.
+    Then products that are linked to an earlier split (in the order train, val, test, hold-outs) are removed. In a
+    source with fixed splits only links to train count, since its test set is compared with published results.
     """
-    own = config.datasets[dataset]
+    dataset_config = config.datasets[dataset]
     split = _splits(products, config, dataset)
-    ties = _ties(products, store, config)
-    group = group_products(ties)
-    leaks = find_leaks(ties, group, split, own.splits)
-    published = bool(own.fixed_splits)
+    links = _product_links(products, store, config)
+    group = group_products(links)
+    leaks = find_leaks(links, group, split, dataset_config.splits)
+    published = bool(dataset_config.fixed_splits)
     dropped = [leak for leak in leaks if leak.split == "train" or not published]
     ids, rows = products.table["product_id"], products.table["source_row"]
     refused = [
@@ -67,8 +67,8 @@ def assign_splits(products: Products, store: ImageStore, config: IngestConfig, d
             ids[leak.product].as_py(),
             Refusal(
                 "split",
-                f"{leak.tie} in {leak.split}",
-                f"in {split[leak.product]}, tied to {ids[leak.tied_to].as_py()!r} in {leak.split}",
+                f"{leak.link} in {leak.split}",
+                f"in {split[leak.product]}, linked to {ids[leak.linked_to].as_py()!r} in {leak.split}",
             ),
             products.row(leak.product),
         )
@@ -76,38 +76,38 @@ def assign_splits(products: Products, store: ImageStore, config: IngestConfig, d
     ]
     kept = np.ones(len(products), bool)
     kept[[leak.product for leak in dropped]] = False
-    # One side each: what the splits are for, so it is looked at once more, by itself.
-    pairs = {(int(group[place]), split[place]) for place in np.flatnonzero(kept)}
-    assert published or len(pairs) == len({each for each, _ in pairs})
+    # The main guarantee: each group is in one split.
+    group_splits = {(int(group[index]), split[index]) for index in np.flatnonzero(kept)}
+    assert published or len(group_splits) == len({each for each, _ in group_splits})
     return SplitAssignment(
         split, group, _group_ids(products, group), np.flatnonzero(kept), refused, len(leaks) - len(dropped)
     )
 
 
 def _splits(products: Products, config: IngestConfig, dataset: str) -> list[str]:
-    own = config.datasets[dataset]
+    dataset_config = config.datasets[dataset]
     fixed = products.table["fixed_split"].to_pylist()
     keys = products.table["split_key"].to_pylist()
-    split = [given or split_of(key, own.split) for given, key in zip(fixed, keys, strict=True)]
-    taken = held_out(products, own.hold_outs, dataset=dataset, is_sample=config.limit is not None)
-    for name, inside in reversed(taken.items()):  # the first hold-out that wants a product has it
-        for place in np.flatnonzero(inside):
-            split[place] = name
+    split = [given or split_of(key, dataset_config.split) for given, key in zip(fixed, keys, strict=True)]
+    masks = hold_out_masks(products, dataset_config.hold_outs, dataset=dataset, is_sample=config.limit is not None)
+    for name, mask in reversed(masks.items()):  # the first hold-out of a product wins
+        for index in np.flatnonzero(mask):
+            split[index] = name
     return split
 
 
-def _ties(products: Products, store: ImageStore, config: IngestConfig) -> Ties:
-    look_of, similar = store.near_duplicates(config.near_duplicates)
+def _product_links(products: Products, store: ImageStore, config: IngestConfig) -> ProductLinks:
+    appearance_of, similar = store.near_duplicates(config.near_duplicates)
     product, number = products.image_lists()
-    look = look_of[number]
-    # Images of products that are gone tie nothing: what comes out must not depend on what was there once.
-    shown = np.zeros(int(look_of.max(initial=-1)) + 1, bool)
-    shown[look] = True
-    return Ties(
+    appearance = appearance_of[number]
+    # Images of deleted products create no links: the result must not depend on earlier ingests.
+    shown = np.zeros(int(appearance_of.max(initial=-1)) + 1, bool)
+    shown[appearance] = True
+    return ProductLinks(
         parent=products.family_codes(),
         text=products.codes("text_key"),
         product=product,
-        look=look,
+        appearance=appearance,
         similar=similar[shown[similar].all(1)],
     )
 

@@ -1,4 +1,4 @@
-"""Which split a product is in: a hash of what it belongs to, so that adding products moves none of the old ones."""
+"""Assign a product to a split by the hash of its key, so that adding products moves no existing product."""
 
 import hashlib
 import re
@@ -9,35 +9,35 @@ from fclip.catalog.config import SPLITS
 
 
 def split_key(*, product_id: str, parent_id: str | None, title: str) -> str:
-    """What the split of a product is a hash of: its parent, else its normalised title, else itself.
+    """Return the input of a product's split hash: its parent, else its normalised title, else its id.
 
-    Products of one title are variants of one thing, and must not be on both sides of a split.
+    Products with the same title are variants of one product and must be in the same split.
     """
     return parent_id if parent_id is not None else title or product_id
 
 
 def normalised_title(texts: Mapping[str, str]) -> str:
-    """The normalised title, else all texts; empty where they say nothing."""
+    """Return the normalised title, or all texts normalised if there is no title; may be empty."""
     return normalised_text(texts.get("title") or " ".join(texts[name] for name in sorted(texts)))
 
 
 def normalised_text(text: str) -> str:
-    """Letters and digits alone, case folded, words apart by one space (Unicode NFKC)."""
+    """Return the words of a text, NFKC-normalised and case-folded, separated by single spaces."""
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
-def position(group: str) -> float:
-    """Where a group falls in [0, 1): from its SHA-256 alone, with no salt and no seed."""
+def split_position(group: str) -> float:
+    """Return the position of a group in [0, 1), from its SHA-256 without salt or seed."""
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:6], "big") / 2**48
 
 
 def split_of(group: str, fractions: Mapping[str, float]) -> str:
-    """The split of a group; `fractions` sum to 1, and lie in [0, 1) in the order train, val, test."""
-    place = position(group)
+    """Return the split of a group. `fractions` sum to 1 and divide [0, 1) in the order train, val, test."""
+    position = split_position(group)
     splits = [split for split in SPLITS if split in fractions]
     end = 0.0
     for split in splits:
         end += fractions[split]
-        if place < end:
+        if position < end:
             return split
-    return splits[-1]  # the fractions' sum fell short of 1 by rounding
+    return splits[-1]  # the sum of the fractions is below 1 by rounding

@@ -1,4 +1,4 @@
-"""What an ingest came to, in counts that add up."""
+"""The counts of an ingest, and the checks that there are enough good rows and products."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,11 @@ from fclip.catalog.split_assignment import SplitAssignment
 from fclip.catalog.write import write_quarantine
 from fclip.errors import UserError
 
-BAD = ("read", "validate", "decode")  # stages at which a row is refused for what it is, not left out on purpose
+BAD_ROW_STAGES = (
+    "read",
+    "validate",
+    "decode",
+)  # stages that refuse bad rows; the others exclude good rows on purpose
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,12 @@ class IngestSummary:
     """Counts of one ingest; `num_rows` = `num_products` + `num_refused`.
 
     Attributes:
-        num_groups: what chains of near-duplicate images, same texts and same parents join is one.
-        num_groups_across_splits: groups with products in two splits; 0 unless the source comes split.
-        num_images: distinct.
-        refused_by_reason, repaired: counts; a repair is of one cell.
-        splits: products of each.
+        num_groups: groups of products that are linked by near-duplicate images, same texts or same parents.
+        num_groups_across_splits: groups with products in two splits; 0 unless the source has fixed splits.
+        num_images: distinct images.
+        refused_by_reason: refused rows by reason.
+        repaired: repaired cells by kind.
+        splits: products by split.
     """
 
     dataset: str
@@ -44,7 +49,7 @@ class IngestSummary:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """What a log says of it."""
+        """Yield the lines for the log."""
         yield (
             f"{self.dataset}: {self.num_rows} rows: {self.num_products} products ({_listed(self.splits)}) in "
             f"{self.num_groups} groups, {self.num_images} images, {self.num_refused} refused"
@@ -52,7 +57,7 @@ class IngestSummary:
         yield from (f"  refused: {reason}: {count}" for reason, count in self.refused_by_reason.items())
         yield from (f"  repaired: {what}: {count}" for what, count in self.repaired.items())
         if self.num_groups_across_splits:
-            yield f"  {self.num_groups_across_splits} groups are in two of the splits that the source comes with"
+            yield f"  {self.num_groups_across_splits} groups are in more than one fixed split of the source"
 
 
 def summarise(
@@ -60,23 +65,23 @@ def summarise(
     *,
     num_rows: int,
     products: Products,
-    sides: SplitAssignment,
+    assignment: SplitAssignment,
     refused: Sequence[RefusedRow],
     repairs: Sequence[Repair],
 ) -> IngestSummary:
-    """Count, and assert that the counts add up to `num_rows`, the rows that came out of the source."""
-    num_products = len(sides.kept)
+    """Count products and refused rows. Together they must equal `num_rows`, the rows of the source."""
+    num_products = len(assignment.kept)
     assert num_rows == num_products + len(refused), (num_rows, num_products, len(refused))
-    splits = Counter(sides.split[place] for place in sides.kept)
-    towers_of = {(int(sides.group[place]), sides.split[place]) for place in sides.kept}
-    groups = Counter(group for group, _ in towers_of)
+    splits = Counter(assignment.split[index] for index in assignment.kept)
+    group_splits = {(int(assignment.group[index]), assignment.split[index]) for index in assignment.kept}
+    groups = Counter(group for group, _ in group_splits)
     return IngestSummary(
         dataset=dataset,
         num_rows=num_rows,
         num_products=num_products,
         num_groups=len(groups),
         num_groups_across_splits=sum(count > 1 for count in groups.values()),
-        num_images=len(sides.image_numbers(products)),
+        num_images=len(assignment.image_numbers(products)),
         num_refused=len(refused),
         refused_by_reason=_sorted(Counter(row.refusal.reason for row in refused)),
         repaired=_sorted(Counter(f"{repair.what} in {repair.field}" for repair in repairs)),
@@ -87,48 +92,51 @@ def summarise(
 def require_few_refused(
     dataset: str, num_rows: int, refused: Sequence[RefusedRow], config: RowConfig, *, keep: Path | None
 ) -> None:
-    """Raise UserError when there are no rows, no good ones, or a larger share of bad ones than `config` allows.
+    """Raise UserError if there are no rows, no good rows, or a larger share of bad rows than `config` allows.
 
-    What is left out on purpose is not bad. `keep`: where the bad rows are written for a person to look at.
+    Rows that are excluded on purpose are not bad.
+
+    Args:
+        keep: where the refused rows are written before the error; None: nowhere.
     """
     if num_rows == 0:
-        raise UserError(f"the source of `{dataset}` has 0 rows: give it products, or mend its path in params.yaml")
-    bad = [row for row in refused if row.refusal.stage in BAD]
+        raise UserError(f"the source of `{dataset}` has 0 rows; add products or correct its path in params.yaml")
+    bad = [row for row in refused if row.refusal.stage in BAD_ROW_STAGES]
     if len(refused) < num_rows and len(bad) <= config.max_refused_fraction * num_rows:
         return
     first: dict[str, RefusedRow] = {}
     for row in bad or refused:
         first.setdefault(row.refusal.reason, row)
     counts = Counter(row.refusal.reason for row in bad or refused)
-    details = {reason: " ".join(row.refusal.detail.split())[:200] for reason, row in first.items()}  # a line each
+    details = {reason: " ".join(row.refusal.detail.split())[:200] for reason, row in first.items()}  # one line each
     reasons = "".join(
-        f"\n  {reason}: {count}, as row {first[reason].source_row}: {details[reason]}"
+        f"\n  {reason}: {count}, for example row {first[reason].source_row}: {details[reason]}"
         for reason, count in counts.most_common()
     )
     kept = ""
     if keep is not None:
         keep.parent.mkdir(parents=True, exist_ok=True)
         write_quarantine(keep, refused)
-        kept = f" (all of them: {keep})"
+        kept = f" (all refused rows: {keep})"
     number = len(bad or refused)
-    allowed = f"at most {config.max_refused_fraction:.1%} may be (ingest.rows.max_refused_fraction in params.yaml)"
+    allowed = f"the limit is {config.max_refused_fraction:.1%} (ingest.rows.max_refused_fraction in params.yaml)"
     raise UserError(
         f"{number} of {num_rows} rows of `{dataset}` were refused, {number / num_rows:.1%}; "
-        f"{allowed if len(refused) < num_rows else 'none is left'}{reasons}\n"
-        f"mend the source, or its mapping in params.yaml{kept}"
+        f"{allowed if len(refused) < num_rows else 'no row is left'}{reasons}\n"
+        f"correct the source or its column mapping in params.yaml{kept}"
     )
 
 
 def require_products(summary: IngestSummary, config: DatasetConfig) -> None:
-    """Raise UserError when there is no product in a split that has a role."""
+    """Raise UserError if a split with a role has no product."""
     for split, role in config.roles.items():
         if not summary.splits.get(split):
             fractions = ", ".join(f"{each} {fraction}" for each, fraction in config.split.items()) or "as published"
             raise UserError(
-                f"split `{split}` (role {role}) of `{summary.dataset}` is empty: {summary.num_products} products fell "
-                f"into {_listed(summary.splits)} (fractions: {fractions}; refused: "
-                f"{_listed(summary.refused_by_reason) or 'none'}): "
-                "give it a larger fraction in params.yaml, or more products"
+                f"split `{split}` (role {role}) of `{summary.dataset}` is empty: the splits of {summary.num_products} "
+                f"products are {_listed(summary.splits)} (fractions: {fractions}; refused: "
+                f"{_listed(summary.refused_by_reason) or 'none'}); "
+                "raise the split's fraction in params.yaml or add products"
             )
 
 

@@ -20,12 +20,12 @@ PRODUCTS = pa.schema(
 IMAGES = pa.schema(
     [
         pa.field("image_sha256", pa.string(), nullable=False),
-        pa.field("source_width", pa.int32(), nullable=False),  # pixels before anything was done to it
+        pa.field("source_width", pa.int32(), nullable=False),  # pixels of the source image
         pa.field("source_height", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),  # as stored
+        pa.field("width", pa.int32(), nullable=False),  # pixels of the stored image
         pa.field("height", pa.int32(), nullable=False),
         pa.field("num_bytes", pa.int32(), nullable=False),
-        pa.field("brightness", pa.float32(), nullable=False),  # from here on: fclip.catalog.fingerprints
+        pa.field("brightness", pa.float32(), nullable=False),  # from here: see fclip.catalog.fingerprints
         pa.field("contrast", pa.float32(), nullable=False),
         pa.field("saturation", pa.float32(), nullable=False),
         pa.field("white_border", pa.float32(), nullable=False),
@@ -48,8 +48,8 @@ QUARANTINE = pa.schema(
 
 
 def read_products(catalog_dir: Path) -> pa.Table:
-    """The products of a catalog folder; raises UserError when there are none."""
+    """Read the products of a catalog folder. Raise UserError if the table does not exist."""
     path = catalog_dir / "products.parquet"
     if not path.is_file():
-        raise UserError(f"{path} does not exist: run `dvc pull`, or ingest {catalog_dir.name} first")
+        raise UserError(f"{path} does not exist; run `dvc pull`, or ingest {catalog_dir.name} first")
     return pq.read_table(path, schema=PRODUCTS)

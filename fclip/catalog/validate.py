@@ -1,4 +1,4 @@
-"""What a row must be before its images are looked at."""
+"""Validation of a row before its images are read."""
 
 import math
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 
 
 class RowRules:
-    """The rules of one dataset: `refusal` says which of them a row breaks."""
+    """The validation rules of one dataset."""
 
     def __init__(self, config: RowConfig, types: Mapping[str, str]) -> None:
         name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=NO_CONTROL)]
         cell = Annotated[str, StringConstraints(max_length=config.max_text_chars)]
-        # The functional form, since the limits are values of this run.
+        # Functional form of TypedDict, since the limits are known only at run time.
         fields: dict[str, Any] = {
             "product_id": name,
             "parent_id": name | None,
@@ -32,7 +32,7 @@ class RowRules:
         self._first_rows: dict[str, int] = {}
 
     def refusal(self, row: SourceRow) -> Refusal | None:
-        """Why a row is refused, or None; rows are given in order, since an id may be there only once."""
+        """Return why a row is refused, or None. Pass each row once, in order: repeated ids are refused."""
         if row.product_id is None:
             return Refusal("validate", "empty product_id")
         cells = {
@@ -44,34 +44,34 @@ class RowRules:
         try:
             self._adapter.validate_python(cells)
         except ValidationError as error:
-            return _broken(error)
+            return _validation_refusal(error)
         first = self._first_rows.setdefault(row.product_id, row.source_row)
         if first != row.source_row:
-            return Refusal("validate", "duplicate product_id", f"as in row {first}")
+            return Refusal("validate", "duplicate product_id", f"same as in row {first}")
         for name, kind in self._types.items():
-            if (text := row.attributes.get(name)) is not None and not _is(kind, text):
-                return Refusal("validate", "wrong type", f"{name}: {text!r:.200} is no {kind}")
+            if (text := row.attributes.get(name)) is not None and not _has_type(kind, text):
+                return Refusal("validate", "wrong type", f"{name}: {text!r:.200} is not of type {kind}")
         if not row.images:
             return Refusal("validate", "no image")
         return next((image for image in row.images if isinstance(image, Refusal)), None)
 
 
-def _broken(error: ValidationError) -> Refusal:
+def _validation_refusal(error: ValidationError) -> Refusal:
     fault = error.errors(include_url=False)[0]
     where = str(fault["loc"][-1])
-    found = f"{fault['input']!r:.200}"
+    value = f"{fault['input']!r:.200}"
     match fault["type"]:
         case "string_unicode":
-            return Refusal("validate", "broken encoding", f"{where}: {found}")
+            return Refusal("validate", "broken encoding", f"{where}: {value}")
         case "string_too_long":
-            what = f"{where}: {len(fault['input'])} characters, {fault['ctx']['max_length']} at most: {found}"
-            return Refusal("validate", f"{where if where.endswith('_id') else 'text'} too long", what)
+            detail = f"{where}: {len(fault['input'])} characters, {fault['ctx']['max_length']} at most: {value}"
+            return Refusal("validate", f"{where if where.endswith('_id') else 'text'} too long", detail)
         case "string_pattern_mismatch":
-            return Refusal("validate", f"control characters in {where}", found)
-    return Refusal("validate", "malformed row", f"{where}: {fault['msg']}: {found}")
+            return Refusal("validate", f"control characters in {where}", value)
+    return Refusal("validate", "malformed row", f"{where}: {fault['msg']}: {value}")
 
 
-def _is(kind: str, text: str) -> bool:
+def _has_type(kind: str, text: str) -> bool:
     try:
         value = float(text)
     except ValueError:

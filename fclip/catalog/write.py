@@ -19,18 +19,20 @@ from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import atomic_path
 
 
-def write_products(path: Path, products: Products, sides: SplitAssignment, *, digests: pa.Array) -> None:
-    """Write the products that stay, sorted by id; `digests`: hex, of the store's images, by number."""
+def write_products(path: Path, products: Products, assignment: SplitAssignment, *, digests: pa.Array) -> None:
+    """Write the kept products, sorted by id. `digests` are the hex digests of the store's images, by number."""
     ids = products.table["product_id"].combine_chunks()
-    rows = sides.kept[pc.sort_indices(ids.take(pa.array(sides.kept))).to_numpy()]
-    taken = pa.array(rows)
-    images = products.table["images"].combine_chunks().take(taken)
+    rows = assignment.kept[pc.sort_indices(ids.take(pa.array(assignment.kept))).to_numpy()]
+    indices = pa.array(rows)
+    images = products.table["images"].combine_chunks().take(indices)
     columns = [
-        ids.take(taken),
-        pa.array(sides.group_id, pa.string()).take(pa.array(sides.group[rows])),
-        pa.array(sides.split, pa.string()).take(taken),
-        _maps({name: column.take(taken).cast(pa.string()) for name, column in products.attributes.items()}, len(rows)),
-        _maps({name: column.take(taken) for name, column in products.texts.items()}, len(rows)),
+        ids.take(indices),
+        pa.array(assignment.group_id, pa.string()).take(pa.array(assignment.group[rows])),
+        pa.array(assignment.split, pa.string()).take(indices),
+        _maps(
+            {name: column.take(indices).cast(pa.string()) for name, column in products.attributes.items()}, len(rows)
+        ),
+        _maps({name: column.take(indices) for name, column in products.texts.items()}, len(rows)),
         pa.ListArray.from_arrays(images.offsets, digests.take(images.values)),
     ]
     _write(path, PRODUCTS, columns)
@@ -45,7 +47,7 @@ def write_images(path: Path, facts: ImageFacts) -> None:
 
 
 def write_quarantine(path: Path, refused: Sequence[RefusedRow]) -> None:
-    """Write refused rows, in the order of the source."""
+    """Write the refused rows in the order of the source."""
     refused = sorted(refused, key=lambda row: row.source_row)
     columns: list[Sequence[object]] = [
         [row.source_row for row in refused],
@@ -59,19 +61,19 @@ def write_quarantine(path: Path, refused: Sequence[RefusedRow]) -> None:
 
 
 def write_repairs(path: Path, repairs: Sequence[Repair]) -> None:
-    """Write what was repaired, sorted by product id and field."""
+    """Write the repairs, sorted by product id and field."""
     repairs = sorted(repairs, key=lambda repair: (repair.product_id, repair.field, repair.what))
     names = [field.name for field in REPAIRS]
     _write(path, REPAIRS, [[printable(getattr(repair, name)) for repair in repairs] for name in names])
 
 
 def printable(text: str) -> str:
-    """`text` with lone surrogates, which no UTF-8 can hold, as backslash escapes."""
+    """Return `text` with lone surrogates, which UTF-8 cannot encode, as backslash escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _maps(columns: Mapping[str, pa.Array], num_rows: int) -> pa.MapArray:
-    """A map a row of the columns that are not null in it, in the columns' order."""
+    """Return one map per row of the columns that are not null in it, in the order of the columns."""
     if not columns:
         return pa.array([[]] * num_rows, PRODUCTS.field("texts").type)
     present = np.stack([column.is_valid().to_numpy(zero_copy_only=False) for column in columns.values()], 1)

@@ -1,7 +1,6 @@
-"""SHA-256 of files, computed once: a file whose size, times and inode are as they were holds what it held.
+"""SHA-256 digests of files, cached by size, times and inode, as git's index does it.
 
-As git's index does it. A file that changed within the last seconds is not taken at its word, since two changes within
-a clock tick would look like one.
+A file that changed within the last seconds is not cached: two changes within one clock tick have the same times.
 """
 
 import os
@@ -34,13 +33,13 @@ class FileDigests:
                 names = [name.decode("utf-8", "surrogateescape") for name in table["name"].to_pylist()]
                 digests = table["sha256"].to_pylist()
                 self._known = dict(zip(names, zip(signatures, digests, strict=True), strict=True))
-            except (OSError, KeyError, pa.ArrowException):  # damaged: it is a cache
+            except (OSError, KeyError, pa.ArrowException):  # a damaged cache counts as empty
                 self._known = {}
 
     def find(self, path: Path) -> bytes | None:
-        """The digest of a file that is as it was when it was last digested; None for any other, or for no file.
+        """Return the cached digest of an unchanged file. Return None for a changed, unknown or missing file.
 
-        One that was asked for before in this run is taken to be as it was then.
+        A file is checked for changes once per run.
         """
         name = os.fspath(path)
         if name not in self._used:
@@ -54,9 +53,13 @@ class FileDigests:
         return self._used[name][1]
 
     def digest(self, path: str | Path, stat: os.stat_result | None = None) -> bytes:
-        """The digest of a file, read if it is not as it was when it was last digested; raises OSError.
+        """Return the digest of a file. The file is read only if it changed since its last digest.
 
-        `stat` is the file's, where the caller has it.
+        Args:
+            stat: the file's status, if the caller has it.
+
+        Raises:
+            OSError: the file cannot be read.
         """
         name = os.fspath(path)
         stat = stat or Path(name).stat()
@@ -69,14 +72,14 @@ class FileDigests:
         return known[1]
 
     def put(self, path: str | Path, before: os.stat_result, sha256: bytes) -> None:
-        """Remember the digest of a file that was `before` when one began to read it."""
+        """Store the digest of a file whose status was `before` when reading began."""
         if time.time() - max(before.st_mtime, before.st_ctime) > SECONDS_TO_SETTLE:
             self._used[os.fspath(path)] = (_signature(before), sha256)
         else:
             self._used.pop(os.fspath(path), None)
 
     def save(self) -> None:
-        """Keep the digests that were asked for or put; others are forgotten."""
+        """Write the digests that this run used or added. All others are dropped."""
         if self._path is None or self._used == self._known:
             return
         import pyarrow as pa
@@ -84,12 +87,12 @@ class FileDigests:
 
         names = sorted(self._used)
         columns = {"name": pa.array([name.encode("utf-8", "surrogateescape") for name in names])}
-        for place, column in enumerate(COLUMNS):
-            columns[column] = pa.array([self._used[name][0][place] for name in names], pa.int64())
+        for index, column in enumerate(COLUMNS):
+            columns[column] = pa.array([self._used[name][0][index] for name in names], pa.int64())
         columns["sha256"] = pa.array([self._used[name][1] for name in names], pa.binary(32))
         with atomic_path(self._path) as temporary:
             pq.write_table(pa.table(columns), temporary, compression="lz4", use_dictionary=False)
 
 
 def _signature(stat: os.stat_result) -> Signature:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino & INT64  # some inodes are 64 bits
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino & INT64  # some inodes need 64 bits

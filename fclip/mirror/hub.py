@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what it has of a repository, and the files of one commit on this machine."""
+"""The Hugging Face hub: the file list of a repository, and the files of one commit in the local cache."""
 
 import logging
 import re
@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from fclip.errors import UserError
-from fclip.mirror.addresses import fits
+from fclip.mirror.addresses import matches
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-SECONDS = 30
-"""How long the hub may take to say what a repository holds."""
+HUB_TIMEOUT_S = 30
+"""How long the hub may take to list a repository."""
 
 
-def ask_hub(what: str, ask: Callable[[], T], *, otherwise: str) -> T:
-    """What `ask` gets of the hub.
+def call_hub(subject: str, request: Callable[[], T], *, remedy: str) -> T:
+    """Return `request()`, which calls the hub; turn its errors into UserError.
 
     Args:
-        what: what it asks for, for the error: "dataset Marqo/KAGL".
-        otherwise: what a user can do without the hub.
+        subject: the requested object, for the error message: "dataset Marqo/KAGL".
+        remedy: what the user can do without the hub, for the error message.
 
     Raises:
-        UserError: the hub cannot be reached, or does not have it.
+        UserError: the hub cannot be reached or does not have the object.
     """
     from huggingface_hub.errors import HTTPError
 
     try:
-        return ask()
+        return request()
     except (OSError, HTTPError) as error:
-        _refuse(what, error, otherwise)
+        _raise_user_error(subject, error, remedy)
 
 
 def fetch_snapshot(
@@ -39,17 +39,21 @@ def fetch_snapshot(
     revision: str,
     patterns: Sequence[str],
     *,
-    is_whole: Callable[[Path], bool],
-    otherwise: str,
+    is_complete: Callable[[Path], bool],
+    remedy: str,
     sizes: Sequence[int] = (),
 ) -> Path:
-    """The folder in the hub's own cache with the files of a commit that fit `patterns`.
+    """Return the folder in the hub's cache with the files of a commit that match `patterns`.
 
-    Nothing is downloaded, and the hub is not asked, where the folder is there and `is_whole`. After a download the
-    caller checks it. `sizes`: bytes of the files, for the log, where they are known.
+    The hub is called only if the folder is missing or not complete. The caller checks the folder after a download.
+
+    Args:
+        is_complete: whether a cached folder has all files.
+        remedy: what the user can do without the hub, for the error message.
+        sizes: bytes of the files, for the log, if known.
 
     Raises:
-        UserError: the files are not there and cannot be downloaded.
+        UserError: the files are not in the cache and cannot be downloaded.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -67,55 +71,55 @@ def fetch_snapshot(
 
     try:
         folder = snapshot(local_files_only=True)
-        if is_whole(folder):
+        if is_complete(folder):
             return folder
     except LocalEntryNotFoundError:
         pass
     amount = f": {len(sizes)} files, {sum(sizes) / 1e9:.2f} GB" if sizes else ""
-    logger.info("downloading %s at %s%s", repo, revision[:12], amount)
-    return ask_hub(f"{kind} {repo}", lambda: snapshot(local_files_only=False), otherwise=otherwise)
+    logger.info("Downloading %s at %s%s", repo, revision[:12], amount)
+    return call_hub(f"{kind} {repo}", lambda: snapshot(local_files_only=False), remedy=remedy)
 
 
 def dataset_files(repo: str, patterns: Sequence[str], revision: str | None) -> dict[str, object]:
-    """The commit (the newest, or `revision`) of a dataset and its files that fit: names, sizes and SHA-256 digests.
+    """Return a dataset's commit (`revision`, or the newest) and its matching files: names, sizes, SHA-256 digests.
 
     Nothing is downloaded.
 
     Raises:
-        UserError: the hub cannot be reached, has no such dataset or commit, or no file fits.
+        UserError: the hub cannot be reached, has no such dataset or commit, or no file matches.
     """
     from huggingface_hub import HfApi
 
-    info = ask_hub(
+    info = call_hub(
         f"dataset {repo}",
-        lambda: HfApi().dataset_info(repo, revision=revision, files_metadata=True, timeout=SECONDS),
-        otherwise=_use_a_copy(patterns),
+        lambda: HfApi().dataset_info(repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_S),
+        remedy=_local_copy_remedy(patterns),
     )
-    siblings = [sibling for sibling in info.siblings or () if fits(sibling.rfilename, patterns)]
+    siblings = [sibling for sibling in info.siblings or () if matches(sibling.rfilename, patterns)]
     if not siblings:
         raise UserError(f"the hub's dataset {repo} has no file {' or '.join(patterns)} at {info.sha}")
     files = []
     for sibling in sorted(siblings, key=lambda sibling: sibling.rfilename):
         if sibling.lfs is None:
             raise UserError(
-                f"the hub states no SHA-256 of {sibling.rfilename} in {repo}, so it cannot be pinned: "
-                "download the files yourself and give `path` the folder"
+                f"the hub gives no SHA-256 for {sibling.rfilename} in {repo}, so the file cannot be pinned; "
+                "download the files and set `path` to their folder"
             )
         files.append({"name": sibling.rfilename, "bytes": sibling.lfs.size, "sha256": sibling.lfs.sha256})
     return {"repo": repo, "revision": info.sha, "files": files}
 
 
 def fetch_dataset(repo: str, patterns: Sequence[str], revision: str, sizes: Mapping[str, int]) -> Path:
-    """The folder in the hub's own cache with the files of a commit; downloaded only where they are not there yet.
+    """Return the folder in the hub's cache with the files of a commit. Missing files are downloaded.
 
     Args:
-        sizes: bytes of each file, by its name in the repository, as pinned.
+        sizes: pinned size of each file in bytes, by its name in the repository.
 
     Raises:
-        UserError: they are not there and cannot be downloaded.
+        UserError: files are missing and cannot be downloaded, or do not have the pinned size.
     """
 
-    def lacking(folder: Path) -> list[str]:
+    def incomplete(folder: Path) -> list[str]:
         return [name for name, size in sizes.items() if _size(folder / name) != size]
 
     folder = fetch_snapshot(
@@ -123,14 +127,14 @@ def fetch_dataset(repo: str, patterns: Sequence[str], revision: str, sizes: Mapp
         repo,
         revision,
         patterns,
-        is_whole=lambda folder: not lacking(folder),
-        otherwise=_use_a_copy(patterns),
+        is_complete=lambda folder: not incomplete(folder),
+        remedy=_local_copy_remedy(patterns),
         sizes=list(sizes.values()),
     )
-    if missing := lacking(folder):
+    if missing := incomplete(folder):
         raise UserError(
-            f"{folder / missing[0]} is missing or not as large as the hub says ({sizes[missing[0]]} bytes): "
-            "delete it, and run again"
+            f"{folder / missing[0]} is missing or does not have the hub's size of {sizes[missing[0]]} bytes; "
+            "delete the file and run again"
         )
     return folder
 
@@ -139,19 +143,19 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _use_a_copy(patterns: Sequence[str]) -> str:
-    return f"give `path` a local copy of the files {', '.join(patterns)}"
+def _local_copy_remedy(patterns: Sequence[str]) -> str:
+    return f"set `path` to a local copy of the files {', '.join(patterns)}"
 
 
-def _refuse(what: str, error: Exception, otherwise: str) -> NoReturn:
+def _raise_user_error(subject: str, error: Exception, remedy: str) -> NoReturn:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     match error:
         case RevisionNotFoundError():
             why = "has no such commit"
-        case RepositoryNotFoundError():  # a gated one is such an error too
-            why = "does not show it (it is gone, private or gated: `hf auth login` with an account that may read it)"
+        case RepositoryNotFoundError():  # the hub raises this for gated repositories too
+            why = "does not show it (it is missing, private or gated; use an account with access: `hf auth login`)"
         case _:
             why = "cannot be reached"
-    said = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-    raise UserError(f"{what}: the hub {why} ({said:.300}): try again, or {otherwise}") from error
+    text = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
+    raise UserError(f"{subject}: the hub {why} ({text:.300}); try again, or {remedy}") from error

@@ -1,4 +1,4 @@
-"""How long to wait before asking again."""
+"""How long to wait before a request is repeated."""
 
 import random
 from datetime import UTC, datetime
@@ -9,28 +9,29 @@ MAX_WAIT_S = 30.0
 MAX_RETRY_AFTER_S = 120.0
 
 
-class Transient(Exception):
-    """What may go well next time.
+class TransientError(Exception):
+    """An error that may be gone at the next attempt.
 
-    wait_s: how long the server asked to wait, if it did.
-    of_host: whether it says something of the whole host, and not of one address.
+    Attributes:
+        wait_s: how long the server asked to wait; None if it did not.
+        whole_host: whether the error concerns the whole host, not one address.
     """
 
-    def __init__(self, detail: str, wait_s: float | None = None, *, of_host: bool = True) -> None:
+    def __init__(self, detail: str, wait_s: float | None = None, *, whole_host: bool = True) -> None:
         super().__init__(detail)
         self.wait_s = wait_s
-        self.of_host = of_host
+        self.whole_host = whole_host
 
 
 def backoff(attempt: int) -> float:
-    """Seconds before the attempt after `attempt` (from 0): exponential, capped, with full jitter."""
+    """Return the seconds to wait after attempt number `attempt` (from 0): exponential, capped, with full jitter."""
     return random.uniform(0, min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt))
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a `Retry-After` header asks to wait (RFC 9110, 10.2.3: seconds or an HTTP date), capped.
+    """Return the seconds that a `Retry-After` header asks to wait (RFC 9110, 10.2.3: seconds or an HTTP date), capped.
 
-    None without the header, or where it is neither.
+    Return None without a header or for an invalid one.
     """
     if header is None:
         return None

@@ -1,4 +1,4 @@
-"""What lies outside the workspace: files and images by path or address, mirrored where they are remote."""
+"""Access to source files and images by path or address. Remote ones are mirrored."""
 
 import hashlib
 import logging
@@ -12,12 +12,12 @@ from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_bytes, sha
 from fclip.mirror.addresses import WEB, address_fault, file_name, is_remote, scheme_of
 from fclip.mirror.config import DownloadConfig
 from fclip.mirror.file_digests import FileDigests
-from fclip.mirror.store import Entry, Look, Store
+from fclip.mirror.store import FetchResult, MirrorEntry, MirrorStore
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)
-KEPT_SHOWN = 5
-REASONS = {  # few, since they are counted
+MAX_KEPT_LOGGED = 5
+REASONS = {  # a small fixed set, since reasons are counted
     "missing": "image URL not found",
     "refused": "image URL refused",
     "too large": "image too large",
@@ -28,14 +28,17 @@ BUCKET_REASONS = {**REASONS, "missing": "image file missing", "refused": "image 
 
 @dataclass(frozen=True)
 class SourceAccess:
-    """Where sources lie. Paths are relative to `root`; what is remote is mirrored in the folder `mirror`.
+    """How the files of sources are reached.
 
-    refresh: True asks whether what was mirrored changed, conditionally (the effect `resolve`); False takes the mirror
-        as it is and fetches only what it lacks (the stage `ingest`, which then compares it with the pin).
-    limit: rows of a source at most whose images are looked at; None for all.
-    digests: of files in folders, so that a file that did not change is not read again.
-    pinned: what the source was when it was pinned, where it is compared with that (the stage `ingest`): what follows
-        from the bytes of a file is not found out again while they are the same.
+    Attributes:
+        root: the folder to which local paths are relative.
+        mirror: the folder in which remote files are mirrored.
+        refresh: True requests mirrored files conditionally to find changes (the effect `resolve`). False fetches only
+            files that the mirror lacks (the stage `ingest`, which then compares them with the pin).
+        limit: number of rows of a source whose images are fetched; None for all.
+        digests: digests of local files, so that an unchanged file is not read again.
+        pinned: the facts of the source's pin, if the source is compared with it (the stage `ingest`). Facts that
+            follow from a file's bytes are not computed again while the bytes are the same.
     """
 
     root: Path
@@ -47,24 +50,30 @@ class SourceAccess:
     pinned: Mapping[str, object] = field(default_factory=dict)
 
     def file(self, address: str) -> Path:
-        """The file at a path or address, on this machine, by its name; whether there is one at a path is not checked.
+        """Return the local path of the file at a path or address. It keeps the file's name.
+
+        A local path is not checked.
 
         Raises:
-            UserError: a remote file is not there, may not be asked for, or cannot be reached and was never mirrored.
+            UserError: a remote file does not exist, must not be requested, or was never mirrored and cannot be fetched.
         """
         if not is_remote(address):
             return self.root / address
         if fault := address_fault(address):
-            raise UserError(f"{address!r:.200} is not fetched: {fault}; mend it in params.yaml")
-        store = Store(self.mirror)
+            raise UserError(f"{address!r:.200} is not fetched: {fault}; correct the address in params.yaml")
+        store = MirrorStore(self.mirror)
         if self.refresh or store.get(address) is None:
-            _report("file", self._ask([address], store, images=False), total=1)
+            _log_results("file", self._fetch([address], store, images=False), total=1)
         entry = store.get(address)
         assert entry is not None
         if entry.status != "stored":
-            said = f" ({entry.detail})" if entry.detail else ""
-            remedy = "try again later" if entry.status == "failed" else "mend it in params.yaml, or who may read it"
-            raise UserError(f"{address} cannot be fetched: {entry.status}{said}: {remedy}")
+            detail = f" ({entry.detail})" if entry.detail else ""
+            remedy = (
+                "try again later"
+                if entry.status == "failed"
+                else "correct the address in params.yaml or grant read access"
+            )
+            raise UserError(f"{address} cannot be fetched: {entry.status}{detail}; {remedy}")
         link = self.mirror / "files" / sha256_bytes(address.encode())[:16] / (file_name(address) or "file")
         if not link.exists() or not link.samefile(store.path(entry)):
             with atomic_path(link) as temporary:
@@ -73,14 +82,16 @@ class SourceAccess:
         return link
 
     def folder(self, address: str, *, patterns: Sequence[str]) -> Path:
-        """The folder at a path; of a remote one, its files whose paths fit a pattern; the file, at a file's address.
+        """Return the local path of the folder at a path or address; of a file, if it is a file's address.
+
+        From a remote folder only the files whose paths match a pattern are mirrored.
 
         Raises:
-            UserError: as `file`; a remote folder holds no such file, or cannot be listed.
+            UserError: as for `file`; or a remote folder has no matching file or cannot be listed.
         """
         if not is_remote(address):
             return self.root / address
-        known = not self.refresh and Store(self.mirror).get(address) is not None
+        known = not self.refresh and MirrorStore(self.mirror).get(address) is not None
         if scheme_of(address) in WEB or known:
             return self.file(address)
         folder = self.mirror / "folders" / sha256_json([address, list(patterns)])[:16]
@@ -93,7 +104,7 @@ class SourceAccess:
             return self.file(address)
         if not names:
             wanted = " or ".join(patterns)
-            raise UserError(f"{address} holds no file {wanted}: put them there, or mend its `path` in params.yaml")
+            raise UserError(f"{address} has no file {wanted}; add the files or correct `path` in params.yaml")
         with atomic_dir(folder) as temporary:
             for name in names:
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
@@ -101,45 +112,47 @@ class SourceAccess:
         return folder
 
     def images(self, addresses: Iterable[str]) -> "MirroredImages":
-        """Each image at its address: the file that mirrors it, or why there is none. One address is asked once."""
-        store = Store(self.mirror)
+        """Mirror the images at these addresses, each once. Return the mirrored file of each, or why there is none."""
+        store = MirrorStore(self.mirror)
         images = MirroredImages(store, tuple(dict.fromkeys(addresses)))
-        todo = [
+        to_fetch = [
             address
             for address in images
             if address_fault(address) is None and (self.refresh or store.get(address) is None)
         ]
-        if todo:
-            _report("images", self._ask(todo, store, images=True), total=len(todo))
+        if to_fetch:
+            _log_results("images", self._fetch(to_fetch, store, images=True), total=len(to_fetch))
         return images
 
-    def _ask(self, addresses: list[str], store: Store, *, images: bool) -> Iterator[Look]:
+    def _fetch(self, addresses: list[str], store: MirrorStore, *, images: bool) -> Iterator[FetchResult]:
         web = [address for address in addresses if scheme_of(address) in WEB]
         if web:
-            from fclip.mirror.http import a_file, an_image  # the HTTP client takes its time to import
-            from fclip.mirror.web import ask_web
+            from fclip.mirror.http import file_limits, image_limits  # importing the HTTP client is slow
+            from fclip.mirror.web import fetch_web
 
-            yield from ask_web(web, store, self.download, an_image(self.download) if images else a_file(self.download))
+            yield from fetch_web(
+                web, store, self.download, image_limits(self.download) if images else file_limits(self.download)
+            )
         buckets = [address for address in addresses if scheme_of(address) not in WEB]
         if buckets:
-            from fclip.mirror.bucket import ask_bucket
+            from fclip.mirror.bucket import fetch_bucket
 
             max_bytes = self.download.max_bytes if images else None
-            yield from ask_bucket(buckets, store, self.download, max_bytes=max_bytes)
+            yield from fetch_bucket(buckets, store, self.download, max_bytes=max_bytes)
 
 
 @dataclass(frozen=True)
-class Unavailable:
-    """Why there is no image at an address: `reason` is one of `REASONS` or `BUCKET_REASONS`."""
+class UnavailableImage:
+    """Why an address has no image. `reason` is a value of `REASONS` or `BUCKET_REASONS`."""
 
     reason: str
     detail: str
 
 
-class MirroredImages(Mapping[str, Path | Unavailable]):
-    """Images by address, looked up in the mirror when asked for: a catalog's worth of them fills no memory."""
+class MirroredImages(Mapping[str, Path | UnavailableImage]):
+    """Images by address. Each is looked up in the mirror on access, so that a large catalog needs little memory."""
 
-    def __init__(self, store: Store, addresses: tuple[str, ...]) -> None:
+    def __init__(self, store: MirrorStore, addresses: tuple[str, ...]) -> None:
         self._store = store
         self._addresses = addresses
 
@@ -149,15 +162,15 @@ class MirroredImages(Mapping[str, Path | Unavailable]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._addresses)
 
-    def __getitem__(self, address: str) -> Path | Unavailable:
+    def __getitem__(self, address: str) -> Path | UnavailableImage:
         entry = self._entry(address)
         if entry.status == "stored":
             return self._store.path(entry)
         reasons = REASONS if scheme_of(address) in WEB else BUCKET_REASONS
-        return Unavailable(reasons[entry.status], f"{address:.500}: {entry.detail}" if entry.detail else address)
+        return UnavailableImage(reasons[entry.status], f"{address:.500}: {entry.detail}" if entry.detail else address)
 
     def describe(self) -> dict[str, object]:
-        """What a pin holds of them: their number, how many are no image, and a digest of every address and content."""
+        """Return the facts for the pin: counts of images, refused images and bytes, and a digest of the listing."""
         listing = hashlib.sha256()
         refused = num_bytes = 0
         for address in sorted(self._addresses):
@@ -173,28 +186,28 @@ class MirroredImages(Mapping[str, Path | Unavailable]):
             "listing_sha256": listing.hexdigest(),
         }
 
-    def _entry(self, address: str) -> Entry:
+    def _entry(self, address: str) -> MirrorEntry:
         if fault := address_fault(address):
-            return Entry("refused", detail=fault)
+            return MirrorEntry("refused", detail=fault)
         entry = self._store.get(address)
         if entry is None:
             raise KeyError(address)
         return entry
 
 
-def _report(what: str, looks: Iterator[Look], *, total: int) -> None:
-    """Look at everything, showing progress, and log what came of it."""
+def _log_results(kind: str, results: Iterator[FetchResult], *, total: int) -> None:
+    """Consume `results` with a progress bar and log the counts by outcome."""
     outcomes: Counter[str] = Counter()
     num_bytes = 0
-    kept: list[Look] = []
-    for look in progress(looks, label=f"mirror {what}", total=total, unit=what):
-        outcomes[look.outcome] += 1
-        num_bytes += look.num_bytes
-        if look.outcome == "kept" and len(kept) < KEPT_SHOWN:
-            kept.append(look)
+    kept: list[FetchResult] = []
+    for result in progress(results, label=f"mirror {kind}", total=total, unit=kind):
+        outcomes[result.outcome] += 1
+        num_bytes += result.num_bytes
+        if result.outcome == "kept" and len(kept) < MAX_KEPT_LOGGED:
+            kept.append(result)
     counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    logger.info("mirror: %s: %s; %.1f MB read", what, counted, num_bytes / 1e6)
+    logger.info("mirror: %s: %s; %.1f MB read", kind, counted, num_bytes / 1e6)
     if kept:
-        logger.warning("mirror: %d could not be asked for now: what they gave before is kept", outcomes["kept"])
-        for look in kept:
-            logger.warning("  %s: %s", look.address, look.detail)
+        logger.warning("mirror: %d could not be requested; their earlier content is kept", outcomes["kept"])
+        for result in kept:
+            logger.warning("  %s: %s", result.address, result.detail)

@@ -1,4 +1,4 @@
-"""What has been fetched: objects by the digest of their bytes, and an index from addresses to them."""
+"""The store of the mirror: objects named by the digest of their bytes, and an index from addresses to objects."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 from fclip.errors import UserError
 
 Status = Literal["stored", "missing", "refused", "too large", "failed"]
-LEFTOVER_S = 24 * 3600  # what is on its way for longer was left by a process that was killed
+LEFTOVER_S = 24 * 3600  # an older incoming file was left by a killed process
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     address TEXT PRIMARY KEY, status TEXT NOT NULL, sha256 TEXT NOT NULL, num_bytes INTEGER NOT NULL,
@@ -24,10 +24,10 @@ CREATE TABLE IF NOT EXISTS entries (
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What an address gave when it was last asked: an object, or why there is none.
+class MirrorEntry:
+    """The last response of an address: an object, or why there is none.
 
-    `etag` and `last_modified` are the validators of what was stored, `location` is where redirects ended.
+    `etag` and `last_modified` are the validators of the stored object. `location` is the URL after redirects.
     """
 
     status: Status
@@ -40,8 +40,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One address looked at. `kept`: it could not be asked, and what it gave before still stands."""
+class FetchResult:
+    """The result of one request. Outcome `kept`: the request failed, and the earlier entry stays valid."""
 
     address: str
     outcome: Literal["unchanged", "fetched", "missing", "refused", "too large", "failed", "kept"]
@@ -49,8 +49,8 @@ class Look:
     num_bytes: int = 0  # fetched
 
 
-class Incoming:
-    """Bytes on their way into the store, hashed as they come."""
+class IncomingObject:
+    """An object that is being written to the store and hashed at the same time."""
 
     def __init__(self, file: BinaryIO, path: Path, objects: Path) -> None:
         self._file = file
@@ -65,7 +65,7 @@ class Incoming:
         self.num_bytes += len(chunk)
 
     def keep(self) -> str:
-        """Flush the bytes to disk and give them their name in the store; returns their hex SHA-256."""
+        """Flush the object to disk, move it to its name in the store, and return its hex SHA-256."""
         self._file.flush()
         os.fsync(self._file.fileno())
         sha256 = self._digest.hexdigest()
@@ -75,10 +75,11 @@ class Incoming:
         return sha256
 
 
-class Store:
-    """A folder of objects and its index. Every change is on disk when the call returns; any of it may be deleted.
+class MirrorStore:
+    """A folder of objects and its index. Each call returns after its change is on disk. Any file may be deleted.
 
-    Raises UserError when the index is damaged.
+    Raises:
+        UserError: the index is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -90,28 +91,28 @@ class Store:
                 path.unlink(missing_ok=True)
         path = folder / "index-1.sqlite"
         try:
-            # The thread that fetches and the one that shows progress take turns.
+            # The fetching thread and the progress thread share the connection; they use it in turn.
             self._index = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._index.execute("PRAGMA journal_mode = WAL")
             self._index.execute("PRAGMA synchronous = NORMAL")
             self._index.execute(SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{path} is damaged ({error}): delete {folder}, it is fetched again") from error
+            raise UserError(f"{path} is damaged ({error}); delete {folder}, and its files are fetched again") from error
 
-    def get(self, address: str) -> Entry | None:
-        """The entry of an address; None for one never asked, or whose object is gone."""
+    def get(self, address: str) -> MirrorEntry | None:
+        """Return the entry of an address. Return None if it was never requested or its object is missing."""
         row = self._index.execute("SELECT * FROM entries WHERE address = ?", (address,)).fetchone()
         if row is None:
             return None
-        entry = Entry(*row[1:])
+        entry = MirrorEntry(*row[1:])
         return None if entry.status == "stored" and not self._has(entry) else entry
 
-    def put(self, address: str, entry: Entry) -> None:
-        """Remember what an address gave."""
+    def put(self, address: str, entry: MirrorEntry) -> None:
+        """Store the entry of an address."""
         self._index.execute("INSERT OR REPLACE INTO entries VALUES (?,?,?,?,?,?,?,?)", (address, *astuple(entry)))
 
     def drop(self, sha256s: Iterable[str]) -> int:
-        """Delete objects, and forget the addresses that gave them; returns how many objects there were."""
+        """Delete objects and the entries of their addresses. Return the number of deleted objects."""
         num_dropped = 0
         for sha256 in sha256s:
             path = _object(self._objects, sha256)
@@ -120,36 +121,36 @@ class Store:
             self._index.execute("DELETE FROM entries WHERE sha256 = ?", (sha256,))
         return num_dropped
 
-    def path(self, entry: Entry) -> Path:
-        """Where the object of a stored entry lies."""
+    def path(self, entry: MirrorEntry) -> Path:
+        """Return the path of the object of a stored entry."""
         return _object(self._objects, entry.sha256)
 
     @contextmanager
-    def incoming(self) -> Iterator[Incoming]:
-        """Take bytes in; without a call of `keep` they are gone at the end."""
+    def incoming(self) -> Iterator[IncomingObject]:
+        """Open a new object for writing. It is deleted at the end unless `keep` was called."""
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(descriptor, 0o644)
-                yield Incoming(file, Path(name), self._objects)
+                yield IncomingObject(file, Path(name), self._objects)
         finally:
             Path(name).unlink(missing_ok=True)
 
-    def _has(self, entry: Entry) -> bool:
+    def _has(self, entry: MirrorEntry) -> bool:
         try:
             return self.path(entry).stat().st_size == entry.num_bytes
         except OSError:
             return False
 
 
-def settle(store: Store, address: str, before: Entry | None, now: Entry) -> Look:
-    """Remember what an address gave; a failure replaces nothing but a failure."""
+def record_result(store: MirrorStore, address: str, before: MirrorEntry | None, now: MirrorEntry) -> FetchResult:
+    """Store the new entry of an address and return the result. A failure replaces only an earlier failure."""
     if now.status == "failed" and before is not None and before.status != "failed":
-        return Look(address, "kept", now.detail)
+        return FetchResult(address, "kept", now.detail)
     if now is before:
-        return Look(address, "unchanged")
+        return FetchResult(address, "unchanged")
     store.put(address, now)
-    return Look(address, "fetched" if now.status == "stored" else now.status, now.detail, now.num_bytes)
+    return FetchResult(address, "fetched" if now.status == "stored" else now.status, now.detail, now.num_bytes)
 
 
 def _object(objects: Path, sha256: str) -> Path:

@@ -1,4 +1,4 @@
-"""Many URLs asked at once: each host by a few workers of its own, so that a slow one holds up no other."""
+"""Fetch many URLs concurrently. Each host has its own workers, so that a slow host does not delay the others."""
 
 import asyncio
 import contextlib
@@ -12,25 +12,27 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from fclip.mirror.config import DownloadConfig
-from fclip.mirror.http import HttpClient, Wanted
-from fclip.mirror.retry import Transient, backoff
-from fclip.mirror.store import Entry, Look, Store, settle
+from fclip.mirror.http import HttpClient, ResponseLimits
+from fclip.mirror.retry import TransientError, backoff
+from fclip.mirror.store import FetchResult, MirrorEntry, MirrorStore, record_result
 
-GIVE_UP_AFTER = 20  # addresses of a host that failed in a row: the rest would take days to fail
+GIVE_UP_AFTER = 20  # consecutive failed addresses of a host; trying the rest could take days
 
 
 @dataclass
 class _Host:
     waiting: deque[str] = field(default_factory=deque)
     failed_in_a_row: int = 0
-    closed_until: float = 0.0  # by Retry-After, in the loop's time
+    closed_until: float = 0.0  # by Retry-After, monotonic seconds
 
 
-def ask_web(addresses: Iterable[str], store: Store, config: DownloadConfig, wanted: Wanted) -> Iterator[Look]:
-    """Ask each URL once, conditionally where it is stored, and yield what came of it, as it comes.
+def fetch_web(
+    addresses: Iterable[str], store: MirrorStore, config: DownloadConfig, limits: ResponseLimits
+) -> Iterator[FetchResult]:
+    """Request each URL once, conditionally if it is stored, and yield the results as they arrive.
 
-    Every answer is in the store before it is yielded. Runs in a thread with an event loop of its own; closing the
-    iterator ends it.
+    Each response is in the store before its result is yielded. The requests run in a thread with its own event loop.
+    Closing the iterator ends them.
     """
     hosts: defaultdict[str, _Host] = defaultdict(_Host)
     failed = []
@@ -40,31 +42,31 @@ def ask_web(addresses: Iterable[str], store: Store, config: DownloadConfig, want
             failed.append(address)
         else:
             hosts[_host(address)].waiting.append(address)
-    random.shuffle(failed)  # last, and never the same ones first: a host may be given up because of them
+    random.shuffle(failed)  # last and in random order: they may cause the host to be given up
     for address in failed:
         hosts[_host(address)].waiting.append(address)
 
-    async def main(report: Callable[[Look], None]) -> None:
+    async def main(report: Callable[[FetchResult], None]) -> None:
         async with HttpClient.opened(config, store) as client, asyncio.TaskGroup() as workers:
             for host in hosts.values():
                 for _ in range(min(config.per_host, len(host.waiting))):
                     workers.create_task(work(client, host, report))
 
-    async def work(client: HttpClient, host: _Host, report: Callable[[Look], None]) -> None:
+    async def work(client: HttpClient, host: _Host, report: Callable[[FetchResult], None]) -> None:
         while host.waiting:
             address = host.waiting.popleft()
             before = store.get(address)
-            report(settle(store, address, before, await ask(client, host, address, before)))
+            report(record_result(store, address, before, await fetch(client, host, address, before)))
 
-    async def ask(client: HttpClient, host: _Host, address: str, before: Entry | None) -> Entry:
+    async def fetch(client: HttpClient, host: _Host, address: str, before: MirrorEntry | None) -> MirrorEntry:
         for attempt in range(config.retries + 1):
             await asyncio.sleep(host.closed_until - time.monotonic())
             if host.failed_in_a_row >= GIVE_UP_AFTER:
-                return Entry("failed", detail=f"not asked: the {GIVE_UP_AFTER} addresses before it failed")
+                return MirrorEntry("failed", detail=f"not requested: the {GIVE_UP_AFTER} addresses before it failed")
             try:
-                entry = await client.ask(address, before, wanted)
-            except Transient as error:
-                detail, of_host = str(error), error.of_host
+                entry = await client.fetch(address, before, limits)
+            except TransientError as error:
+                detail, whole_host = str(error), error.whole_host
                 if error.wait_s is not None:
                     host.closed_until = max(host.closed_until, time.monotonic() + error.wait_s)
                 elif attempt < config.retries:
@@ -72,8 +74,8 @@ def ask_web(addresses: Iterable[str], store: Store, config: DownloadConfig, want
             else:
                 host.failed_in_a_row = 0
                 return entry
-        host.failed_in_a_row += of_host
-        return Entry("failed", detail=detail)
+        host.failed_in_a_row += whole_host
+        return MirrorEntry("failed", detail=detail)
 
     yield from _in_thread(main)
 
@@ -82,9 +84,9 @@ def _host(address: str) -> str:
     return urlsplit(address).netloc.rpartition("@")[2].lower()
 
 
-def _in_thread(main: Callable[[Callable[[Look], None]], Coroutine[None, None, None]]) -> Iterator[Look]:
-    """What a coroutine reports, while it runs; callers may have an event loop of their own."""
-    reported: queue.SimpleQueue[Look | BaseException | None] = queue.SimpleQueue()
+def _in_thread(main: Callable[[Callable[[FetchResult], None]], Coroutine[None, None, None]]) -> Iterator[FetchResult]:
+    """Yield the results that a coroutine reports. It runs in a thread, since callers may have a running event loop."""
+    reported: queue.SimpleQueue[FetchResult | BaseException | None] = queue.SimpleQueue()
     runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     loop = runner.get_loop()
 
@@ -107,7 +109,7 @@ def _in_thread(main: Callable[[Callable[[Look], None]], Coroutine[None, None, No
     try:
         while not ended:
             report = reported.get()
-            if isinstance(report, Look):
+            if isinstance(report, FetchResult):
                 yield report
                 continue
             ended = True
@@ -117,6 +119,6 @@ def _in_thread(main: Callable[[Callable[[Look], None]], Coroutine[None, None, No
                 raise report
     finally:
         if not ended:
-            with contextlib.suppress(RuntimeError):  # it has ended meanwhile, and its loop is closed
+            with contextlib.suppress(RuntimeError):  # the coroutine has ended and its loop is closed
                 loop.call_soon_threadsafe(cancel)
         thread.join()

@@ -1,1 +1,1 @@
-"""What a catalog holds, for people and for the next catalog to be compared with."""
+"""Profiles of catalogs: counts for people, and for comparison with a later catalog."""

@@ -1,4 +1,4 @@
-"""How even the classes are, in each split: reported, not enforced."""
+"""Class balance by split. It is reported, not enforced."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,35 +19,41 @@ class ClassCount:
 class ClassBalance:
     """The classes of `label`, the largest first.
 
-    never_trained: classes of val or test without a product in train, where there is a train split; the same the
-    other way round is never_graded. num_missing: products without a class.
+    Attributes:
+        num_missing: products without a class.
+        missing_from_train: classes of val or test without a product in train; empty if there is no train split.
+        missing_from_evaluation: classes of train without a product in val or test; empty if there are no such splits.
     """
 
     label: str
     classes: tuple[ClassCount, ...]
     num_missing: int
-    never_trained: tuple[str, ...]
-    never_graded: tuple[str, ...]
+    missing_from_train: tuple[str, ...]
+    missing_from_evaluation: tuple[str, ...]
 
 
 def class_balance(profile: Profile) -> ClassBalance | None:
-    """None where no attribute names classes, or no product has that attribute."""
+    """Return the class balance; None if no attribute names the classes or no product has it."""
     if profile.label is None or not profile.classes:
         return None
     classes = sorted(
         (ClassCount(name, sum(splits.values()), splits) for name, splits in profile.classes.items()),
         key=lambda each: (-each.num, each.name),
     )
-    judged = [split for split in ("val", "test") if split in profile.splits]
-    trained = "train" in profile.splits and judged
+    evaluated = [split for split in ("val", "test") if split in profile.splits]
+    has_both = "train" in profile.splits and evaluated
     return ClassBalance(
         label=profile.label,
         classes=tuple(classes),
         num_missing=profile.num_products - sum(each.num for each in classes),
-        never_trained=tuple(
-            each.name for each in classes if trained and "train" not in each.splits and each.splits.keys() & set(judged)
+        missing_from_train=tuple(
+            each.name
+            for each in classes
+            if has_both and "train" not in each.splits and each.splits.keys() & set(evaluated)
         ),
-        never_graded=tuple(
-            each.name for each in classes if trained and "train" in each.splits and not each.splits.keys() & set(judged)
+        missing_from_evaluation=tuple(
+            each.name
+            for each in classes
+            if has_both and "train" in each.splits and not each.splits.keys() & set(evaluated)
         ),
     )

@@ -1,4 +1,4 @@
-"""Numbers in a few: their range, their middle, and counts between edges that are the same for every catalog."""
+"""Distributions: range, median, and a histogram whose edges are the same for every catalog."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from fclip.pages.wording import number
 
-# Fixed, so that two catalogs' histograms compare. A unit a name: pixels, bytes, tokens and characters are whole.
+# Edges are fixed, so that the histograms of two catalogs can be compared.
 TOKENS = (0, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 77, 96, 128, 192, 256, 512)
 CHARACTERS = (0, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000)
 PIXELS = (0, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 4096)
@@ -18,7 +18,7 @@ FEW = (1, 2, 3, 4, 5, 6, 11, 21, 51, 101, 1001)
 
 @dataclass(frozen=True)
 class Histogram:
-    """`counts[i]` numbers lie from `edges[i]` to below `edges[i + 1]`; the first and last bin have no outer end."""
+    """Bin i counts the numbers from `edges[i]` to below `edges[i + 1]`; the first and last bins are open-ended."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -26,7 +26,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Distribution:
-    """`num` numbers; `minimum`, `median` and `maximum` are None where there are none."""
+    """The distribution of `num` numbers; `minimum`, `median` and `maximum` are None if there are none."""
 
     num: int
     minimum: float | None
@@ -36,9 +36,9 @@ class Distribution:
 
 
 def distribution(values: np.ndarray, edges: tuple[float, ...]) -> Distribution:
-    """Of `values` [n], all finite, between ascending `edges`."""
-    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    counts = tuple(int(count) for count in np.bincount(places, minlength=len(edges) - 1))
+    """Return the distribution of finite `values` [n] over ascending `edges`."""
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    counts = tuple(int(count) for count in np.bincount(bins, minlength=len(edges) - 1))
     histogram = Histogram(tuple(float(edge) for edge in edges), counts)
     if not len(values):
         return Distribution(0, None, None, None, histogram)
@@ -46,6 +46,6 @@ def distribution(values: np.ndarray, edges: tuple[float, ...]) -> Distribution:
     return Distribution(len(values), minimum, median, maximum, histogram)
 
 
-def range_said(found: Distribution) -> str:
-    """`3 · 8 · 15`: least, middle, most."""
-    return " · ".join(number(value) for value in (found.minimum, found.median, found.maximum))
+def format_range(distribution: Distribution) -> str:
+    """Return minimum, median and maximum as text: `3 · 8 · 15`."""
+    return " · ".join(number(value) for value in (distribution.minimum, distribution.median, distribution.maximum))

@@ -1,4 +1,4 @@
-"""Measure a catalog: its tables, read in batches and counted by Arrow, become a profile."""
+"""Compute the profile of a dataset from its tables, which are read in batches and counted by Arrow."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.profile import histogram
 from fclip.profile.histogram import Distribution, distribution
-from fclip.profile.profile import Captions, Profile, Text, ValueCounts
+from fclip.profile.profile import CaptionProfile, Profile, TextProfile, ValueCounts
 
-MAX_VALUES = 5000  # of an attribute that a profile lists
+MAX_VALUES = 5000  # listed values per attribute
 ROWS_AT_ONCE = 50_000
 FILES = ("products.parquet", "images.parquet", "ingest.json")
 SPLITS = ("train", "val", "test")
@@ -25,7 +25,7 @@ STATISTICS = ("brightness", "contrast", "saturation", "white_border")
 IMAGE_MEASURES = ("short_side", "aspect_ratio", "kibibytes", *STATISTICS)
 
 
-def measure(
+def measure_dataset(
     dataset: str,
     *,
     catalog_dir: Path,
@@ -33,18 +33,18 @@ def measure(
     label: str | None = None,
     context_length: int | None = None,
 ) -> Profile:
-    """The profile of a dataset as it lies on disk.
+    """Return the profile of a dataset on disk.
 
     Args:
         label: the attribute that names the classes.
-        context_length: tokens that the start reads.
+        context_length: context length of the base model, in tokens.
 
     Raises:
         UserError: the dataset is not ingested or not captioned.
     """
     for path in (*(catalog_dir / name for name in FILES), captions_path):
         if not path.is_file():
-            raise UserError(f"{path} does not exist: run `fclip stage caption@{dataset}`, or `dvc pull`")
+            raise UserError(f"{path} does not exist; run `fclip stage caption@{dataset}` or `dvc pull`")
     counts = read_json(catalog_dir / "ingest.json")
     products = _measure_products(catalog_dir / "products.parquet", label)
     group_sizes, num_across = _measure_groups(catalog_dir / "products.parquet")
@@ -70,8 +70,8 @@ def measure(
     )
 
 
-def in_order(splits: Mapping[str, Any]) -> list[str]:
-    """Names of splits: train, val, test, then hold-outs by name."""
+def ordered_splits(splits: Mapping[str, Any]) -> list[str]:
+    """Return the names of the splits: train, val, test, then hold-outs by name."""
     return [name for name in SPLITS if name in splits] + sorted(set(splits) - set(SPLITS))
 
 
@@ -81,13 +81,13 @@ class _Products:
     splits: dict[str, int]
     attributes: dict[str, ValueCounts]
     classes: dict[str, dict[str, int]]
-    texts: dict[str, Text]
+    texts: dict[str, TextProfile]
     images: Distribution
 
 
 @dataclass(frozen=True)
 class _Lengths:
-    """Arrays of lengths by name, as they come in."""
+    """Arrays of lengths by name, collected batch by batch."""
 
     parts: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
 
@@ -107,34 +107,34 @@ def _measure_products(path: Path, label: str | None) -> _Products:
             lengths = pc.utf8_length(texts.filter(pc.equal(names, name)))
             characters.parts[name].append(lengths.to_numpy(zero_copy_only=False))
         images.append(pc.list_value_length(batch["images"]).to_numpy(zero_copy_only=False))
-    by_split = _summed(pa.concat_tables(counted), ["name", "value", "split"]) if counted else _NOTHING
-    of_label = by_split.filter(pc.equal(by_split["name"], label or ""))
+    by_split = _summed(pa.concat_tables(counted), ["name", "value", "split"]) if counted else _NO_COUNTS
+    label_counts = by_split.filter(pc.equal(by_split["name"], label or ""))
     classes: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in of_label.sort_by("split").to_pylist():
+    for row in label_counts.sort_by("split").to_pylist():
         classes[row["value"]][row["split"]] = row["number"]
     return _Products(
         num=num,
-        splits={name: splits[name] for name in in_order(splits)},
+        splits={name: splits[name] for name in ordered_splits(splits)},
         attributes=_values(_summed(by_split, ["name", "value"]), num),
         classes=dict(sorted(classes.items())),
         texts={
-            name: Text(num - len(lengths), distribution(lengths, histogram.CHARACTERS))
+            name: TextProfile(num - len(lengths), distribution(lengths, histogram.CHARACTERS))
             for name, lengths in characters.joined().items()
         },
         images=distribution(np.concatenate(images) if images else np.empty(0), histogram.FEW),
     )
 
 
-_NOTHING = pa.table({"name": pa.array([], pa.string()), "value": pa.array([], pa.string()),
+_NO_COUNTS = pa.table({"name": pa.array([], pa.string()), "value": pa.array([], pa.string()),
                      "split": pa.array([], pa.string()), "number": pa.array([], pa.int64())})  # fmt: skip
 
 
 def _counted(batch: pa.RecordBatch) -> pa.Table:
-    """(name, value, split, number of products) of the attributes of a batch."""
+    """Return a table of (name, value, split, number of products) for the attributes of a batch."""
     names, values, rows = _entries(batch["attributes"])
     table = pa.table({"name": names, "value": values, "split": batch["split"].take(rows)})
     counted = table.group_by(["name", "value", "split"]).aggregate([([], "count_all")])
-    return counted.rename_columns({"count_all": "number"}).select(_NOTHING.column_names)
+    return counted.rename_columns({"count_all": "number"}).select(_NO_COUNTS.column_names)
 
 
 def _summed(counted: pa.Table, keys: list[str]) -> pa.Table:
@@ -142,39 +142,39 @@ def _summed(counted: pa.Table, keys: list[str]) -> pa.Table:
 
 
 def _values(counted: pa.Table, num_products: int) -> dict[str, ValueCounts]:
-    found = {}
+    values = {}
     for name in sorted(pc.unique(counted["name"]).to_pylist()):
-        own = counted.filter(pc.equal(counted["name"], name)).sort_by(
+        rows = counted.filter(pc.equal(counted["name"], name)).sort_by(
             [("number", "descending"), ("value", "ascending")]
         )
-        listed = own.slice(0, MAX_VALUES)
-        total, in_list = (pc.sum(table["number"]).as_py() or 0 for table in (own, listed))
+        listed = rows.slice(0, MAX_VALUES)
+        total, in_list = (pc.sum(table["number"]).as_py() or 0 for table in (rows, listed))
         counts = dict(zip(listed["value"].to_pylist(), listed["number"].to_pylist(), strict=True))
-        found[name] = ValueCounts(own.num_rows, num_products - total, total - in_list, counts)
-    return found
+        values[name] = ValueCounts(rows.num_rows, num_products - total, total - in_list, counts)
+    return values
 
 
 def _measure_groups(path: Path) -> tuple[Distribution, int]:
-    """The sizes of groups, and how many lie in more than one split."""
+    """Return the sizes of the groups, and the number of groups in more than one split."""
     groups = pq.read_table(path, columns=["group_id", "split"]).group_by("group_id")
     counted = groups.aggregate([([], "count_all"), ("split", "count_distinct")])
     across = pc.sum(pc.greater(counted["split_count_distinct"], 1)).as_py() or 0
     return distribution(counted["count_all"].to_numpy(), histogram.FEW), across
 
 
-def _measure_captions(path: Path, num_products: int) -> dict[str, Captions]:
+def _measure_captions(path: Path, num_products: int) -> dict[str, CaptionProfile]:
     tokens, truncated, captioned = _Lengths(), Counter[str](), Counter[str]()
     for batch in _batches(path, ["captions"]):
         entries, rows = pc.list_flatten(batch["captions"]), pc.list_parent_indices(batch["captions"])
         kinds, cut = pc.struct_field(entries, "kind"), pc.struct_field(entries, "truncated")
         for kind in pc.unique(kinds).to_pylist():
-            own = pc.equal(kinds, kind)
-            lengths = pc.struct_field(entries, "num_tokens").filter(own)
+            of_kind = pc.equal(kinds, kind)
+            lengths = pc.struct_field(entries, "num_tokens").filter(of_kind)
             tokens.parts[kind].append(lengths.to_numpy(zero_copy_only=False))
-            truncated[kind] += pc.sum(cut.filter(own)).as_py() or 0
-            captioned[kind] += pc.count_distinct(rows.filter(own)).as_py()
+            truncated[kind] += pc.sum(cut.filter(of_kind)).as_py() or 0
+            captioned[kind] += pc.count_distinct(rows.filter(of_kind)).as_py()
     return {
-        kind: Captions(num_products - captioned[kind], truncated[kind], distribution(lengths, histogram.TOKENS))
+        kind: CaptionProfile(num_products - captioned[kind], truncated[kind], distribution(lengths, histogram.TOKENS))
         for kind, lengths in tokens.joined().items()
     }
 
@@ -192,7 +192,7 @@ def _measure_images(path: Path) -> dict[str, Distribution]:
 
 
 def _entries(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """The entries of a map column that have a value: names, values, and the row of each."""
+    """Return the non-null entries of a map column: names, values, and the row of each."""
     lists = column.cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())])))
     entries, rows = pc.list_flatten(lists), pc.list_parent_indices(lists)
     names, values = pc.struct_field(entries, "key"), pc.struct_field(entries, "value")

@@ -1,4 +1,4 @@
-"""The page of a catalog: one HTML file with pictures, for a person to read before training on it."""
+"""The page of a catalog: one HTML file with pictures, to review the catalog before training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from fclip.files import atomic_write
 from fclip.pages.html import environment
 from fclip.pages.wording import percent
 from fclip.profile.classes import class_balance
-from fclip.profile.histogram import Distribution, range_said
-from fclip.profile.measure import SPLITS, in_order
-from fclip.profile.pictures import OF_A_GROUP, Pictures, take_pictures
-from fclip.profile.plots import bars
+from fclip.profile.histogram import Distribution, format_range
+from fclip.profile.measure import SPLITS, ordered_splits
+from fclip.profile.pictures import OF_A_GROUP, PagePictures, select_pictures
+from fclip.profile.plots import bar_chart
 from fclip.profile.profile import Profile
 
 EXAMPLE_CHARACTERS = 160
 CLASS_ROWS = 24
 IMAGE_TITLES = {
     "short_side": "Shorter side in the source, pixels",
-    "aspect_ratio": "Width by height",
-    "kibibytes": "Size as stored, KiB",
+    "aspect_ratio": "Width / height",
+    "kibibytes": "Stored size, KiB",
     "brightness": "Brightness",
     "contrast": "Contrast",
     "saturation": "Saturation",
@@ -32,15 +32,15 @@ IMAGE_TITLES = {
 }
 IMAGE_NOTES = {
     "brightness": "mean luminance, 0 to 1",
-    "contrast": "deviation of luminance, 0 to 1",
-    "saturation": "mean, 0 to 1",
-    "white_border": "share of the outermost pixels that is near white",
+    "contrast": "standard deviation of luminance, 0 to 1",
+    "saturation": "mean saturation, 0 to 1",
+    "white_border": "share of near-white pixels at the edge",
 }
 
 
 @dataclass(frozen=True)
-class Plot:
-    """A histogram with what it is of and, below it, what it says in words."""
+class HistogramPlot:
+    """A histogram with a title and a note."""
 
     title: str
     note: str
@@ -48,8 +48,8 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """Rows refused for one reason, and the first of them."""
+class RefusalExample:
+    """The number of rows that were refused for one reason, and the first of them."""
 
     stage: str
     reason: str
@@ -60,8 +60,8 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Repaired:
-    """Cells repaired in one way, and the first of them."""
+class RepairExample:
+    """The number of cells with one kind of repair, and the first of them."""
 
     what: str
     num: int
@@ -73,15 +73,17 @@ class Repaired:
 def write_page(
     profile: Profile, path: Path, *, catalog_dir: Path, images_dir: Path, workspace: str, roles: Mapping[str, str]
 ) -> Path:
-    """Write the page of `profile` to `path`: self-contained, no script, no address but the report's. Returns `path`.
+    """Write the page of `profile` to `path` and return `path`.
+
+    The page has no scripts and needs no other file; its only link leads to the report.
 
     Args:
-        roles: split -> its role in params.yaml.
+        roles: role of each split in params.yaml.
 
     Raises:
-        UserError: the dataset's images are not there.
+        UserError: the dataset's images do not exist.
     """
-    pictures = take_pictures(catalog_dir, images_dir, label=profile.label)
+    pictures = select_pictures(catalog_dir, images_dir, label=profile.label)
     refused, repaired = read_refused(catalog_dir / "quarantine.parquet"), read_repaired(catalog_dir / "repairs.parquet")
     atomic_write(path, render(profile, pictures, refused, repaired, workspace=workspace, roles=roles))
     return path
@@ -89,23 +91,23 @@ def write_page(
 
 def render(
     profile: Profile,
-    pictures: Pictures,
-    refused: list[Refused],
-    repaired: list[Repaired],
+    pictures: PagePictures,
+    refused: list[RefusalExample],
+    repaired: list[RepairExample],
     *,
     workspace: str,
     roles: Mapping[str, str],
 ) -> str:
-    """The page as text; `refused` and `repaired` are those of the catalog that `profile` is of."""
+    """Return the page as HTML. `refused` and `repaired` belong to the catalog of `profile`."""
     pages = environment(Path(__file__).parent)
-    pages.filters["range"] = range_said
+    pages.filters["range"] = format_range
     balance = class_balance(profile)
     return pages.get_template("catalog.html.j2").render(
         profile=profile,
         workspace=workspace,
         roles=roles,
-        splits=in_order(profile.splits),
-        hold_outs=[name for name in in_order(profile.splits) if name not in SPLITS],
+        splits=ordered_splits(profile.splits),
+        hold_outs=[name for name in ordered_splits(profile.splits) if name not in SPLITS],
         balance=balance,
         class_rows=CLASS_ROWS,
         of_a_group=OF_A_GROUP,
@@ -118,11 +120,11 @@ def render(
     )
 
 
-def read_refused(path: Path) -> list[Refused]:
-    """Each reason that rows were refused for, the most frequent first, with its first row as an example."""
+def read_refused(path: Path) -> list[RefusalExample]:
+    """Return the reasons of refused rows, the most frequent first, each with its first row."""
     table = pq.read_table(path, columns=["source_row", "product_id", "stage", "reason", "detail"])
     return [
-        Refused(
+        RefusalExample(
             stage=row["stage"],
             reason=row["reason"],
             num=num,
@@ -134,11 +136,11 @@ def read_refused(path: Path) -> list[Refused]:
     ]
 
 
-def read_repaired(path: Path) -> list[Repaired]:
-    """Each kind of repair of each field, the most frequent first, with its first cell as an example."""
+def read_repaired(path: Path) -> list[RepairExample]:
+    """Return the kinds of repair by field, the most frequent first, each with its first cell."""
     table = pq.read_table(path)
     return [
-        Repaired(
+        RepairExample(
             what=f"{row['what']} in {row['field']}",
             num=num,
             product_id=row["product_id"],
@@ -150,39 +152,45 @@ def read_repaired(path: Path) -> list[Repaired]:
 
 
 def _first_of_each(table: pa.Table, keys: list[str]) -> Iterator[tuple[dict[str, Any], int]]:
-    """(first row, number of rows) of each combination of `keys`, the most frequent first, by `keys` where even."""
-    numbered = table.append_column("place", pa.array(np.arange(table.num_rows)))
-    counted = numbered.group_by(keys).aggregate([("place", "min"), ("place", "count")])
-    order = [("place_count", "descending"), *((key, "ascending") for key in keys)]
+    """Yield (first row, number of rows) of each combination of `keys`, the most frequent first, then by `keys`."""
+    numbered = table.append_column("index", pa.array(np.arange(table.num_rows)))
+    counted = numbered.group_by(keys).aggregate([("index", "min"), ("index", "count")])
+    order = [("index_count", "descending"), *((key, "ascending") for key in keys)]
     for row in counted.sort_by(order).to_pylist():
-        yield table.slice(row["place_min"], 1).to_pylist()[0], row["place_count"]
+        yield table.slice(row["index_min"], 1).to_pylist()[0], row["index_count"]
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= EXAMPLE_CHARACTERS else f"{text[:EXAMPLE_CHARACTERS]}…"
 
 
-def _text_plots(profile: Profile) -> Iterator[Plot]:
+def _text_plots(profile: Profile) -> Iterator[HistogramPlot]:
     for kind, captions in profile.captions.items():
-        note = range_said(captions.tokens) + " tokens"
+        note = format_range(captions.tokens) + " tokens"
         note += f"; {percent(captions.num_truncated / captions.tokens.num)} shortened to the context"
-        yield Plot(f"Captions: {kind}", note, bars(f"tokens-{kind}", captions.tokens, mark=profile.context_length))
+        yield HistogramPlot(
+            f"Captions: {kind}", note, bar_chart(f"tokens-{kind}", captions.tokens, mark=profile.context_length)
+        )
     for name, text in profile.texts.items():
-        yield Plot(
-            f"Text: {name}", f"{range_said(text.characters)} characters", bars(f"characters-{name}", text.characters)
+        yield HistogramPlot(
+            f"Text: {name}",
+            f"{format_range(text.characters)} characters",
+            bar_chart(f"characters-{name}", text.characters),
         )
 
 
-def _image_plots(profile: Profile) -> Iterator[Plot]:
-    for name, found in profile.images.items():
+def _image_plots(profile: Profile) -> Iterator[HistogramPlot]:
+    for name, measured in profile.images.items():
         notes = [IMAGE_NOTES[name]] if name in IMAGE_NOTES else []
-        yield Plot(IMAGE_TITLES[name], "; ".join([range_said(found), *notes]), bars(f"image-{name}", found))
+        yield HistogramPlot(
+            IMAGE_TITLES[name], "; ".join([format_range(measured), *notes]), bar_chart(f"image-{name}", measured)
+        )
 
 
-def _group_plots(profile: Profile) -> Iterator[Plot]:
+def _group_plots(profile: Profile) -> Iterator[HistogramPlot]:
     shown: tuple[tuple[str, Distribution], ...] = (
-        ("Products a group", profile.group_sizes),
-        ("Images a product", profile.images_per_product),
+        ("Products per group", profile.group_sizes),
+        ("Images per product", profile.images_per_product),
     )
-    for title, found in shown:
-        yield Plot(title, range_said(found), bars(title.lower().replace(" ", "-"), found))
+    for title, sizes in shown:
+        yield HistogramPlot(title, format_range(sizes), bar_chart(title.lower().replace(" ", "-"), sizes))

@@ -1,4 +1,4 @@
-"""The profile of a catalog: what it holds, in counts. Stored with a model, it says what the model was trained on."""
+"""The profile of a catalog: counts of its content. A model stores the profiles of its training catalogs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,15 +9,18 @@ from pydantic import TypeAdapter, ValidationError
 from fclip.errors import UserError
 from fclip.profile.histogram import Distribution
 
-FORMAT = 1  # of a stored profile, edges of histograms included; only profiles of one format compare
+FORMAT = 1  # of a stored profile, including the edges of histograms; only profiles of the same format can be compared
 
 
 @dataclass(frozen=True)
 class ValueCounts:
     """The values of one attribute.
 
-    counts: products by value, of the most frequent values (`fclip.profile.measure.MAX_VALUES`). num_other: products
-    with a value that is not among them. num_missing: products without any.
+    Attributes:
+        num_distinct: distinct values.
+        num_missing: products without a value.
+        num_other: products with a value that is not in `counts`.
+        counts: products by value, for the most frequent values (`fclip.profile.measure.MAX_VALUES`).
     """
 
     num_distinct: int
@@ -26,21 +29,27 @@ class ValueCounts:
     counts: Mapping[str, int]
 
     def most_frequent(self, num: int) -> list[tuple[str, int]]:
-        """(value, products), the most frequent first, by value where even."""
+        """Return the `num` most frequent (value, products), ties in the order of the values."""
         return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))[:num]
 
 
 @dataclass(frozen=True)
-class Text:
-    """One text of the products: how many lack it, and its lengths."""
+class TextProfile:
+    """One text of the products: the number of products without it, and its lengths."""
 
     num_missing: int
     characters: Distribution
 
 
 @dataclass(frozen=True)
-class Captions:
-    """The captions of one kind. num_missing: products without one. num_truncated: longer than the start reads."""
+class CaptionProfile:
+    """The captions of one kind.
+
+    Attributes:
+        num_missing: products without a caption of this kind.
+        num_truncated: captions that were shortened to the model's context.
+        tokens: lengths of the captions.
+    """
 
     num_missing: int
     num_truncated: int
@@ -49,12 +58,15 @@ class Captions:
 
 @dataclass(frozen=True)
 class Profile:
-    """A dataset as ingested and captioned.
+    """The profile of an ingested and captioned dataset.
 
-    label: the attribute that names the classes, None where there
-    are none; classes: class -> split -> products. images: measures of distinct images, by name
-    (`fclip.profile.measure.IMAGE_MEASURES`). group_sizes: products a group, products of a group being near-duplicates
-    or variants of each other. context_length: tokens that the start reads, None where that is not known.
+    Attributes:
+        label: the attribute that names the classes; None if there are no classes.
+        classes: products by class and split.
+        context_length: context length of the base model in tokens; None if unknown.
+        images: distributions over distinct images, by measure (`fclip.profile.measure.IMAGE_MEASURES`).
+        group_sizes: products per group; the products of a group are near-duplicates or variants of each other.
+        num_groups_across_splits: groups with products in more than one split.
     """
 
     dataset: str
@@ -68,8 +80,8 @@ class Profile:
     label: str | None
     classes: Mapping[str, Mapping[str, int]]
     attributes: Mapping[str, ValueCounts]
-    texts: Mapping[str, Text]
-    captions: Mapping[str, Captions]
+    texts: Mapping[str, TextProfile]
+    captions: Mapping[str, CaptionProfile]
     context_length: int | None
     images: Mapping[str, Distribution]
     images_per_product: Distribution
@@ -78,15 +90,15 @@ class Profile:
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
-        """A value that `from_json` reads."""
+        """Return a JSON value that `profile_from_json` reads."""
         return asdict(self)
 
 
-def from_json(value: Any) -> Profile:
-    """A stored profile; raises UserError when it is of another format, or none."""
+def profile_from_json(value: Any) -> Profile:
+    """Read a stored profile. Raise UserError if it has another format or is damaged."""
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        found = value.get("format") if isinstance(value, dict) else None
-        raise UserError(f"the stored profile has format {found}, and this code reads format {FORMAT}")
+        stored_format = value.get("format") if isinstance(value, dict) else None
+        raise UserError(f"the stored profile has format {stored_format}, but this code reads format {FORMAT}")
     try:
         return TypeAdapter(Profile).validate_python(value)
     except ValidationError as error:

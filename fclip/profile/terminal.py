@@ -1,4 +1,4 @@
-"""A profile in the terminal: what a person looks at before training, within 100 columns."""
+"""Show profiles in the terminal, within 100 columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from rich.text import Text
 from fclip.pages.wording import number, percent, things
 from fclip.profile.classes import class_balance
 from fclip.profile.histogram import Distribution
-from fclip.profile.measure import in_order
+from fclip.profile.measure import ordered_splits
 from fclip.profile.profile import Profile
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -19,19 +19,19 @@ CLASSES, VALUES, NAMES = 8, 4, 6
 VALUES_WIDTH, NAME_WIDTH = 52, 20  # characters
 MEASURES = {
     "short_side": "shorter side, px",
-    "aspect_ratio": "width by height",
-    "kibibytes": "stored, KiB",
+    "aspect_ratio": "width / height",
+    "kibibytes": "stored size, KiB",
     "white_border": "white border",
 }
 
 
 def overview(profiles: Iterable[Profile]) -> Table:
-    """A line a dataset: what came in, what did not, what is unlike the rest."""
+    """Return a table with one line per dataset: products, refused rows, splits, classes, truncated captions."""
     table = _table("dataset", "products", "images", "refused", "repaired", "splits", "classes", "truncated")
     for profile in profiles:
         balance = class_balance(profile)
         captions = profile.captions.values()
-        truncated = sum(own.num_truncated for own in captions) / max(1, sum(own.tokens.num for own in captions))
+        truncated = sum(each.num_truncated for each in captions) / max(1, sum(each.tokens.num for each in captions))
         _add(
             table,
             profile.dataset,
@@ -39,7 +39,7 @@ def overview(profiles: Iterable[Profile]) -> Table:
             f"{profile.num_images:,}",
             _share(profile.num_refused, profile.num_rows),
             f"{sum(profile.repaired.values()):,}",
-            ", ".join(f"{split} {profile.splits[split]:,}" for split in in_order(profile.splits)),
+            ", ".join(f"{split} {profile.splits[split]:,}" for split in ordered_splits(profile.splits)),
             f"{len(balance.classes)}" if balance else "–",
             percent(truncated),
         )
@@ -47,13 +47,13 @@ def overview(profiles: Iterable[Profile]) -> Table:
 
 
 def details(profile: Profile) -> RenderableType:
-    """All that a profile holds, in a screen or two."""
+    """Return the whole profile, about two screens long."""
     parts = [_head(profile), _classes(profile), _attributes(profile), _texts(profile), _images(profile)]
     return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts if part is not None))
 
 
 def _head(profile: Profile) -> Table:
-    splits = (f"{name} {_share(profile.splits[name], profile.num_products)}" for name in in_order(profile.splits))
+    splits = (f"{name} {_share(profile.splits[name], profile.num_products)}" for name in ordered_splits(profile.splits))
     sizes, across = profile.group_sizes, profile.num_groups_across_splits
     groups = f"{sizes.num:,}, the largest of {things(int(sizes.maximum or 0), 'product')}; "
     groups += f"{across:,} IN MORE THAN ONE SPLIT" if across else "none in more than one split"
@@ -73,7 +73,7 @@ def _classes(profile: Profile) -> RenderableType | None:
     balance = class_balance(profile)
     if balance is None:
         return None
-    splits = in_order(profile.splits)
+    splits = ordered_splits(profile.splits)
     heading = f"{things(len(balance.classes), 'class')} by {balance.label}"
     table = _table(heading, "products", "", *splits)
     table.columns[2].justify = "left"
@@ -89,8 +89,8 @@ def _classes(profile: Profile) -> RenderableType | None:
     notes = []
     if balance.num_missing:
         notes.append(f"{things(balance.num_missing, 'product')} without a class")
-    if balance.never_trained:
-        notes.append(f"in val or test but never in train: {_named(balance.never_trained)}")
+    if balance.missing_from_train:
+        notes.append(f"in val or test but not in train: {_named(balance.missing_from_train)}")
     return Group(table, *(Text(note, style="yellow") for note in notes))
 
 
@@ -103,43 +103,48 @@ def _attributes(profile: Profile) -> Table | None:
         frequent = [f"{v} {percent(num / profile.num_products)}" for v, num in values.most_frequent(VALUES)]
         while len(frequent) > 1 and len(", ".join(frequent)) > VALUES_WIDTH:
             frequent.pop()
-        said = _cut(", ".join(frequent), VALUES_WIDTH)
-        _add(
-            table, _cut(name, NAME_WIDTH), _missing(values.num_missing, profile), f"{values.num_distinct:,}", said
-        )  # fmt: skip
+        frequent_text = _cut(", ".join(frequent), VALUES_WIDTH)
+        missing = _missing(values.num_missing, profile)
+        _add(table, _cut(name, NAME_WIDTH), missing, f"{values.num_distinct:,}", frequent_text)
     return table
 
 
 def _texts(profile: Profile) -> Table:
     context = f" of {profile.context_length}" if profile.context_length else ""
-    table = _table("text or caption", "missing", "truncated", "least", "middle", "most", "", "")
+    table = _table("text or caption", "missing", "truncated", "min", "median", "max", "", "")
     table.columns[-1].justify = table.columns[-2].justify = "left"
     for name, text in profile.texts.items():
-        _add(table, name, _missing(text.num_missing, profile), "–", *_three(text.characters), "characters")
-    for kind, own in profile.captions.items():
-        truncated = percent(own.num_truncated / own.tokens.num)
-        said = f"tokens{context}"
-        _add(table, f"caption {kind}", _missing(own.num_missing, profile), truncated, *_three(own.tokens), said)
+        _add(table, name, _missing(text.num_missing, profile), "–", *_range_cells(text.characters), "characters")
+    for kind, captions in profile.captions.items():
+        truncated = percent(captions.num_truncated / captions.tokens.num)
+        unit = f"tokens{context}"
+        _add(
+            table,
+            f"caption {kind}",
+            _missing(captions.num_missing, profile),
+            truncated,
+            *_range_cells(captions.tokens),
+            unit,
+        )
     return table
 
 
 def _images(profile: Profile) -> Table:
-    table = _table("image", "least", "middle", "most", "")
+    table = _table("image", "min", "median", "max", "")
     table.columns[-1].justify = "left"
-    for name, found in profile.images.items():
-        _add(table, MEASURES.get(name, name), *_three(found))
+    for name, measured in profile.images.items():
+        _add(table, MEASURES.get(name, name), *_range_cells(measured))
     return table
 
 
-def _three(found: Distribution) -> tuple[str, str, str, Text]:
-    return (
-        number(found.minimum), number(found.median), number(found.maximum), Text(spark(found), style="cyan")
-    )  # fmt: skip
+def _range_cells(distribution: Distribution) -> tuple[str, str, str, Text]:
+    line = Text(sparkline(distribution), style="cyan")
+    return number(distribution.minimum), number(distribution.median), number(distribution.maximum), line
 
 
-def spark(found: Distribution) -> str:
-    """A character a bin, as high as its share of the fullest; a bin that is not empty is never blank."""
-    counts = found.histogram.counts
+def sparkline(distribution: Distribution) -> str:
+    """Return one character per bin, as high as its share of the fullest bin. Only empty bins are blank."""
+    counts = distribution.histogram.counts
     most = max(counts)
     return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // most)] for count in counts) if most else ""
 
@@ -152,7 +157,7 @@ def _table(*headings: str) -> Table:
 
 
 def _add(table: Table, *cells: str | Text, style: str | None = None) -> None:
-    """A row of plain text: what a catalog's values hold is neither rich's markup nor for a terminal to act upon."""
+    """Add a row of plain text: catalog values must not be read as rich markup or terminal control codes."""
     plain = (
         Text("".join(char if char.isprintable() else "�" for char in cell)) if isinstance(cell, str) else cell
         for cell in cells

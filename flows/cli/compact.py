@@ -84,7 +84,7 @@ def _compact(workspace: Workspace, dataset: str) -> Compacted:
     import pyarrow.parquet as pq
 
     from fclip.catalog.compaction import compact_store
-    from fclip.mirror.store import Store
+    from fclip.mirror.store import MirrorStore
 
     _ingest(workspace, dataset)  # what the source is now says what is gone
     products = workspace.catalog(dataset) / "products.parquet"
@@ -93,7 +93,7 @@ def _compact(workspace: Workspace, dataset: str) -> Compacted:
     num_before = _num_images(workspace, dataset)
     done = compact_store(workspace.ingest_cache(dataset) / "images", {image for images in lists for image in images})
     if done.sources and workspace.mirror.is_dir():
-        Store(workspace.mirror).drop(done.sources)  # what was downloaded of them
+        MirrorStore(workspace.mirror).drop(done.sources)  # what was downloaded of them
     for folder in (workspace.pixel_cache, workspace.training_cache):
         if done.sources and folder.is_dir():
             shutil.rmtree(folder)  # decoded images

@@ -61,9 +61,9 @@ def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
     params = load_params(workspace)
     num_rows: dict[str, int] = {}
     for name, dataset in params.ingest.datasets.items():
-        outside = replace(source_access(workspace, params.ingest, name, refresh=False), limit=ROWS)
-        num_rows[name] = int(str(describe(dataset.source, outside)["num_rows"]))
-        outside.digests.save()
+        access = replace(source_access(workspace, params.ingest, name, refresh=False), limit=ROWS)
+        num_rows[name] = int(str(describe(dataset.source, access)["num_rows"]))
+        access.digests.save()
     trained = list(params.ingest.training_datasets)
     with _copy(workspace) as copy:
         _command(copy, [sys.executable, "-m", "flows.cli", "pin"])

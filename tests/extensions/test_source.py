@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from fclip.catalog.reading.files import describe_file, require_file
-from fclip.catalog.rows import RefusedRow, Refusal, SourceRow, chosen_rows
+from fclip.catalog.rows import RefusedRow, Refusal, SourceRow, sampled_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.mirror.source_access import SourceAccess
@@ -32,21 +32,21 @@ class NotesSource:
     notes: str
 
 
-def _lines(source: NotesSource, outside: SourceAccess) -> list[str]:
-    return require_file(outside.root / source.notes).read_text().splitlines()
+def _lines(source: NotesSource, access: SourceAccess) -> list[str]:
+    return require_file(access.root / source.notes).read_text().splitlines()
 
 
-def describe(source: NotesSource, outside: SourceAccess) -> dict[str, object]:
-    file = describe_file(require_file(outside.root / source.notes))
-    return {"kind": source.kind, "file": file, "num_rows": len(_lines(source, outside))}
+def describe(source: NotesSource, access: SourceAccess) -> dict[str, object]:
+    file = describe_file(require_file(access.root / source.notes))
+    return {"kind": source.kind, "file": file, "num_rows": len(_lines(source, access))}
 
 
-def read(source: NotesSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+def read(source: NotesSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
     import numpy as np
     from PIL import Image
 
-    lines = _lines(source, outside)
-    for row, line in chosen_rows(lines, len(lines), limit, source.notes):
+    lines = _lines(source, access)
+    for row, line in sampled_rows(lines, len(lines), limit, source.notes):
         if " " not in line:
             yield RefusedRow(row, None, Refusal("read", "no colour", line))
             continue
@@ -76,7 +76,7 @@ from pathlib import Path
 import yaml
 
 from fclip.catalog.config import IngestConfig
-from fclip.catalog.pin import pin_of
+from fclip.catalog.pin import current_pin
 from fclip.errors import UserError
 from tasks.workspace.params import load_section, parse
 from tasks.workspace.paths import Workspace
@@ -88,7 +88,7 @@ config = load_section(workspace, "ingest", IngestConfig)
 from flows.cli.dry_run import few_rows
 from tasks.ingest import ingest, source_access
 
-pin = pin_of("mine", config.datasets["mine"], source_access(workspace, config, "mine", refresh=True))
+pin = current_pin("mine", config.datasets["mine"], source_access(workspace, config, "mine", refresh=True))
 write_pin(workspace.source_pin("mine"), pin)
 summary = ingest(workspace, "mine")
 

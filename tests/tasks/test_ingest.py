@@ -26,9 +26,9 @@ def workspace_with(root: Path, params: dict[str, Any]) -> Workspace:
 
     workspace = Workspace(root)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    outside = SourceAccess(root, workspace.mirror)
+    access = SourceAccess(root, workspace.mirror)
     for name, dataset in load_section(workspace, "ingest", IngestConfig).datasets.items():
-        write_json(workspace.source_pin(name), {"dataset": name, **describe(dataset.source, outside)})
+        write_json(workspace.source_pin(name), {"dataset": name, **describe(dataset.source, access)})
     return workspace
 
 

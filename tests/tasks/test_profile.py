@@ -15,7 +15,7 @@ from fclip.base_models.registry import Origin
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.profile.profile import from_json
+from fclip.profile.profile import profile_from_json
 from fclip.registry.log import RunRecord, register_version
 from fclip.registry.store import find_version
 from flows import catalogs as flow
@@ -67,7 +67,7 @@ def repaint(workspace: Workspace, dataset: str = "studio") -> None:
 def test_a_page_a_dataset_and_a_profile_of_all(workspace: Workspace) -> None:
     profiles = profile(workspace)
     assert list(profiles) == ["studio", "street"]
-    assert {name: from_json(each) for name, each in read_json(workspace.profile).items()} == profiles
+    assert {name: profile_from_json(each) for name, each in read_json(workspace.profile).items()} == profiles
     assert "99 rows" in workspace.catalog_page("studio").read_text()
     assert workspace.catalog_page("street").is_file()
     assert profiles["studio"].label == "colour"

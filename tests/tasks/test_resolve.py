@@ -88,7 +88,7 @@ def test_another_machine_mirrors_again_or_refuses(workspace: Workspace, web: Web
     assert len(web.asked) == NUM_ROWS + 1
     shutil.rmtree(workspace.cache)
     web.pages["/4.jpg"] = Page(jpeg(400))
-    with pytest.raises(UserError, match=r"`catalog` changed since it was pinned .*: run `fclip pin`"):
+    with pytest.raises(UserError, match=r"`catalog` changed since it was pinned .*; run `fclip pin`"):
         ingest(workspace, "catalog")
 
 

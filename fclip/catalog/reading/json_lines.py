@@ -1,4 +1,4 @@
-"""JSON Lines, record by record."""
+"""Read JSON Lines files record by record."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ from fclip.catalog.rows import Refusal
 
 
 def read_json_lines(path: Path, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
-    """The records of a JSON Lines file, or why one cannot be read; blank lines are no records.
+    """Yield the records of a JSON Lines file, or why a record cannot be read. Blank lines are skipped.
 
-    Bytes that are no UTF-8 become lone surrogates, which validation refuses.
+    Bytes that are not UTF-8 become lone surrogates, which validation refuses.
 
     Raises:
-        UserError: no file, or a column of `columns` is in no record.
+        UserError: the file does not exist, or no record has a column of `columns`.
     """
     present: dict[str, None] = {}
     num_records = 0

@@ -1,4 +1,4 @@
-"""Parquet files, batch by batch."""
+"""Read Parquet files batch by batch."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,17 +14,20 @@ BATCH_ROWS = 256
 
 
 def count_rows(files: Sequence[Path]) -> int:
-    """Rows of all files, from their footers."""
+    """Return the number of rows of all files, from their footers."""
     return sum(_open(file).metadata.num_rows for file in files)
 
 
 def read_batches(
-    files: Sequence[Path], columns: Sequence[str], chosen: frozenset[int] | None
+    files: Sequence[Path], columns: Sequence[str], selected: frozenset[int] | None
 ) -> Iterator[tuple[list[int], pa.RecordBatch]]:
-    """Batches of `columns`, with the number of each row among the rows of all files; `chosen` rows, None for all.
+    """Yield batches of `columns`, each with the numbers of its rows, counted over all files.
+
+    Args:
+        selected: the numbers of the rows to read; None for all.
 
     Raises:
-        UserError: a file is no Parquet or lacks a column; its message names the file.
+        UserError: a file is not a Parquet file or lacks a column; the message names the file.
     """
     opened = [_open(file) for file in files]
     for path, file in zip(files, opened, strict=True):
@@ -35,22 +38,22 @@ def read_batches(
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
                 rows = list(range(first, first + batch.num_rows))
                 first += batch.num_rows
-                if chosen is not None:
-                    rows = [row for row in rows if row in chosen]
+                if selected is not None:
+                    rows = [row for row in rows if row in selected]
                     if not rows:
                         continue
                     batch = batch.take(pa.array([row - first + batch.num_rows for row in rows], pa.int64()))
                 yield rows, batch
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}): fetch it again") from error
+            raise UserError(f"{path} is damaged ({error}); fetch it again") from error
 
 
 def records(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
-    """The rows of a batch, or why one cannot be read: a cell of it is nothing that Python has a value for."""
+    """Yield the rows of a batch, or why a row cannot be read: a cell has no Python value."""
     cells = [column_values(batch.column(column)) for column in columns]
-    faulty = [place for place, column in enumerate(cells) if any(isinstance(cell, Refusal) for cell in column)]
+    faulty = [index for index, column in enumerate(cells) if any(isinstance(cell, Refusal) for cell in column)]
     for values in zip(*cells, strict=True):
-        bad = [(columns[place], values[place]) for place in faulty if isinstance(values[place], Refusal)]
+        bad = [(columns[index], values[index]) for index in faulty if isinstance(values[index], Refusal)]
         if bad:
             column, refusal = bad[0]
             yield Refusal(refusal.stage, refusal.reason, f"{column}: {refusal.detail}")
@@ -59,9 +62,9 @@ def records(batch: pa.RecordBatch, columns: Sequence[str]) -> Iterator[dict[str,
 
 
 def column_values(array: pa.Array) -> list[object]:
-    """A column as Python values, or why there is none of a cell.
+    """Return a column as Python values; a cell without a Python value gives a Refusal.
 
-    Strings that are no UTF-8 have lone surrogates in place of the bad bytes.
+    In strings that are not UTF-8, bad bytes become lone surrogates.
     """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -79,15 +82,20 @@ def column_values(array: pa.Array) -> list[object]:
 def _value(cell: pa.Scalar) -> object:
     try:
         value = cell.as_py()
-    except (ValueError, ArithmeticError, LookupError, pa.ArrowException) as error:  # a year 300000, bytes in a list
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        pa.ArrowException,
+    ) as error:  # for example the year 300000, or invalid UTF-8 in a list
         return Refusal("read", "unreadable cell", f"{cell.type}: {error}")
     return Refusal("read", "unreadable cell", f"{cell.type!s:.100}: nested too deep") if is_deep(value) else value
 
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, pre_buffer=False)  # which holds every row group that was read until it is closed
+        file = pq.ParquetFile(path, pre_buffer=False)  # pre-buffering keeps every read row group in memory
         list(file.schema_arrow.names)
         return file
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a column's name is no UTF-8
-        raise UserError(f"{path} is no Parquet file, or half of one ({error}): fetch it again") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a column name is not UTF-8
+        raise UserError(f"{path} is not a Parquet file or is truncated ({error}); fetch it again") from error

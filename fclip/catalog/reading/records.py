@@ -1,4 +1,4 @@
-"""Records of a table, and the cells of a product in them: which columns a mapping names, and cells as text."""
+"""Column mappings: check them against a table, and turn a table's records into products."""
 
 import json
 import math
@@ -10,16 +10,16 @@ from typing import Protocol
 from fclip.catalog.rows import Refusal, SourceRow
 from fclip.errors import UserError
 
-MAX_DEPTH = 32  # of lists and objects inside each other
-MAX_SHOWN = 50  # columns in a message
-MAX_SEARCHED = 4096  # characters of a cell: a regular expression may take the square of that
+MAX_DEPTH = 32  # of nested lists and objects
+MAX_SHOWN = 50  # columns in an error message
+MAX_SEARCHED = 4096  # characters of a cell; a regular expression may need quadratic time
 
 
 class ColumnMapping(Protocol):
-    """What a source's config says of its columns: `texts` and `attributes` map our names to columns of the table.
+    """The column mapping of a source's config. `texts` and `attributes` map names to columns of the table.
 
-    The parent of a product is the part of its `parent_id` cell that `parent_pattern`, a regular expression, finds; the
-    whole cell without one, and where it finds nothing.
+    The parent of a product is the part of its `parent_id` cell that matches the regular expression `parent_pattern`.
+    Without a pattern or a match it is the whole cell.
     """
 
     @property
@@ -42,17 +42,17 @@ class ColumnMapping(Protocol):
 
 
 def check_mapping(mapping: ColumnMapping) -> None:
-    """Raise ValueError for names that templates cannot hold, or a pattern that is no regular expression."""
+    """Raise ValueError for names that templates cannot use, or an invalid regular expression."""
     for name in [*mapping.texts, *mapping.attributes]:
         if not name.isidentifier():
-            raise ValueError(f"texts and attributes must have names that templates can hold, not `{name}`")
+            raise ValueError(f"texts and attributes must have names that are identifiers (for templates), not `{name}`")
         if name in mapping.texts and name in mapping.attributes:
             raise ValueError(f"texts and attributes must not share a name: `{name}` is in both")
     pattern = mapping.parent_pattern
     if pattern is None:
         return
     if mapping.parent_id is None:
-        raise ValueError("parent_pattern must be null where parent_id is: it is searched in that column")
+        raise ValueError("parent_pattern must be null if parent_id is null: it is searched in that column")
     try:
         re.compile(pattern)
     except re.error as error:
@@ -60,7 +60,7 @@ def check_mapping(mapping: ColumnMapping) -> None:
 
 
 def mapped_columns(source: ColumnMapping) -> list[str]:
-    """Every column that the source's mapping names, once, in order."""
+    """Return the distinct columns of the mapping, in order."""
     columns = [source.product_id, source.image, *source.texts.values(), *source.attributes.values()]
     if source.parent_id is not None:
         columns.append(source.parent_id)
@@ -68,38 +68,38 @@ def mapped_columns(source: ColumnMapping) -> list[str]:
 
 
 def require_columns(where: object, wanted: Sequence[str], present: Sequence[str]) -> None:
-    """Raise UserError naming the `wanted` columns that are not `present` (and those that are), or are there twice."""
+    """Raise UserError if a column of `wanted` is missing from `present` or occurs twice."""
     listed = ", ".join(f"`{column:.80}`" for column in present[:MAX_SHOWN]) or "none"
     if len(present) > MAX_SHOWN:
         listed += f", … ({len(present)} columns)"
     if missing := [column for column in wanted if column not in present]:
         names = ", ".join(f"`{column}`" for column in missing)
         plural = "columns" if len(missing) > 1 else "column"
-        remedy = "mend the mapping in params.yaml, or in the dataset's description"
-        raise UserError(f"{where} has no {plural} {names}: it has {listed}; {remedy}")
+        remedy = "correct the mapping in params.yaml or in the dataset's description"
+        raise UserError(f"{where} has no {plural} {names} (columns: {listed}); {remedy}")
     if twice := [column for column in wanted if list(present).count(column) > 1]:
-        raise UserError(f"{where} has the column `{twice[0]}` twice: rename one (columns: {listed})")
+        raise UserError(f"{where} has the column `{twice[0]}` twice (columns: {listed}); rename one")
 
 
 def parent_of(source: ColumnMapping, record: Mapping[str, object]) -> str | None:
-    """The parent of a record's product: its `parent_id` cell, or what `parent_pattern` finds in it.
+    """Return the parent of a record's product: its `parent_id` cell, or the match of `parent_pattern` in it.
 
-    A cell longer than `MAX_SEARCHED` is not searched, and as a parent refused for its length.
+    A cell longer than `MAX_SEARCHED` is not searched. Validation refuses it for its length.
     """
     cell = cell_text(record.get(source.parent_id)) if source.parent_id else None
     if cell is None or source.parent_pattern is None or len(cell) > MAX_SEARCHED:
         return cell
-    found = re.search(source.parent_pattern, cell)
-    return found[0] if found else cell
+    match = re.search(source.parent_pattern, cell)
+    return match[0] if match else cell
 
 
 def cell_text(value: object) -> str | None:
-    """A cell as stripped text; None for null, NaN and blank.
+    """Return a cell as stripped text. Return None for null, NaN and blank cells.
 
-    Whole floats lose their fraction (a column of years with nulls is often stored as floats), lists are joined with
-    commas. Bytes that are no UTF-8 become lone surrogates, which validation refuses.
+    Whole floats lose their fraction (a column of years with nulls is often stored as floats). Lists are joined with
+    commas. Bytes that are not UTF-8 become lone surrogates, which validation refuses.
     """
-    if isinstance(value, str):  # nearly all of them
+    if isinstance(value, str):  # the most frequent case
         return value.strip() or None
     match value:
         case None:
@@ -120,7 +120,7 @@ def cell_text(value: object) -> str | None:
 
 
 def is_deep(value: object, levels: int = MAX_DEPTH) -> bool:
-    """Whether lists and objects lie in each other deeper than anyone means them to."""
+    """Whether lists and objects are nested more than `levels` deep."""
     if not isinstance(value, list | tuple | dict):
         return False
     return levels == 0 or any(
@@ -129,14 +129,14 @@ def is_deep(value: object, levels: int = MAX_DEPTH) -> bool:
 
 
 def named_cells(record: Mapping[str, object], mapping: Mapping[str, str]) -> dict[str, str]:
-    """The non-null cells of `record` under our names; `mapping` goes from our name to the column."""
+    """Return the non-null cells of `record` by name. `mapping` maps names to columns."""
     return {name: text for name, column in mapping.items() if (text := cell_text(record.get(column))) is not None}
 
 
 def product_row(
     source: ColumnMapping, row: int, record: Mapping[str, object], images: Sequence[bytes | Path | Refusal]
 ) -> SourceRow:
-    """The row number `row` of a source as a product, from its record and its images."""
+    """Return row number `row` of a source as a product, from its record and its images."""
     return SourceRow(
         source_row=row,
         product_id=cell_text(record.get(source.product_id)),

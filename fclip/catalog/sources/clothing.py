@@ -1,4 +1,4 @@
-"""clothing-dataset: photographs that people took at home (github.com/alexeygrigorev/clothing-dataset)."""
+"""clothing-dataset: photographs of clothes, taken at home (github.com/alexeygrigorev/clothing-dataset)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,12 @@ from fclip.catalog.reading.files import (
     ImageFolder,
     describe_file,
     describe_folder,
-    pinned_rows,
+    pinned_num_rows,
     require_file,
     require_folder,
 )
 from fclip.catalog.reading.records import cell_text, named_cells
-from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, chosen_rows
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, sampled_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.mirror.source_access import SourceAccess
@@ -31,34 +31,34 @@ class ClothingSource:
     not_classes: list[str]
 
 
-def describe(source: ClothingSource, outside: SourceAccess) -> dict[str, object]:
-    """The digest of `images.csv`, its rows, and the listing of `images/`."""
-    path = require_file(outside.root / source.path / "images.csv")
-    images = require_folder(outside.root / source.path / "images")
+def describe(source: ClothingSource, access: SourceAccess) -> dict[str, object]:
+    """Return the digest of `images.csv`, the number of its rows, and the facts of the folder `images`."""
+    path = require_file(access.root / source.path / "images.csv")
+    images = require_folder(access.root / source.path / "images")
     table = describe_file(path)
-    pinned = pinned_rows(outside.pinned, table)
+    pinned = pinned_num_rows(access.pinned, table)
     return {
         "kind": source.kind,
         "table": table,
         "num_rows": _num_rows(path) if pinned is None else pinned,
-        "images": describe_folder(images, outside.digests),
+        "images": describe_folder(images, access.digests),
     }
 
 
-def read(source: ClothingSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """One row a photograph, or a spread sample of `limit`; who sent it is its parent, so no sender is in two splits."""
-    path = require_file(outside.root / source.path / "images.csv")
-    folder = ImageFolder(require_folder(outside.root / source.path / "images"))
-    num_rows = pinned_rows(outside.pinned)
+def read(source: ClothingSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield one row per photograph, or a sample of `limit`. The parent is the sender: a sender is in one split."""
+    path = require_file(access.root / source.path / "images.csv")
+    folder = ImageFolder(require_folder(access.root / source.path / "images"))
+    num_rows = pinned_num_rows(access.pinned)
     if num_rows is None and limit is not None:
         num_rows = _num_rows(path)
-    for row, record in chosen_rows(read_delimited(path, COLUMNS), num_rows, limit, path):
+    for row, record in sampled_rows(read_delimited(path, COLUMNS), num_rows, limit, path):
         if isinstance(record, Refusal):
             yield RefusedRow(row, None, record)
             continue
         name, sender = cell_text(record["image"]), cell_text(record["sender_id"])
         if (label := cell_text(record["label"])) in source.not_classes:
-            yield RefusedRow(row, name, Refusal("exclude", "label is no class", str(label)), record)
+            yield RefusedRow(row, name, Refusal("exclude", "label is not a class", str(label)), record)
             continue
         yield SourceRow(
             source_row=row,
@@ -78,7 +78,7 @@ def _num_rows(path: Path) -> int:
 CLOTHING = SourceKind(
     kind="clothing",
     label="clothing-dataset",
-    description="clothing-dataset: photographs that people took at home, with one label each.",
+    description="clothing-dataset: photographs of clothes, taken at home, with one label each.",
     config=ClothingSource,
     describe=describe,
     read=read,

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): the four gzipped idx files, as published."""
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): the four published gzipped idx files."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fclip.catalog.reading.files import describe_file, require_file
-from fclip.catalog.rows import RefusedRow, SourceRow, spread_rows
+from fclip.catalog.rows import RefusedRow, SourceRow, sample_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
@@ -29,7 +29,7 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-PARTS = (("train", "train", "val"), ("t10k", "test", "test"))  # name in files, in product ids, our split
+PARTS = (("train", "train", "val"), ("t10k", "test", "test"))  # name in files, in product ids, split
 SAMPLE_SEED = 0
 SIDE = 28
 MAX_BYTES = 16 + 60_000 * SIDE**2
@@ -48,9 +48,9 @@ class FmnistSource:
             raise ValueError(f"num_select must be from 1 to 60000, not {self.num_select}")
 
 
-def describe(source: FmnistSource, outside: SourceAccess) -> dict[str, object]:
-    """The four files with their digests, and the rows that `num_select` leaves."""
-    folder = outside.root / source.path
+def describe(source: FmnistSource, access: SourceAccess) -> dict[str, object]:
+    """Return the digests of the four files, and the number of rows after sampling."""
+    folder = access.root / source.path
     files = [require_file(folder / name) for part, _, _ in PARTS for name in _names(part)]
     num_train, num_test = (len(_read_idx(folder / _names(part)[1], 1)) for part, _, _ in PARTS)
     return {
@@ -60,22 +60,22 @@ def describe(source: FmnistSource, outside: SourceAccess) -> dict[str, object]:
     }
 
 
-def read(source: FmnistSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """The sampled training pictures (split `val`), then the test pictures (split `test`), as grey PNG.
+def read(source: FmnistSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the sampled training pictures (split `val`), then the test pictures (split `test`), as grey PNG.
 
-    A row's number is its place among the 70,000. A larger `num_select` keeps those of a smaller one.
+    A row's number is its position among the 70,000. A larger `num_select` includes the sample of a smaller one.
     """
-    folder = outside.root / source.path
+    folder = access.root / source.path
     parts = [(_read_idx(folder / _names(part)[0], 3), _read_idx(folder / _names(part)[1], 1)) for part, _, _ in PARTS]
-    rows: list[tuple[int, int]] = []  # part, place in it
+    rows: list[tuple[int, int]] = []  # (part, position in the part)
     for index, (pictures, labels) in enumerate(parts):
         if len(pictures) != len(labels) or labels.max(initial=0) >= len(CLASSES):
-            raise UserError(f"{folder}: {_names(PARTS[index][0])} do not belong together: fetch them again")
+            raise UserError(f"{folder}: {_names(PARTS[index][0])} do not match each other; fetch them again")
         places = _sample(source, len(labels)) if index == 0 else range(len(labels))
         rows.extend((index, int(place)) for place in places)
-    chosen = spread_rows(len(rows), limit)
+    selected = sample_rows(len(rows), limit)
     for row, (index, place) in enumerate(rows):
-        if chosen is not None and row not in chosen:
+        if selected is not None and row not in selected:
             continue
         pictures, labels = parts[index]
         _, name, split = PARTS[index]
@@ -102,19 +102,19 @@ def _sample(source: FmnistSource, num_rows: int) -> list[int]:
 
 
 def _read_idx(path: Path, num_dimensions: int) -> npt.NDArray[np.uint8]:
-    """The unsigned bytes of an idx file (format: yann.lecun.com/exdb/mnist), shaped."""
+    """Return the unsigned bytes of an idx file (format: yann.lecun.com/exdb/mnist) in their shape."""
     try:
         with gzip.open(require_file(path)) as file:
             content = file.read(MAX_BYTES + 1)
         magic = int.from_bytes(content[:4], "big")
         shape = tuple(int(size) for size in np.frombuffer(content, ">i4", num_dimensions, 4))
         if magic != 0x800 + num_dimensions or shape[1:] != (SIDE, SIDE)[: num_dimensions - 1] or shape[0] < 0:
-            raise ValueError("no idx file of unsigned bytes")
+            raise ValueError("not an idx file of unsigned bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions).reshape(shape)
     except (ValueError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} is damaged ({error}): fetch it again") from error
+        raise UserError(f"{path} is damaged ({error}); fetch it again") from error
 
 
 def _png(picture: npt.NDArray[np.uint8]) -> bytes:
@@ -128,7 +128,7 @@ def _png(picture: npt.NDArray[np.uint8]) -> bytes:
 FMNIST = SourceKind(
     kind="fmnist",
     label="Fashion-MNIST",
-    description="Fashion-MNIST's four gzipped idx files, as published.",
+    description="The four published gzipped idx files of Fashion-MNIST.",
     config=FmnistSource,
     describe=describe,
     read=read,

@@ -1,11 +1,11 @@
-"""Parquet files as hub datasets ship them, images inside."""
+"""Parquet files with embedded images, the format of datasets on the Hugging Face hub."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from fclip.catalog.reading.files import describe_file, parquet_files
 from fclip.catalog.reading.records import check_mapping, mapped_columns, product_row
-from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, spread_rows
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, sample_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
@@ -39,23 +39,23 @@ class HubSource:
             raise ValueError("files must have at least one pattern")
 
 
-def describe(source: HubSource, outside: SourceAccess) -> dict[str, object]:
-    """The Parquet files, with their content digests, and their rows."""
+def describe(source: HubSource, access: SourceAccess) -> dict[str, object]:
+    """Return the content digests of the Parquet files and the number of their rows."""
     from fclip.catalog.reading.parquet import count_rows
 
-    files = parquet_files(outside.folder(source.path, patterns=source.files), source.files)
+    files = parquet_files(access.folder(source.path, patterns=source.files), source.files)
     return {"kind": source.kind, "files": [describe_file(file) for file in files], "num_rows": count_rows(files)}
 
 
-def read(source: HubSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """The rows of all files, by name, or a spread sample of `limit` of them."""
+def read(source: HubSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the rows of all files in the order of their names, or a sample of `limit` rows."""
     from fclip.catalog.reading.parquet import count_rows, read_batches, records
 
-    files = parquet_files(outside.folder(source.path, patterns=source.files), source.files)
-    chosen = None if limit is None else spread_rows(count_rows(files), limit)
+    files = parquet_files(access.folder(source.path, patterns=source.files), source.files)
+    selected = None if limit is None else sample_rows(count_rows(files), limit)
     columns = mapped_columns(source)
     table_columns = [column for column in columns if column != source.image]
-    for rows, batch in read_batches(files, columns, chosen):
+    for rows, batch in read_batches(files, columns, selected):
         images = _image_bytes(source, batch.column(source.image))
         for row, image, record in zip(rows, images, records(batch, table_columns), strict=True):
             if isinstance(record, Refusal):
@@ -73,16 +73,16 @@ def _image_bytes(source: HubSource, column: "pa.Array") -> list[bytes | None]:
         column = pc.struct_field(column, "bytes")
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         raise UserError(
-            f"column `{source.image}` of {source.path} holds {kind}, not images: "
-            "it must be bytes, or a struct with a field `bytes`; mend `image` in params.yaml"
+            f"column `{source.image}` of {source.path} has the type {kind}; images must be bytes "
+            "or a struct with a field `bytes`; correct `image` in params.yaml"
         )
     return list(column.to_pylist())
 
 
 HUB = SourceKind(
     kind="hub",
-    label="Parquet, images inside",
-    description="A folder of Parquet files as datasets on the Hugging Face hub ship them, images inside.",
+    label="Parquet with images",
+    description="A folder of Parquet files with embedded images, the format of datasets on the Hugging Face hub.",
     config=HubSource,
     describe=describe,
     read=read,

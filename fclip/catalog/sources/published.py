@@ -1,4 +1,4 @@
-"""Datasets that others publish: found by their description, read by the readers of files."""
+"""Published datasets: located by their description and read as a hub or table source."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -38,44 +38,45 @@ class PublishedSource:
             raise ValueError(f"revision must be null or a whole commit (40 hex digits), not `{self.revision}`")
 
 
-def describe(source: PublishedSource, outside: SourceAccess) -> dict[str, object]:
-    """What the dataset is now: of a local copy as its own kind of source says, of the hub its commit and files.
+def describe(source: PublishedSource, access: SourceAccess) -> dict[str, object]:
+    """Return the current facts of the dataset: of a local copy by its kind of source, of the hub its commit and files.
 
-    The hub is asked for names, sizes and SHA-256 digests alone; the rows are those that the description states. A
-    copy with a `revision` is described as the hub describes that commit.
+    From the hub only names, sizes and SHA-256 digests are requested; the number of rows is that of the description. A
+    copy with a `revision` has the same facts as that commit on the hub.
     """
     description = load_description(source.dataset)
-    found: dict[str, object]
+    facts: dict[str, object]
     if source.path is None:
         files = dataset_files(_hub(source, description), description.files, source.revision)
-        found = {**files, "num_rows": description.num_rows}
+        facts = {**files, "num_rows": description.num_rows}
     elif source.revision is not None:
-        found = {**_snapshot(source, description, outside), "num_rows": description.num_rows}
+        facts = {**_snapshot(source, description, access), "num_rows": description.num_rows}
     else:
-        match located(source):
+        match file_source(source):
             case HubSource() as inner:
-                found = hub.describe(inner, outside)
+                facts = hub.describe(inner, access)
             case TableSource() as inner:
-                found = table.describe(inner, outside)
-    return {**found, "kind": source.kind, "published": source.dataset}
+                facts = table.describe(inner, access)
+    return {**facts, "kind": source.kind, "published": source.dataset}
 
 
-def read(source: PublishedSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """The rows of the dataset's files: all that its description names, so published splits are not told apart.
+def read(source: PublishedSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the rows of all files of the description; published splits are read as one table.
 
-    What is to be read from the hub must have been fetched before: see `at_pin`.
+    Files from the hub must have been fetched before; see `at_pin`.
     """
-    match located(source):
+    match file_source(source):
         case HubSource() as inner:
-            return hub.read(inner, outside, limit)
+            return hub.read(inner, access, limit)
         case TableSource() as inner:
-            return table.read(inner, outside, limit)
+            return table.read(inner, access, limit)
 
 
 def at_pin(source: PublishedSource, pin: Mapping[str, Any]) -> PublishedSource:
-    """`source` as it can be read: one from the hub as its files of the pinned commit, fetched where they are not yet.
+    """Return `source` with the path of its files. The files of the pinned commit are fetched from the hub if missing.
 
-    One with a `path`, and one that the pin is not of (which `verify_pin` refuses), comes back as it is.
+    A source with a `path` is returned unchanged, and so is a source that the pin does not match (`verify_pin` refuses
+    it).
 
     Raises:
         UserError: the files are not in the hub's cache and cannot be downloaded.
@@ -91,9 +92,9 @@ def at_pin(source: PublishedSource, pin: Mapping[str, Any]) -> PublishedSource:
     return replace(source, path=str(folder), revision=revision)
 
 
-def located(source: PublishedSource) -> HubSource | TableSource:
-    """The source of files that a published one with a `path` is: its description's, below that path."""
-    assert source.path is not None, "at_pin gives a source from the hub its path"
+def file_source(source: PublishedSource) -> HubSource | TableSource:
+    """Return the description's source with its paths below the `path` of the published source."""
+    assert source.path is not None, "at_pin sets the path of a source from the hub"
     inner = load_description(source.dataset).source
     path = _below(source.path, inner.path)
     match inner:
@@ -113,17 +114,17 @@ def _below(folder: str, path: str) -> str:
 def _hub(source: PublishedSource, description: Description) -> str:
     if description.hub is None:
         raise UserError(
-            f"`{source.dataset}` is not on the hub: download it from {description.home} and give `path` the folder "
-            f"with {', '.join(description.files)}"
+            f"`{source.dataset}` is not on the hub; download it from {description.home} and set `path` to the "
+            f"folder with {', '.join(description.files)}"
         )
     return description.hub
 
 
-def _snapshot(source: PublishedSource, description: Description, outside: SourceAccess) -> dict[str, object]:
+def _snapshot(source: PublishedSource, description: Description, access: SourceAccess) -> dict[str, object]:
     assert source.path is not None
     if description.hub is None:
-        raise UserError(f"`{source.dataset}` is not on the hub, so it has no commits: its `revision` must be null")
-    folder = outside.folder(source.path, patterns=description.files)
+        raise UserError(f"`{source.dataset}` is not on the hub, so it has no commits; set its `revision` to null")
+    folder = access.folder(source.path, patterns=description.files)
     names = sorted(file.relative_to(folder).as_posix() for file in parquet_files(folder, description.files))
     files = [{**describe_file(folder / name), "name": name} for name in names]
     return {"repo": description.hub, "revision": source.revision, "files": files}
@@ -132,7 +133,7 @@ def _snapshot(source: PublishedSource, description: Description, outside: Source
 PUBLISHED = SourceKind(
     kind="published",
     label="published dataset",
-    description="A dataset that others publish: its files on the Hugging Face hub, or a local copy of them.",
+    description="A published dataset: its files on the Hugging Face hub, or a local copy of them.",
     config=PublishedSource,
     describe=describe,
     read=read,

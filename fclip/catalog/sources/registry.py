@@ -1,6 +1,6 @@
-"""The kinds of source: what each module of this package declares, and how a source is described and read by its kind.
+"""The registry of source kinds. Each module of this package declares one kind.
 
-A new kind is one new file here: its config, its functions, and a `SourceKind` that declares them.
+To add a kind, add one file here: its config, its functions, and a `SourceKind` that declares them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from fclip.mirror.source_access import SourceAccess
 
 
 class SourceConfig(Protocol):
-    """The config of a source, a frozen dataclass; each kind is declared in its own file of `fclip.catalog.sources`."""
+    """The config of a source, a frozen dataclass. Each kind has its own config class."""
 
     @property
     def kind(self) -> str: ...
@@ -24,18 +24,18 @@ class SourceKind:
     """The declaration of one kind of source.
 
     Attributes:
-        kind: its name in params.yaml, which is the value of the config's field `kind`.
-        label: a few words for lists.
-        description: a sentence for documentation.
-        config: the dataclass of its options.
-        describe: `describe(source, outside)` says what the source is now, cheaply: digests and `num_rows`. It is what
-            a pin holds.
-        read: `read(source, outside, limit)` yields its rows lazily, in a fixed order; `limit` of them at most.
-            `describe` and `read` raise UserError for what is not there, and mirror what is remote as `outside` says.
-        fixed_splits: the splits that the source comes with; empty where its products are to be split.
-        path_fields: fields of the config that hold a local path, a remote address, or null.
-        at_pin: `at_pin(source, pin)` gives the source as it can be read, with what the pin names fetched; None where a
-            source can be read as it is.
+        kind: the name in params.yaml: the value of the config's field `kind`.
+        label: a short label for lists.
+        description: one sentence for the documentation.
+        config: the dataclass of the kind's options.
+        describe: `describe(source, access)` returns the current facts of the source, cheaply: digests and `num_rows`.
+            The pin stores them.
+        read: `read(source, access, limit)` yields the rows lazily, in a fixed order, at most `limit`. `describe` and
+            `read` mirror remote files through `access` and raise UserError for missing files.
+        fixed_splits: the splits that the source gives; empty if fclip assigns the splits.
+        path_fields: fields of the config that contain a local path, a remote address, or null.
+        at_pin: `at_pin(source, pin)` fetches the files that the pin names and returns a source that can be read; None
+            if every source of this kind can be read directly.
     """
 
     kind: str
@@ -50,27 +50,27 @@ class SourceKind:
 
 
 def source_kinds() -> Mapping[str, SourceKind]:
-    """Every kind of source by its name."""
+    """Return the kinds of source by name."""
     return declared("fclip.catalog.sources", SourceKind)
 
 
 def kind_of(source: SourceConfig) -> SourceKind:
-    """The kind of this source."""
+    """Return the kind of a source."""
     return source_kinds()[source.kind]
 
 
-def describe(source: SourceConfig, outside: SourceAccess) -> dict[str, object]:
-    """What a pin holds beside its dataset: what the source is now. Raises UserError when it is not there."""
-    return kind_of(source).describe(source, outside)
+def describe(source: SourceConfig, access: SourceAccess) -> dict[str, object]:
+    """Return the current facts of a source, for its pin. Raise UserError if the source does not exist."""
+    return kind_of(source).describe(source, access)
 
 
-def read(source: SourceConfig, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """The rows of the source, `limit` of them at most. Raises UserError when it is not there, or cannot be read."""
-    return kind_of(source).read(source, outside, limit)
+def read(source: SourceConfig, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the rows of a source, at most `limit`. Raise UserError if it does not exist or cannot be read."""
+    return kind_of(source).read(source, access, limit)
 
 
 def at_pin(source: SourceConfig, pin: Mapping[str, Any]) -> SourceConfig:
-    """The source as it can be read, with what the pin names fetched; raises UserError when it cannot be fetched."""
+    """Fetch the pinned files and return a source that can be read. Raise UserError if they cannot be fetched."""
     fetch = kind_of(source).at_pin
-    found: SourceConfig = source if fetch is None else fetch(source, pin)
-    return found
+    resolved: SourceConfig = source if fetch is None else fetch(source, pin)
+    return resolved

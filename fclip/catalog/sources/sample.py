@@ -1,4 +1,4 @@
-"""The catalog that the project draws itself."""
+"""The sample catalog, which the project generates itself."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -23,8 +23,8 @@ class SampleSource:
             raise ValueError(f"num_products must be at least 1, not {self.num_products}")
 
 
-def describe(source: SampleSource, outside: SourceAccess) -> dict[str, object]:
-    """What is drawn; there is nothing outside to look at."""
+def describe(source: SampleSource, access: SourceAccess) -> dict[str, object]:
+    """Return the parameters of the generated catalog; no file is read."""
     return {
         "kind": source.kind,
         "domain": source.domain,
@@ -33,13 +33,13 @@ def describe(source: SampleSource, outside: SourceAccess) -> dict[str, object]:
     }
 
 
-def read(source: SampleSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """The products as they are drawn; the first `limit` of them, since each is drawn by itself."""
-    from fclip.sample.catalog import draw_products  # only those who read a drawn catalog need it
+def read(source: SampleSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the first `limit` generated products; each is generated independently."""
+    from fclip.sample.catalog import draw_products  # a slow import that only this source needs
 
     num_products = source.num_products if limit is None else min(limit, source.num_products)
-    drawn = draw_products(source.domain, num_products=num_products, seed=source.seed)
-    for row, product in enumerate(drawn):
+    products = draw_products(source.domain, num_products=num_products, seed=source.seed)
+    for row, product in enumerate(products):
         yield SourceRow(
             source_row=row,
             product_id=product.product_id,
@@ -52,8 +52,8 @@ def read(source: SampleSource, outside: SourceAccess, limit: int | None) -> Iter
 
 SAMPLE = SourceKind(
     kind="sample",
-    label="drawn catalog",
-    description="The catalog that the project draws itself, for a first run and for tests.",
+    label="sample catalog",
+    description="A catalog that the project generates, for a first run and for tests.",
     config=SampleSource,
     describe=describe,
     read=read,

@@ -1,4 +1,4 @@
-"""A table of one's own, its images in a folder or at URLs."""
+"""A user's table, with images in a folder or at URLs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -10,21 +10,21 @@ from fclip.catalog.reading.files import (
     ImageFolder,
     describe_file,
     describe_folder,
-    pinned_rows,
+    pinned_num_rows,
     require_file,
     require_folder,
 )
 from fclip.catalog.reading.json_lines import read_json_lines
 from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, product_row
-from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, chosen_rows
+from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, sampled_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.mirror.addresses import address_fault, address_in, is_remote, web_fault
-from fclip.mirror.source_access import SourceAccess, Unavailable
+from fclip.mirror.addresses import address_below, address_fault, is_remote, web_fault
+from fclip.mirror.source_access import SourceAccess, UnavailableImage
 
-MAX_IMAGES = 256  # of a product
-ROWS_AT_ONCE = 256  # whose images are looked up, and fetched, together
+MAX_IMAGES = 256  # per product
+ROWS_AT_ONCE = 256  # whose images are looked up and fetched together
 
 
 @config
@@ -59,42 +59,41 @@ class TableSource:
                 raise ValueError(f"{name} must be a path or a remote address: {fault}")
 
 
-def describe(source: TableSource, outside: SourceAccess) -> dict[str, object]:
-    """The table's digest and rows; the image folder's listing, or what the images' addresses give now."""
-    path = require_file(outside.file(source.path))
+def describe(source: TableSource, access: SourceAccess) -> dict[str, object]:
+    """Return the facts of the table and of its images: of the image folder, or of the images at their addresses."""
+    path = require_file(access.file(source.path))
     table = describe_file(path)
-    num_rows = _num_rows(source, path, pinned_rows(outside.pinned, table))
+    num_rows = _num_rows(source, path, pinned_num_rows(access.pinned, table))
     return {
         "kind": source.kind,
         "table": table,
         "num_rows": num_rows,
-        "images": _describe_images(source, outside, path, num_rows),
+        "images": _describe_images(source, access, path, num_rows),
     }
 
 
-def read(source: TableSource, outside: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
-    """The rows of the table, or a spread sample of `limit` of them."""
-    path = require_file(outside.file(source.path))
-    num_rows = pinned_rows(outside.pinned)
+def read(source: TableSource, access: SourceAccess, limit: int | None) -> Iterator[SourceRow | RefusedRow]:
+    """Yield the rows of the table, or a sample of `limit` rows."""
+    path = require_file(access.file(source.path))
+    num_rows = pinned_num_rows(access.pinned)
     if num_rows is None and limit is not None:
         num_rows = _num_rows(source, path, None)
-    folder = ImageFolder(_local_folder(source, outside)) if _is_local(source) else None
-    rows = chosen_rows(_records(source, path), num_rows, limit, path)
+    folder = ImageFolder(_local_folder(source, access)) if _is_local(source) else None
+    rows = sampled_rows(_records(source, path), num_rows, limit, path)
     while block := list(islice(rows, ROWS_AT_ONCE)):
-        names = [_image_names(source, record) for _, record in block]
-        found = _images(
-            source, outside, folder, [name for own in names if not isinstance(own, Refusal) for name in own]
-        )
-        for (row, record), own in zip(block, names, strict=True):
+        image_names = [_image_names(source, record) for _, record in block]
+        all_names = [name for names in image_names if not isinstance(names, Refusal) for name in names]
+        files = _image_files(source, access, folder, all_names)
+        for (row, record), names in zip(block, image_names, strict=True):
             if isinstance(record, Refusal):
                 yield RefusedRow(row, None, record)
                 continue
-            images = [own] if isinstance(own, Refusal) else [found[name] for name in own]
+            images = [names] if isinstance(names, Refusal) else [files[name] for name in names]
             yield product_row(source, row, record, images)
 
 
 def _num_rows(source: TableSource, path: Path, pinned: int | None) -> int:
-    """The records of the table; one whose number is pinned is not parsed for it."""
+    """Return the number of records of the table; a pinned number saves parsing."""
     if path.suffix.lower() == ".parquet":
         from fclip.catalog.reading.parquet import count_rows
 
@@ -115,11 +114,13 @@ def _records(source: TableSource, path: Path) -> Iterator[dict[str, object] | Re
             for _, batch in read_batches([path], columns, None):
                 yield from records(batch, columns)
         case _:
-            raise UserError(f"{path} must end in .csv, .tsv, .jsonl or .parquet: save the table as one of these")
+            raise UserError(
+                f"{path} must end in .csv, .tsv, .jsonl or .parquet; save the table in one of these formats"
+            )
 
 
 def _image_names(source: TableSource, record: dict[str, object] | Refusal) -> list[str] | Refusal:
-    """The names of a record's images, the primary one first; a refusal when there are too many."""
+    """Return the names of a record's images, the primary one first; a refusal if there are too many."""
     if isinstance(record, Refusal):
         return record
     cell = record.get(source.image)
@@ -139,33 +140,33 @@ def _is_local(source: TableSource) -> bool:
     return source.image_folder is not None and not is_remote(source.image_folder)
 
 
-def _local_folder(source: TableSource, outside: SourceAccess) -> Path:
+def _local_folder(source: TableSource, access: SourceAccess) -> Path:
     assert source.image_folder is not None
-    return require_folder(outside.root / source.image_folder)
+    return require_folder(access.root / source.image_folder)
 
 
-def _describe_images(source: TableSource, outside: SourceAccess, path: Path, num_rows: int) -> dict[str, object]:
-    """What a pin holds of the images: the folder's listing, or what every address in the table gives now."""
+def _describe_images(source: TableSource, access: SourceAccess, path: Path, num_rows: int) -> dict[str, object]:
+    """Return the facts of the images for the pin: of the folder, or of every address in the table."""
     if _is_local(source):
-        return describe_folder(_local_folder(source, outside), outside.digests)
-    records = chosen_rows(_records(source, path), num_rows, outside.limit, path)
-    names = (name for _, record in records if isinstance(own := _image_names(source, record), list) for name in own)
-    return outside.images(_addresses(source, names)).describe()
+        return describe_folder(_local_folder(source, access), access.digests)
+    records = sampled_rows(_records(source, path), num_rows, access.limit, path)
+    names = (name for _, record in records if isinstance(found := _image_names(source, record), list) for name in found)
+    return access.images(_addresses(source, names)).describe()
 
 
-def _images(
-    source: TableSource, outside: SourceAccess, folder: ImageFolder | None, names: Sequence[str]
+def _image_files(
+    source: TableSource, access: SourceAccess, folder: ImageFolder | None, names: Sequence[str]
 ) -> dict[str, Path | Refusal]:
-    """The file that holds each image, by its name, or why there is none; what is remote is fetched."""
+    """Return the file of each image by its name, or why there is none. Remote images are fetched."""
     if folder is not None:
         return {name: folder(name) for name in names}
-    images = outside.images(_addresses(source, names))
-    found: dict[str, Path | Refusal] = {}
+    images = access.images(_addresses(source, names))
+    files: dict[str, Path | Refusal] = {}
     for name in names:
         address = _address(source, name)
         image = address if isinstance(address, Refusal) else images[address]
-        found[name] = Refusal("read", image.reason, image.detail) if isinstance(image, Unavailable) else image
-    return found
+        files[name] = Refusal("read", image.reason, image.detail) if isinstance(image, UnavailableImage) else image
+    return files
 
 
 def _addresses(source: TableSource, names: Iterable[str]) -> Iterable[str]:
@@ -175,18 +176,18 @@ def _addresses(source: TableSource, names: Iterable[str]) -> Iterable[str]:
 def _address(source: TableSource, name: str) -> str | Refusal:
     if source.image_folder is None:
         if fault := web_fault(name):
-            reason = "image URL refused" if is_remote(name) else "image is no URL"
+            reason = "image URL refused" if is_remote(name) else "image is not a URL"
             return Refusal("read", reason, f"{name:.500}: {fault}")
         return name
     if is_remote(name):
-        return Refusal("read", "image is a URL", f"{name:.500}: set image_folder to null where cells are URLs")
-    return address_in(source.image_folder, name) or Refusal("read", "image outside the folder", name[:500])
+        return Refusal("read", "image is a URL", f"{name:.500}: set image_folder to null if cells are URLs")
+    return address_below(source.image_folder, name) or Refusal("read", "image outside the folder", name[:500])
 
 
 TABLE = SourceKind(
     kind="table",
     label="table + image folder",
-    description="A table of one's own (CSV, TSV, JSON Lines or Parquet), its images in a folder or at URLs.",
+    description="A table (CSV, TSV, JSON Lines or Parquet) with images in a folder or at URLs.",
     config=TableSource,
     describe=describe,
     read=read,

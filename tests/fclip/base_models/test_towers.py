@@ -103,12 +103,12 @@ def test_it_knows_something_of_real_catalogs(
     ingest["datasets"] = {name: {**real_dataset(name), "split": split, "roles": roles}}
     config = parse("ingest", ingest, IngestConfig)
     catalog, images = tmp_path / "catalog", tmp_path / "images"
-    outside = SourceAccess(tmp_path, tmp_path / "mirror")
+    access = SourceAccess(tmp_path, tmp_path / "mirror")
     build_catalog(
         config,
         dataset=name,
-        outside=outside,
-        pin=SourcePin(name, describe(config.datasets[name].source, outside)),
+        access=access,
+        pin=SourcePin(name, describe(config.datasets[name].source, access)),
         catalog_dir=catalog,
         images_dir=images,
     )

@@ -1,4 +1,4 @@
-"""The rules of cleaning that the repository's params declare, and none at all."""
+"""The cleaning rules of the repository's params, and an empty set of rules."""
 
 from typing import Any
 

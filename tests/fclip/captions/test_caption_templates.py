@@ -1,4 +1,4 @@
-"""Templates: what is there is said, what is not leaves no trace but the words around it."""
+"""Templates: present values are filled in, missing ones are left out with the words that lead to them."""
 
 import re
 
@@ -41,19 +41,19 @@ from fclip.captions.templates import Template
         ("{a}", {"a": "{b}"}, "{b}"),
     ],
 )
-def test_fill(template: str, values: dict[str, str], caption: str | None) -> None:
+def test_template_is_filled(template: str, values: dict[str, str], caption: str | None) -> None:
     filled = Template.parse(template).fill(values)
     assert (filled and filled.text) == caption
 
 
-def test_where_each_value_ends() -> None:
+def test_filled_template_has_the_ends_of_its_values() -> None:
     filled = Template.parse("a {a} - {b} {c}.").fill({"a": "red", "c": "new"})
     assert filled is not None
     assert [filled.text[:end] for end in filled.ends] == ["a red", "a red - new"]
 
 
 @pytest.mark.parametrize("text", ["", "no names", "{", "{}", "{0}", "{a.b}", "{a[0]}", "{a!r}", "{a:>5}", "{a"])
-def test_what_is_no_template_is_refused(text: str) -> None:
+def test_invalid_template_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         Template.parse(text)
 
@@ -65,17 +65,17 @@ values = st.dictionaries(st.sampled_from(NAMES), st.lists(words, min_size=1, max
 
 
 @given(separators, separators, values)
-def test_filled_captions_are_tidy_and_say_all_there_is(first: str, second: str, own: dict[str, str]) -> None:
-    filled = Template.parse(f"{{a}}{first}{{b}}{second}{{c}}").fill(own)
-    assert (filled is None) == (not own)
+def test_filled_captions_are_tidy_and_contain_all_values(first: str, second: str, product: dict[str, str]) -> None:
+    filled = Template.parse(f"{{a}}{first}{{b}}{second}{{c}}").fill(product)
+    assert (filled is None) == (not product)
     if filled is not None:
         caption = filled.text
         assert not re.search(r"\s\s|[,;:/-]\s*[,;:/-]|\(\s*\)|^[\s,;:/-]|[\s,;:/-]$", caption)
-        assert all(value.casefold() in caption.casefold() for value in own.values())
+        assert all(value.casefold() in caption.casefold() for value in product.values())
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text()))
-def test_any_text_is_filled_or_left_out(own: dict[str, str]) -> None:
-    caption = Template.parse("{a}, {b} {c}").fill(own)
-    says = [value for value in own.values() if re.search(r"[^\W_]", value)]
-    assert (caption is not None) == bool(says)
+def test_values_are_filled_in_or_left_out(product: dict[str, str]) -> None:
+    caption = Template.parse("{a}, {b} {c}").fill(product)
+    usable = [value for value in product.values() if re.search(r"[^\W_]", value)]
+    assert (caption is not None) == bool(usable)

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001
-"""Captions of products: which kinds each has, and how long they are."""
+"""Captions of products: their kinds, lengths and counts."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from fclip.captions.build import build_captions
 from fclip.captions.config import KINDS, CaptionConfig, CaptionTemplates
-from fclip.captions.repeats import normalised
+from fclip.captions.repeats import comparison_key
 from fclip.captions.shorten import token_counter
 from fclip.captions.table import SCHEMA, read_summary, write_captions
 from fclip.catalog.tables import PRODUCTS
@@ -59,7 +59,7 @@ def _products(*own: tuple[dict[str, str], dict[str, str]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=PRODUCTS)
 
 
-def test_a_caption_of_each_kind_that_a_product_can_fill() -> None:
+def test_product_has_a_caption_of_each_kind_that_it_can_fill() -> None:
     products = _products(
         ({"colour": "deep red", "kind": "coat"}, {"title": "Red coat", "description": "Coat in red."}),
         ({"kind": "hat"}, {}),
@@ -81,16 +81,16 @@ def test_products_without_captions_are_counted(caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.INFO)
     products = _products(({"kind": "hat"}, {}), ({}, {}))
     _build(products)
-    assert "1 products without any" in caplog.text
-    assert "names `colour`, which no product has (they have kind)" in caplog.text
+    assert "1 products without captions" in caplog.text
+    assert "names `colour`, which no product has (products have kind)" in caplog.text
 
 
-def test_templates_that_name_nothing_there_are_refused() -> None:
-    with pytest.raises(UserError, match=r"no product has anything .*\(colour, .*products have size"):
+def test_templates_without_any_value_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"no product has a value .*\(colour, .*products have size"):
         _build(_products(({"size": "XL"}, {})))
 
 
-def test_no_templates_are_no_captions() -> None:
+def test_no_templates_give_no_captions() -> None:
     table = _build(_products(({"kind": "hat"}, {})), _templates())
     assert table["captions"].to_pylist() == [[]]
 
@@ -102,21 +102,21 @@ def test_no_templates_are_no_captions() -> None:
         max_size=5,
     )
 )
-def test_every_product_with_something_named_has_a_caption(own: list[dict[str, str]]) -> None:
+def test_every_product_with_a_named_value_has_a_caption(own: list[dict[str, str]]) -> None:
     products = _products(({"kind": "hat"}, {}), *[({}, texts) for texts in own])
     table = _build(products)
     named = {"title", "description", "colour", "kind"}
     for captions, texts in zip(table["captions"].to_pylist()[1:], own, strict=True):
-        says = any(any(map(str.isalnum, text)) for name, text in texts.items() if name in named)
+        has_value = any(any(map(str.isalnum, text)) for name, text in texts.items() if name in named)
         kinds = [caption["kind"] for caption in captions]
-        assert bool(captions) == says
+        assert bool(captions) == has_value
         assert kinds == [kind for kind in KINDS if kind in kinds]
-        said = [normalised(caption["text"]) for caption in captions]
-        assert len(said) == len(set(said))
+        keys = [comparison_key(caption["text"]) for caption in captions]
+        assert len(keys) == len(set(keys))
         assert all(caption["num_tokens"] == _words([caption["text"]])[0] <= 9 for caption in captions)
 
 
-def test_unknown_or_broken_templates_name_their_kind() -> None:
+def test_invalid_template_is_an_error_that_names_its_kind() -> None:
     for changes, fault in (
         ({"short": "plain"}, "short must name a text or an attribute"),
         ({"short": ["{kind}", "plain"]}, r"short\.1 must name a text or an attribute"),
@@ -127,7 +127,7 @@ def test_unknown_or_broken_templates_name_their_kind() -> None:
             _templates(**changes)
 
 
-def test_a_kind_of_several_templates_has_a_caption_of_each_in_their_order() -> None:
+def test_kind_with_several_templates_has_captions_in_their_order() -> None:
     products = _products(({"colour": "red", "kind": "dress", "for": "women"}, {}), ({"kind": "hat"}, {}))
     table = _build(products, _templates(short=["{colour} {kind}", "{kind}", "{kind} for {for}"]))
     assert _texts(table) == [
@@ -136,7 +136,7 @@ def test_a_kind_of_several_templates_has_a_caption_of_each_in_their_order() -> N
     ]
 
 
-def test_what_a_product_has_said_it_does_not_say_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_captions_of_a_product_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     products = _products(
         ({"kind": "Red coat"}, {"title": "red coat!", "description": "Red coat with buttons"}),
@@ -150,10 +150,10 @@ def test_what_a_product_has_said_it_does_not_say_again(caplog: pytest.LogCapture
         [("title", "HAT"), ("short", "cap")],
     ]
     assert "left out: 4 repeated, 0 too long" in caplog.text
-    assert "share a caption with another (false negatives in training): title 2" in caplog.text
+    assert "share a caption with another product (false negatives in training): title 2" in caplog.text
 
 
-def test_products_that_share_are_counted_by_kind(tmp_path: Path) -> None:
+def test_shared_captions_are_counted_by_kind(tmp_path: Path) -> None:
     products = _products(*[({"kind": kind}, {"title": f"No {number}"}) for number, kind in enumerate("aab")])
     write_captions(tmp_path / "shop.parquet", _build(products, _templates(title="{title}", short="{kind}")))
     summary = read_summary(tmp_path / "shop.parquet")
@@ -161,7 +161,7 @@ def test_products_that_share_are_counted_by_kind(tmp_path: Path) -> None:
     assert summary["num_captions"] == {"title": 3, "short": 3}
 
 
-def test_what_cleaning_empties_is_no_value_and_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_values_emptied_by_cleaning_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     products = _products(
         ({"kind": "<b>coat</b>"}, {"title": "Coat REF-1", "description": "FREE  shipping"}),
@@ -179,7 +179,7 @@ def test_what_cleaning_empties_is_no_value_and_is_counted(tmp_path: Path, caplog
         "html": {"num_values": 1, "num_emptied": 0, "examples": ["</b>", "<b>"]},
         "sku.0": {"num_values": 2, "num_emptied": 1, "examples": ["REF-1", "REF-22"]},
     }
-    assert "rule sku.0: 2 values changed, 1 of them to nothing; took out 'REF-1', 'REF-22'" in caplog.text
+    assert "rule sku.0: changed 2 values and emptied 1; removed 'REF-1', 'REF-22'" in caplog.text
 
 
 def test_gender_is_kept_or_neutral() -> None:
@@ -195,7 +195,7 @@ def test_gender_is_kept_or_neutral() -> None:
     ]
 
 
-def test_a_long_caption_keeps_what_the_product_is() -> None:
+def test_long_caption_keeps_the_head() -> None:
     title = "An extraordinarily soft and warm red rain coat for every day of the year"
     products = _products(({"kind": "Rain Coats"}, {"title": title}))
     table = _build(products, _templates(title="{title}", head="kind"), length=5)
@@ -203,7 +203,7 @@ def test_a_long_caption_keeps_what_the_product_is() -> None:
     assert caption == {"kind": "title", "text": "An extraordinarily soft rain coat", "num_tokens": 5, "truncated": True}
 
 
-def test_other_languages_come_through_as_they_are() -> None:
+def test_other_languages_are_unchanged() -> None:
     titles = [
         "上質な赤いコート（冬用）",
         "معطف أحمر دافئ",
@@ -217,12 +217,12 @@ def test_other_languages_come_through_as_they_are() -> None:
     assert [own[0][1] for own in _texts(table)] == titles
 
 
-def test_names_that_no_product_has_are_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_names_that_no_product_has_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     _build(_products(({"kind": "hat"}, {})), _templates(short="{kind}", head="category"))
-    assert "caption `head` names `category`, which no product has (they have kind)" in caplog.text
+    assert "caption `head` names `category`, which no product has (products have kind)" in caplog.text
 
 
-def test_tokens_are_counted_before_they_are_cut() -> None:
+def test_tokens_are_counted_without_truncation() -> None:
     tokenizer = SimpleTokenizer(context_length=8)
     texts = ["red coat", "a very long text about a red coat with buttons and pockets"]
     short, long = token_counter(tokenizer)(texts)

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001
-"""Cleaning: what the declared rules take out, and that nothing else goes."""
+"""Cleaning: the configured rules remove their matches and nothing else."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from fclip.captions.markup import _decoded, plain_text
 from fclip.errors import UserError
 from tests.fclip.captions import cleaning_rules
 
-CLEANER = Cleaner.of(cleaning_rules.declared())
+CLEANER = Cleaner.from_config(cleaning_rules.declared())
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ CLEANER = Cleaner.of(cleaning_rules.declared())
         ("an end that never comes <b", "an end that never comes <b"),
     ],
 )
-def test_markup_goes_and_text_stays(html: str, text: str) -> None:
+def test_markup_is_removed_and_text_stays(html: str, text: str) -> None:
     assert CLEANER.text(html).text == text
 
 
@@ -56,7 +56,7 @@ def test_markup_goes_and_text_stays(html: str, text: str) -> None:
     ],
 )
 def test_sizes_years_words_and_other_languages_stay(text: str) -> None:
-    assert CLEANER.text(text) == clean.Cleaned(text)
+    assert CLEANER.text(text) == clean.CleanedText(text)
 
 
 @pytest.mark.parametrize(
@@ -74,23 +74,23 @@ def test_sizes_years_words_and_other_languages_stay(text: str) -> None:
         ("A coat. Free shipping! Model is 178 cm tall and wears size M.", "A coat.", "boilerplate.0"),
     ],
 )
-def test_codes_addresses_and_boilerplate_go(text: str, left: str, rule: str) -> None:
+def test_codes_addresses_and_boilerplate_are_removed(text: str, left: str, rule: str) -> None:
     cleaned = CLEANER.text(text)
     assert cleaned.text == left
     assert rule in cleaned.removed
 
 
-def test_attributes_are_cleaned_of_markup_alone() -> None:
+def test_only_markup_is_removed_from_attributes() -> None:
     assert CLEANER.attribute("Men&#39;s PL12698JSU <b>Shirts</b>").text == "Men's PL12698JSU Shirts"
 
 
-def test_presets_declare_rules_that_hold() -> None:
+def test_presets_have_working_rules() -> None:
     for preset in ("params/kagl.yaml", "params/table.yaml"):
-        assert Cleaner.of(cleaning_rules.declared(preset)).text("Watch PL12698JSU").text == "Watch"
+        assert Cleaner.from_config(cleaning_rules.declared(preset)).text("Watch PL12698JSU").text == "Watch"
 
 
-def test_a_text_ends_at_white_space_before_its_limit() -> None:
-    cleaner = Cleaner.of(cleaning_rules.none(max_chars=9))
+def test_long_text_is_cut_at_white_space() -> None:
+    cleaner = Cleaner.from_config(cleaning_rules.none(max_chars=9))
     assert cleaner.text("red coat too long").text == "red coat"
     assert cleaner.text("red coats too long").text == "red coats"
     assert len(cleaner.text("x" * 10_000_000).text) == 9
@@ -98,16 +98,19 @@ def test_a_text_ends_at_white_space_before_its_limit() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "fault"),
-    [("(", r"sku\.1 must be a regular expression, which '\(' is not: missing \)"), ("x*", r"sku\.1 must match some")],
+    [
+        ("(", r"sku\.1 must be a regular expression, not '\(' \(missing \)"),
+        ("x*", r"sku\.1 must not match the empty text"),
+    ],
 )
-def test_a_broken_pattern_is_named(pattern: str, fault: str) -> None:
+def test_invalid_pattern_is_an_error(pattern: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         cleaning_rules.none(sku=["fine", pattern])
 
 
-def test_a_pattern_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clean, "SECONDS_A_TEXT", 0.1)
-    cleaner = Cleaner.of(cleaning_rules.none(boilerplate=["(a|aa)+$"]))
+def test_slow_pattern_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean, "PATTERN_TIMEOUT_S", 0.1)
+    cleaner = Cleaner.from_config(cleaning_rules.none(boilerplate=["(a|aa)+$"]))
     with pytest.raises(UserError, match=r"caption\.cleaning\.boilerplate\.0: the pattern '\(a\|aa\)\+\$' took longer"):
         cleaner.text("a" * 60 + "b")
 
@@ -116,7 +119,7 @@ def test_a_pattern_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> No
 def test_hostile_markup_takes_linear_time(unit: str) -> None:
     begin = time.process_time()
     plain_text(unit * (400_000 // len(unit)) + ">" * 1000)
-    assert time.process_time() - begin < 5  # some tenths; minutes if it were quadratic
+    assert time.process_time() - begin < 5  # normally tenths of a second; minutes if it were quadratic
 
 
 FRAGMENTS = st.sampled_from(
@@ -174,31 +177,31 @@ HOSTILE = st.lists(FRAGMENTS | st.text(max_size=4), max_size=12).map("".join)
 
 
 @given(HOSTILE)
-def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+def test_cleaning_is_idempotent(text: str) -> None:
     once = CLEANER.text(text).text
-    assume(not _decoded(once)[1])  # entities are decoded once, as `&amp;lt;` asks for
-    assert CLEANER.text(once) == clean.Cleaned(once)
+    assume(not _decoded(once)[1])  # entities are decoded only once: `&amp;lt;`
+    assert CLEANER.text(once) == clean.CleanedText(once)
 
 
 @given(HOSTILE | st.text())
-def test_without_rules_nothing_but_white_space_changes(text: str) -> None:
-    cleaned = Cleaner.of(cleaning_rules.none()).text(text)
-    assert cleaned == clean.Cleaned(" ".join(re.sub(r"[\0-\x1f\x7f]", " ", text).split()))
+def test_without_rules_only_white_space_changes(text: str) -> None:
+    cleaned = Cleaner.from_config(cleaning_rules.none()).text(text)
+    assert cleaned == clean.CleanedText(" ".join(re.sub(r"[\0-\x1f\x7f]", " ", text).split()))
 
 
 @given(HOSTILE | st.text())
-def test_only_what_rules_say_that_they_took_is_gone(text: str) -> None:
-    """Of letters and digits: all that went is in what was taken out (or was an entity), none is new."""
-    cleaned = Cleaner.of(cleaning_rules.declared(html=False)).text(text)
-    said = "".join(char for char in text if char.isalnum())
+def test_only_recorded_parts_are_removed(text: str) -> None:
+    """All letters and digits are in the result or in the removed parts, and none are new."""
+    cleaned = Cleaner.from_config(cleaning_rules.declared(html=False)).text(text)
+    before = "".join(char for char in text if char.isalnum())
     left = "".join(char for char in cleaned.text if char.isalnum())
-    taken = "".join(char for each in cleaned.removed.values() for part in each for char in part if char.isalnum())
-    assert sorted(said) == sorted(left + taken)
-    letters = iter(said)
-    assert all(char in letters for char in left)  # in their order
+    removed = "".join(char for each in cleaned.removed.values() for part in each for char in part if char.isalnum())
+    assert sorted(before) == sorted(left + removed)
+    letters = iter(before)
+    assert all(char in letters for char in left)  # in the same order
 
 
 @given(st.text())
-def test_text_without_markup_has_none(text: str) -> None:
+def test_text_without_markup_is_unchanged(text: str) -> None:
     assume("<" not in text and "&" not in text and "]]>" not in text)
     assert plain_text(text) == (text, ())

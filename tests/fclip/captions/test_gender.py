@@ -1,15 +1,15 @@
 # ruff: noqa: RUF001
-"""Gender words: which go, which are replaced, and which are none."""
+"""Gender words: removed, replaced, or kept."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fclip.captions.gender import LEFT_OUT, NAMES, REPLACED, neutral
+from fclip.captions.gender import LEFT_OUT, NAMES, REPLACED, gender_neutral
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("Men's Running Shoes", "Running Shoes"),
         ("Nike Men’s Shoes", "Nike Shoes"),
@@ -29,8 +29,8 @@ from fclip.captions.gender import LEFT_OUT, NAMES, REPLACED, neutral
         ("Unisex kids", "Unisex kids"),
     ],
 )
-def test_gender_goes_and_the_sense_stays(text: str, said: str) -> None:
-    assert neutral(text).text == said
+def test_gender_words_are_removed_or_replaced(text: str, expected: str) -> None:
+    assert gender_neutral(text).text == expected
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_gender_goes_and_the_sense_stays(text: str, said: str) -> None:
         *NAMES,
     ],
 )
-def test_what_only_looks_like_gender_stays(text: str) -> None:
-    assert neutral(text).text == text
+def test_similar_words_and_names_stay(text: str) -> None:
+    assert gender_neutral(text).text == text
 
 
-def test_the_products_own_brand_stays() -> None:
-    assert neutral("Ladies First Women Dress", "Ladies First").text == "Ladies First Dress"
-    assert neutral("Ladies First Women Dress").text == "First Dress"
+def test_brand_of_the_product_stays() -> None:
+    assert gender_neutral("Ladies First Women Dress", "Ladies First").text == "Ladies First Dress"
+    assert gender_neutral("Ladies First Women Dress").text == "First Dress"
 
 
 @given(st.lists(st.sampled_from([*LEFT_OUT, *REPLACED, "red", "shirt", "for", "and", "&", ",", "(", ")", "'s", "-"])))
-def test_nothing_of_gender_is_left_and_nothing_else_goes(words: list[str]) -> None:
+def test_all_gender_words_and_no_other_words_are_removed(words: list[str]) -> None:
     text = " ".join(words)
-    said = neutral(text)
-    assert not {*LEFT_OUT, *REPLACED} & set(said.text.split())
-    assert said.text.count("shirt") == text.count("shirt")
-    assert said.text.count("red") == text.count("red")
-    assert neutral(said.text).removed == {}
+    neutral = gender_neutral(text)
+    assert not {*LEFT_OUT, *REPLACED} & set(neutral.text.split())
+    assert neutral.text.count("shirt") == text.count("shirt")
+    assert neutral.text.count("red") == text.count("red")
+    assert gender_neutral(neutral.text).removed == {}

@@ -1,4 +1,4 @@
-"""A small shop on disk, in every state of repair, and what was built of it."""
+"""A small test shop on disk, and the catalog that is built from it."""
 
 import io
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def ingest_config(
 
 
 def jpeg(seed: int, side: int = 16) -> bytes:
-    """A small JPEG, a mosaic that looks like no other seed's."""
+    """A small JPEG with a mosaic that differs from those of all other seeds."""
     buffer = io.BytesIO()
     tiles = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(tiles).resize((side, side), Image.Resampling.NEAREST)
@@ -43,11 +43,11 @@ def jpeg(seed: int, side: int = 16) -> bytes:
 
 
 class Shop:
-    """A folder `shop/` with a table and images, and the config that reads them."""
+    """A folder `shop/` with a table and images, and source configs that read them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.outside = SourceAccess(root, root / "mirror", LOCAL)
+        self.access = SourceAccess(root, root / "mirror", LOCAL)
         self.images = root / "shop" / "images"
         self.images.mkdir(parents=True)
 
@@ -84,7 +84,7 @@ class Shop:
 
 
 class Built:
-    """A catalog on disk and its summary."""
+    """A built catalog on disk and its summary."""
 
     def __init__(self, root: Path, summary: IngestSummary) -> None:
         self.summary = summary

@@ -46,12 +46,12 @@ def build(tmp_path: Path) -> Callable[..., Built]:
     ) -> Built:
         default = {} if source.kind == "fmnist" else {"train": 0.6, "val": 0.2, "test": 0.2}
         dataset = DatasetConfig(source=source, split=default if split is None else split, roles=roles or {}, **change)
-        outside = SourceAccess(root, tmp_path / "mirror", download, refresh=False, limit=limit)
+        access = SourceAccess(root, tmp_path / "mirror", download, refresh=False, limit=limit)
         summary = build_catalog(
             ingest_config(dataset, limit=limit, max_refused_fraction=max_refused_fraction),
             dataset="shop",
-            outside=outside,
-            pin=SourcePin("shop", describe(source, outside)),
+            access=access,
+            pin=SourcePin("shop", describe(source, access)),
             catalog_dir=tmp_path / "out" / "catalog",
             images_dir=tmp_path / "out" / "images",
             cache_dir=cache_dir,

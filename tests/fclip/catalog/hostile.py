@@ -1,7 +1,7 @@
-"""Hostile catalogs: a folder with everything that may lie in one, cells that may stand in a table, tables of them.
+"""Hostile catalogs: a folder of hostile files, hostile cells, and tables that combine them.
 
-The folder has pictures beside what is none, links, pipes and names that lead out of it to canaries; `catalogs` composes
-tables of its names and of other cells, in every form that a catalog may come in.
+The folder has pictures, files that are not pictures, pipes, and links that lead out of it to canary files. `catalogs`
+generates tables of its file names and of other cells, in every supported file format.
 """
 
 import csv
@@ -22,7 +22,7 @@ from tests.fclip.catalog.catalog_shop import Shop, jpeg
 from tests.fclip.catalog.hostile_images import encoded, hostile_images
 from tests.fclip.catalog.test_near_duplicates import photograph
 
-CANARY = b"what lies outside, and must be in nothing that comes out"
+CANARY = b"content of a file outside the folder; it must not be in any output"
 COLUMNS = ("id", "title", "colour", "image", "parent")
 FORMS = ("csv", "tsv", "semicolons", "bom", "latin-1", "crlf", "jsonl", "parquet", "hub")
 
@@ -54,7 +54,7 @@ NAMES: tuple[Any, ...] = (
 
 
 def furnish(shop: Shop) -> None:
-    """Lay out the folder of images, and canaries around it."""
+    """Create the folder of images, and canary files around it."""
     shop.write_images(8)
     (shop.images / "sub").mkdir()
     for number in range(3):
@@ -96,14 +96,14 @@ def furnish(shop: Shop) -> None:
 
 @dataclass(frozen=True)
 class Catalog:
-    """A catalog: its form, and its rows (cells by column)."""
+    """A hostile catalog: its file format and its rows (cells by column)."""
 
     form: str
     rows: list[dict[str, Any]]
 
     @property
     def name(self) -> str:
-        """Of its table in the shop's folder, or of the folder of its hub files."""
+        """The name of its table in the shop's folder, or of the folder of its hub files."""
         ending = {"tsv": "tsv", "jsonl": "jsonl", "parquet": "parquet", "hub": "hub"}.get(self.form, "csv")
         return "hub" if ending == "hub" else f"products.{ending}"
 
@@ -141,7 +141,7 @@ class Catalog:
 
 
 def catalogs(pictures: Sequence[str]) -> st.SearchStrategy[Catalog]:
-    """Catalogs of 2 to 40 rows, half of them good ones; `pictures` are names of files in the folder."""
+    """Generate catalogs of 2 to 40 rows, half of them good. `pictures` are file names in the folder."""
     cells = st.fixed_dictionaries(
         {},
         optional={
@@ -157,7 +157,7 @@ def catalogs(pictures: Sequence[str]) -> st.SearchStrategy[Catalog]:
 
 
 def rows_of(changes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Good rows, each with some cells changed."""
+    """Return good rows with the given cells changed."""
     return [
         {"id": f"p{number}", "title": f"Coat {number}", "colour": "red", "image": f"{number % 8}.jpg", "parent": None}
         | changed
@@ -170,7 +170,7 @@ def _text(cell: Any) -> str:
 
 
 def _strings(rows: Sequence[dict[str, Any]], name: str) -> pa.Array:
-    """A column of strings that need not be UTF-8."""
+    """Return a column of strings that may not be UTF-8."""
     cells = [None if row[name] is None else _text(row[name]).encode("utf-8", "surrogatepass") for row in rows]
     return pa.array(cells, pa.binary()).view(pa.string())
 

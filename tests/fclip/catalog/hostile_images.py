@@ -1,9 +1,9 @@
-"""Image files as nobody should send them, by name, each with the reason for which it is refused (None: it is kept).
+"""Hostile image files by name, each with the reason of its refusal (None: it is accepted).
 
     python -m tests.fclip.catalog.hostile_images
 
-takes each in and prints one line of JSON: name -> [reason or null, bytes stored, seconds], and under "" the megabytes
-of memory at the highest.
+normalises each and prints one line of JSON: name -> [reason or null, stored bytes, seconds]. The key "" has the peak
+memory in megabytes.
 """
 
 import io
@@ -33,29 +33,29 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(width: int, height: int, pixels: bytes, *extra: bytes, bits: int = 8, colour: int = 2) -> bytes:
-    """A PNG of these declared sizes, whatever its (compressed) pixels are; `extra` are chunks before them."""
+    """A PNG with this declared size and any compressed pixels; `extra` are chunks before the pixels."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def bomb(num_bytes: int) -> bytes:
-    """What zlib inflates to so many zeros (in whole megabytes); made at once, since its blocks are all the same."""
+    """A zlib stream that inflates to `num_bytes` zeros (whole megabytes). Repeated blocks make it fast to create."""
     squeeze = zlib.compressobj(9)
     first = squeeze.compress(bytes(2**20)) + squeeze.flush(zlib.Z_FULL_FLUSH)
     more = squeeze.compress(bytes(2**20)) + squeeze.flush(zlib.Z_FULL_FLUSH)
-    checksum = zlib.adler32(bytes(num_bytes if num_bytes < 2**28 else 0))  # of larger ones nobody comes to the end
+    checksum = zlib.adler32(bytes(num_bytes if num_bytes < 2**28 else 0))  # larger streams are never read to the end
     return first + more * (num_bytes // 2**20 - 1) + b"\x03\0" + struct.pack(">I", checksum)
 
 
 def jpeg_of_size(width: int, height: int) -> bytes:
-    """A tiny JPEG that says it is so large."""
+    """A tiny JPEG that declares this size."""
     content = encoded(Image.new("RGB", (16, 16)), "JPEG")
     at = content.index(b"\xff\xc0") + 5
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
 
 
 def jpeg_of_scans(count: int) -> bytes:
-    """A progressive JPEG that refines itself `count` times more: each scan as much work as the image."""
+    """A progressive JPEG with `count` more scans, each as expensive to decode as the image."""
     content = encoded(Image.new("RGB", (6000, 6000)), "JPEG", progressive=True)
     scan = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + scan * count + b"\xff\xd9"
@@ -68,7 +68,7 @@ def gif_of_frames(count: int) -> bytes:
 
 
 def tiff_of_directories(count: int) -> bytes:
-    """A TIFF whose list of directories goes on for `count` empty ones, and then round and round."""
+    """A TIFF whose directory list has `count` empty entries and then loops."""
     content = encoded(Image.new("RGB", (16, 16)), "TIFF")
     first = struct.unpack_from("<I", content, 4)[0]
     link = first + 2 + 12 * struct.unpack_from("<H", content, first)[0]
@@ -84,7 +84,7 @@ def _animated(kind: str) -> bytes:
 
 
 def hostile_images() -> dict[str, Piece]:
-    """All of them, made anew."""
+    """Create all hostile images."""
     red = Image.new("RGB", (16, 16), "red")
     rows = zlib.compress((b"\0" + b"\x40\x80\xc0" * 16) * 16)
     good = encoded(red, "JPEG")
@@ -108,7 +108,7 @@ def hostile_images() -> dict[str, Piece]:
         "head of a png": (b"\x89PNG\r\n\x1a\n\0\0", UNREADABLE),
         "png with a broken checksum": (png(16, 16, rows)[:29] + bytes(4) + png(16, 16, rows)[33:], UNREADABLE),
         "floating point": (encoded(Image.new("F", (16, 16)), "TIFF"), UNREADABLE),
-        # Bombs: large in pixels, in what they inflate to, in work.
+        # Bombs: many pixels, much data after decompression, or much work.
         "1-bit png of 20000 x 20000": (png(20_000, 20_000, bilevel, bits=1, colour=0), LARGE),
         "png of 2147483647 x 2147483647": (png(2**31 - 1, 2**31 - 1, rows), LARGE),
         "jpeg of 65500 x 65500": (jpeg_of_size(65_500, 65_500), LARGE),
@@ -123,13 +123,13 @@ def hostile_images() -> dict[str, Piece]:
         "300 comments of 1 MB": (png(16, 16, rows, *[chunk(b"zTXt", b"k\0\0" + bomb(2**20))] * 300), UNREADABLE),
         "16-bit png of 7000 x 7000": (png(7000, 7000, bomb(94 * 2**20), bits=16, colour=0), None),
         "png of 7000 x 7000 with alpha": (png(7000, 7000, bomb(187 * 2**20), colour=6), None),
-        # Films, and what looks like one.
+        # Animations, and files that look like one.
         "gif of 10000 frames": (gif_of_frames(10_000), ANIMATED),
         "webp of 3 frames": (_animated("WEBP"), ANIMATED),
         "png of 3 frames": (_animated("PNG"), ANIMATED),
         "tiff of 20000 directories": (tiff_of_directories(20_000), ANIMATED),
         "tiff whose directory is its own next": (tiff_of_directories(0), None),
-        # Odd, but pictures.
+        # Unusual but valid pictures.
         "fine": (good, None),
         "jpeg with a zip behind it": (good + b"PK\3\4" + bytes(300), None),
         "png laden with 3 MB": (png(16, 16, rows, chunk(b"juNk", bytes(3 * 2**20))), None),
@@ -144,22 +144,22 @@ def hostile_images() -> dict[str, Piece]:
 
 def main() -> None:
     from fclip.catalog.config import ImageConfig
-    from fclip.catalog.images import NormalImage, normalise_image
+    from fclip.catalog.images import NormalisedImage, normalise_image
 
     config = ImageConfig(stored_side=64, max_pixels=MAX_PIXELS, jpeg_quality=92)
-    found: dict[str, object] = {}
+    results: dict[str, object] = {}
     for name, (content, _) in hostile_images().items():
         begin = time.perf_counter()
-        taken = normalise_image(content, config)
+        normalised = normalise_image(content, config)
         seconds = time.perf_counter() - begin
-        if isinstance(taken, NormalImage):
-            found[name] = None, len(taken.stored.content), seconds
+        if isinstance(normalised, NormalisedImage):
+            results[name] = None, len(normalised.stored.content), seconds
         else:
-            found[name] = taken.reason, 0, seconds
-    # Not getrusage: what it says of a process begins with its parent's.
+            results[name] = normalised.reason, 0, seconds
+    # Not getrusage: its peak includes that of the parent process.
     (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    found[""] = int(peak) / 1024
-    print(json.dumps(found))
+    results[""] = int(peak) / 1024
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A shop that is watched while it is ingested: nothing outside it is opened, and what comes out adds up."""
+"""Ingest a shop under audit: no file outside its folders is opened, and the counts of the catalog add up."""
 
 import io
 import json
@@ -27,42 +27,42 @@ from tests.fclip.catalog.catalog_shop import LOCAL, Built, Shop, ingest_config
 from tests.fclip.catalog.hostile import CANARY
 from tests.fclip.catalog.hostile_images import MAX_PIXELS
 
-LOOKING = {"open", "os.scandir", "os.listdir"}  # audit events whose first argument is a path
-STARTING = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
-OWN = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[3], Path("/usr/share/zoneinfo")]
-_watching: list[tuple[list[Path], list[str]]] = []
+PATH_EVENTS = {"open", "os.scandir", "os.listdir"}  # audit events whose first argument is a path
+PROCESS_EVENTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
+ALLOWED = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[3], Path("/usr/share/zoneinfo")]
+_audits: list[tuple[list[Path], list[str]]] = []
 
 
-def _look(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _watching or (event not in LOOKING and event not in STARTING):
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _audits or (event not in PATH_EVENTS and event not in PROCESS_EVENTS):
         return
-    inside, seen = _watching[-1]
-    if event in STARTING:
-        seen.append(f"{event} {arguments[0]!r}")
+    allowed, violations = _audits[-1]
+    if event in PROCESS_EVENTS:
+        violations.append(f"{event} {arguments[0]!r}")
     elif isinstance(arguments[0], str | bytes | os.PathLike):
         path = Path(os.path.realpath(os.fsdecode(arguments[0])))
-        if not any(path.is_relative_to(folder) for folder in inside):
-            seen.append(f"{event} {path}")
+        if not any(path.is_relative_to(folder) for folder in allowed):
+            violations.append(f"{event} {path}")
 
 
-sys.addaudithook(_look)  # for good: a hook cannot be taken away
+sys.addaudithook(_audit)  # a hook cannot be removed
 
 
 @contextmanager
 def nothing_read_outside(*folders: Path) -> Iterator[None]:
-    """Fail if anything but Python's own and what lies in `folders` is opened or listed, or a process is started."""
-    seen: list[str] = []
-    _watching.append(([*(Path(os.path.realpath(folder)) for folder in folders), *OWN], seen))
+    """Fail if a path outside `folders` and Python's installation is opened or listed, or a process is started."""
+    violations: list[str] = []
+    _audits.append(([*(Path(os.path.realpath(folder)) for folder in folders), *ALLOWED], violations))
     try:
         yield
     finally:
-        _watching.pop()
-    assert not seen
+        _audits.pop()
+    assert not violations
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Fail after so many seconds, as when something waits for ever."""
+    """Fail if the block takes longer than `seconds`."""
 
     def stop(*_: object) -> NoReturn:
         raise AssertionError(f"not done after {seconds} s")
@@ -79,12 +79,12 @@ def within(seconds: float) -> Iterator[None]:
 def ingest(
     shop: Shop, source: SourceConfig, *, cache_dir: Path | None = None, max_refused_fraction: float = 1.0
 ) -> Built | UserError:
-    """Describe and ingest, watched; what came of it, checked: a whole catalog, or an error and nothing at all."""
+    """Describe and ingest a source under audit. Check the result: a whole catalog, or an error and no files."""
     shutil.rmtree(shop.root / "out", ignore_errors=True)
     dataset = DatasetConfig(source=source, split={"train": 0.5, "val": 0.25, "test": 0.25}, roles={})
     config = ingest_config(dataset, max_refused_fraction=max_refused_fraction)
     config = replace(config, image=replace(config.image, max_pixels=MAX_PIXELS))
-    outside = SourceAccess(shop.root, shop.root / "mirror", LOCAL)
+    access = SourceAccess(shop.root, shop.root / "mirror", LOCAL)
     inside = [shop.images, shop.root / "shop" / "hub", *(shop.root / name for name in ("out", "mirror", "cache"))]
     table = [shop.root / source.path] if source.kind in ("table", "hub") else []
     try:
@@ -92,8 +92,8 @@ def ingest(
             summary = build_catalog(
                 config,
                 dataset="shop",
-                outside=outside,
-                pin=SourcePin("shop", describe(source, outside)),
+                access=access,
+                pin=SourcePin("shop", describe(source, access)),
                 catalog_dir=shop.root / "out" / "catalog",
                 images_dir=shop.root / "out" / "images",
                 cache_dir=cache_dir,
@@ -108,21 +108,21 @@ def ingest(
 
 
 def outcome(shop: Shop, name: str, content: bytes, **change: Any) -> dict[str, int] | str:
-    """Refused rows by reason, or the message."""
+    """Return the refused rows by reason, or the error message."""
     (shop.root / "shop" / name).write_bytes(content)
-    made = ingest(shop, shop.source(name, **change))
-    return dict(made.summary.refused_by_reason) if isinstance(made, Built) else str(made)
+    result = ingest(shop, shop.source(name, **change))
+    return dict(result.summary.refused_by_reason) if isinstance(result, Built) else str(result)
 
 
 def check_message(message: str) -> None:
-    """One message that a person can read, whatever strangers wrote into what it quotes."""
+    """Check that an error message is printable, whatever hostile text it quotes."""
     assert message == printable(message)
     assert 20 < len(message) < 10_000
     message.encode()
 
 
 def check(built: Built) -> None:
-    """Everything adds up, every picture is one, and nothing of the canaries is in it."""
+    """Check that the counts add up, that every picture is valid, and that no canary content is in the output."""
     counts = built.summary
     assert read_json(built.catalog / "ingest.json") == counts.to_json()
     assert counts.num_rows == counts.num_products + counts.num_refused
@@ -164,4 +164,4 @@ def check(built: Built) -> None:
 
 
 def _no_json(constant: str) -> NoReturn:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")

@@ -1,8 +1,10 @@
-"""What `resolve` and a stage do with a published dataset, in a process of its own: HF_ENDPOINT is read at import.
+"""Pin and build a published dataset in a separate process, since HF_ENDPOINT is read at import.
 
-python -m tests.fclip.catalog.hub_session ROOT PIN STEPS, the last two as JSON. A step is `["look", SOURCE]`: pin the
-source anew; or `["build", SOURCE]`: build the catalog from the last pin. Printed is what each gave: the pin, the
-catalog's counts, or the `error` that a user can cause.
+    python -m tests.fclip.catalog.hub_session ROOT PIN STEPS
+
+PIN and STEPS are JSON. A step is `["pin", SOURCE]`, which pins the source, or `["build", SOURCE]`, which builds the
+catalog from the last pin. The output is a list with the result of each step: the pin, the counts of the catalog, or the
+`error`.
 """
 
 import json
@@ -21,7 +23,7 @@ from fclip.mirror.source_access import SourceAccess
 from tests.fclip.catalog.catalog_shop import ingest_config
 
 
-def look(root: Path, config: DatasetConfig) -> dict[str, Any]:
+def make_pin(root: Path, config: DatasetConfig) -> dict[str, Any]:
     return {"dataset": "shop", **describe(config.source, SourceAccess(root, root / "mirror"))}
 
 
@@ -29,7 +31,7 @@ def build(root: Path, config: DatasetConfig, pin: Mapping[str, Any]) -> dict[str
     summary = build_catalog(
         ingest_config(config),
         dataset="shop",
-        outside=SourceAccess(root, root / "mirror", refresh=False),
+        access=SourceAccess(root, root / "mirror", refresh=False),
         pin=SourcePin.from_json(pin) if pin else None,
         catalog_dir=root / "catalog",
         images_dir=root / "images",
@@ -38,19 +40,19 @@ def build(root: Path, config: DatasetConfig, pin: Mapping[str, Any]) -> dict[str
 
 
 def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    given = []
+    results = []
     for step, source in steps:
         values = {"source": source, "split": {"train": 1.0}, "roles": {}}
         config = parse_config(values, DatasetConfig, where="test")
         try:
-            if step == "look":
-                pin = look(root, config)
-                given.append(pin)
+            if step == "pin":
+                pin = make_pin(root, config)
+                results.append(pin)
             else:
-                given.append(build(root, config, pin))
+                results.append(build(root, config, pin))
         except UserError as error:
-            given.append({"error": str(error)})
-    return given
+            results.append({"error": str(error)})
+    return results
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A catalog from a source: every row ends as a product or in quarantine, and nothing is left half-written."""
+"""Building a catalog: every row becomes a product or goes to quarantine, and no file is half-written."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Build = Callable[..., Built]
 ROLES = {"train": "train", "val": "select", "test": "report"}
 
 
-def test_products_images_and_counts(full_shop: Shop, build: Build) -> None:
+def test_catalog_has_products_images_and_counts(full_shop: Shop, build: Build) -> None:
     built = build(full_shop.source(), roles=ROLES)
     assert built.refused == []
     assert [row["product_id"] for row in built.products] == sorted(f"p{index}" for index in range(60))
@@ -37,14 +37,14 @@ def test_products_images_and_counts(full_shop: Shop, build: Build) -> None:
     assert read_products(built.catalog).schema.equals(PRODUCTS)
 
 
-def test_the_same_source_gives_the_same_bytes(full_shop: Shop, build: Build) -> None:
+def test_same_source_gives_the_same_bytes(full_shop: Shop, build: Build) -> None:
     first = build(full_shop.source())
     digests = sha256_tree(first.catalog), sha256_tree(first.images)
     second = build(full_shop.source())
     assert (sha256_tree(second.catalog), sha256_tree(second.images)) == digests
 
 
-def test_adding_products_moves_no_split(full_shop: Shop, build: Build) -> None:
+def test_adding_products_moves_no_product_to_another_split(full_shop: Shop, build: Build) -> None:
     before = {row["product_id"]: row["split"] for row in build(full_shop.source()).products}
     rows = [f"p{index},Red coat no {index},red,{index}.jpg" for index in reversed(range(60))]
     (full_shop.images / "60.jpg").write_bytes(jpeg(60))
@@ -53,7 +53,7 @@ def test_adding_products_moves_no_split(full_shop: Shop, build: Build) -> None:
     assert {key: split for key, split in after.items() if key != "new"} == before
 
 
-def test_every_bad_row_is_in_quarantine_with_its_reason(shop: Shop, build: Build) -> None:
+def test_bad_rows_are_quarantined_with_their_reasons(shop: Shop, build: Build) -> None:
     shop.write_images(12)
     (shop.images / "truncated.jpg").write_bytes(jpeg(1, side=200)[:600])
     (shop.images / "text.jpg").write_text("no image")
@@ -107,21 +107,21 @@ def test_every_bad_row_is_in_quarantine_with_its_reason(shop: Shop, build: Build
     assert built.summary.num_rows == 18
     assert sum(built.summary.refused_by_reason.values()) == built.summary.num_refused == 16
     details = {row["source_row"]: row for row in built.refused}
-    assert details[1]["detail"] == "as in row 0"
+    assert details[1]["detail"] == "same as in row 0"
     assert json.loads(details[5]["row"]) == {"id": "c", "title": "Missing", "colour": "red", "image": "nowhere.jpg"}
     assert details[15]["detail"] == r"title: 'caf\udce9'"
     assert (details[15]["stage"], details[6]["stage"], details[5]["stage"]) == ("validate", "decode", "read")
 
 
-def test_an_image_of_train_is_in_no_other_split(full_shop: Shop, build: Build) -> None:
+def test_image_of_train_is_in_no_other_split(full_shop: Shop, build: Build) -> None:
     clean = build(full_shop.source())
     split = {row["product_id"]: row["split"] for row in clean.products}
     train = next(index for index in range(60) if split[f"p{index}"] == "train")
-    tied = [index for index in range(60) if split[f"p{index}"] != "train"][:3]
-    for index in tied:
+    linked = [index for index in range(60) if split[f"p{index}"] != "train"][:3]
+    for index in linked:
         (full_shop.images / f"{index}.jpg").write_bytes(jpeg(train))
     built = build(full_shop.source())
-    assert built.reasons == dict.fromkeys(tied, "same image in train")
+    assert built.reasons == dict.fromkeys(linked, "same image in train")
     assert built.summary.num_products == 57
     assert read_json(built.catalog / "ingest.json")["refused_by_reason"] == {"same image in train": 3}
 
@@ -138,32 +138,33 @@ def test_variants_of_one_parent_share_a_split(full_shop: Shop, build: Build) -> 
 
 
 @pytest.mark.parametrize("limit", [1, 7, 59, 60, 1000])
-def test_a_limit_keeps_so_many_rows(full_shop: Shop, build: Build, limit: int) -> None:
+def test_limit_sets_the_number_of_rows(full_shop: Shop, build: Build, limit: int) -> None:
     assert build(full_shop.source(), limit=limit).summary.num_rows == min(limit, 60)
 
 
-def test_an_empty_split_with_a_role_is_named(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+def test_empty_split_with_a_role_is_an_error(full_shop: Shop, build: Build, tmp_path: Path) -> None:
     split = {"train": 0.999999, "val": 0.000001}
     with pytest.raises(
-        UserError, match=r"split `val` \(role select\) of `shop` is empty: 60 products .* train 60 .*0.999"
+        UserError, match=r"split `val` \(role select\) of `shop` is empty: .* 60 products are train 60 .*0.999"
     ):
         build(full_shop.source(), split=split, roles={"train": "train", "val": "select"})
     assert not any((tmp_path / "out").rglob("*"))
 
 
-def test_a_source_without_rows_or_without_a_good_one(shop: Shop, build: Build, tmp_path: Path) -> None:
+def test_source_without_good_rows_is_an_error(shop: Shop, build: Build, tmp_path: Path) -> None:
     shop.write_csv(["id,title,colour,image"])
     with pytest.raises(UserError, match="the source of `shop` has 0 rows"):
         build(shop.source())
     shop.write_csv(["id,title,colour,image", "a,A coat,red,a.jpg"])
     with pytest.raises(
-        UserError, match=r"1 of 1 rows of `shop` were refused, 100.0%;(.|\n)*image file missing: 1, as row 0: a.jpg"
+        UserError,
+        match=r"1 of 1 rows of `shop` were refused, 100.0%;(.|\n)*image file missing: 1, for example row 0: a.jpg",
     ):
         build(shop.source())
     assert not any((tmp_path / "out").rglob("*"))
 
 
-def test_a_failed_ingest_leaves_the_last_one(full_shop: Shop, build: Build) -> None:
+def test_failed_ingest_keeps_the_earlier_catalog(full_shop: Shop, build: Build) -> None:
     built = build(full_shop.source())
     digests = sha256_tree(built.catalog), sha256_tree(built.images)
     full_shop.write_csv(["id,title,colour,image"])
@@ -174,24 +175,24 @@ def test_a_failed_ingest_leaves_the_last_one(full_shop: Shop, build: Build) -> N
 
 
 @pytest.mark.parametrize("change", ["table", "image", "new image"])
-def test_a_source_that_changed_since_it_was_pinned(full_shop: Shop, tmp_path: Path, change: str) -> None:
+def test_source_that_changed_since_it_was_pinned_is_refused(full_shop: Shop, tmp_path: Path, change: str) -> None:
     source = full_shop.source()
     config = DatasetConfig(source=source, split={"train": 1.0}, roles={})
-    outside = SourceAccess(tmp_path, tmp_path / "mirror")
-    pin = SourcePin("shop", describe(source, outside))
+    access = SourceAccess(tmp_path, tmp_path / "mirror")
+    pin = SourcePin("shop", describe(source, access))
 
     def run(pin: SourcePin | None) -> None:
         out = tmp_path / "out"
         build_catalog(
             ingest_config(config),
             dataset="shop",
-            outside=outside,
+            access=access,
             pin=pin,
             catalog_dir=out / "catalog",
             images_dir=out / "images",
         )
 
-    with pytest.raises(UserError, match="`shop` is not pinned yet: run `fclip pin`"):
+    with pytest.raises(UserError, match="`shop` is not pinned; run `fclip pin`"):
         run(None)
     match change:
         case "table":
@@ -205,7 +206,7 @@ def test_a_source_that_changed_since_it_was_pinned(full_shop: Shop, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_the_drawn_catalog(build: Build) -> None:
+def test_sample_source_gives_the_generated_products(build: Build) -> None:
     source = SampleSource(kind="sample", domain="studio", num_products=24, seed=0)
     built = build(source)
     assert built.summary.num_products == 24

@@ -1,4 +1,4 @@
-"""What a user may write under `ingest`, and what a mistake is answered with."""
+"""The section `ingest`: valid values, and the error messages for invalid ones."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ def parsed(source: Any = SAMPLE, split: Any = SPLIT, roles: Any = ROLES, **more:
     return TypeAdapter(DatasetConfig).validate_python({"source": source, "split": split, "roles": roles, **more})
 
 
-def test_a_dataset_as_in_params() -> None:
+def test_valid_dataset_is_parsed() -> None:
     config = parsed()
     assert config.source.kind == "sample"
     assert config.split == SPLIT
 
 
-def test_fmnist_comes_split() -> None:
+def test_fmnist_has_fixed_splits() -> None:
     source = {"kind": "fmnist", "path": "x", "num_select": 5}
     assert parsed(source, {}, {"val": "select", "test": "report"}).split == {}
     with pytest.raises(ValidationError, match="comes split into val, test"):
@@ -56,12 +56,12 @@ def test_fmnist_comes_split() -> None:
         ({"types": {"price": "money"}}, "'number' or 'integer'"),
     ],
 )
-def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+def test_invalid_dataset_is_an_error_that_names_the_fault(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         parsed(**change)
 
 
-def test_names_of_texts_and_attributes() -> None:
+def test_names_of_texts_and_attributes_are_checked() -> None:
     table = {"kind": "table", "path": "x", "image_folder": "y", "product_id": "id", "image": "image"}
     with pytest.raises(ValidationError, match="must not share a name: `a`"):
         parsed({**table, "texts": {"a": "x"}, "attributes": {"a": "y"}})
@@ -81,7 +81,7 @@ def test_names_of_texts_and_attributes() -> None:
         ({"image": {"stored_side": 1, "max_pixels": 10, "jpeg_quality": 9}}, "stored_side must be"),
     ],
 )
-def test_mistakes_of_the_section(change: dict[str, Any], message: str) -> None:
+def test_invalid_section_is_an_error_that_names_the_fault(change: dict[str, Any], message: str) -> None:
     dataset = {"source": SAMPLE, "split": SPLIT, "roles": ROLES}
     section: dict[str, Any] = {
         "limit": None,

@@ -1,4 +1,4 @@
-"""One image at a time: what is kept, what is converted, what is refused and why."""
+"""Normalisation of single images: kept, converted, or refused with a reason."""
 
 import io
 from pathlib import Path
@@ -10,7 +10,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from fclip.catalog.config import ImageConfig
-from fclip.catalog.images import NormalImage, normalise_image, read_image_file
+from fclip.catalog.images import NormalisedImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal
 from fclip.images.packs import StoredImage
 from tests.fclip.catalog.test_near_duplicates import photograph
@@ -32,7 +32,7 @@ def noise(mode: str = "RGB", size: tuple[int, int] = (48, 40)) -> Image.Image:
 
 def stored(content: bytes) -> tuple[StoredImage, Image.Image]:
     result = normalise_image(content, CONFIG)
-    assert isinstance(result, NormalImage), result
+    assert isinstance(result, NormalisedImage), result
     kept = result.stored
     image = Image.open(io.BytesIO(kept.content))
     assert image.size == (kept.width, kept.height)
@@ -40,14 +40,14 @@ def stored(content: bytes) -> tuple[StoredImage, Image.Image]:
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("L", "PNG")])
-def test_fine_images_are_kept_byte_for_byte(mode: str, kind: str) -> None:
+def test_plain_images_are_kept_byte_for_byte(mode: str, kind: str) -> None:
     content = encoded(noise(mode), kind)
     assert stored(content)[0].content == content
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("size", [(900, 600), (100, 130)])
-def test_large_images_are_brought_down_by_their_shorter_side(kind: str, size: tuple[int, int]) -> None:
+def test_large_images_are_reduced_by_their_shorter_side(kind: str, size: tuple[int, int]) -> None:
     _, image = stored(encoded(Image.new("RGB", size, "teal"), kind))
     assert image.format == "JPEG"
     assert min(image.size) == 64
@@ -75,7 +75,7 @@ def test_exif_orientation_is_applied(side: int) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [(60, 50), (300, 200)])
-def test_every_orientation_is_turned_as_pillow_turns_it(orientation: int, size: tuple[int, int]) -> None:
+def test_every_orientation_gives_the_same_pixels_as_pillow(orientation: int, size: tuple[int, int]) -> None:
     corners = Image.fromarray(np.array([[[250, 0, 0], [0, 250, 0]], [[0, 0, 250], [200, 200, 200]]], np.uint8))
     image = corners.resize(size, Image.Resampling.NEAREST)
     exif = Image.Exif()
@@ -92,7 +92,7 @@ def test_every_orientation_is_turned_as_pillow_turns_it(orientation: int, size: 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("side", [64, 65, 100, 127, 128, 129, 300, 700])
-def test_a_jpeg_is_shrunk_as_by_means_of_areas(mode: str, side: int) -> None:
+def test_jpeg_is_shrunk_like_area_averaging(mode: str, side: int) -> None:
     picture = photograph(3, (side, side * 4 // 3)).convert(mode)
     _, image = stored(encoded(picture, quality=95, progressive=side % 2 == 0))
     assert image.size == (64, round(64 * (side * 4 // 3) / side))
@@ -102,10 +102,10 @@ def test_a_jpeg_is_shrunk_as_by_means_of_areas(mode: str, side: int) -> None:
     assert error < 40  # a peak signal-to-noise ratio of 32 dB
 
 
-def test_a_damaged_jpeg_that_pillow_reads_is_read_by_it() -> None:
+def test_damaged_jpeg_falls_back_to_pillow() -> None:
     content = bytearray(encoded(noise(size=(200, 160)), quality=80, restart_marker_blocks=20))
     place = content.index(b"\xff\xd3") + 1
-    content[place] = 0xD7  # a restart marker out of order: a warning of the decoder's
+    content[place] = 0xD7  # a restart marker out of order makes the decoder warn
     with pytest.raises(ValueError, match=r"orrupt|restart|premature"):
         simplejpeg.decode_jpeg(bytes(content))
     assert min(stored(bytes(content))[1].size) == 64
@@ -113,12 +113,12 @@ def test_a_damaged_jpeg_that_pillow_reads_is_read_by_it() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("side", [40, 400])
-def test_transparency_is_laid_on_white(mode: str, side: int) -> None:
+def test_transparency_is_blended_with_white(mode: str, side: int) -> None:
     image = Image.new("RGBA", (side, side), (0, 0, 0, 0)).convert(mode)
     assert np.asarray(stored(encoded(image, "PNG"))[1]).min() >= 254
 
 
-def test_a_transparent_palette_is_laid_on_white() -> None:
+def test_transparent_palette_is_blended_with_white() -> None:
     image = Image.new("P", (200, 200), 0)
     image.putpalette([255, 0, 0, 0, 255, 0])
     _, opaque = stored(encoded(image, "PNG", transparency=0))
@@ -132,14 +132,14 @@ def test_cmyk_becomes_rgb() -> None:
 
 
 @pytest.mark.parametrize("side", [32, 320])
-def test_sixteen_bits_become_eight(side: int) -> None:
+def test_sixteen_bit_image_becomes_eight_bit(side: int) -> None:
     values = np.full((side, side), 40_000, np.uint16)
     _, image = stored(encoded(Image.fromarray(values), "PNG"))
     assert image.mode == "L"
     assert np.abs(np.asarray(image).astype(int) - 40_000 // 257).max() <= 1
 
 
-def test_a_bilevel_image_becomes_grey() -> None:
+def test_bilevel_image_becomes_grey() -> None:
     _, image = stored(encoded(Image.new("1", (200, 200), 1), "PNG"))
     assert (image.mode, np.asarray(image).min()) == ("L", 255)
 
@@ -168,7 +168,7 @@ def test_animated_images_are_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"not an image", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x89PNG\r\n"]
 )
-def test_what_is_no_image_is_refused(content: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(content: bytes) -> None:
     assert refused(content).reason in ("unreadable image", "truncated image")
 
 
@@ -178,7 +178,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
     assert refused(encoded(Image.new("L", (1001, 1000)))).detail == "1001x1000, 1000000 pixels at most"
 
 
-def test_a_file_is_read_from_its_path(tmp_path: Path) -> None:
+def test_image_file_is_read(tmp_path: Path) -> None:
     content = encoded(noise())
     (tmp_path / "a.jpg").write_bytes(content)
     assert read_image_file(tmp_path / "a.jpg") == content

@@ -1,4 +1,4 @@
-"""Sources: what each reads, and what it answers when the files are not as they should be."""
+"""Sources: the rows that each kind reads, and its errors for missing or invalid files."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ from fclip.catalog.config import DatasetConfig
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.reading.delimited import read_delimited
 from fclip.catalog.reading.records import cell_text
-from fclip.catalog.rows import Refusal, spread_rows
+from fclip.catalog.rows import Refusal, sample_rows
 from fclip.catalog.sources.clothing import ClothingSource
 from fclip.catalog.sources.fmnist import CLASSES, FmnistSource
 from fclip.catalog.sources.registry import describe, read
@@ -32,8 +32,8 @@ Build = Callable[..., Built]
 
 
 @given(st.integers(0, 2000), st.integers(1, 300))
-def test_a_spread_sample_has_one_row_of_each_stretch(num_rows: int, limit: int) -> None:
-    rows = spread_rows(num_rows, limit)
+def test_sample_has_one_row_of_each_range(num_rows: int, limit: int) -> None:
+    rows = sample_rows(num_rows, limit)
     if limit >= num_rows:
         assert rows is None
         return
@@ -43,8 +43,8 @@ def test_a_spread_sample_has_one_row_of_each_stretch(num_rows: int, limit: int) 
     assert max(rows) < num_rows
 
 
-def test_a_spread_sample_meets_every_phase_of_a_period() -> None:
-    rows = spread_rows(1200, 100)
+def test_sample_of_a_periodic_source_has_every_phase() -> None:
+    rows = sample_rows(1200, 100)
     assert rows is not None
     assert {row % 12 for row in rows} == set(range(12))
 
@@ -66,18 +66,18 @@ def test_a_spread_sample_meets_every_phase_of_a_period() -> None:
         (b"caf\xc3\xa9", "café"),
     ],
 )
-def test_cells_as_text(cell: object, text: str | None) -> None:
+def test_cells_are_converted_to_text(cell: object, text: str | None) -> None:
     assert cell_text(cell) == text
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_the_delimiter_is_found(full_shop: Shop, build: Build, delimiter: str) -> None:
+def test_delimiter_is_detected(full_shop: Shop, build: Build, delimiter: str) -> None:
     rows = [delimiter.join(["id", "title", "colour", "image"]), delimiter.join(["p0", "A coat", "red", "0.jpg"])]
     full_shop.write_csv(rows)
     assert build(full_shop.source()).products[0]["texts"] == [("title", "A coat")]
 
 
-def test_json_lines_and_parquet_give_what_csv_gives(full_shop: Shop, build: Build) -> None:
+def test_json_lines_and_parquet_give_the_same_products_as_csv(full_shop: Shop, build: Build) -> None:
     of_csv = build(full_shop.source()).products
     records = [
         {"id": f"p{index}", "title": f"Red coat no {index}", "colour": "red", "image": [f"{index}.jpg"]}
@@ -89,7 +89,7 @@ def test_json_lines_and_parquet_give_what_csv_gives(full_shop: Shop, build: Buil
     assert build(full_shop.source("products.parquet")).products == of_csv
 
 
-def test_broken_lines_of_json_are_refused(full_shop: Shop, build: Build) -> None:
+def test_invalid_json_lines_are_refused(full_shop: Shop, build: Build) -> None:
     good = json.dumps({"id": "a", "title": "A coat", "colour": None, "image": "0.jpg"})
     full_shop.write_csv([good, "{half", "[1]", "", '{"id": "\\ud800", "image": "1.jpg"}'], "p.jsonl")
     built = build(full_shop.source("p.jsonl"))
@@ -97,7 +97,7 @@ def test_broken_lines_of_json_are_refused(full_shop: Shop, build: Build) -> None
     assert built.products[0]["attributes"] == []
 
 
-def test_several_images_and_a_suffix(full_shop: Shop, build: Build) -> None:
+def test_image_separator_and_suffix_are_applied(full_shop: Shop, build: Build) -> None:
     full_shop.write_csv(["id,title,colour,image", "a,A coat,red,2|0|1", "b,A hat,red,3|missing"])
     built = build(full_shop.source(image_suffix=".jpg", image_separator="|"))
     assert len(built.products[0]["images"]) == 3
@@ -105,21 +105,21 @@ def test_several_images_and_a_suffix(full_shop: Shop, build: Build) -> None:
 
 
 @pytest.mark.parametrize("name", ["products.csv", "products.jsonl", "products.parquet"])
-def test_a_mapped_column_that_the_table_lacks(full_shop: Shop, name: str) -> None:
+def test_missing_mapped_column_is_an_error(full_shop: Shop, name: str) -> None:
     record = {"id": "a", "title": "A coat", "color": "red", "image": "0.jpg"}
     full_shop.write_csv([",".join(record), ",".join(record.values())])
     full_shop.write_csv([json.dumps(record)], "products.jsonl")
     pq.write_table(pa.Table.from_pylist([record]), full_shop.root / "shop" / "products.parquet")
     with pytest.raises(
-        UserError, match=r"no column `colour`: it has `id`, `title`, `color`, `image`; mend the mapping"
+        UserError, match=r"no column `colour` \(columns: `id`, `title`, `color`, `image`\); correct the mapping"
     ):
-        list(read(full_shop.source(name), full_shop.outside, None))
+        list(read(full_shop.source(name), full_shop.access, None))
 
 
-def test_tables_that_are_not_there_or_no_tables(full_shop: Shop) -> None:
+def test_missing_and_invalid_tables_are_errors(full_shop: Shop) -> None:
     def message(**change: Any) -> str:
         with pytest.raises(UserError) as caught:
-            describe(full_shop.source(**change), full_shop.outside)
+            describe(full_shop.source(**change), full_shop.access)
         return str(caught.value)
 
     full_shop.write_csv([], "empty.csv")
@@ -132,8 +132,8 @@ def test_tables_that_are_not_there_or_no_tables(full_shop: Shop) -> None:
     assert "products.csv is a file, not a folder" in message(image_folder="shop/products.csv")
     assert "empty.csv is empty" in message(name="empty.csv")
     assert "the column `id` twice" in message(name="twice.csv")
-    assert "UTF-16: save it as UTF-8" in message(name="wide.csv")
-    assert "half.parquet is no Parquet file, or half of one" in message(name="half.parquet")
+    assert "UTF-16; save it as UTF-8" in message(name="wide.csv")
+    assert "half.parquet is not a Parquet file or is truncated" in message(name="half.parquet")
     (full_shop.root / "shop" / "products.xlsx").touch()
     assert "must end in .csv, .tsv, .jsonl or .parquet" in message(name="products.xlsx")
 
@@ -156,7 +156,7 @@ def write_hub(shop: Shop, *, as_struct: bool) -> None:
 
 
 @pytest.mark.parametrize("as_struct", [True, False])
-def test_hub_files(shop: Shop, build: Build, as_struct: bool) -> None:
+def test_hub_source_reads_all_files(shop: Shop, build: Build, as_struct: bool) -> None:
     write_hub(shop, as_struct=as_struct)
     built = build(shop.hub())
     assert built.reasons == {6: "no image"}
@@ -171,7 +171,7 @@ def test_hub_files(shop: Shop, build: Build, as_struct: bool) -> None:
     }.items()
 
 
-def test_text_that_is_no_utf8_in_parquet(shop: Shop, build: Build) -> None:
+def test_invalid_utf8_in_parquet_is_refused(shop: Shop, build: Build) -> None:
     folder = shop.root / "shop" / "hub"
     folder.mkdir()
     title = pa.array([b"caf\xe9", b"coat"]).view(pa.string())
@@ -182,24 +182,24 @@ def test_text_that_is_no_utf8_in_parquet(shop: Shop, build: Build) -> None:
     assert [row["product_id"] for row in built.products] == ["b"]
 
 
-def test_hub_folders_that_are_not_as_they_should_be(shop: Shop) -> None:
+def test_invalid_hub_folders_are_errors(shop: Shop) -> None:
     with pytest.raises(UserError, match="hub does not exist"):
-        describe(shop.hub(), shop.outside)
-    with pytest.raises(UserError, match=r"holds no file \*.parquet"):
-        describe(shop.hub(path="shop/images"), shop.outside)
+        describe(shop.hub(), shop.access)
+    with pytest.raises(UserError, match=r"has no file \*.parquet"):
+        describe(shop.hub(path="shop/images"), shop.access)
     write_hub(shop, as_struct=True)
-    with pytest.raises(UserError, match="column `title` of shop/hub holds string, not images"):
-        list(read(shop.hub(image="title"), shop.outside, None))
+    with pytest.raises(UserError, match="column `title` of shop/hub has the type string; images must be bytes"):
+        list(read(shop.hub(image="title"), shop.access, None))
 
 
 @pytest.mark.parametrize("limit", [None, 7])
-def test_a_local_csv_is_parsed_once_an_ingest(
+def test_local_csv_is_parsed_once_per_ingest(
     full_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
     """The pin knows the rows of a table that is byte for byte the pinned one."""
     dataset = DatasetConfig(source=full_shop.source(), split={"train": 1.0}, roles={})
-    outside = replace(full_shop.outside, limit=limit)
-    pin = SourcePin("shop", describe(dataset.source, outside))
+    access = replace(full_shop.access, limit=limit)
+    pin = SourcePin("shop", describe(dataset.source, access))
     parsed: list[Path] = []
 
     def counted(path: Path, columns: Sequence[str]) -> Iterator[dict[str, object] | Refusal]:
@@ -212,7 +212,7 @@ def test_a_local_csv_is_parsed_once_an_ingest(
         return build_catalog(
             ingest_config(dataset, limit=limit),
             dataset="shop",
-            outside=outside,
+            access=access,
             pin=pin,
             catalog_dir=tmp_path / "catalog",
             images_dir=tmp_path / "images",
@@ -221,22 +221,22 @@ def test_a_local_csv_is_parsed_once_an_ingest(
     assert build_from(pin).num_rows == (limit or 60)
     assert len(parsed) == 1
 
-    for num_rows in (59, 61):  # a pin that is not of this table, whatever its digest says
-        with pytest.raises(UserError, match=f"gives 60 rows, and {num_rows} are pinned: run `fclip pin`"):
+    for num_rows in (59, 61):  # a pin with the right digest but another number of rows
+        with pytest.raises(UserError, match=f"has 60 rows, but {num_rows} are pinned; run `fclip pin`"):
             build_from(SourcePin("shop", {**pin.facts, "num_rows": num_rows}))
     full_shop.write_csv(["id,title,colour,image", "p0,Red coat,red,0.jpg"])
     with pytest.raises(UserError, match=r"changed since it was pinned \(num_rows: 60 then, 1 now"):
         build_from(pin)
 
 
-def test_clothing(shop: Shop, build: Build) -> None:
+def test_clothing_source_groups_by_sender(shop: Shop, build: Build) -> None:
     shop.write_images(30)
     labels = ["T-Shirt", "Hat", "Skip"]
     rows = [f"{index},{index % 7},{labels[index % 3]},False" for index in range(30)]
     shop.write_csv(["image,sender_id,label,kids", *rows], "images.csv")
     source = ClothingSource(kind="clothing", path="shop", not_classes=["Skip"])
     built = build(source, split={"val": 0.5, "test": 0.5})
-    assert built.summary.refused_by_reason == {"label is no class": 10}
+    assert built.summary.refused_by_reason == {"label is not a class": 10}
     assert {row["group_id"] for row in built.products} == {f"sender {index}" for index in range(7)}
     assert dict(built.products[0]["attributes"])["label"] in ("T-Shirt", "Hat")
 
@@ -252,7 +252,7 @@ def write_fmnist(folder: Path, num_train: int = 50, num_test: int = 20) -> None:
             (folder / name).write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
 
 
-def test_fmnist(tmp_path: Path, build: Build) -> None:
+def test_fmnist_source_samples_and_splits(tmp_path: Path, build: Build) -> None:
     write_fmnist(tmp_path / "fmnist")
     source = FmnistSource(kind="fmnist", path="fmnist", num_select=15)
     built = build(source, roles={"val": "select", "test": "report"})
@@ -266,7 +266,7 @@ def test_fmnist(tmp_path: Path, build: Build) -> None:
     assert build(FmnistSource(kind="fmnist", path="fmnist", num_select=None)).summary.num_rows == 70
 
 
-def test_damaged_fmnist(tmp_path: Path) -> None:
+def test_damaged_fmnist_is_an_error(tmp_path: Path) -> None:
     write_fmnist(tmp_path / "fmnist")
     source = FmnistSource(kind="fmnist", path="fmnist", num_select=15)
     path = tmp_path / "fmnist" / "t10k-images-idx3-ubyte.gz"

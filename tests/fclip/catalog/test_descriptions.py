@@ -1,4 +1,4 @@
-"""Descriptions of published datasets: every shipped one is sound, any parses back, a hostile one is answered by key."""
+"""Descriptions of published datasets: shipped ones are valid, any survives a round trip, faults are named by key."""
 
 import re
 from dataclasses import asdict
@@ -36,17 +36,17 @@ GOOD: dict[str, Any] = yaml.safe_load((DATASETS / "marqo-polyvore.yaml").read_te
 
 
 def written(description: Description) -> str:
-    """The file that says what a description says."""
+    """Return the YAML file of a description."""
     return yaml.safe_dump(asdict(description), sort_keys=False)
 
 
-def test_the_marqo_seven_and_kaggles_styles_are_described() -> None:
+def test_marqo_datasets_and_kaggle_styles_are_described() -> None:
     hubs = {name: load_description(name).hub for name in known_datasets()}
     assert hubs == {**MARQO, "kaggle-styles": None}
 
 
 @pytest.mark.parametrize("name", known_datasets())
-def test_a_shipped_description_is_sound(name: str) -> None:
+def test_shipped_description_is_valid(name: str) -> None:
     description = load_description(name)
     source = description.source
     assert all(our_name.isidentifier() for our_name in [*source.texts, *source.attributes])
@@ -60,8 +60,8 @@ def test_a_shipped_description_is_sound(name: str) -> None:
     assert parse_description(written(description), where="file") == description
 
 
-def test_tasks_are_those_that_marqo_evaluates() -> None:
-    """By configs/*.json of marqo-FashionCLIP: the tables of its LEADERBOARD.md."""
+def test_tasks_equal_those_of_marqo() -> None:
+    """From configs/*.json of marqo-FashionCLIP and the tables of its LEADERBOARD.md."""
     names = {name: [task.name for task in load_description(name).tasks] for name in MARQO}
     assert len(names["marqo-kagl"]) == 7
     assert sum("text-to-image" in tasks for tasks in names.values()) == 6
@@ -73,8 +73,8 @@ def test_tasks_are_those_that_marqo_evaluates() -> None:
     )
 
 
-def test_what_a_product_is_where_a_row_is_a_photograph() -> None:
-    """Ids as they are in the ground truth that marqo-FashionCLIP ships."""
+def test_parent_pattern_gives_the_product_of_a_photograph() -> None:
+    """Ids from the ground truth of marqo-FashionCLIP."""
     ids = {
         "marqo-deepfashion-inshop": ("WOMEN_Sweaters_id_00004103_04_2_side", "id_00004103"),
         "marqo-deepfashion-multimodal": ("WOMEN-Graphic_Tees-id_00001687-02_2_side", "id_00001687"),
@@ -89,16 +89,16 @@ def test_what_a_product_is_where_a_row_is_a_photograph() -> None:
         assert found[0] == parent
 
 
-def test_a_new_file_is_a_new_dataset(tmp_path: Path) -> None:
+def test_new_file_adds_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**GOOD, "title": "Mine"}), encoding="utf-8")
     assert known_datasets(tmp_path) == ["mine"]
     assert load_description("mine", tmp_path).title == "Mine"
-    with pytest.raises(UserError, match=r"no published dataset `../mine` is described: there are mine"):
+    with pytest.raises(UserError, match=r"unknown published dataset `../mine`; choose one of mine"):
         load_description("../mine", tmp_path)
 
 
 def changed(keys: str, value: Any) -> dict[str, Any]:
-    """`GOOD` with another value at a key; dots go deeper."""
+    """Return `GOOD` with another value at a dotted key."""
     result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(GOOD))
     *above, last = keys.split(".")
     place: Any = result
@@ -123,8 +123,8 @@ def changed(keys: str, value: Any) -> dict[str, Any]:
         ("source.path", "..", "source.path must stay in the dataset's folder"),
         ("source.path", "data", "source.path must be `.` where source.kind is hub"),
         ("source.product_id", None, "source.product_id: "),
-        ("source.attributes", {"base colour": "c"}, "names that templates can hold, not `base colour`"),
-        ("source.parent_pattern", "(", "parent_pattern must be null where parent_id is"),
+        ("source.attributes", {"base colour": "c"}, "names that are identifiers .*not `base colour`"),
+        ("source.parent_pattern", "(", "parent_pattern must be null if parent_id is"),
         ("tasks.1.query", "colour", r"tasks must name columns .*not `colour` \(of `category-to-product`\)"),
         ("tasks.0.documents", {"picture": 1.0}, r"not `picture` \(of `text-to-image`\)"),
         ("tasks.0.documents", {"image": -1.0}, r"tasks.0: documents must have weights above 0"),
@@ -135,7 +135,9 @@ def changed(keys: str, value: Any) -> dict[str, Any]:
         ("facts", [], "facts must say where the description is from"),
     ],
 )
-def test_a_hostile_description_is_answered_by_file_and_key(tmp_path: Path, keys: str, value: Any, message: str) -> None:
+def test_invalid_description_is_an_error_that_names_file_and_key(
+    tmp_path: Path, keys: str, value: Any, message: str
+) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(yaml.safe_dump(changed(keys, value)), encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
@@ -154,7 +156,7 @@ def test_a_hostile_description_is_answered_by_file_and_key(tmp_path: Path, keys:
         (b"!!python/object/apply:os.getcwd []", "is not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_description(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_file_is_an_error_that_names_the_file(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.yaml").write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
         load_description("bad", tmp_path)
@@ -218,5 +220,5 @@ def descriptions(draw: st.DrawFn) -> Description:
 
 @settings(max_examples=50)
 @given(descriptions())
-def test_any_description_parses_back_to_the_same(description: Description) -> None:
+def test_description_survives_a_round_trip(description: Description) -> None:
     assert parse_description(written(description), where="file") == description

@@ -1,4 +1,4 @@
-"""Whatever strangers put into a catalog: a whole catalog comes of it, every refusal explained, or an error."""
+"""Hostile catalogs give a whole catalog with a reason for every refusal, or an error."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.fclip.catalog.hostile import NAMES, TEXTS, Catalog, catalogs, furnish
 from tests.fclip.catalog.hostile_images import hostile_images
 from tests.fclip.catalog.hostile_shop import ingest, nothing_read_outside, within
 
-# But for two that take a second each; see test_hostile_images.py.
+# Without two that take a second each; test_hostile_images.py tests them.
 IMAGES = {name: reason for name, (_, reason) in hostile_images().items() if "7000 x 7000" not in name}
 PICTURES = [*IMAGES, "photo.jpg", "photo again.jpg", "two\nlines.jpg", "caf\udce9.jpg"]
 
@@ -27,7 +27,7 @@ def hostile_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = Shop(tmp_path_factory.mktemp("hostile"))
     furnish(shop)
     yield shop
-    (shop.images / "sparse.jpg").unlink()  # what tidies up may copy it
+    (shop.images / "sparse.jpg").unlink()  # the clean-up of pytest may copy it
 
 
 def source_of(shop: Shop, catalog: Catalog) -> SourceConfig:
@@ -37,7 +37,7 @@ def source_of(shop: Shop, catalog: Catalog) -> SourceConfig:
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(catalog=catalogs(PICTURES), cached=st.booleans())
-def test_any_catalog_is_ingested_whole_or_refused_with_a_message(
+def test_catalog_is_ingested_whole_or_refused_with_a_message(
     hostile_shop: Shop, catalog: Catalog, cached: bool
 ) -> None:
     catalog.write(hostile_shop.root / "shop")
@@ -58,7 +58,7 @@ def test_any_catalog_is_ingested_whole_or_refused_with_a_message(
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "hub"])
-def test_every_piece_at_once(hostile_shop: Shop, form: str) -> None:
+def test_all_hostile_cells_in_one_catalog(hostile_shop: Shop, form: str) -> None:
     images = [*PICTURES, *NAMES, *(f"{number % 8}.jpg" for number in range(len(TEXTS)))]
     changes: list[dict[str, Any]] = [{"image": image} for image in images]
     for number, text in enumerate(TEXTS, len(images) - len(TEXTS)):
@@ -75,7 +75,7 @@ def test_every_piece_at_once(hostile_shop: Shop, form: str) -> None:
     assert found == wanted
 
 
-def test_a_name_leads_nowhere_else(hostile_shop: Shop) -> None:
+def test_names_that_lead_out_of_the_folder_are_refused(hostile_shop: Shop) -> None:
     outside = {
         *("../canary.jpg", "../../canary.jpg", "sub/../../canary.jpg", "a/../../b", "link out.jpg", "link to passwd"),
         *(
@@ -89,37 +89,41 @@ def test_a_name_leads_nowhere_else(hostile_shop: Shop) -> None:
         ),
         *("/proc/self/environ", "0.jpg\x00.png", "/", ".."),
     }
-    there = {"./0.jpg", "sub/../0.jpg", "link in.jpg", "link to sub/3.jpg", "caf\udce9.jpg", "round/round/0.jpg"}
+    valid = {"./0.jpg", "sub/../0.jpg", "link in.jpg", "link to sub/3.jpg", "caf\udce9.jpg", "round/round/0.jpg"}
     names = [name for name in NAMES if isinstance(name, str) and name.strip()]
     Catalog("jsonl", rows_of([{"image": name} for name in names])).write(hostile_shop.root / "shop")
     built = ingest(hostile_shop, hostile_shop.source("products.jsonl"))
     assert isinstance(built, Built)
     reasons = {name: built.reasons.get(number) for number, name in enumerate(names)}
     assert {name for name, reason in reasons.items() if reason == "image outside the folder"} == outside
-    tied = {"same image in train", "same image in val", "same image in test", None}
-    assert {name for name, reason in reasons.items() if reason in tied} == there | {"0.jpg/", "0.jpg\n"}
-    others = {reason for name, reason in reasons.items() if name not in outside} - tied
-    assert others == {"image file missing", "image is a URL", "image too large"}  # the last of a sparse terabyte
+    linked = {"same image in train", "same image in val", "same image in test", None}
+    assert {name for name, reason in reasons.items() if reason in linked} == valid | {"0.jpg/", "0.jpg\n"}
+    others = {reason for name, reason in reasons.items() if name not in outside} - linked
+    assert others == {
+        "image file missing",
+        "image is a URL",
+        "image too large",
+    }  # the last one is the sparse file of a terabyte
 
 
-def test_what_lies_outside_changes_nothing_in_the_pin(hostile_shop: Shop) -> None:
+def test_files_outside_the_folder_do_not_change_the_pin(hostile_shop: Shop) -> None:
     shop = hostile_shop
     Catalog("csv", rows_of([{}])).write(shop.root / "shop")
     with nothing_read_outside(shop.images, shop.root / "shop" / "products.csv"), within(10):
-        pin = describe(shop.source(), shop.outside)
+        pin = describe(shop.source(), shop.access)
     for canary in (shop.root / "shop" / "canary.jpg", shop.root / "outside" / "canary.jpg"):
         before = canary.read_bytes()
         canary.write_bytes(b"another")
-        assert describe(shop.source(), shop.outside) == pin
+        assert describe(shop.source(), shop.access) == pin
         canary.write_bytes(before)
     inside = shop.images / "sub" / "3.jpg"
     inside.write_bytes(jpeg(7000))
-    assert describe(shop.source(), shop.outside) != pin
+    assert describe(shop.source(), shop.access) != pin
     write_json(shop.root / "pin.json", pin)
     assert read_json(shop.root / "pin.json") == pin
 
 
-def test_folders_within_folders_to_the_end_of_a_path(shop: Shop, build: Callable[..., Built]) -> None:
+def test_deeply_nested_folders_are_read(shop: Shop, build: Callable[..., Built]) -> None:
     shop.write_images(2)
     deepest = str(shop.images)
     for _ in range(1200):
@@ -130,17 +134,17 @@ def test_folders_within_folders_to_the_end_of_a_path(shop: Shop, build: Callable
         shop.write_csv(["id,title,colour,image", "a,A coat,red,0.jpg", f"b,A hat,red,{'d/' * 1200}a.jpg"])
         with within(20):
             assert len(build(shop.source()).products) == 2
-            pin = describe(shop.source(), shop.outside)
+            pin = describe(shop.source(), shop.access)
         assert pin["images"]["num_files"] == 3  # type: ignore[index]
     finally:
         Path(deepest, "a.jpg").unlink(missing_ok=True)
-        while len(deepest) > len(str(shop.images)):  # rmtree itself gives up at such depths
+        while len(deepest) > len(str(shop.images)):  # rmtree fails at this depth
             os.rmdir(deepest)  # noqa: PTH106
             deepest = deepest[:-2]
 
 
 @pytest.mark.parametrize("change", ["link out", "pipe", "gone", "folder", "other content", "link in"])
-def test_a_file_that_is_swapped_between_two_ingests(shop: Shop, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_file_replaced_between_two_ingests_is_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     monkeypatch.setattr("fclip.mirror.file_digests.SECONDS_TO_SETTLE", -1.0)
     shop.write_images(12)
     (shop.root / "canary.jpg").write_bytes(jpeg(99))
@@ -178,14 +182,14 @@ def test_a_file_that_is_swapped_between_two_ingests(shop: Shop, monkeypatch: pyt
     assert digest_bytes(jpeg(99)) not in b"".join(path.read_bytes() for path in cache.rglob("*.parquet"))
 
 
-def test_an_ingest_of_too_many_bad_rows_stops_with_the_reasons(hostile_shop: Shop) -> None:
+def test_too_many_bad_rows_stop_the_ingest_with_reasons(hostile_shop: Shop) -> None:
     bad = [("", "0.jpg"), ("p1", "0.jpg"), ("a", "svg"), ("b", "eps"), ("c", "../canary.jpg"), ("d", "\x1b[2J.jpg")]
     changes = [{}] * 60 + [{"id": name, "image": image} for name, image in bad]
     Catalog("csv", rows_of(changes)).write(hostile_shop.root / "shop")
     cache = hostile_shop.root / "cache of few"
     error = str(ingest(hostile_shop, hostile_shop.source(), max_refused_fraction=0.09, cache_dir=cache))
     head, *reasons, tail = error.splitlines()
-    assert head.startswith("6 of 66 rows of `shop` were refused, 9.1%; at most 9.0% may be (ingest.rows.max_refused")
+    assert head.startswith("6 of 66 rows of `shop` were refused, 9.1%; the limit is 9.0% (ingest.rows.max_refused")
     counts = {reason.split(":")[0].strip(): int(reason.split(":")[1].split(",")[0]) for reason in reasons}
     assert counts == {
         "unreadable image": 2,

@@ -1,4 +1,4 @@
-"""Hostile image files: refused with the right reason, or kept small, in bounded time and memory."""
+"""Hostile image files are refused with the right reason or stored small, in bounded time and memory."""
 
 import io
 import json
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from fclip.catalog.config import DuplicateConfig, ImageConfig
-from fclip.catalog.duplicates import distinct_looks, near_duplicates
-from fclip.catalog.images import NormalImage, normalise_image, read_image_file
+from fclip.catalog.duplicates import distinct_appearances, near_duplicates
+from fclip.catalog.images import NormalisedImage, normalise_image, read_image_file
 from fclip.catalog.rows import Refusal
 from fclip.mirror.file_digests import FileDigests
 from tests.fclip.catalog.hostile_images import encoded, hostile_images
@@ -22,8 +22,8 @@ from tests.fclip.catalog.hostile_shop import within
 CONFIG = ImageConfig(stored_side=64, max_pixels=1_000_000, jpeg_quality=92)
 
 
-def test_time_memory_and_reasons() -> None:
-    """Each by itself in one process, as its peak of memory is for good."""
+def test_hostile_images_take_bounded_time_and_memory() -> None:
+    """In a separate process, since the peak of memory never falls."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.fclip.catalog.hostile_images"]
     finished = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
@@ -35,46 +35,46 @@ def test_time_memory_and_reasons() -> None:
     }
     assert max(stored for _, stored, _ in taken.values()) < 4 * 64 * 64 + 65_536
     assert max(seconds for _, _, seconds in taken.values()) < 10
-    assert megabytes < 1000  # two of 7000 × 7000, the most that is not refused
+    assert megabytes < 1000  # two images of 7000 × 7000, the largest that are accepted
 
 
-def test_what_is_no_image_is_described_the_same_every_time() -> None:
+def test_refusal_of_other_bytes_is_deterministic() -> None:
     first, second = (normalise_image(b"<svg/> \x1b[2J", CONFIG) for _ in range(2))
     assert first == second
     assert isinstance(first, Refusal)
-    assert first.detail == "none of JPEG, PNG, WEBP, GIF, BMP, TIFF: it begins with b'<svg/> \\x1b[2J'"
+    assert first.detail == "not one of JPEG, PNG, WEBP, GIF, BMP, TIFF: it begins with b'<svg/> \\x1b[2J'"
 
 
 @pytest.mark.parametrize("ending", ["", ".jpg", ".png", ".eps", ".svg"])
-def test_the_name_of_a_file_says_nothing(tmp_path: Path, ending: str) -> None:
+def test_file_extension_is_ignored(tmp_path: Path, ending: str) -> None:
     content = encoded(Image.new("RGB", (20, 10), "red"), "WEBP")
     (tmp_path / f"a{ending}").write_bytes(content)
     read = read_image_file(tmp_path / f"a{ending}")
     assert read == content
-    assert isinstance(normalise_image(content, CONFIG), NormalImage)
+    assert isinstance(normalise_image(content, CONFIG), NormalisedImage)
 
 
 @pytest.mark.parametrize(("longer", "kept"), [(400, True), (401, False)])
-def test_a_narrow_image_is_refused(longer: int, kept: bool) -> None:
+def test_narrow_image_is_refused(longer: int, kept: bool) -> None:
     for size in ((20, longer), (longer, 20)):
         taken = normalise_image(encoded(Image.new("RGB", size), "PNG"), CONFIG)
-        assert isinstance(taken, NormalImage) == kept
+        assert isinstance(taken, NormalisedImage) == kept
         assert kept or taken == Refusal("decode", "image too narrow", f"{size[0]}x{size[1]}, 20 to 1 at most")
 
 
-def test_what_is_laden_is_encoded_anew() -> None:
+def test_image_with_much_extra_data_is_encoded_again() -> None:
     image = Image.effect_noise((40, 40), 60).convert("RGB")
     small, large = (encoded(image, "JPEG", quality=95, comment=bytes(size)) for size in (1000, 65_000))
     large = large[:2] + (b"\xff\xfe\xfd\xeb" + bytes(65_001)) + large[2:]
     for content in (small, large):
         taken = normalise_image(content, CONFIG)
-        assert isinstance(taken, NormalImage)
+        assert isinstance(taken, NormalisedImage)
         assert (taken.stored.content == content) == (content is small)
         assert len(taken.stored.content) < 8000
         assert Image.open(io.BytesIO(taken.stored.content)).size == (40, 40)
 
 
-def test_bytes_of_a_cell_have_the_limit_of_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_embedded_images_have_the_size_limit_of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("fclip.catalog.images.MAX_FILE_BYTES", 500)
     content = encoded(Image.new("RGB", (16, 16)), "JPEG")
     (tmp_path / "a.jpg").write_bytes(content)
@@ -83,7 +83,7 @@ def test_bytes_of_a_cell_have_the_limit_of_a_file(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "gone"])
-def test_what_took_the_place_of_a_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.jpg"
     match kind:
         case "pipe":
@@ -92,14 +92,14 @@ def test_what_took_the_place_of_a_file_is_not_waited_for(tmp_path: Path, kind: s
             path.symlink_to("/dev/zero")
         case "folder":
             path.mkdir()
-    said = {"folder": "Is a directory", "gone": "No such file or directory"}.get(kind, "Not a regular file")
+    message = {"folder": "Is a directory", "gone": "No such file or directory"}.get(kind, "Not a regular file")
     with within(5):
-        assert read_image_file(path) == Refusal("read", "image file unreadable", f"a.jpg: {said}")
-        with pytest.raises(OSError, match=said):
+        assert read_image_file(path) == Refusal("read", "image file unreadable", f"a.jpg: {message}")
+        with pytest.raises(OSError, match=message):
             FileDigests(None).digest(path)
 
 
-def test_inodes_of_64_bits_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digests_accept_64_bit_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"one")
     true = Path.stat
@@ -117,11 +117,11 @@ def test_inodes_of_64_bits_are_remembered(tmp_path: Path, monkeypatch: pytest.Mo
     assert FileDigests(tmp_path / "digests.parquet").find(path) == bytes(32)
 
 
-def test_one_picture_in_two_thousand_versions() -> None:
+def test_near_duplicates_of_two_thousand_versions_take_bounded_time() -> None:
     generator = np.random.default_rng(0)
     picture = generator.integers(0, 200, 192, np.uint8)
     thumbnails = picture + generator.integers(0, 3, (2000, 192), np.uint8)
-    looks, _ = distinct_looks(np.full(2000, 2**63 + 5, np.uint64), thumbnails)
+    appearances, _ = distinct_appearances(np.full(2000, 2**63 + 5, np.uint64), thumbnails)
     with within(8):
-        pairs = near_duplicates(looks, DuplicateConfig(max_hash_distance=6, max_difference=0.06))
+        pairs = near_duplicates(appearances, DuplicateConfig(max_hash_distance=6, max_difference=0.06))
     assert np.array_equal(pairs, np.stack(np.triu_indices(2000, 1), 1))

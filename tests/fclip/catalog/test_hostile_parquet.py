@@ -1,4 +1,4 @@
-"""Parquet of every type, halved, flipped and linked: a row is refused, or the file is named."""
+"""Hostile Parquet files: unusual types, damage and links. A row is refused, or the error names the file."""
 
 import os
 import random
@@ -65,7 +65,7 @@ NO_UTF8 = pa.array([b"caf\xe9", b"x"]).view(pa.string())
         (nested(20), {}),
     ],
 )
-def test_columns_of_every_type(shop: Shop, column: pa.Array, refused: dict[str, int]) -> None:
+def test_columns_of_every_type_are_read_or_refused(shop: Shop, column: pa.Array, refused: dict[str, int]) -> None:
     pq.write_table(columns(title=column), shop.root / "shop" / "products.parquet")
     built = ingest(shop, shop.source("products.parquet"))
     assert isinstance(built, Built), built
@@ -73,29 +73,29 @@ def test_columns_of_every_type(shop: Shop, column: pa.Array, refused: dict[str, 
 
 
 @pytest.mark.parametrize("levels", [40, 800])
-def test_lists_within_lists(shop: Shop, levels: int) -> None:
+def test_deeply_nested_lists_are_refused(shop: Shop, levels: int) -> None:
     path = shop.root / "shop" / "products.parquet"
     pq.write_table(columns(title=nested(levels)), path, store_schema=False)
     with within(20):
         error = ingest(shop, shop.source("products.parquet"))
-    assert "unreadable cell: 2, as row 0: title: list<" in str(error)
+    assert "unreadable cell: 2, for example row 0: title: list<" in str(error)
     pq.write_table(columns(other=nested(levels)), path, store_schema=False)
     assert isinstance(ingest(shop, shop.source("products.parquet")), Built)
 
 
-def test_files_that_are_no_parquet(shop: Shop) -> None:
+def test_invalid_parquet_files_are_errors(shop: Shop) -> None:
     path = shop.root / "shop" / "products.parquet"
     pq.write_table(columns(), path)
     whole = path.read_bytes()
     length = struct.unpack("<I", whole[-8:-4])[0]
     for content in (b"", b"PAR1", whole[:-1], whole[: len(whole) // 2], b"PAR2" + whole[4:-4] + b"PAR2", b"id,title"):
-        assert "is no Parquet file, or half of one" in str(outcome(shop, "products.parquet", content))
+        assert "is not a Parquet file or is truncated" in str(outcome(shop, "products.parquet", content))
     for content in (
         whole[:4] + bytes(len(whole) - length - 12) + whole[-length - 8 :],
         whole.replace(b"Coat", b"\xff" * 4),
     ):
-        made = outcome(shop, "products.parquet", content)
-        assert made == {"broken encoding": 1} or "is damaged" in str(made)
+        result = outcome(shop, "products.parquet", content)
+        assert result == {"broken encoding": 1} or "is damaged" in str(result)
     pq.write_table(columns().slice(0, 0), path)
     assert "has 0 rows" in str(ingest(shop, shop.source("products.parquet")))
     pq.write_table(
@@ -104,16 +104,16 @@ def test_files_that_are_no_parquet(shop: Shop) -> None:
     assert "the column `id` twice" in str(ingest(shop, shop.source("products.parquet")))
     pq.write_table(columns(other=["x", "y"]), path)
     content = path.read_bytes().replace(b"other", b"oth\xff\xfe")
-    assert "is no Parquet file" in str(outcome(shop, "products.parquet", content))
+    assert "is not a Parquet file" in str(outcome(shop, "products.parquet", content))
 
 
-def test_any_byte_of_a_parquet_file_may_be_wrong(shop: Shop) -> None:
+def test_damaged_bytes_give_rows_or_an_error(shop: Shop) -> None:
     hub = shop.root / "shop" / "hub"
     hub.mkdir()
     table = pa.table({name: columns()[name] for name in ("id", "title", "colour")} | {"image": [jpeg(0), jpeg(1)]})
     pq.write_table(table, hub / "a.parquet", compression="zstd")
     whole = (hub / "a.parquet").read_bytes()
-    ends = 0
+    num_errors = 0
     for seed in range(150):
         generator = random.Random(seed)
         content = bytearray(whole)
@@ -121,16 +121,16 @@ def test_any_byte_of_a_parquet_file_may_be_wrong(shop: Shop) -> None:
             content[-1 - int(len(content) * generator.random() ** 3)] = generator.randrange(256)
         (hub / "a.parquet").write_bytes(content)
         try:
-            describe(shop.hub(), shop.outside)
-            rows = list(read(shop.hub(), shop.outside, None))
+            describe(shop.hub(), shop.access)
+            rows = list(read(shop.hub(), shop.access, None))
             assert len(rows) <= 2
         except UserError as error:
             check_message(str(error))
-            ends += 1
-    assert ends > 30
+            num_errors += 1
+    assert num_errors > 30
 
 
-def test_links_out_of_a_folder_of_parquet(shop: Shop) -> None:
+def test_links_out_of_a_parquet_folder_are_refused(shop: Shop) -> None:
     hub, blobs = shop.root / "shop" / "hub", shop.root / "shop" / "cache" / "blobs"
     snapshot = shop.root / "shop" / "cache" / "snapshots" / "0123"
     for folder in (hub / "data", blobs, snapshot):
@@ -146,9 +146,9 @@ def test_links_out_of_a_folder_of_parquet(shop: Shop) -> None:
     with within(5):
         assert [path.name for path in parquet_files(hub, ["*.parquet"])] == ["b.parquet", "a.parquet"]
     (hub / "z.parquet").symlink_to(shop.root / "secret.parquet")
-    with pytest.raises(UserError, match=r"z\.parquet is a link that leads out of .*hub: put the file itself there"):
-        describe(shop.hub(), shop.outside)
-    (snapshot / "train.parquet").symlink_to("../../blobs/abcd")  # as the hub's own cache lies on disk
+    with pytest.raises(UserError, match=r"z\.parquet is a link that leads out of .*hub; replace it by the file"):
+        describe(shop.hub(), shop.access)
+    (snapshot / "train.parquet").symlink_to("../../blobs/abcd")  # the layout of the hub's cache
     assert [path.name for path in parquet_files(snapshot, ["*.parquet"])] == ["train.parquet"]
     (snapshot / "train.parquet").unlink()
     (snapshot / "train.parquet").symlink_to(shop.root / "secret.parquet")

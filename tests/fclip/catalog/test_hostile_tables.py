@@ -1,4 +1,4 @@
-"""Tables that are none, halves, or not what their name says; and what an ingest says of them."""
+"""Hostile tables: damaged, truncated or mislabelled files, and their errors."""
 
 import gzip
 import json
@@ -30,34 +30,37 @@ def shop(tmp_path: Path) -> Shop:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (HEAD + GOOD + b'p2,"Coat,red,2.jpg\np3,Hat,red,3.jpg\n', "lines 4 to 5: a quote is opened and not closed"),
-        (HEAD + GOOD + b'p2,"Cap\np3,Bag,red,3.jpg\np4,"Sock",red,4.jpg\n', "lines 4 to 6: a quote .* how many rows"),
+        (
+            HEAD + GOOD + b'p2,"Cap\np3,Bag,red,3.jpg\np4,"Sock",red,4.jpg\n',
+            "lines 4 to 6: a quote .*number of rows is unknown",
+        ),
         (HEAD + GOOD + b'p2,"' + b"x,y\n" * 2_500_000, "lines 4 to 2500003: a quote is opened"),
         (b'id,title,"colour,image\n' + GOOD, "lines 1 to 3: a quote is opened"),
-        (b'id,"ti"tle,colour,image\n' + GOOD, "line 1: .* mend the names of the columns"),
-        ((HEAD + GOOD).decode().encode("utf-16"), "UTF-16: save it as UTF-8"),
-        ((HEAD + GOOD).decode().encode("utf-32"), "UTF-16: save it as UTF-8"),
+        (b'id,"ti"tle,colour,image\n' + GOOD, "line 1: .* correct the names of the columns"),
+        ((HEAD + GOOD).decode().encode("utf-16"), "UTF-16; save it as UTF-8"),
+        ((HEAD + GOOD).decode().encode("utf-32"), "UTF-16; save it as UTF-8"),
         ((HEAD + GOOD).decode().encode("utf-16-le"), r"has no columns.*`i\\x00d\\x00`"),
         (b"\x00" * 5000, "has no columns"),
-        (b"id:title:colour:image\n" + GOOD, "has no columns `id`.*it has `id:title:colour:image`"),
-        (b"id,t\xeftre,colour,image\n" + GOOD, r"has no column `title`: it has `id`, `t\\udceftre`"),
+        (b"id:title:colour:image\n" + GOOD, "has no columns `id`.*columns: `id:title:colour:image`"),
+        (b"id,t\xeftre,colour,image\n" + GOOD, r"has no column `title` \(columns: `id`, `t\\udceftre`"),
         (",".join(f"c{n}" for n in range(60_000)).encode() + b"\n", r"has no columns.*`c49`, … \(60000 columns\)"),
         (b"x" * 10_000_000 + b"\n", "has no columns"),
-        (b"\x1b[2J\x1b]0;title\x07\n", r"it has `\\x1b\[2J\\x1b\]0;title\\x07`"),
-        (b"\n\n\n" + HEAD + GOOD, "is empty: it needs a first line"),
-        (b"\xef\xbb\xbf", "is empty: it needs a first line"),
+        (b"\x1b[2J\x1b]0;title\x07\n", r"columns: `\\x1b\[2J\\x1b\]0;title\\x07`"),
+        (b"\n\n\n" + HEAD + GOOD, "is empty; its first line must"),
+        (b"\xef\xbb\xbf", "is empty; its first line must"),
         (HEAD, "has 0 rows"),
         (b"id,id,title,colour,image\n" + GOOD, "the column `id` twice"),
         (b"PAR1" + bytes(500), "has no columns"),
     ],
 )
-def test_tables_of_text_that_are_refused(shop: Shop, content: bytes, said: str) -> None:
+def test_invalid_text_tables_are_errors(shop: Shop, content: bytes, message: str) -> None:
     with within(20):
-        message = outcome(shop, "products.csv", content)
-    assert isinstance(message, str)
-    assert re.search(said, message), message
+        error = outcome(shop, "products.csv", content)
+    assert isinstance(error, str)
+    assert re.search(message, error), error
 
 
 @pytest.mark.parametrize(
@@ -77,13 +80,15 @@ def test_tables_of_text_that_are_refused(shop: Shop, content: bytes, said: str) 
         (b"id,extra,title,extra,colour,image\np0,,Coat,,red,0.jpg\n", {}, 1),
     ],
 )
-def test_rows_of_text_that_are_refused(shop: Shop, content: bytes, refused: dict[str, int], num_products: int) -> None:
+def test_invalid_rows_of_text_tables_are_refused(
+    shop: Shop, content: bytes, refused: dict[str, int], num_products: int
+) -> None:
     with within(20):
         assert outcome(shop, "products.csv", content) == refused
     assert json.loads((shop.root / "out" / "catalog" / "ingest.json").read_text())["num_products"] == num_products
 
 
-def test_the_lines_that_a_quote_took_in_are_named(shop: Shop, build: Callable[..., Built]) -> None:
+def test_refusal_names_the_lines_of_an_open_quote(shop: Shop, build: Callable[..., Built]) -> None:
     shop.write_csv([HEAD.strip(), *GOOD.splitlines(), 'p2,"Cap', 'p3,Bag,red,3.jpg"', "p4,Sock,red,4.jpg"])
     built = build(shop.source(), split={"train": 1.0})
     assert [row["product_id"] for row in built.products] == ["p0", "p1", "p4"]
@@ -112,13 +117,13 @@ def test_the_lines_that_a_quote_took_in_are_named(shop: Shop, build: Callable[..
         ('{"id": "p1", "id": "p2", "image": "1.jpg"}', None),
     ],
 )
-def test_lines_of_json(shop: Shop, line: str, reason: str | None) -> None:
+def test_invalid_json_lines_are_refused_with_their_reason(shop: Shop, line: str, reason: str | None) -> None:
     with within(20):
         refused = outcome(shop, "products.jsonl", f"{RECORD}\n{line}\n".encode())
     assert refused == ({} if reason is None else {reason: 1})
 
 
-def test_ids_that_look_alike_are_apart(shop: Shop, build: Callable[..., Built]) -> None:
+def test_similar_ids_are_distinct_products(shop: Shop, build: Callable[..., Built]) -> None:
     ids = ["1", "01", "1.0", "\uff11", "I", "l", "a", "\u0430", "\u00e9", "e\u0301"]
     records = [{"id": each, "title": f"T{n}", "colour": "x", "image": f"{n % 8}.jpg"} for n, each in enumerate(ids)]
     more = [{"id": 1, "image": "0.jpg"}, {"id": 1.0, "image": "0.jpg"}, {"id": "1\n", "image": "0.jpg"}]
@@ -128,21 +133,21 @@ def test_ids_that_look_alike_are_apart(shop: Shop, build: Callable[..., Built]) 
     assert built.reasons == dict.fromkeys((10, 11, 12), "duplicate product_id")
 
 
-def test_a_parent_of_itself(shop: Shop, build: Callable[..., Built]) -> None:
+def test_product_may_be_its_own_parent(shop: Shop, build: Callable[..., Built]) -> None:
     rows = ["p0,Coat,red,0.jpg,p0", "p1,Hat,red,1.jpg,p0", "p2,Cap,red,2.jpg,p3", "p3,Bag,red,3.jpg,p2"]
     shop.write_csv(["id,title,colour,image,parent", *rows])
     groups = {row["product_id"]: row["group_id"] for row in build(shop.source(parent_id="parent")).products}
     assert groups == {"p0": "p0", "p1": "p0", "p2": "p3", "p3": "p2"}
 
 
-def test_a_long_cell_is_not_searched_for_a_parent(shop: Shop) -> None:
+def test_long_cell_is_not_searched_for_a_parent(shop: Shop) -> None:
     content = HEAD + GOOD + b"p2," + b"1" * 5_000_000 + b",red,2.jpg\n"
     with within(10):
         refused = outcome(shop, "products.csv", content, parent_id="title", parent_pattern=r"\d+-")
     assert refused == {"parent_id too long": 1}
 
 
-def test_gzip_bombs_of_fashion_mnist(shop: Shop) -> None:
+def test_gzip_bomb_of_fashion_mnist_is_an_error(shop: Shop) -> None:
     source = FmnistSource(kind="fmnist", path="shop", num_select=5)
     for part in ("train", "t10k"):
         for name, header in ((f"{part}-images-idx3-ubyte.gz", 3), (f"{part}-labels-idx1-ubyte.gz", 1)):
@@ -152,18 +157,18 @@ def test_gzip_bombs_of_fashion_mnist(shop: Shop) -> None:
     bomb = gzip.compress(bytes(2**24)) * 60  # a gigabyte
     (shop.root / "shop" / "t10k-labels-idx1-ubyte.gz").write_bytes(bomb)
     with within(5), pytest.raises(UserError, match="is damaged"):
-        describe(source, shop.outside)
+        describe(source, shop.access)
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz is damaged"):
-        list(read(source, shop.outside, None))
+        list(read(source, shop.access, None))
 
 
-def test_as_many_spellings_as_rows() -> None:
+def test_many_spellings_are_unified_in_bounded_time() -> None:
     columns = ProductColumns()
     for number in range(20_000):
         colour = f"{'Red' if number % 2 else 'red'} {number // 2}"
         columns.add(SourceRow(number, str(number), {"colour": colour}, {}, ()), [0])
     products = columns.finish()
     with within(4):
-        spelled, repairs = products.respelled()
+        spelled, repairs = products.with_unified_spellings()
     assert len(repairs) == 10_000
     assert len(set(spelled.attributes["colour"].to_pylist())) == 10_000

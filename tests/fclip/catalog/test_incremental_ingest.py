@@ -1,4 +1,4 @@
-"""A second ingest decodes only what is new, and gives the very catalog that a first one would."""
+"""A second ingest decodes only new images and gives the same catalog as a first ingest."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import fclip.catalog.row_images as intake
+import fclip.catalog.image_importer as image_importer
 from fclip.catalog.compaction import Compaction, compact_store
 from fclip.files import digest_bytes, sha256_bytes, sha256_tree
 from fclip.images.packs import ImagePacks
@@ -22,15 +22,15 @@ HEAD = "id,title,colour,image"
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Digests of the sources that are decoded, as they are."""
+    """Digests of the decoded images, in order."""
     seen: list[str] = []
-    true = intake.normalise_image
+    true = image_importer.normalise_image
 
     def counted(content: bytes, *rest: object) -> object:
         seen.append(sha256_bytes(content))
         return true(content, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(intake, "normalise_image", counted)
+    monkeypatch.setattr(image_importer, "normalise_image", counted)
     return seen
 
 
@@ -42,7 +42,9 @@ def packs(built: Built) -> dict[str, str]:
     return {path.name: sha256_bytes(path.read_bytes()) for path in built.images.iterdir()}
 
 
-def test_new_changed_and_deleted_products(full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]) -> None:
+def test_second_ingest_decodes_only_new_and_changed_images(
+    full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]
+) -> None:
     first = build(full_shop.source(), cache_dir=tmp_path / "cache")
     before = packs(first)
     decoded.clear()
@@ -55,7 +57,7 @@ def test_new_changed_and_deleted_products(full_shop: Shop, build: Build, tmp_pat
     assert before.items() <= after.items()
     assert len(after) == len(before) + 1
     new_pack = next(second.images / name for name in after if name not in before)
-    assert len(ImagePacks([second.images])) == 62  # the deleted and the changed one are still there
+    assert len(ImagePacks([second.images])) == 62  # the deleted and the changed image are still in a pack
     assert new_pack.stat().st_size < 3000
     kept = sha256_tree(second.catalog)
     fresh = build(full_shop.source(), cache_dir=None)
@@ -64,7 +66,7 @@ def test_new_changed_and_deleted_products(full_shop: Shop, build: Build, tmp_pat
     assert len(ImagePacks([fresh.images])) == 60
 
 
-def test_nothing_new_writes_no_pack_and_decodes_nothing(
+def test_unchanged_source_decodes_nothing_and_writes_no_pack(
     full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]
 ) -> None:
     first = build(full_shop.source(), cache_dir=tmp_path / "cache")
@@ -77,9 +79,7 @@ def test_nothing_new_writes_no_pack_and_decodes_nothing(
     assert decoded == []
 
 
-def test_a_refused_image_is_not_decoded_again(
-    full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]
-) -> None:
+def test_refused_image_is_not_decoded_again(full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str]) -> None:
     (full_shop.images / "5.jpg").write_bytes(b"no image")
     first = build(full_shop.source(), cache_dir=tmp_path / "cache")
     decoded.clear()
@@ -89,7 +89,7 @@ def test_a_refused_image_is_not_decoded_again(
 
 
 @pytest.mark.parametrize("damage", ["pack", "index", "refused", "all"])
-def test_the_cache_may_be_damaged_or_gone(
+def test_damaged_or_missing_cache_is_rebuilt(
     full_shop: Shop, build: Build, tmp_path: Path, decoded: list[str], damage: str
 ) -> None:
     cache = tmp_path / "cache"
@@ -112,13 +112,13 @@ def test_the_cache_may_be_damaged_or_gone(
     assert len(ImagePacks([second.images])) == 60
 
 
-def test_near_duplicates_do_not_depend_on_what_was_there_once(full_shop: Shop, build: Build, tmp_path: Path) -> None:
-    """An image between two others, deleted again, must not leave them joined."""
+def test_near_duplicates_do_not_depend_on_deleted_products(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+    """A deleted image between two others must not keep them linked."""
     ends = photograph(1), photograph(2)
     for number, share in ((0, 0.0), (1, 0.025), (2, 0.05)):
         Image.blend(*ends, share).save(full_shop.images / f"{number}.jpg", quality=98)
     with_middle = build(full_shop.source(), cache_dir=tmp_path / "cache")
-    assert with_middle.summary.num_groups <= 58  # the middle one ties the ends
+    assert with_middle.summary.num_groups <= 58  # the middle one links the others
     full_shop.write_csv(rows([number for number in range(60) if number != 1]))
     second = build(full_shop.source(), cache_dir=tmp_path / "cache")
     kept = sha256_tree(second.catalog)
@@ -126,14 +126,14 @@ def test_near_duplicates_do_not_depend_on_what_was_there_once(full_shop: Shop, b
     assert second.summary.num_refused == 0
 
 
-def test_file_digests_are_of_what_a_file_holds_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_digests_notice_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"one")
     old = path.stat().st_mtime_ns - 10_000_000_000
     os.utime(path, ns=(old, old))
     digests = FileDigests(tmp_path / "digests.parquet")
     assert digests.digest(path) == digest_bytes(b"one")
-    assert digests.find(path) is None  # its inode changed a moment ago: not settled
+    assert digests.find(path) is None  # its inode changed too recently
     monkeypatch.setattr("fclip.mirror.file_digests.SECONDS_TO_SETTLE", -1.0)
     assert digests.digest(path) == digest_bytes(b"one")
     assert digests.find(path) == digest_bytes(b"one")
@@ -141,17 +141,17 @@ def test_file_digests_are_of_what_a_file_holds_now(tmp_path: Path, monkeypatch: 
     again = FileDigests(tmp_path / "digests.parquet")
     assert again.find(path) == digest_bytes(b"one")
     path.write_bytes(b"two")
-    os.utime(path, ns=(old, old))  # the same size and time: the change of the inode tells
+    os.utime(path, ns=(old, old))  # same size and modification time; only ctime differs
     assert again.digest(path) == digest_bytes(b"two")
     another = FileDigests(tmp_path / "digests.parquet")
     assert another.find(path) is None
     assert another.find(tmp_path / "none.jpg") is None
 
 
-def test_compaction_drops_what_no_product_shows(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+def test_compaction_deletes_unused_images(full_shop: Shop, build: Build, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     build(full_shop.source(), cache_dir=cache)
-    for number in (60, 61):  # two small packs more
+    for number in (60, 61):  # two more small packs
         (full_shop.images / f"{number}.jpg").write_bytes(jpeg(number))
         full_shop.write_csv(rows(list(range(number + 1))))
         build(full_shop.source(), cache_dir=cache)
@@ -174,7 +174,7 @@ def test_compaction_drops_what_no_product_shows(full_shop: Shop, build: Build, t
     assert compact_store(cache / "images", shown) == Compaction(0, 1, 1)
 
 
-def test_a_pack_that_a_killed_run_left_is_dropped(full_shop: Shop, build: Build, tmp_path: Path) -> None:
+def test_stray_pack_of_a_killed_run_is_deleted(full_shop: Shop, build: Build, tmp_path: Path) -> None:
     build(full_shop.source(), cache_dir=tmp_path / "cache")
     stray = next((tmp_path / "cache").rglob("pack-*.parquet")).parent / "pack-stray.parquet"
     stray.write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Published datasets from a local copy of their files: read by the readers of files, refused by name."""
+"""Published datasets read from a local copy of their files, and the errors for missing files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def write_parquet(path: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(pa.table({**columns, "image": images}), path)
 
 
-def test_kaggles_styles_as_kaggle_ships_them(tmp_path: Path, build: Build) -> None:
+def test_kaggle_styles_are_read_from_the_files_of_kaggle(tmp_path: Path, build: Build) -> None:
     (tmp_path / "copy" / "images").mkdir(parents=True)
     for number in range(3):
         (tmp_path / "copy" / "images" / f"{number}.jpg").write_bytes(jpeg(number))
@@ -67,7 +67,7 @@ def test_photographs_of_one_garment_are_one_group(tmp_path: Path, build: Build) 
     assert set(groups.values()) == {"id_00000001", "id_00000002"}
 
 
-def test_only_files_that_fit_are_read(tmp_path: Path, build: Build) -> None:
+def test_only_matching_files_are_read(tmp_path: Path, build: Build) -> None:
     values = {"id": ["a", "b"], "title": ["A coat", "A hat"], "colour": ["red", "red"]}
     write_parquet(tmp_path / "copy" / "data" / "train-0.parquet", values)
     write_parquet(tmp_path / "copy" / "data" / "test-0.parquet", {**values, "id": ["c", "d"]})
@@ -77,42 +77,42 @@ def test_only_files_that_fit_are_read(tmp_path: Path, build: Build) -> None:
     assert {row["product_id"] for row in build(source, split={"train": 1.0}).products} == {"a", "b"}
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    def look_and_read(source: PublishedSource) -> None:
+def test_missing_files_are_errors(tmp_path: Path) -> None:
+    def describe_and_read(source: PublishedSource) -> None:
         describe(source, SourceAccess(tmp_path, tmp_path / "mirror"))
         list(read(source, SourceAccess(tmp_path, tmp_path / "mirror"), None))
 
     def message(source: PublishedSource) -> str:
         with pytest.raises(UserError) as caught:
-            look_and_read(source)
+            describe_and_read(source)
         return str(caught.value)
 
-    assert "no published dataset `kagl` is described: there are kaggle-styles, marqo-" in message(published("kagl"))
+    assert "unknown published dataset `kagl`; choose one of kaggle-styles, marqo-" in message(published("kagl"))
     assert "copy does not exist" in message(published("marqo-kagl"))
     (tmp_path / "copy").mkdir()
-    assert f"{tmp_path / 'copy'} holds no file *.parquet" in message(published("marqo-kagl"))
+    assert f"{tmp_path / 'copy'} has no file *.parquet" in message(published("marqo-kagl"))
     assert "styles.csv does not exist" in message(published("kaggle-styles"))
-    assert "is not on the hub: download it from https://www.kaggle.com/" in message(published("kaggle-styles", None))
-    assert "its `revision` must be null" in message(published("kaggle-styles", revision="0" * 40))
+    assert "is not on the hub; download it from https://www.kaggle.com/" in message(published("kaggle-styles", None))
+    assert "set its `revision` to null" in message(published("kaggle-styles", revision="0" * 40))
     write_parquet(tmp_path / "copy" / "data-0.parquet", {"item_ID": [1], "text": ["A coat"], "categories": ["Coats"]})
-    said = message(published("marqo-polyvore"))
-    assert "data-0.parquet has no column `category`: it has `item_ID`, `text`, `categories`, `image`" in said
+    text = message(published("marqo-polyvore"))
+    assert "data-0.parquet has no column `category` (columns: `item_ID`, `text`, `categories`, `image`)" in text
 
 
-def test_only_a_whole_commit_is_a_revision() -> None:
+def test_revision_must_be_a_full_commit() -> None:
     with pytest.raises(ValueError, match="revision must be null or a whole commit"):
         published("marqo-kagl", None, revision="main")
 
 
-def test_a_pin_changes_nothing_of_a_local_source() -> None:
+def test_local_source_is_not_changed_by_a_pin() -> None:
     source = published("marqo-kagl")
     assert at_pin(source, {"revision": "0" * 40, "repo": "Marqo/KAGL", "files": []}) is source
     unpinned = published("marqo-kagl", None)
     assert at_pin(unpinned, {}) is unpinned
 
 
-def test_kagl_is_what_an_explicit_mapping_gives(build: Build) -> None:
-    """On the real data: every row, and the catalog of some, are the same to the byte."""
+def test_kagl_equals_an_explicit_mapping(build: Build) -> None:
+    """On the real data: all rows, and the catalog of a sample, are equal."""
     folder = str(dataset("kagl"))
     attributes = {
         "gender": "gender",
@@ -128,10 +128,10 @@ def test_kagl_is_what_an_explicit_mapping_gives(build: Build) -> None:
         kind="hub", path=folder, product_id="item_ID", image="image", texts={"title": "text"}, attributes=attributes
     )
     source = published("marqo-kagl", folder)
-    outside = SourceAccess(Path(), Path("unused"))
-    rows = zip(*(read(each, outside, None) for each in (source, explicit)), strict=True)
+    access = SourceAccess(Path(), Path("unused"))
+    rows = zip(*(read(each, access, None) for each in (source, explicit)), strict=True)
     assert sum(one == other for one, other in rows) == 40_001
-    one, other = describe(source, outside), describe(explicit, outside)
+    one, other = describe(source, access), describe(explicit, access)
     assert {**other, "kind": "published", "published": "marqo-kagl"} == one
     products = build(source, limit=300).products
     assert products == build(explicit, limit=300).products

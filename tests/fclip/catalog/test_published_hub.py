@@ -1,4 +1,4 @@
-"""Published datasets from the hub: huggingface_hub itself against a local server that speaks the hub's API."""
+"""Published datasets from the hub: the real huggingface_hub with a local server that has the hub's API."""
 
 import io
 import json
@@ -17,7 +17,7 @@ Session = Callable[..., list[dict[str, Any]]]
 
 
 def parquet(*numbers: int) -> bytes:
-    """A file with Marqo/polyvore's columns."""
+    """Return a Parquet file with the columns of Marqo/polyvore."""
     table = pa.table(
         {
             "item_ID": [f"{number}_1" for number in numbers],
@@ -47,7 +47,7 @@ def hub() -> Iterator[FakeHub]:
 
 @pytest.fixture
 def session(hub: FakeHub, tmp_path: Path) -> Session:
-    """`session(*steps, pin)` in a new process; a step is "look" or "build", or one with changes of the source."""
+    """`session(*steps, pin)` in a new process. A step is "pin" or "build", optionally with changes of the source."""
 
     def run(
         *steps: str | tuple[str, dict[str, Any]], pin: dict[str, Any] | None = None, endpoint: str | None = None
@@ -61,9 +61,9 @@ def session(hub: FakeHub, tmp_path: Path) -> Session:
     return run
 
 
-def test_an_unchanged_hub_is_noticed_without_downloading_and_read_once(hub: FakeHub, session: Session) -> None:
-    unpinned, pin, again = session("build", "look", "look")
-    assert "not pinned yet" in unpinned["error"]
+def test_unchanged_hub_dataset_is_downloaded_once(hub: FakeHub, session: Session) -> None:
+    unpinned, pin, again = session("build", "pin", "pin")
+    assert "is not pinned" in unpinned["error"]
     assert hub.downloads == []
     assert pin == again
     assert pin["repo"] == "Marqo/polyvore"
@@ -77,57 +77,55 @@ def test_an_unchanged_hub_is_noticed_without_downloading_and_read_once(hub: Fake
     assert hub.requests == []
 
 
-def test_a_hub_that_moved_on_is_read_at_the_pinned_commit_until_it_is_pinned_anew(
-    hub: FakeHub, session: Session
-) -> None:
-    pin, built = session("look", "build")
+def test_hub_dataset_is_read_at_the_pinned_commit(hub: FakeHub, session: Session) -> None:
+    pin, built = session("pin", "build")
     assert built["num_products"] == 5
     assert len(hub.downloads) == 2
     hub.commit({**FILES, "data/data-00001-of-00002.parquet": parquet(4, 5, 6)})
     at_old = {"revision": pin["revision"]}
-    old, same, moved, new, refused = session("build", ("build", at_old), "look", "build", ("build", at_old), pin=pin)
+    old, same, moved, new, refused = session("build", ("build", at_old), "pin", "build", ("build", at_old), pin=pin)
     assert old == same == built
     assert moved["files"][0] == pin["files"][0]
     assert moved["files"][1] != pin["files"][1]
     assert new["num_products"] == 6
-    assert hub.downloads == ["data-00001-of-00002.parquet"]  # what did not change is in the cache
+    assert hub.downloads == ["data-00001-of-00002.parquet"]  # the unchanged file is in the cache
     assert "changed since it was pinned" in refused["error"]
 
 
-def test_half_a_download_is_fetched_again_and_a_changed_file_is_refused(
+def test_incomplete_download_is_repeated_and_changed_file_is_refused(
     hub: FakeHub, session: Session, tmp_path: Path
 ) -> None:
-    pin, built = session("look", "build")
+    pin, built = session("pin", "build")
     cached = next((tmp_path / "hf").rglob("snapshots/*/data/data-00001*"))
     whole = cached.read_bytes()
     cached.unlink()
     assert session("build", pin=pin) == [built]
     cached.resolve().write_bytes(whole[:-1])
-    assert "not as large as the hub says" in session("build", pin=pin)[0]["error"]
+    assert "does not have the hub's size" in session("build", pin=pin)[0]["error"]
     cached.resolve().write_bytes(whole[:-1] + b"\0")
     assert "changed since it was pinned (files)" in session("build", pin=pin)[0]["error"]
 
 
-def test_a_hub_that_does_not_answer(hub: FakeHub, session: Session) -> None:
-    (away,) = session("look", endpoint=NOWHERE)
+def test_unreachable_or_missing_hub_dataset_is_an_error(hub: FakeHub, session: Session) -> None:
+    (away,) = session("pin", endpoint=NOWHERE)
     assert "dataset Marqo/polyvore: the hub cannot be reached" in away["error"]
-    assert "give `path` a local copy of the files *.parquet" in away["error"]
-    pin, other, absent = session("look", ("look", {"dataset": "marqo-kagl"}), ("look", {"revision": "0" * 40}))
+    assert "set `path` to a local copy of the files *.parquet" in away["error"]
+    pin, other, absent = session("pin", ("pin", {"dataset": "marqo-kagl"}), ("pin", {"revision": "0" * 40}))
     assert "dataset Marqo/KAGL: the hub does not show it" in other["error"]
     assert "the hub has no such commit" in absent["error"]
     hub.commits.clear()
     hub.commit({"README.md": b"moved"})
-    gone, empty = session("build", "look", pin=pin)
+    gone, empty = session("build", "pin", pin=pin)
     assert "the hub has no such commit" in gone["error"]
     assert "has no file *.parquet at" in empty["error"]
 
 
-def test_a_local_copy_of_a_commit_is_what_the_hub_has(session: Session, tmp_path: Path) -> None:
-    (pin,) = session("look")
+def test_local_copy_of_a_commit_has_the_same_pin(session: Session, tmp_path: Path) -> None:
+    (pin,) = session("pin")
     for name, content in FILES.items():
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / name).write_bytes(content)
     copy = {"path": "copy", "revision": pin["revision"]}
-    here, built = session(("look", copy), ("build", copy), endpoint=NOWHERE)
+    here, built = session(("pin", copy), ("build", copy), endpoint=NOWHERE)
     assert here == pin
     assert built["num_products"] == 5

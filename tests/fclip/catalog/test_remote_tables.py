@@ -1,4 +1,4 @@
-"""Tables whose images are elsewhere: as catalogs are built of them, and as pins notice that the world moved on."""
+"""Tables with remote images: building catalogs from them, and noticing changes since the pin."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Build = Callable[..., Built]
 
 @pytest.fixture
 def online(shop: Shop, web: Web) -> Shop:
-    """Forty products with their photo's URL."""
+    """Forty products with image URLs."""
     for index in range(40):
         web.pages[f"/{index}.jpg"] = Page(jpeg(index), etag=f'"{index}"')
     rows = [f"p{index},Red coat no {index},red,{web.url(f'/{index}.jpg')}" for index in range(40)]
@@ -32,14 +32,14 @@ def online(shop: Shop, web: Web) -> Shop:
     return shop
 
 
-def test_a_table_of_urls(online: Shop, build: Build, web: Web) -> None:
+def test_table_of_urls_is_read(online: Shop, build: Build, web: Web) -> None:
     built = build(online.source(image_folder=None))
     assert len(built.products) == 40
     assert built.summary.refused_by_reason == {}
     assert len(web.asked) == 40
 
 
-def test_rows_that_cannot_have_their_image(shop: Shop, build: Build, web: Web) -> None:
+def test_rows_with_unavailable_images_are_refused(shop: Shop, build: Build, web: Web) -> None:
     web.pages |= {
         "/a.jpg": Page(jpeg(1)),
         "/b.jpg": Page(jpeg(2)),
@@ -74,57 +74,57 @@ def test_rows_that_cannot_have_their_image(shop: Shop, build: Build, web: Web) -
         6: "image too large",
         7: "image URL refused",
         8: "image URL refused",
-        9: "image is no URL",
-        10: "image is no URL",
+        9: "image is not a URL",
+        10: "image is not a URL",
         11: "no image",
         12: "image URL refused",
     }
     assert sum(asked.path == "/a.jpg" for asked in web.asked) == 1
 
 
-def test_a_url_where_a_folder_is_meant(full_shop: Shop, build: Build) -> None:
+def test_url_in_a_table_with_an_image_folder_is_refused(full_shop: Shop, build: Build) -> None:
     full_shop.write_csv(["id,title,colour,image", "a,A coat,red,https://shop.example/0.jpg", "b,A hat,red,1.jpg"])
     built = build(full_shop.source(), split={"train": 1.0})
     assert built.reasons == {0: "image is a URL"}
-    assert "set image_folder to null where cells are URLs" in built.refused[0]["detail"]
+    assert "set image_folder to null if cells are URLs" in built.refused[0]["detail"]
 
 
-def test_a_limit_limits_what_is_downloaded(online: Shop, build: Build, web: Web) -> None:
+def test_limit_applies_to_downloads(online: Shop, build: Build, web: Web) -> None:
     built = build(online.source(image_folder=None), split={"train": 1.0}, limit=10)
     assert len(built.products) == 10 == len(web.asked)
 
 
 @pytest.mark.parametrize("remote", ["table", "images", "both"])
-def test_a_remote_table_gives_what_a_local_one_gives(
+def test_remote_table_gives_the_same_products_as_a_local_one(
     full_shop: Shop,
     build: Build,
     web: Web,
     remote: str,
 ) -> None:
     full_shop.write_csv(["id,title,colour,image", "a b,Coat,red,0.jpg", "b,Hat,red,no such.jpg", "c,Bag,red,../1.jpg"])
-    of_files = build(full_shop.source(), split={"train": 1.0})
+    from_files = build(full_shop.source(), split={"train": 1.0})
     for file in (*full_shop.images.iterdir(), full_shop.root / "shop" / "products.csv"):
         web.pages[f"/shop/{file.name}"] = Page(file.read_bytes(), content_type="")
     change = {"path": web.url("/shop/products.csv"), "image_folder": web.url("/shop/")}
     change = {key: value for key, value in change.items() if remote in ("both", "table" if key == "path" else "images")}
-    of_web = build(full_shop.source(**change), split={"train": 1.0})
-    assert of_web.products == of_files.products
-    assert of_files.reasons == {1: "image file missing", 2: "image outside the folder"}
+    from_web = build(full_shop.source(**change), split={"train": 1.0})
+    assert from_web.products == from_files.products
+    assert from_files.reasons == {1: "image file missing", 2: "image outside the folder"}
     missing = "image file missing" if remote == "table" else "image URL not found"
-    assert of_web.reasons == {1: missing, 2: "image outside the folder"}
+    assert from_web.reasons == {1: missing, 2: "image outside the folder"}
 
 
-def test_a_table_and_its_images_in_a_bucket(full_shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_and_images_in_a_bucket_are_read(full_shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryFileSystem, "store", {})
-    of_files = build(full_shop.source())
+    from_files = build(full_shop.source())
     fsspec.filesystem("memory").put(str(full_shop.root / "shop"), "/shop", recursive=True)
-    there = {"path": "memory://shop/products.csv", "image_folder": "memory://shop/images"}
-    assert build(full_shop.source(**there)).products == of_files.products
+    remote = {"path": "memory://shop/products.csv", "image_folder": "memory://shop/images"}
+    assert build(full_shop.source(**remote)).products == from_files.products
     with pytest.raises(UserError, match=r"table.parquet cannot be fetched: missing"):
         build(full_shop.source(path="memory://shop/table.parquet"))
 
 
-def test_hub_files_in_a_bucket(shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_files_in_a_bucket_are_read(shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -133,14 +133,14 @@ def test_hub_files_in_a_bucket(shop: Shop, build: Build, monkeypatch: pytest.Mon
     folder.mkdir()
     columns = {"id": ["a", "b"], "title": ["Coat", "Hat"], "colour": ["red"] * 2, "image": [jpeg(0), jpeg(1)]}
     pq.write_table(pa.table(columns), folder / "train.parquet")
-    of_files = build(shop.hub(), split={"train": 1.0})
+    from_files = build(shop.hub(), split={"train": 1.0})
     fsspec.filesystem("memory").put(str(folder), "/hub", recursive=True)
-    assert build(shop.hub(path="memory://hub"), split={"train": 1.0}).products == of_files.products
-    assert build(shop.hub(path="memory://hub/train.parquet"), split={"train": 1.0}).products == of_files.products
+    assert build(shop.hub(path="memory://hub"), split={"train": 1.0}).products == from_files.products
+    assert build(shop.hub(path="memory://hub/train.parquet"), split={"train": 1.0}).products == from_files.products
 
 
-def test_a_scheme_that_nobody_asks_is_refused_with_its_key(shop: Shop) -> None:
-    with pytest.raises(ValueError, match="path must be a path or a remote address: its scheme is not among"):
+def test_unsupported_scheme_is_an_error_that_names_the_key(shop: Shop) -> None:
+    with pytest.raises(ValueError, match="path must be a path or a remote address: its scheme is not one of"):
         shop.source(path="ftp://shop.example/products.csv")
     with pytest.raises(ValueError, match="image_folder must be a path or a remote address: no host"):
         shop.source(image_folder="https:///images")
@@ -151,7 +151,7 @@ def run(online: Shop, pin: SourcePin, mirror: Path) -> Built:
     summary = build_catalog(
         ingest_config(config),
         dataset="shop",
-        outside=SourceAccess(online.root, mirror, LOCAL, refresh=False),
+        access=SourceAccess(online.root, mirror, LOCAL, refresh=False),
         pin=pin,
         catalog_dir=online.root / "out" / "catalog",
         images_dir=online.root / "out" / "images",
@@ -159,19 +159,19 @@ def run(online: Shop, pin: SourcePin, mirror: Path) -> Built:
     return Built(online.root, summary)
 
 
-def test_another_machine_mirrors_again_and_refuses_what_is_not_as_pinned(
+def test_new_mirror_is_fetched_again_and_compared_with_the_pin(
     online: Shop,
     web: Web,
     tmp_path: Path,
 ) -> None:
-    pin = SourcePin("shop", describe(online.source(image_folder=None), online.outside))
+    pin = SourcePin("shop", describe(online.source(image_folder=None), online.access))
     web.forget()
-    here = run(online, pin, online.outside.mirror)
+    built = run(online, pin, online.access.mirror)
     assert not web.asked
-    assert run(online, pin, tmp_path / "elsewhere").products == here.products
+    assert run(online, pin, tmp_path / "other").products == built.products
     assert len(web.asked) == 40
     web.pages["/3.jpg"] = Page(jpeg(300))
-    assert run(online, pin, online.outside.mirror).products == here.products  # the mirror still is as pinned
+    assert run(online, pin, online.access.mirror).products == built.products  # the mirror is still as pinned
     with pytest.raises(UserError, match=r"`shop` changed since it was pinned \(images.bytes.*fclip pin"):
         run(online, pin, tmp_path / "a third")
     del web.pages["/3.jpg"]
@@ -179,16 +179,16 @@ def test_another_machine_mirrors_again_and_refuses_what_is_not_as_pinned(
         run(online, pin, tmp_path / "a fourth")
 
 
-def test_reading_without_a_pin_looks_at_each_image_once(online: Shop, web: Web) -> None:
+def test_reading_without_a_pin_fetches_each_image_once(online: Shop, web: Web) -> None:
     source = online.source(image_folder=None)
-    rows = list(read(source, online.outside, 5))
+    rows = list(read(source, online.access, 5))
     assert len(rows) == 5 == len(web.asked)
-    assert json.dumps(describe(source, online.outside), sort_keys=True) == json.dumps(
-        describe(source, online.outside), sort_keys=True
+    assert json.dumps(describe(source, online.access), sort_keys=True) == json.dumps(
+        describe(source, online.access), sort_keys=True
     )
 
 
-def test_a_published_dataset_in_a_bucket(shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_dataset_in_a_bucket_is_read(shop: Shop, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     header = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
     rows = [f"{index},Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual,Shirt no {index}" for index in range(8)]
@@ -196,7 +196,7 @@ def test_a_published_dataset_in_a_bucket(shop: Shop, build: Build, monkeypatch: 
     shop.write_images(8)
     fsspec.filesystem("memory").put(str(shop.root / "shop"), "/kaggle", recursive=True)
     (name,) = [each for each in known_datasets() if "kaggle" in each]
-    of_files = build(PublishedSource(kind="published", dataset=name, path="shop"), split={"train": 1.0})
-    of_bucket = build(PublishedSource(kind="published", dataset=name, path="memory://kaggle"), split={"train": 1.0})
-    assert len(of_files.products) == 8
-    assert of_bucket.products == of_files.products
+    from_files = build(PublishedSource(kind="published", dataset=name, path="shop"), split={"train": 1.0})
+    from_bucket = build(PublishedSource(kind="published", dataset=name, path="memory://kaggle"), split={"train": 1.0})
+    assert len(from_files.products) == 8
+    assert from_bucket.products == from_files.products

@@ -1,4 +1,4 @@
-"""A web of one's own: a server on this machine that does what servers do, and remembers who asked for what."""
+"""A local web server for tests, which records its requests."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: whether it was conditional, what was answered, and how many bytes of body were sent."""
+    """One request: whether it was conditional, the status of the response, and the bytes of its body."""
 
     path: str
     conditional: bool
@@ -22,7 +22,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Page:
-    """An answer. `lie`: the Content-Length that is sent in place of the true one; `endless`: chunks and no length."""
+    """A response. `lie` is a wrong Content-Length to send; `endless` sends chunks without a length."""
 
     body: bytes = b""
     status: int = 200
@@ -36,11 +36,11 @@ class Page:
     honours_conditions: bool = True
 
 
-Answer = Page | Callable[[int], Page]  # of the number of earlier requests for the path
+Answer = Page | Callable[[int], Page]  # argument: number of earlier requests for the path
 
 
 class Web:
-    """Pages by path, and the requests that came, in order."""
+    """Pages by path, and the received requests in order."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Answer] = {}
@@ -70,8 +70,8 @@ class Web:
             self.most_at_once = max(self.at_once, self.most_at_once)
             self.times.append(time.monotonic())
             earlier, self._earlier[path] = self._earlier[path], self._earlier[path] + 1
-            found = self.pages.get(path, Page(b"not here", status=404, content_type="text/plain"))
-            page = found if isinstance(found, Page) else found(earlier)
+            answer = self.pages.get(path, Page(b"not here", status=404, content_type="text/plain"))
+            page = answer if isinstance(answer, Page) else answer(earlier)
         try:
             self._answer(handler, page)
         finally:
@@ -116,12 +116,12 @@ class Web:
 
 @contextmanager
 def serving() -> Iterator[Web]:
-    """A web that is up while the block runs."""
+    """Run a local web server during the block."""
     web = Web()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # heads and bodies are sent apart: they would wait for each other
+        disable_nagle_algorithm = True  # headers and bodies are sent separately; Nagle's algorithm would delay them
 
         def do_GET(self) -> None:
             with suppress(ConnectionError):

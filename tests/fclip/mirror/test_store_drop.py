@@ -1,16 +1,16 @@
-"""What a takedown deletes of the mirror."""
+"""Deletion of objects from the mirror, for a takedown."""
 
 from pathlib import Path
 
-from fclip.mirror.store import Entry, Store
+from fclip.mirror.store import MirrorEntry, MirrorStore
 
 
-def test_a_dropped_object_is_gone_and_its_address_is_asked_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_dropped_object_is_deleted_with_its_entries(tmp_path: Path) -> None:
+    store = MirrorStore(tmp_path)
     for address, content in (("https://a.example/1", b"one"), ("https://a.example/2", b"two")):
         with store.incoming() as incoming:
             incoming.write(content)
-            store.put(address, Entry("stored", incoming.keep(), len(content), etag="x"))
+            store.put(address, MirrorEntry("stored", incoming.keep(), len(content), etag="x"))
     first = store.get("https://a.example/1")
     assert first is not None
     assert store.drop([first.sha256, "0" * 64]) == 1

@@ -1,10 +1,10 @@
-"""A small catalog on disk, to be read only, and profiles of it."""
+"""A small read-only catalog on disk, and its profiles."""
 
 from pathlib import Path
 
 import pytest
 
-from fclip.profile.measure import measure
+from fclip.profile.measure import measure_dataset
 from fclip.profile.profile import Profile
 from tasks.workspace.paths import Workspace
 from tests.tiny_shop import write_dataset
@@ -25,6 +25,6 @@ def studio(shop: Workspace) -> Profile:
 
 def measured(workspace: Workspace, dataset: str = "studio", label: str | None = "colour") -> Profile:
     folder: Path = workspace.catalog(dataset)
-    return measure(
+    return measure_dataset(
         dataset, catalog_dir=folder, captions_path=workspace.captions(dataset), label=label, context_length=16
     )

@@ -1,4 +1,4 @@
-"""A profile counts what a loop over the rows counts, and survives being stored."""
+"""The counts of a profile equal those of a loop over the rows, and a stored profile is read back."""
 
 import json
 from collections import Counter
@@ -18,13 +18,13 @@ from fclip.files import sha256_json
 from fclip.profile import histogram
 from fclip.profile import measure as module
 from fclip.profile.histogram import distribution
-from fclip.profile.profile import FORMAT, Profile, from_json
+from fclip.profile.profile import FORMAT, Profile, profile_from_json
 from tasks.workspace.paths import Workspace
 from tests.fclip.profile.conftest import measured
 from tests.tiny_shop import write_dataset
 
 
-def test_counts_are_those_of_a_loop(shop: Workspace, studio: Profile) -> None:
+def test_counts_equal_those_of_a_loop(shop: Workspace, studio: Profile) -> None:
     rows = pq.read_table(shop.catalog("studio") / "products.parquet").to_pylist()
     colours = [dict(row["attributes"]).get("colour") for row in rows]
     assert (studio.num_rows, studio.num_products, studio.num_refused) == (69, 66, 3)
@@ -44,7 +44,7 @@ def test_counts_are_those_of_a_loop(shop: Workspace, studio: Profile) -> None:
     assert studio.repaired == {"mojibake in title": 1}
 
 
-def test_captions_by_kind(shop: Workspace, studio: Profile) -> None:
+def test_captions_are_counted_by_kind(shop: Workspace, studio: Profile) -> None:
     captions = [c for row in pq.read_table(shop.captions("studio")).to_pylist() for c in row["captions"]]
     titles = sum(caption["kind"] == "title" for caption in captions)
     assert studio.captions["title"].tokens.num == titles < 66
@@ -52,7 +52,9 @@ def test_captions_by_kind(shop: Workspace, studio: Profile) -> None:
     assert studio.captions["short"].num_missing == studio.captions["short"].num_truncated == 0
 
 
-def test_batches_do_not_show(shop: Workspace, studio: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_size_does_not_change_the_profile(
+    shop: Workspace, studio: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
     assert measured(shop) == studio
 
@@ -62,7 +64,7 @@ def test_without_a_label_there_are_no_classes(shop: Workspace) -> None:
     assert measured(shop, label="fabric").classes == {}
 
 
-def test_rare_values_of_many_are_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_values_are_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_VALUES", 2)
     workspace = Workspace(tmp_path)
     write_dataset(workspace, "studio", {"train": 30})
@@ -73,7 +75,7 @@ def test_rare_values_of_many_are_counted_together(tmp_path: Path, monkeypatch: p
     assert min(colour.counts.values()) >= colour.num_other / 2
 
 
-def test_groups_in_two_splits_are_told(tmp_path: Path) -> None:
+def test_groups_in_two_splits_are_counted(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     write_dataset(workspace, "studio", {"train": 6, "test": 4})
     assert measured(workspace).num_groups_across_splits == 0
@@ -84,11 +86,11 @@ def test_groups_in_two_splits_are_told(tmp_path: Path) -> None:
     rows[5]["group_id"] = "d"
     pq.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS), path)
     profile = measured(workspace)
-    assert profile.num_groups_across_splits == 1  # d: the last of train, and one of test
+    assert profile.num_groups_across_splits == 1  # group d: the last product of train and one of test
     assert (profile.group_sizes.num, profile.group_sizes.maximum) == (5, 3)
 
 
-def test_a_catalog_without_texts_attributes_or_captions(tmp_path: Path) -> None:
+def test_catalog_without_texts_attributes_or_captions_has_a_profile(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     write_dataset(workspace, "studio", {"train": 5})
     path = workspace.catalog("studio") / "products.parquet"
@@ -100,36 +102,36 @@ def test_a_catalog_without_texts_attributes_or_captions(tmp_path: Path) -> None:
     assert (profile.attributes, profile.texts, profile.captions, profile.classes) == ({}, {}, {}, {})
 
 
-def test_a_dataset_that_is_not_captioned_says_what_to_do(tmp_path: Path) -> None:
+def test_dataset_without_captions_is_an_error(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     write_dataset(workspace, "studio", {"train": 5})
     workspace.captions("studio").unlink()
-    with pytest.raises(UserError, match=r"studio\.parquet does not exist: run `fclip stage caption@studio`"):
+    with pytest.raises(UserError, match=r"studio\.parquet does not exist; run `fclip stage caption@studio`"):
         measured(workspace)
 
 
-def test_a_stored_profile_is_the_same_profile(shop: Workspace, studio: Profile) -> None:
+def test_stored_profile_is_read_back(shop: Workspace, studio: Profile) -> None:
     text = json.dumps(studio.to_json(), sort_keys=True, allow_nan=False)
-    assert from_json(json.loads(text)) == studio
+    assert profile_from_json(json.loads(text)) == studio
     assert json.dumps(measured(shop).to_json(), sort_keys=True) == text
 
 
-def test_another_format_is_refused(studio: Profile) -> None:
+def test_other_format_is_an_error(studio: Profile) -> None:
     for value in ({**studio.to_json(), "format": FORMAT + 1}, {}, None, []):
         with pytest.raises(UserError, match=f"this code reads format {FORMAT}"):
-            from_json(value)
+            profile_from_json(value)
     with pytest.raises(UserError, match="damaged at num_rows"):
-        from_json({**studio.to_json(), "num_rows": "many"})
+        profile_from_json({**studio.to_json(), "num_rows": "many"})
 
 
-def test_changed_edges_are_another_format() -> None:
-    """A stored histogram compares only with one between the same edges: raise FORMAT with a change, then this."""
+def test_changed_edges_need_another_format() -> None:
+    """After a change of edges, stored histograms cannot be compared: raise FORMAT and update this digest."""
     edges = [value for name, value in sorted(vars(histogram).items()) if name.isupper()]
     assert (FORMAT, sha256_json(edges)[:8]) == (1, "c811aad9")
 
 
 @given(st.lists(st.floats(-100, 1000, allow_nan=False, width=32), max_size=60))
-def test_a_distribution_is_the_naive_one(values: list[float]) -> None:
+def test_distribution_equals_the_naive_one(values: list[float]) -> None:
     edges = (0, 1, 2, 4, 8, 100)
     found = distribution(np.array(values), edges)
     naive = [0] * 5

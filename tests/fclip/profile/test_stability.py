@@ -1,4 +1,4 @@
-"""PSI against closed forms, a naive loop and draws at random."""
+"""PSI compared with closed forms, a naive loop and random samples."""
 
 import math
 
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fclip.profile.stability import SMOOTHING, by_chance, population_stability_index
+from fclip.profile.stability import SMOOTHING, population_stability_index, psi_chance_bound
 
 COUNTS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=12)
 
 
-def test_closed_forms() -> None:
+def test_psi_equals_closed_forms() -> None:
     # Two bins, (1/2, 1/2) -> (9/10, 1/10): 0.4 ln 1.8 − 0.4 ln 0.2 = 0.4 ln 9.
     assert population_stability_index([500, 500], [900, 100], smoothing=0) == pytest.approx(0.4 * math.log(9))
     # Shares (p, q) swapped: 2 (p − q) ln(p / q).
@@ -24,12 +24,12 @@ def test_closed_forms() -> None:
 
 
 @given(COUNTS)
-def test_it_is_the_naive_sum_symmetric_and_never_negative(pairs: list[tuple[int, int]]) -> None:
+def test_psi_equals_the_naive_sum_and_is_symmetric(pairs: list[tuple[int, int]]) -> None:
     reference, current = zip(*pairs, strict=True)
     found = population_stability_index(reference, current)
     if sum(reference) and sum(current):
         bins = [(r + SMOOTHING, c + SMOOTHING) for r, c in pairs if r or c]
-        n, m = (sum(side) for side in zip(*bins, strict=True))
+        n, m = (sum(counts) for counts in zip(*bins, strict=True))
         naive = sum((c / m - r / n) * math.log((c / m) / (r / n)) for r, c in bins)
         assert found == pytest.approx(naive, abs=1e-12)
     else:
@@ -39,15 +39,15 @@ def test_it_is_the_naive_sum_symmetric_and_never_negative(pairs: list[tuple[int,
 
 
 @pytest.mark.parametrize(("num_bins", "n", "m"), [(5, 2000, 1000), (40, 5000, 5000)])
-def test_without_a_change_it_stays_below_what_is_chance(num_bins: int, n: int, m: int) -> None:
+def test_psi_without_a_change_is_below_its_chance_bound(num_bins: int, n: int, m: int) -> None:
     random = np.random.default_rng(0)
     shares = np.full(num_bins, 1 / num_bins)
-    draws = zip(random.multinomial(n, shares, 2000), random.multinomial(m, shares, 2000), strict=True)
-    threshold = by_chance(num_bins, n, m)
-    above = np.mean([population_stability_index(r, c) > threshold for r, c in draws])
+    samples = zip(random.multinomial(n, shares, 2000), random.multinomial(m, shares, 2000), strict=True)
+    threshold = psi_chance_bound(num_bins, n, m)
+    above = np.mean([population_stability_index(r, c) > threshold for r, c in samples])
     assert 0.003 < above < 0.02  # 1 of 100
 
 
-def test_where_nothing_can_be_compared_it_is_nothing() -> None:
+def test_psi_without_a_comparison_is_zero() -> None:
     assert population_stability_index([], []) == population_stability_index([0, 0], [1, 2]) == 0
-    assert by_chance(1, 10, 10) == by_chance(5, 0, 10) == 0
+    assert psi_chance_bound(1, 10, 10) == psi_chance_bound(5, 0, 10) == 0

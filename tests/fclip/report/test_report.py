@@ -10,7 +10,7 @@ import pytest
 from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.evaluation.protocols.registry import metric_label
 from fclip.models.candidates import Candidate
-from fclip.profile.drift import Drift, Feature
+from fclip.profile.drift import Drift, FeatureDrift
 from fclip.report.build import evidence, headline, render, write_report
 from fclip.report.card import card
 from fclip.report.inputs import (
@@ -274,8 +274,8 @@ def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> 
 def test_drift_from_the_champions_catalog_is_shown_where_somebody_looked() -> None:
     assert "The catalog against" not in render(made_up())
     features = (
-        Feature("studio", "brand", 0.41, 0.02, new=(("<Elm>", 90),), faults=("PSI 0.41 is above 0.2",)),
-        Feature("studio", "colour", 0.003, 0.02),
+        FeatureDrift("studio", "brand", 0.41, 0.02, new=(("<Elm>", 90),), faults=("PSI 0.41 is above 0.2",)),
+        FeatureDrift("studio", "colour", 0.003, 0.02),
     )
     page = render(replace(made_up(), drift=Drift("version 3 of shop", features)))
     assert "1 of 2 features drifted from version 3 of shop: studio brand." in page

@@ -1,4 +1,4 @@
-"""Hold-outs, ties by text, parent and picture, typed attributes, and too many refused rows."""
+"""Split assignment: hold-outs and links by text, parent and picture; also typed attributes and refused rows."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def coloured(shop: Shop, colours: list[str]) -> None:
     shop.write_csv(["id,title,colour,image", *rows])
 
 
-def test_a_hold_out_is_kept_out_of_every_other_split(full_shop: Shop, build: Build) -> None:
+def test_hold_out_products_are_in_no_other_split(full_shop: Shop, build: Build) -> None:
     coloured(full_shop, ["red", "green", "blue"] * 20)
     hold_outs = {"greens": {"colour": ["green"]}}
     built = build(full_shop.source(), roles={**ROLES, "greens": "report"}, hold_outs=hold_outs)
@@ -32,7 +32,7 @@ def test_a_hold_out_is_kept_out_of_every_other_split(full_shop: Shop, build: Bui
     assert all(row["split"] == others[row["product_id"]] for row in built.products if row["split"] != "greens")
 
 
-def test_a_held_out_product_that_training_shows_goes(full_shop: Shop, build: Build) -> None:
+def test_held_out_product_with_an_image_of_train_is_removed(full_shop: Shop, build: Build) -> None:
     coloured(full_shop, ["red", "green"] * 30)
     clean = build(full_shop.source(), hold_outs={"greens": {"colour": ["green"]}})
     train = next(row["product_id"] for row in clean.products if row["split"] == "train")
@@ -41,14 +41,14 @@ def test_a_held_out_product_that_training_shows_goes(full_shop: Shop, build: Bui
     assert built.reasons == {1: "same image in train"}
 
 
-def test_hold_outs_of_nothing_are_named(full_shop: Shop, build: Build) -> None:
-    with pytest.raises(UserError, match=r"hold_outs.greens: no product has colour 'green'; there are red"):
+def test_hold_out_without_products_is_an_error(full_shop: Shop, build: Build) -> None:
+    with pytest.raises(UserError, match=r"hold_outs.greens: no product has colour 'green'; products have red"):
         build(full_shop.source(), hold_outs={"greens": {"colour": ["green"]}})
-    with pytest.raises(UserError, match=r"no product has the attribute `brand`; there are colour"):
+    with pytest.raises(UserError, match=r"no product has the attribute `brand`; products have colour"):
         build(full_shop.source(), hold_outs={"greens": {"brand": ["green"]}})
 
 
-def test_near_duplicates_of_train_are_in_no_other_split(full_shop: Shop, build: Build) -> None:
+def test_near_duplicate_of_train_is_removed_from_other_splits(full_shop: Shop, build: Build) -> None:
     splits = {row["product_id"]: row["split"] for row in build(full_shop.source()).products}
     train = next(name for name, split in splits.items() if split == "train")
     test = next(name for name, split in splits.items() if split == "test")
@@ -61,11 +61,11 @@ def test_near_duplicates_of_train_are_in_no_other_split(full_shop: Shop, build: 
         "split",
         "near-duplicate image in train",
     )
-    assert refused["detail"] == f"in test, tied to {train!r} in train"
+    assert refused["detail"] == f"in test, linked to {train!r} in train"
     assert built.summary.num_groups_across_splits == 0
 
 
-def test_one_text_under_two_parents_is_on_one_side(full_shop: Shop, build: Build) -> None:
+def test_products_with_the_same_text_are_in_one_split(full_shop: Shop, build: Build) -> None:
     rows = [f"p{index},Coat,red,{index}.jpg,parent {index}" for index in range(60)]
     full_shop.write_csv(["id,title,colour,image,style", *rows])
     built = build(full_shop.source(parent_id="style"))
@@ -74,7 +74,7 @@ def test_one_text_under_two_parents_is_on_one_side(full_shop: Shop, build: Build
     assert len({row["group_id"] for row in built.products}) == 1
 
 
-def test_typed_attributes(full_shop: Shop, build: Build) -> None:
+def test_attributes_with_a_wrong_type_are_refused(full_shop: Shop, build: Build) -> None:
     prices = ["19.90", "nan", "", "1e3", "-5", "free", "inf", "12,50", " 7 ", "2012.0"]
     rows = [f'p{index},Coat no {index},"{price}",{index}.jpg' for index, price in enumerate(prices)]
     full_shop.write_csv(["id,title,colour,image", *rows])
@@ -90,8 +90,8 @@ def test_too_many_bad_rows_stop_the_ingest(full_shop: Shop, build: Build, tmp_pa
     with pytest.raises(UserError) as raised:
         build(full_shop.source(), max_refused_fraction=0.1, cache_dir=tmp_path / "cache")
     message = str(raised.value)
-    assert "7 of 60 rows of `shop` were refused, 11.7%; at most 10.0% may be" in message
-    assert "unreadable image: 7, as row 0: no bytes" in message
+    assert "7 of 60 rows of `shop` were refused, 11.7%; the limit is 10.0%" in message
+    assert "unreadable image: 7, for example row 0: no bytes" in message
     kept = tmp_path / "cache" / "refused.parquet"
     assert str(kept) in message
     assert pq.read_table(kept).num_rows == 7
@@ -99,7 +99,7 @@ def test_too_many_bad_rows_stop_the_ingest(full_shop: Shop, build: Build, tmp_pa
     assert build(full_shop.source(), max_refused_fraction=0.12).summary.num_products == 53
 
 
-def test_what_is_left_out_on_purpose_stops_nothing(full_shop: Shop, build: Build) -> None:
+def test_rows_excluded_on_purpose_do_not_stop_the_ingest(full_shop: Shop, build: Build) -> None:
     shared = jpeg(1000)
     for index in range(60):
         (full_shop.images / f"{index}.jpg").write_bytes(shared)
@@ -107,7 +107,7 @@ def test_what_is_left_out_on_purpose_stops_nothing(full_shop: Shop, build: Build
     assert built.summary.refused_by_reason.keys() == {"same image in train"}
 
 
-def test_a_product_shows_one_picture_of_each_kind_once(full_shop: Shop, build: Build) -> None:
+def test_repeated_images_of_a_product_are_stored_once(full_shop: Shop, build: Build) -> None:
     Image.new("RGB", (30, 30), "white").save(full_shop.images / "white.jpg")
     full_shop.write_csv(["id,title,colour,image", "p0,Coat,red,0.jpg|white.jpg|0.jpg", "p1,Hat,red,1.jpg"])
     built = build(full_shop.source(image_separator="|"), split={"train": 1.0})
@@ -118,14 +118,14 @@ def test_a_product_shows_one_picture_of_each_kind_once(full_shop: Shop, build: B
     assert set(table["image_sha256"].to_pylist()) == {image for row in built.products for image in row["images"]}
 
 
-def test_a_product_is_tied_to_the_variants_that_name_it_as_their_parent(full_shop: Shop, build: Build) -> None:
+def test_product_and_its_variants_are_in_one_split(full_shop: Shop, build: Build) -> None:
     rows = [
         f"p{index},Coat no {index},red,{index}.jpg,{f'p{index - 30}' if index >= 30 else ''}" for index in range(60)
     ]
     full_shop.write_csv(["id,title,colour,image,style", *rows])
     built = build(full_shop.source(parent_id="style"))
-    side = {row["product_id"]: row["split"] for row in built.products}
+    split = {row["product_id"]: row["split"] for row in built.products}
     pairs = [(f"p{index}", f"p{index + 30}") for index in range(30)]
-    assert all(side[one] == side[other] for one, other in pairs if one in side and other in side)
+    assert all(split[one] == split[other] for one, other in pairs if one in split and other in split)
     assert built.summary.refused_by_reason
     assert all(reason.startswith("same parent in ") for reason in built.summary.refused_by_reason)
