@@ -36,8 +36,8 @@ def lay_out_workspace(
     params = read_params(preset)
     for section in SECTIONS:
         params[section]["datasets"] = {name: params[section]["datasets"][name] for name in names}
-    params["ingest"]["limit"] = limit
-    params["evaluate"]["device"] = device
+    params["ingest"]["settings"] = {**params["ingest"]["settings"], "limit": limit}
+    params["evaluate"]["settings"] = {**params["evaluate"]["settings"], "device": device}
     for name in names:
         source = params["ingest"]["datasets"][name]["source"]
         if source["kind"] != "table":

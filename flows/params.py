@@ -1,6 +1,9 @@
-"""The whole of params.yaml, checked before a run touches anything."""
+"""The whole of params.yaml, checked before a run changes anything, and the stages that read a setting."""
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from fclip.averaging.registry import AverageConfig
 from fclip.captions.config import CaptionConfig
@@ -19,28 +22,63 @@ from tasks.workspace.paths import Workspace
 
 @config
 class Params:
-    """Every section; a stage reads its own alone."""
+    """All settings of a workspace. A section that DVC tracks has no default, since DVC needs its key in the file."""
 
     base: Base
+    """Names and the seed."""
     ingest: IngestConfig
+    """The datasets, and how they are read, checked and stored."""
     caption: CaptionConfig
+    """How captions are made from the texts and attributes of products."""
     finetune: FinetuneConfig
+    """What is trained, on which objective, for how long, and how."""
     average: AverageConfig
+    """New candidates as averages of the weights of others."""
     evaluate: EvaluateConfig
+    """How evaluation runs, and the protocols of each dataset."""
     select: SelectConfig
-    promote: PromoteConfig
-    drift: DriftConfig
+    """How one candidate is selected."""
+    promote: PromoteConfig = PromoteConfig()
+    """When a challenger becomes the champion."""
+    drift: DriftConfig = DriftConfig()
+    """When a run warns that the catalog has changed."""
     embed: EmbedConfig
+    """How the catalog is embedded."""
 
 
 def load_params(workspace: Workspace) -> Params:
-    """Parse all of params.yaml and hold its sections together; raises UserError naming every fault by its key."""
-    values = read_params(workspace.params)
-    params = parse("", values, Params)
+    """Parse all of params.yaml and compare its sections; raises UserError naming every fault by its key."""
+    return load_file(workspace.params)
+
+
+def load_file(path: Path) -> Params:
+    """The same for any params file."""
+    params = parse("", read_params(path), Params)
     names = set(params.ingest.datasets)
     for section, datasets in (("caption", params.caption.datasets), ("evaluate", params.evaluate.datasets)):
         _same_datasets(section, names, datasets)
     return params
+
+
+def stages_that_read(workspace: Workspace, key: str) -> tuple[str, ...]:
+    """The stages of dvc.yaml that rerun if `key` changes: `ingest@studio`, or `ingest` for all datasets."""
+    datasets = list(read_params(workspace.params)["ingest"]["datasets"])
+    stages = yaml.safe_load(workspace.dvc_yaml.read_text(encoding="utf-8"))["stages"]
+    found: list[str] = []
+    for name, body in stages.items():
+        tracked = body.get("do", body).get("params", [])
+        if "do" not in body:
+            found += [name] if any(_overlaps(each, key) for each in tracked) else []
+            continue
+        of_datasets = [
+            dataset for dataset in datasets if any(_overlaps(each.replace("${key}", dataset), key) for each in tracked)
+        ]
+        found += [name] if of_datasets == datasets else [f"{name}@{dataset}" for dataset in of_datasets]
+    return tuple(found)
+
+
+def _overlaps(tracked: str, key: str) -> bool:
+    return f"{tracked}.".startswith(f"{key}.") or f"{key}.".startswith(f"{tracked}.")
 
 
 def _same_datasets(section: str, names: set[str], datasets: dict[str, Any]) -> None:

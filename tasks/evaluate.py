@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles
-from fclip.evaluation.config import DatasetEvaluation
+from fclip.evaluation.config import DatasetEvaluation, EvaluateSettings
 from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
 from fclip.evaluation.table import EVALUATED_ROLES, draws_table, long_table
 from fclip.files import atomic_path
@@ -102,12 +102,13 @@ def dataset_files(workspace: Workspace, dataset: str) -> DatasetFiles:
 
 def run_options(workspace: Workspace) -> RunOptions:
     """How params say that evaluation runs."""
+    settings = load_section(workspace, "evaluate.settings", EvaluateSettings)
     return RunOptions(
-        device=load_section(workspace, "evaluate.device", str),
-        batch_size=load_section(workspace, "evaluate.batch_size", int),
+        device=settings.device,
+        batch_size=settings.batch_size,
         resampling=Resampling(
-            resamples=load_section(workspace, "evaluate.resamples", int),
-            confidence=load_section(workspace, "evaluate.confidence", float),
+            resamples=settings.resamples,
+            confidence=settings.confidence,
             seed=load_section(workspace, "base", Base).seed,
         ),
     )

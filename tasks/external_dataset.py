@@ -5,13 +5,14 @@ published dataset: every label set zero-shot, and the retrieval tasks of its pub
 """
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fclip.base_models.fclip_tiny import FclipTinyConfig
-from fclip.captions.config import KINDS
+from fclip.captions.config import CaptionConfig
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import IngestConfig
 from fclip.catalog.descriptions import Description, known_datasets, load_description
@@ -27,7 +28,6 @@ from tasks.workspace.paths import Workspace
 logger = logging.getLogger(__name__)
 SECTIONS = ("ingest", "caption", "evaluate")
 SPLIT = "test"
-TEMPLATES = ["a photo of a {}"]
 
 
 def prepare_external(
@@ -46,11 +46,14 @@ def prepare_external(
     """
     values = _of_file(params, dataset) if params else _of_description(workspace, dataset, path)
     if limit is not None:
-        values["ingest"]["limit"] = limit
+        values["ingest"]["settings"] = {**values["ingest"].get("settings", {}), "limit": limit}
     config = parse("ingest", values["ingest"], IngestConfig)
     access = source_access(workspace, config, dataset, refresh=True)
     pin = current_pin(dataset, config.datasets[dataset], access)
-    key = sha256_json([values["ingest"], values["caption"], pin.to_json()])[:12]
+    captions = parse("caption", values["caption"], CaptionConfig)
+    ingested = [asdict(config.settings), asdict(config.datasets[dataset])]
+    captioned = [asdict(captions.settings), asdict(captions.datasets[dataset])]
+    key = sha256_json([ingested, captioned, pin.to_json()])[:12]
     found = Workspace(workspace.external_datasets / f"{dataset}-{key}")
     if not found.root.is_dir():
         with atomic_dir(found.root) as temporary:
@@ -100,11 +103,11 @@ def _of_description(workspace: Workspace, dataset: str, path: Path | None) -> di
     source = {"kind": "published", "dataset": dataset, "path": str(path.resolve()) if path else None}
     own = {
         "ingest": {"source": source, "split": {SPLIT: 1.0}, "roles": {SPLIT: "report"}},
-        "caption": dict.fromkeys(KINDS) | {"title": _title(description)},
+        "caption": {"title": _title(description)},
         "evaluate": evaluation_of(description),
     }
     found = {section: {**params[section], "datasets": {dataset: own[section]}} for section in SECTIONS}
-    found["ingest"]["limit"] = None
+    found["ingest"]["settings"] = {**found["ingest"].get("settings", {}), "limit": None}
     return found
 
 
@@ -115,10 +118,7 @@ def evaluation_of(description: Description) -> dict[str, Any]:
     """
     source = description.source
     attributes = {column: name for name, column in source.attributes.items()}
-    protocols: dict[str, Any] = {
-        name: {"kind": "zero-shot", "label": name, "templates": TEMPLATES, "wordings": {}, "pool": "mean"}
-        for name in description.label_sets
-    }
+    protocols: dict[str, Any] = {name: {"kind": "zero-shot", "label": name} for name in description.label_sets}
     text = _text_column(description)
     for task in description.tasks:
         name = task.name.replace("-", "_")
@@ -132,7 +132,7 @@ def evaluation_of(description: Description) -> dict[str, Any]:
     if text and "retrieval" not in protocols:
         protocols["retrieval"] = {"kind": "retrieval", "caption": "title"}
     primary = f"{description.label_sets[0]}.weighted_f1" if text is None else "retrieval.text_to_image.recall_at_10"
-    return {"primary": primary, "max_items": None, "slices": description.label_sets, "protocols": protocols}
+    return {"primary": primary, "slices": description.label_sets, "protocols": protocols}
 
 
 def _text_column(description: Description) -> str | None:

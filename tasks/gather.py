@@ -36,7 +36,8 @@ def main(workspace: Workspace) -> None:
     require_one_role_per_picture(
         pictures for name, roles in datasets.items() for pictures in _pictures(workspace, name, roles)
     )
-    heads = {name: own["head"] for name, own in read_params(workspace.params)["caption"]["datasets"].items()}
+    templates = read_params(workspace.params)["caption"]["datasets"]
+    heads = {name: (own or {}).get("head") for name, own in templates.items()}
     table = pa.concat_tables([_products(workspace, name, heads.get(name)) for name in names])
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")

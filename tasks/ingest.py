@@ -42,7 +42,7 @@ def source_access(workspace: Workspace, config: IngestConfig, dataset: str, *, r
         workspace.mirror,
         config.download,
         refresh=refresh,
-        limit=config.limit,
+        limit=config.settings.limit,
         digests=FileDigests(workspace.ingest_cache(dataset) / "files.parquet"),
     )
 

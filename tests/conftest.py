@@ -193,7 +193,7 @@ def tiny_params(base_model: Path) -> dict[str, Any]:
     datasets = params["ingest"]["datasets"]
     datasets["studio"]["source"]["num_products"] = 160
     datasets["street"]["source"]["num_products"] = 60
-    params["ingest"]["image"]["stored_side"] = 48
+    params["ingest"]["settings"] = {"image": {"stored_side": 48}}
     params["finetune"] |= {
         "base_model": {"kind": "local", "path": str(base_model)},
         "trainable": "all",
@@ -203,7 +203,7 @@ def tiny_params(base_model: Path) -> dict[str, Any]:
         "num_candidates": 2,
         "checkpoint_every": 4,
     }
-    params["evaluate"]["resamples"] = 100
+    params["evaluate"]["settings"] = {"resamples": 100}
     # What a tiny random start learns of 160 products is chance, and differs between processors: the last candidate
     # wins, whatever it scores, so that there is one to register.
     params["average"] = {"methods": [{"kind": "soup"}, {"kind": "interpolation", "shares": [0.5]}]}

@@ -187,10 +187,7 @@ def make_shop(root: Path) -> Workspace:
         },
         "caption": {"datasets": {"studio": {"head": "colour"}}},
         "evaluate": {
-            "device": "cpu",
-            "batch_size": 8,
-            "resamples": 50,
-            "confidence": 0.9,
+            "settings": {"device": "cpu", "batch_size": 8, "resamples": 50, "confidence": 0.9},
             "min_slice": 5,
             "datasets": {
                 "studio": {

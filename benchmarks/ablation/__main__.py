@@ -37,7 +37,7 @@ def changed(section: Mapping[str, Any], changes: Mapping[str, Any]) -> FinetuneC
         *parents, name = path.split(".")
         inner = values
         for parent in parents:
-            inner = inner[parent]
+            inner = inner.setdefault(parent, {})
         inner[name] = value
     return parse("finetune", values, FinetuneConfig)
 

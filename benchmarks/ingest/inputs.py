@@ -63,7 +63,7 @@ def preset(name: str, datasets: Path) -> dict[str, Any]:
     if name not in values:
         raise UserError(f"no dataset `{name}` in {PRESET}: it has {', '.join(values)}")
     source = {**values[name]["source"], "path": str(dataset_folder(datasets, name))}
-    if "not_classes" in source:
+    if source["kind"] == "clothing":
         source["not_classes"] = []  # img2dataset takes these rows too
     return {**values[name], "source": source, "roles": {}}
 
@@ -105,7 +105,7 @@ def prepare_external(name: str, datasets: Path, folder: Path, limit: int | None)
 
 def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int | None = None) -> Workspace:
     """A workspace with this one dataset, configured as in params/kagl.yaml, its source pinned."""
-    section = {**read_params(PRESET)["ingest"], "datasets": {name: dict(dataset)}, "limit": limit}
+    section = {"settings": {"limit": limit}, "datasets": {name: dict(dataset)}}
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
     workspace.params.write_text(yaml.safe_dump({"ingest": section}, sort_keys=False), encoding="utf-8")

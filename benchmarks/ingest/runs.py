@@ -119,7 +119,7 @@ def _decode(images: Path, workers: int, processes: bool, root: Path | None) -> d
     from fclip.catalog.config import IngestConfig
     from tasks.workspace.params import load_section
 
-    config = None if root is None else load_section(Workspace(root), "ingest", IngestConfig).image
+    config = None if root is None else load_section(Workspace(root), "ingest", IngestConfig).settings.image
     return {"seconds": time_decoding(sorted(images.iterdir()), config, workers=workers, processes=processes)}
 
 

@@ -71,7 +71,7 @@ def measure_speed(
     given = prepare_external(name, datasets, folder / "files", limit)
     files = make_workspace(folder / "as-files", name, {**preset, "source": given.source})
     shipped = make_workspace(folder / "as-shipped", name, preset, limit)
-    image_config = load_section(files, "ingest", IngestConfig).image
+    image_config = load_section(files, "ingest", IngestConfig).settings.image
     settings = None
     if peer is not None:
         sample = prepare_external(name, datasets, folder / "sample", min(limit or TUNING_IMAGES, TUNING_IMAGES))

@@ -10,14 +10,12 @@ from fclip.models.candidates import Candidate
 
 @config
 class InterpolationConfig:
-    """Interpolation with the base model; of no use if the base model is untrained.
-
-    Attributes:
-        shares: of the candidate, each between 0 and 1; the rest is the base model's.
-    """
+    """Interpolation between the base model and each checkpoint or average (WiSE-FT). Not useful with an untrained base
+    model."""
 
     kind: Literal["interpolation"]
-    shares: list[float]
+    shares: tuple[float, ...] = (0.75,)
+    """Shares of the candidate, each between 0 and 1; the rest is the share of the base model."""
 
     def __post_init__(self) -> None:
         if not self.shares or not all(0 < share < 1 for share in self.shares):

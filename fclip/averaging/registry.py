@@ -5,7 +5,7 @@ averages are candidates like all others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fclip.config import ByKind, config
@@ -87,18 +87,19 @@ class MethodConfig(Protocol):
 AnyMethodConfig = Annotated[MethodConfig, ByKind(lambda: [method.config for method in methods().values()])]
 
 
+def _usual_methods() -> "tuple[MethodConfig, ...]":
+    return tuple(methods()[kind].config(kind=kind) for kind in ("soup", "interpolation"))
+
+
 @config
 class AverageConfig:
-    """How candidates are averaged.
+    """The section `average`: new candidates as averages of the weights of others."""
 
-    Attributes:
-        methods: the averaging methods in their order, each at most once: a method may also average what the methods
-            before it made. [] for no averages.
-    """
-
-    methods: list[AnyMethodConfig]
+    methods: tuple[AnyMethodConfig, ...] = field(default_factory=_usual_methods)
+    """The averaging methods in their order, each at most once. A method also averages the results of the methods before
+    it. []: no averages."""
 
     def __post_init__(self) -> None:
         kinds = [method.kind for method in self.methods]
         if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
-            raise ValueError(f"methods must hold each kind at most once, not `{twice[0]}` twice")
+            raise ValueError(f"methods must name each kind at most once, not `{twice[0]}` twice")

@@ -27,7 +27,7 @@ CHANGES = Path(__file__).parent / "fclip_tiny_model" / "changes.safetensors"
 
 @config
 class FclipTinyConfig:
-    """The small CLIP that this package carries: `towers`, fine-tuned on a catalog of fashion."""
+    """The small CLIP model in this package: `towers`, fine-tuned on fashion products."""
 
     kind: Literal["fclip-tiny"]
 

@@ -8,10 +8,11 @@ from fclip.config import config
 
 @config
 class LocalConfig:
-    """A folder in open_clip's local-directory form; `path` may be relative to the workspace."""
+    """A model folder in the local-directory form of open_clip."""
 
     kind: Literal["local"]
     path: str
+    """The folder, absolute or relative to the workspace."""
 
     def __post_init__(self) -> None:
         if not self.path:

@@ -11,11 +11,13 @@ HUB_PREFIX = "hf-hub:"
 
 @config
 class OpenClipConfig:
-    """A model that open_clip knows: a built-in name with the tag of its weights, or `hf-hub:organisation/name`."""
+    """A model of open_clip: a built-in model, or a repository on the Hugging Face hub."""
 
     kind: Literal["open_clip"]
     model: str
+    """Name of a built-in model, or `hf-hub:organisation/name`."""
     pretrained: str | None = None
+    """Tag of the weights of a built-in model, such as openai; null for a model on the hub."""
 
     def __post_init__(self) -> None:
         if not self.model:

@@ -98,16 +98,14 @@ BaseModelConfig: TypeAlias = Annotated[KindConfig, ByKind(_configs)]
 
 @config
 class ChampionConfig:
-    """A warm start: training starts from the workspace's champion, as it was when it was pinned.
+    """A warm start: training continues from the champion of the workspace, in its pinned version.
 
-    This package does not read the model registry: `tasks/base_model.py` finds the champion's weights.
-
-    Attributes:
-        otherwise: the base model that training starts from while there is no champion.
+    This package does not read the model registry: `tasks/base_model.py` finds the weights of the champion.
     """
 
     kind: Literal["champion"]
     otherwise: BaseModelConfig
+    """The base model while there is no champion."""
 
 
 AnyBaseModelConfig: TypeAlias = Annotated[KindConfig, ByKind(lambda: [*_configs(), ChampionConfig])]

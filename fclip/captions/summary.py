@@ -81,7 +81,7 @@ def check_template_names(
         names = ", ".join(sorted({name for each in parsed.values() for template in each for name in template.names}))
         raise UserError(
             f"no product has a value that the caption templates name ({names}); products have {listed}; "
-            "correct `caption.datasets` in params.yaml, or `caption.cleaning` if it empties the values"
+            "correct `caption.datasets` in params.yaml, or `caption.settings.cleaning` if it empties the values"
         )
     named = [(f"template `{kind}`", template.names) for kind, each in parsed.items() for template in each]
     named.append(("`head`", frozenset({templates.head} if templates.head else ())))

@@ -60,8 +60,8 @@ def build_catalog(
     source = at_pin(dataset_config.source, facts)
     access = replace(access, pinned=facts)
     verify_pin(dataset, dataset_config, source, pin, access=access)
-    store = ImageStore(None if cache_dir is None else cache_dir / "images", config.image)
-    rows = read(source, access, config.limit)
+    store = ImageStore(None if cache_dir is None else cache_dir / "images", config.settings.image)
+    rows = read(source, access, config.settings.limit)
     repairs: list[Repair] = []
     refused: list[RefusedRow] = []
     columns = ProductColumns()
@@ -71,10 +71,10 @@ def build_catalog(
         stored = [digest for pack in store.packs for digest in pack_digests(pack)]
         with PackWriter(images, stored=stored) as packs:
             checked = _repaired_and_checked(
-                rows, RowRules(config.rows, dataset_config.types), repairs, config.rows.max_text_chars
+                rows, RowRules(config.settings.rows, dataset_config.types), repairs, config.settings.rows.max_text_chars
             )
-            imported = ImageImporter(store, packs, access.digests, config.image).import_images(checked)
-            total = _expected_rows(facts, config.limit)
+            imported = ImageImporter(store, packs, access.digests, config.settings.image).import_images(checked)
+            total = _expected_rows(facts, config.settings.limit)
             num_read = 0
             for row in progress(imported, label=f"ingest {dataset}", total=total, unit="rows"):
                 num_read += 1
@@ -82,7 +82,7 @@ def build_catalog(
                     refused.append(row)
                 else:
                     columns.add(*row)
-        require_few_refused(dataset, num_read, refused, config.rows, keep=_quarantine_path(cache_dir))
+        require_few_refused(dataset, num_read, refused, config.settings.rows, keep=_quarantine_path(cache_dir))
         products, spelling_repairs = columns.finish().with_unified_spellings()
         repairs += spelling_repairs
         assignment = assign_splits(products, store, config, dataset)

@@ -1,4 +1,4 @@
-"""What is ingested: the sources, how their products are split, and the role of each split."""
+"""The configuration of ingest: the sources, how their products are split, and the role of each split."""
 
 import math
 import re
@@ -11,6 +11,8 @@ from fclip.config import ByKind, config
 from fclip.mirror.config import DownloadConfig
 
 SPLITS = ("train", "val", "test")
+FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
+"""The fraction of each split unless a dataset sets others."""
 NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
@@ -19,41 +21,54 @@ Source: TypeAlias = Annotated[SourceConfig, ByKind(lambda: [each.config for each
 
 @config
 class JudgementsConfig:
-    """A CSV or TSV of judgements: its path, which may be remote; its columns for query, product and grade (0 to 4)."""
+    """Relevance judgements: a CSV or TSV file with one row for each graded pair of a query and a product."""
 
     path: str
-    query: str
-    product_id: str
-    grade: str
+    """The file: a path relative to the workspace, or a remote address."""
+    query: str = "query"
+    """Column of the query text."""
+    product_id: str = "product_id"
+    """Column of the product's id."""
+    grade: str = "grade"
+    """Column of the grade, a number from 0 (irrelevant) to 4."""
 
 
 @config
 class DatasetConfig:
-    """One dataset: where it comes from, the fraction of its groups in each split, what each split may be used for.
-
-    `split` is empty for a source that comes split. A split without a role is kept and used for nothing.
-    `hold_outs`: name -> attribute -> values. Products with such values in every one of the attributes are a split of
-    that name, kept out of the others (FashionCLIP held out whole categories and one brand, and judged them zero-shot).
-    `judgements`: queries with the products that answer them, as people graded them.
-    `types`: attributes that must be a `number` or an `integer`; all others are text.
-    """
+    """One dataset: its source, how its products are split, and the role of each split."""
 
     source: Source
-    split: dict[str, float]
+    """Where the products come from."""
+    split: dict[str, float] | None = None
+    """Fraction of the product groups in each of the splits train, val and test; the fractions sum to 1. null: the
+    splits that the source comes with, otherwise train 0.7, val 0.15, test 0.15."""
     roles: dict[str, str]
+    """Role of each split: `train` (only of the split train), `select` (read by the selection rule and the gate) or
+    `report` (read by the report only). A split without a role is kept and not used."""
     hold_outs: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """More splits, by name: attribute -> values. Products with one of these values in every attribute form this split
+    and are in no other, as in {denim: {category: [Denim]}}. Give the split a role too."""
     judgements: JudgementsConfig | None = None
+    """Queries with products that people graded, for the protocol graded-retrieval."""
     types: dict[str, Literal["number", "integer"]] = field(default_factory=dict)
+    """Attributes that must be a `number` or an `integer`; other values are refused. All other attributes are text."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there may be, those that a group is put into first before others."""
+        """The possible splits, in the order in which a group is put into one of them."""
         return (*SPLITS, *self.hold_outs)
 
     @property
     def fixed_splits(self) -> tuple[str, ...]:
-        """The splits that the source comes with; empty where its products are to be split."""
+        """The splits that the source comes with; empty if ingest splits its products."""
         return kind_of(self.source).fixed_splits
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The fraction of the product groups in each split; empty for a source that comes split."""
+        if self.split is None:
+            return {} if self.fixed_splits else FRACTIONS
+        return self.split
 
     @property
     def uses(self) -> Roles:
@@ -63,26 +78,28 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         fixed = self.fixed_splits
         if fixed and self.split:
-            raise ValueError(f"split must be {{}}: {self.source.kind} comes split into {', '.join(fixed)}")
+            raise ValueError(f"split must be null: {self.source.kind} comes split into {', '.join(fixed)}")
         if not fixed:
-            _check_fractions(self.split)
+            _check_fractions(self.fractions)
         _check_hold_outs(self.hold_outs)
-        splits = (*(fixed or self.split), *self.hold_outs)
+        splits = (*(fixed or self.fractions), *self.hold_outs)
         for split, role in self.roles.items():
             if split not in splits:
                 raise ValueError(f"roles must name splits of this dataset ({', '.join(splits)}), not `{split}`")
             if role not in ROLES:
                 raise ValueError(f"roles must be among {', '.join(ROLES)}, not `{role}` (of `{split}`)")
             if role == "train" and split != "train":
-                raise ValueError(f"roles must give `train` to the split train alone, not to `{split}`")
+                raise ValueError(f"roles must give the role `train` only to the split train, not to `{split}`")
 
 
 def _check_hold_outs(hold_outs: dict[str, dict[str, list[str]]]) -> None:
     for name, attributes in hold_outs.items():
         if name in SPLITS or not re.fullmatch(NAME, name):
-            raise ValueError(f"hold_outs must have names of a-z, 0-9, - and _ that are no split's, not `{name}`")
+            raise ValueError(
+                f"hold_outs must have names of a-z, 0-9, - and _ other than {', '.join(SPLITS)}, not `{name}`"
+            )
         if not attributes or not all(attributes.values()):
-            raise ValueError(f"hold_outs must name attributes and at least one value of each, as `{name}` does not")
+            raise ValueError(f"hold_outs must name at least one attribute and one value of each; `{name}` does not")
 
 
 def _check_fractions(split: dict[str, float]) -> None:
@@ -98,11 +115,14 @@ def _check_fractions(split: dict[str, float]) -> None:
 
 @config
 class ImageConfig:
-    """How images are stored: the shorter side at most, pixels; JPEG quality of those that are encoded anew."""
+    """How images are stored."""
 
-    stored_side: int
-    max_pixels: int
-    jpeg_quality: int
+    stored_side: int = 224
+    """Largest shorter side of a stored image, in pixels, from 16 to 4096; larger images are scaled down."""
+    max_pixels: int = 50_000_000
+    """Images with more pixels are refused, as a protection from decompression bombs."""
+    jpeg_quality: int = 92
+    """JPEG quality, from 1 to 100, of images that are encoded again."""
 
     def __post_init__(self) -> None:
         if not 16 <= self.stored_side <= 4096:
@@ -118,13 +138,16 @@ MAX_HASH_DISTANCE = 7
 
 @config
 class DuplicateConfig:
-    """When two images are the same picture: at most so many of their hashes' 64 bits differ, and such a share of ink.
+    """When two images count as near-duplicates: both limits hold. Their products are put into the same split.
 
     See `fclip.catalog.duplicates`.
     """
 
-    max_hash_distance: int
-    max_difference: float
+    max_hash_distance: int = 6
+    """Largest number of different bits between the 64-bit hashes of two images, from 0 to 7."""
+    max_difference: float = 0.06
+    """Largest difference between the contents of two images, as a share from 0 to below 1. 0.08 also joins more colour
+    variants of one product."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_hash_distance <= MAX_HASH_DISTANCE:
@@ -137,10 +160,12 @@ class DuplicateConfig:
 
 @config
 class RowConfig:
-    """What of a source's rows may be refused before an ingest stops, and how long a cell of text may be."""
+    """Limits for the rows of a source."""
 
-    max_refused_fraction: float
-    max_text_chars: int
+    max_refused_fraction: float = 0.1
+    """Largest fraction of bad rows, from 0 to 1; with more the ingest stops."""
+    max_text_chars: int = 20_000
+    """A row with a longer text, in characters, is refused."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_refused_fraction <= 1:
@@ -150,15 +175,33 @@ class RowConfig:
 
 
 @config
-class IngestConfig:
-    """The section `ingest` of params.yaml. `limit`: rows a dataset at most, spread over it; null: all."""
+class IngestSettings:
+    """How every dataset is ingested."""
 
-    limit: int | None
-    rows: RowConfig
-    image: ImageConfig
-    near_duplicates: DuplicateConfig
+    limit: int | None = None
+    """Largest number of rows of each dataset, sampled evenly over it; null: all rows."""
+    rows: RowConfig = RowConfig()
+    """Limits for the rows of a source."""
+    image: ImageConfig = ImageConfig()
+    """How images are stored."""
+    near_duplicates: DuplicateConfig = DuplicateConfig()
+    """When two images count as near-duplicates."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be null or at least 1, not {self.limit}")
+
+
+@config
+class IngestConfig:
+    """The section `ingest`: the datasets, and how they are read, checked and stored."""
+
+    settings: IngestSettings
+    """How every dataset is ingested."""
     datasets: dict[str, DatasetConfig]
-    download: DownloadConfig = field(default_factory=DownloadConfig)
+    """The datasets by name. A name consists of a-z, 0-9, - and _."""
+    download: DownloadConfig = DownloadConfig()
+    """How remote files and images are downloaded."""
 
     @property
     def training_datasets(self) -> tuple[str, ...]:
@@ -166,10 +209,10 @@ class IngestConfig:
         return tuple(name for name, dataset in self.datasets.items() if dataset.uses.trains)
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be null or at least 1, not {self.limit}")
         if not self.datasets:
             raise ValueError("datasets must name at least one dataset")
         for name in self.datasets:
             if not re.fullmatch(NAME, name):
-                raise ValueError(f"datasets must have names of a-z, 0-9, - and _ (they name files), not `{name}`")
+                raise ValueError(
+                    f"datasets must have names of a-z, 0-9, - and _ (files are named after them), not `{name}`"
+                )

@@ -21,15 +21,17 @@ FileSource: TypeAlias = Annotated[HubSource | TableSource, ByKind(lambda: (HubSo
 
 @config
 class PublishedTask:
-    """A retrieval task as the dataset's publishers evaluate it, in the columns of the dataset.
+    """A retrieval task as the publishers of a dataset evaluate it, in terms of the dataset's columns.
 
-    A query is a value of the column `query`; right are the rows that have it. A row is found by the sum of the
-    normalised embeddings of the columns of `documents`, each times its weight, normalised again.
+    A row is found by the sum of the normalised embeddings of its `documents`, each times its weight, normalised again.
     """
 
     name: str
+    """Name of the task, as published."""
     query: str
+    """Column of the queries: each of its values is a query, and the rows with this value are relevant."""
     documents: dict[str, float]
+    """Columns that a row is found by, with their weights."""
 
     def __post_init__(self) -> None:
         if not self.documents:
@@ -41,23 +43,28 @@ class PublishedTask:
 
 @config
 class Description:
-    """A published dataset: where it is, how it is read, which columns are classes, how its publishers evaluate it.
-
-    `source` is what one would write in params for a copy of the files: its paths and patterns are below the folder
-    that holds them. `label_sets` are names of attributes whose values are classes. `num_rows` is as stated by the
-    publishers. `facts` says where all this is from, `unverified` what no source confirms.
-    """
+    """A published dataset: where it is, how it is read, which columns are classes, how its publishers evaluate it."""
 
     title: str
+    """Name of the dataset for people."""
     home: str
+    """Its home page."""
     hub: str | None
+    """Its repository on the Hugging Face hub; null: none."""
     licence: str | None
+    """Its licence; null: not stated."""
     num_rows: int
+    """Number of rows, as its publishers state it."""
     source: FileSource
+    """How its files are read, as in params.yaml; paths and patterns are relative to the folder with the files."""
     label_sets: list[str]
+    """Attributes whose values are classes."""
     tasks: list[PublishedTask]
+    """Retrieval tasks that its publishers evaluate."""
     facts: list[str]
+    """Where the statements here come from."""
     unverified: list[str]
+    """Statements that no source confirms."""
 
     def __post_init__(self) -> None:
         paths = {"source.path": [self.source.path], **_more_paths(self.source)}

@@ -88,8 +88,10 @@ def _splits(products: Products, config: IngestConfig, dataset: str) -> list[str]
     dataset_config = config.datasets[dataset]
     fixed = products.table["fixed_split"].to_pylist()
     keys = products.table["split_key"].to_pylist()
-    split = [given or split_of(key, dataset_config.split) for given, key in zip(fixed, keys, strict=True)]
-    masks = hold_out_masks(products, dataset_config.hold_outs, dataset=dataset, is_sample=config.limit is not None)
+    split = [given or split_of(key, dataset_config.fractions) for given, key in zip(fixed, keys, strict=True)]
+    masks = hold_out_masks(
+        products, dataset_config.hold_outs, dataset=dataset, is_sample=config.settings.limit is not None
+    )
     for name, mask in reversed(masks.items()):  # the first hold-out of a product wins
         for index in np.flatnonzero(mask):
             split[index] = name
@@ -97,7 +99,7 @@ def _splits(products: Products, config: IngestConfig, dataset: str) -> list[str]
 
 
 def _product_links(products: Products, store: ImageStore, config: IngestConfig) -> ProductLinks:
-    appearance_of, similar = store.near_duplicates(config.near_duplicates)
+    appearance_of, similar = store.near_duplicates(config.settings.near_duplicates)
     product, number = products.image_lists()
     appearance = appearance_of[number]
     # Images of deleted products create no links: the result must not depend on earlier ingests.

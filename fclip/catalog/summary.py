@@ -119,7 +119,9 @@ def require_few_refused(
         write_quarantine(keep, refused)
         kept = f" (all refused rows: {keep})"
     number = len(bad or refused)
-    allowed = f"the limit is {config.max_refused_fraction:.1%} (ingest.rows.max_refused_fraction in params.yaml)"
+    allowed = (
+        f"the limit is {config.max_refused_fraction:.1%} (ingest.settings.rows.max_refused_fraction in params.yaml)"
+    )
     raise UserError(
         f"{number} of {num_rows} rows of `{dataset}` were refused, {number / num_rows:.1%}; "
         f"{allowed if len(refused) < num_rows else 'no row is left'}{reasons}\n"
@@ -131,7 +133,7 @@ def require_products(summary: IngestSummary, config: DatasetConfig) -> None:
     """Raise UserError if a split with a role has no product."""
     for split, role in config.roles.items():
         if not summary.splits.get(split):
-            fractions = ", ".join(f"{each} {fraction}" for each, fraction in config.split.items()) or "as published"
+            fractions = ", ".join(f"{each} {fraction}" for each, fraction in config.fractions.items()) or "as published"
             raise UserError(
                 f"split `{split}` (role {role}) of `{summary.dataset}` is empty: the splits of {summary.num_products} "
                 f"products are {_listed(summary.splits)} (fractions: {fractions}; refused: "

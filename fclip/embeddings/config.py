@@ -1,15 +1,19 @@
-"""How the catalog is embedded: the section `embed` of params.yaml."""
+"""The configuration of embedding: the section `embed` of params.yaml."""
 
 from fclip.config import config
 
 
 @config
 class EmbedConfig:
-    """text: the kind of caption of a product that is embedded; a product without it gives its first."""
+    """The section `embed`: how the catalog is embedded."""
 
-    device: str
-    batch_size: int
-    text: str
+    device: str = "auto"
+    """`auto` (CUDA if available, otherwise the CPU), `cpu`, `cuda` or `cuda:1`."""
+    batch_size: int = 128
+    """Images or texts that go through the model at once."""
+    text: str = "title"
+    """The kind of caption that is embedded: title, highlights, attributes or short. A product without it uses its first
+    caption."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -1,4 +1,4 @@
-"""What is evaluated on each dataset: the section `evaluate` of params.yaml."""
+"""The configuration of evaluation: the section `evaluate` of params.yaml."""
 
 from dataclasses import replace
 from typing import Annotated, TypeAlias
@@ -11,25 +11,26 @@ AnyProtocol: TypeAlias = Annotated[ProtocolConfig, ByKind(lambda: [own.config fo
 
 @config
 class DatasetEvaluation:
-    """One dataset's protocols by their names, and the metric by which it selects and gates.
-
-    primary: `<protocol>.<metric>`; of a retrieval `<protocol>.text_to_image.<metric>` or `….image_to_text.<metric>`.
-    max_items: products of a split at most; null: all of them.
-    slices: attributes by whose values the comparison of two models is looked at.
-    newest: an attribute that says when a product came, as a number or an ISO date: the newest tenth is a slice too.
-    """
+    """How models are evaluated on one dataset."""
 
     primary: str
-    max_items: int | None
-    slices: list[str]
+    """The metric for selection and the gate: `<protocol>.<metric>`; of a retrieval
+    `<protocol>.text_to_image.<metric>` or `<protocol>.image_to_text.<metric>`."""
+    max_items: int | None = None
+    """Largest number of products of each split; null: all."""
+    slices: tuple[str, ...] = ()
+    """Attributes; the comparison of two models shows each of their values separately."""
     protocols: dict[str, AnyProtocol]
+    """The protocols by names of your choice."""
     newest: str | None = None
+    """Attribute with the date of a product, a number or an ISO date: the newest tenth of the products is one more
+    slice. null: none."""
 
     def __post_init__(self) -> None:
         if self.max_items is not None and self.max_items < 1:
             raise ValueError("max_items must be null or at least 1")
         if not self.protocols:
-            raise ValueError("protocols must hold at least one")
+            raise ValueError("protocols must name at least one protocol")
         for name in self.protocols:
             if not name.isidentifier():
                 raise ValueError(f"protocols: `{name}` must be a name of letters, digits and underscores")
@@ -60,15 +61,17 @@ class DatasetEvaluation:
 
 
 @config
-class EvaluateConfig:
-    """How evaluation runs, and what it does for each dataset."""
+class EvaluateSettings:
+    """How evaluation runs, on every dataset."""
 
-    device: str
-    batch_size: int
-    resamples: int
-    confidence: float
-    min_slice: int
-    datasets: dict[str, DatasetEvaluation]
+    device: str = "auto"
+    """`auto` (CUDA if available, otherwise the CPU), `cpu`, `cuda` or `cuda:1`."""
+    batch_size: int = 128
+    """Images or texts that go through a model at once."""
+    resamples: int = 1000
+    """Bootstrap resamples for confidence intervals, at least 10."""
+    confidence: float = 0.95
+    """Confidence level of intervals, from 0.5 to below 1."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -77,5 +80,19 @@ class EvaluateConfig:
             raise ValueError("resamples must be at least 10")
         if not 0.5 <= self.confidence < 1:
             raise ValueError("confidence must be from 0.5 to below 1")
+
+
+@config
+class EvaluateConfig:
+    """The section `evaluate`: how evaluation runs, and the protocols of each dataset."""
+
+    settings: EvaluateSettings
+    """How evaluation runs, on every dataset."""
+    datasets: dict[str, DatasetEvaluation]
+    """The evaluation of each dataset in `ingest.datasets`, by its name."""
+    min_slice: int = 30
+    """Smallest number of items of a slice in the comparison of two models; smaller slices are left out."""
+
+    def __post_init__(self) -> None:
         if self.min_slice < 1:
             raise ValueError("min_slice must be at least 1")

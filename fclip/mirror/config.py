@@ -1,27 +1,28 @@
-"""How files and images are fetched from elsewhere."""
+"""The configuration of downloads: the section `ingest.download` of params.yaml."""
 
 from fclip.config import config
 
 
 @config
 class DownloadConfig:
-    """The section `ingest.download` of params.yaml; none of it changes what is ingested, only how it is fetched.
-
-    connections, per_host: requests at once, over all and to one host.
-    timeout_s: seconds to connect, and without a byte; an image may take `IMAGE_TIMEOUTS` times as long in all.
-    retries: further attempts after one that may help next time (5xx, 429, timeouts, broken connections).
-    max_bytes: a larger image is refused.
-    allow_private: whether private, loopback, link-local and reserved addresses may be asked. Only then are the proxies
-        of the environment (`HTTPS_PROXY` …) used: behind one, where a name leads is not ours to check.
-    """
+    """How remote files and images are downloaded. These settings do not change what is ingested."""
 
     connections: int = 32
+    """Largest number of requests at the same time."""
     per_host: int = 8
+    """Largest number of requests to one host at the same time."""
     timeout_s: float = 20.0
+    """Seconds to connect, and seconds without a byte, before a request fails. An image may take 6 times as long."""
     retries: int = 3
+    """Further attempts after status 5xx or 429, a timeout or a broken connection, from 0 to 20. Waiting times double;
+    Retry-After is respected."""
     max_bytes: int = 32 * 2**20
+    """Larger images, in bytes, are refused."""
     max_redirects: int = 5
+    """Largest number of redirects for one request, from 0 to 20."""
     allow_private: bool = False
+    """Allow private, loopback, link-local and reserved addresses. Only then are the proxies of the environment
+    (`HTTPS_PROXY` …) used, since fclip cannot check addresses behind a proxy."""
 
     def __post_init__(self) -> None:
         for name in ("connections", "per_host", "max_bytes"):

@@ -1,22 +1,21 @@
-"""What counts as drift."""
+"""The configuration of drift warnings: the section `drift` of params.yaml."""
 
 from fclip.config import config
 
 
 @config
 class DriftConfig:
-    """The section `drift` of params.yaml: past what the flow warns.
+    """The section `drift`: when a run warns that the catalog has changed since the champion was trained."""
 
-    psi_warn: population stability index of a feature; conventionally 0.1 is some change and 0.25 much
-    (`fclip.profile.stability`). max_new_fraction: of products, with a value that the champion's catalog did not have.
-    max_vanished_fraction: of the champion's products, with a value that no product has now. min_count: products that
-    a value needs to count by itself; rarer ones are taken together.
-    """
-
-    psi_warn: float
-    max_new_fraction: float
-    max_vanished_fraction: float
-    min_count: int
+    psi_warn: float = 0.2
+    """Population stability index of a feature above which a run warns. Usual limits: 0.1 is some change, 0.25 is
+    much."""
+    max_new_fraction: float = 0.05
+    """Largest fraction of products, from 0 to 1, with a value that the catalog of the champion does not have."""
+    max_vanished_fraction: float = 0.05
+    """Largest fraction of the champion's products, from 0 to 1, with a value that no product has now."""
+    min_count: int = 20
+    """Smallest number of products for a value to count separately; rarer values are counted together."""
 
     def __post_init__(self) -> None:
         if not self.psi_warn > 0:

@@ -1,4 +1,4 @@
-"""How one candidate is selected: the section `select` of params.yaml."""
+"""The configuration of selection: the section `select` of params.yaml."""
 
 from fclip.config import config
 from fclip.selection.rules.registry import rules
@@ -6,18 +6,17 @@ from fclip.selection.rules.registry import rules
 
 @config
 class SelectConfig:
-    """How one candidate is selected.
+    """The section `select`: how one candidate is selected."""
 
-    Attributes:
-        rule: the kind of a rule in `fclip.selection.rules`. It chooses among the candidates whose in-domain score is
-            within `in_domain_tolerance` of the best one's.
-        tie_confidence: candidates that the best by the rule does not beat with this confidence, by the paired
-            bootstrap, count as tied with it, and the one nearest the base model wins; null: the best by the rule wins.
-    """
-
-    rule: str
-    in_domain_tolerance: float
-    tie_confidence: float | None
+    rule: str = "mean_normalised_gain"
+    """The selection rule: mean_normalised_gain, mean_score, mean_rank, in_domain_loss, in_domain_metric or last; margin
+    or alignment if a label-free protocol was evaluated. It chooses among candidates within `in_domain_tolerance`."""
+    in_domain_tolerance: float = 0.03
+    """Candidates whose in-domain score is lower than the best one by more than this are not selected. It should be at
+    least the noise of that score; 0.01 is usual with thousands of products."""
+    tie_confidence: float | None = 0.8
+    """Confidence, from 0.5 to below 1, of the paired bootstrap: of candidates that the best does not beat with it, the
+    one nearest to the base model is selected. null: the best candidate is selected."""
 
     def __post_init__(self) -> None:
         if self.rule not in rules():

@@ -8,12 +8,11 @@ from fclip.config import config
 
 @config
 class PromoteConfig:
-    """The section `promote`.
+    """The section `promote`: when a challenger becomes the champion."""
 
-    confidence: of the paired bootstrap interval by which a difference counts as significant, in (0, 1).
-    """
-
-    confidence: float
+    confidence: float = 0.95
+    """Confidence level, between 0 and 1, of the paired bootstrap interval; a difference is significant if the interval
+    does not contain 0."""
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:

@@ -1,6 +1,6 @@
-"""What is tuned, towards what, for how long, and how."""
+"""The configuration of training: the section `finetune` of params.yaml."""
 
-from dataclasses import asdict
+from dataclasses import asdict, field
 from typing import Any, Literal
 
 from fclip.base_models.registry import AnyBaseModelConfig, ChampionConfig, base_model_from_json
@@ -13,30 +13,27 @@ INFINITY = float("inf")
 
 @config
 class AugmentConfig:
-    """How a training image is varied.
+    """How a training image is varied."""
 
-    Attributes:
-        min_crop_area: least share of its area that a crop keeps.
-        flip: whether half of the images are mirrored.
-        colour_jitter: brightness, contrast and saturation change by a factor of 1 ± this at most; 0 leaves them.
-        greyscale: share of the images that lose their colours.
-        background: share of the images on white whose ground is replaced by another.
-        thumbnail: share of the images that become what small grey catalogs hold: the product alone, 28 pixels a side,
-            grey, mostly light on dark.
-        invert: share of the images whose light and dark change places.
-    """
-
-    min_crop_area: float
-    flip: bool
-    colour_jitter: float
-    greyscale: float
-    background: float
-    thumbnail: float
-    invert: float
+    min_crop_area: float = 0.6
+    """Smallest share of the image's area that a random crop keeps, above 0 and at most 1; 1: no crop."""
+    flip: bool = True
+    """Mirror half of the images."""
+    colour_jitter: float = 0.0
+    """Brightness, contrast and saturation change by a factor of 1 ± this at most, from 0 to below 1."""
+    greyscale: float = 0.0
+    """Share of the images that lose their colours."""
+    background: float = 0.0
+    """Share of the images with a white background that get another background, so that the model does not learn it."""
+    thumbnail: float = 0.0
+    """Share of the images that become small grey thumbnails: the product alone, 28 pixels a side, mostly light on
+    dark."""
+    invert: float = 0.0
+    """Share of the images whose colours are inverted: light becomes dark."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_crop_area <= 1:
-            raise ValueError("min_crop_area must be above 0, and 1 at most")
+            raise ValueError("min_crop_area must be above 0 and at most 1")
         if not 0 <= self.colour_jitter < 1:
             raise ValueError("colour_jitter must be from 0 to below 1")
         for name in ("greyscale", "background", "thumbnail", "invert"):
@@ -46,24 +43,22 @@ class AugmentConfig:
 
 @config
 class ObjectiveConfig:
-    """What the towers learn to agree on.
+    """The contrastive training objective."""
 
-    Attributes:
-        loss: "clip" (InfoNCE: Radford et al. 2021) or "siglip" (a sigmoid a pair: Zhai et al. 2023).
-        positives: "shared" (products whose caption is the same, and rows of one product, are each other's positives)
-            or "pairs" (only a row's own pair is, as open_clip has it).
-        fields: null, or weights of caption kinds: then a product's text is the weighted mean of the embeddings of all
-            these kinds (GCL: Zhu et al. 2024) instead of one caption drawn by `captions`.
-        hard_negatives: share of each batch that is of one category, so that it is told apart by more than that.
-        micro_batch_size: rows that go through the towers at once (GradCache: Gao et al. 2021); null: the whole batch.
-            The loss is of the whole batch either way, and so is the gradient, but for dropout's draws.
-    """
-
-    loss: Literal["clip", "siglip"]
-    positives: Literal["shared", "pairs"]
-    fields: dict[str, float] | None
-    hard_negatives: float
-    micro_batch_size: int | None
+    loss: Literal["clip", "siglip"] = "clip"
+    """The loss function. `clip`: InfoNCE (Radford et al. 2021). `siglip`: a sigmoid for each pair (Zhai et al.
+    2023)."""
+    positives: Literal["shared", "pairs"] = "shared"
+    """What counts as a positive pair. `shared`: products with the same caption, and rows of one product, are positives
+    of each other. `pairs`: only the pair of a row is positive, as in open_clip."""
+    fields: dict[str, float] | None = None
+    """Weights of caption kinds to train on together. With {title: 0.5, short: 0.5} the text of a product is the
+    weighted mean of the embeddings of these kinds (GCL: Zhu et al. 2024). null: one caption, sampled by `captions`."""
+    hard_negatives: float = 0.0
+    """Share of each batch that is of one category, from 0 to 1, so that the model separates products within it."""
+    micro_batch_size: int | None = None
+    """Rows that go through the towers at once, to save memory (GradCache: Gao et al. 2021); null: the whole batch. Loss
+    and gradient are those of the whole batch, except for the random numbers of dropout."""
 
     def __post_init__(self) -> None:
         if self.loss not in ("clip", "siglip"):
@@ -80,27 +75,27 @@ class ObjectiveConfig:
 
 @config
 class HeadsFirstConfig:
-    """LP-FT (Kumar et al. 2022): the projections alone, on features computed once, before the rest is let loose."""
+    """LP-FT (Kumar et al. 2022): train the projections alone, on features computed once, before everything else."""
 
-    epochs: int
-    learning_rate: float
+    epochs: int = 3
+    """Passes over the training products with the projections alone."""
+    learning_rate: float = 1e-3
+    """Highest learning rate of these passes."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
-            raise ValueError("epochs must be at least 1: leave heads_first null for none")
+            raise ValueError("epochs must be at least 1; set heads_first to null for none")
         if not 0 < self.learning_rate < INFINITY:
             raise ValueError("learning_rate must be above 0")
 
 
 @config
 class ReplayConfig:
-    """Rehearsal (Rolnick et al. 2019): of what the champion was trained on, each pass repeats a part.
+    """Rehearsal (Rolnick et al. 2019): each pass repeats some of the products that the champion was trained on."""
 
-    Attributes:
-        share: of a pass, the products that the champion has seen just so; the others are all that are new or changed.
-    """
-
-    share: float
+    share: float = 0.3
+    """Share of a pass, from 0 to below 1, that the champion has already seen unchanged. All new and changed products
+    are in every pass."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
@@ -109,17 +104,14 @@ class ReplayConfig:
 
 @config
 class RegularizationConfig:
-    """What holds the model near its base model; 0 lets it go.
+    """Penalties that keep the model close to its base model; 0 switches one off."""
 
-    Attributes:
-        weights: each update takes this share, times its learning rate, of the way back (L2-SP: Li et al. 2018,
-            decoupled as AdamW's weight decay is).
-        similarities: weight of the divergence of the batch's similarities from the base model's, beside the objective
-            (distillation; ZSCL: Zheng et al. 2023).
-    """
-
-    weights: float
-    similarities: float
+    weights: float = 0.0
+    """Each update moves the weights back by this share times the learning rate (L2-SP: Li et al. 2018, decoupled as in
+    AdamW). 0.1 is weak, 10 is strong."""
+    similarities: float = 0.0
+    """Weight of the divergence between the similarities of a batch and those of the base model, added to the loss
+    (distillation; ZSCL: Zheng et al. 2023). Usual values are 0.5 to 2."""
 
     def __post_init__(self) -> None:
         for name in ("weights", "similarities"):
@@ -129,65 +121,72 @@ class RegularizationConfig:
 
 @config
 class FinetuneConfig:
-    """The section `finetune` of params.yaml.
-
-    Attributes:
-        start: what is tuned.
-        replay: with a warm start, all that is new and a part of what is not; null: all products alike.
-        device: "auto" (cuda where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
-        processes: how many train together, one a GPU: "auto" (as many as there are GPUs) or a number.
-        precision: "auto" (bf16 where it pays: `fclip.training.compute`), "bf16" or "fp32".
-        compile: whether torch.compile makes the towers' kernels; "auto": where it pays (`fclip.training.compute`).
-        gradient_checkpointing: compute activations twice rather than keep them.
-        trainable: "heads" (both projections and the logit scale), "image_tower" or "text_tower" (these and that
-            tower: the latter is LiT, Zhai et al. 2022), "image_only" (the image tower and its projection: texts stay
-            where the base model has them, those that training never shows too), "all".
-        last_layers: of each tuned tower, only so many of its last blocks; null: all.
-        layer_decay: the learning rate of a block is this times that of the block after it.
-        lora_rank: low-rank updates of the tuned matrices (Hu et al. 2022) instead of these themselves; null: none.
-        ema_decay: beside each checkpoint, the moving average of the weights is a candidate, with this decay; null:
-            none is.
-        epochs: passes over the training products.
-        batch_size: pairs whose loss is one, over all processes together.
-        learning_rate: at its highest, after the warm-up.
-        warmup_fraction: of all steps.
-        clip_grad_norm: longest gradient that is applied as it is.
-        max_skipped_steps: updates left out, since their loss or gradient was not finite, after which the run stops.
-        num_candidates: checkpoints, dense early, that selection may choose from; the base model is one more.
-        checkpoint_every: steps between what an interrupted run goes on from.
-        pixel_cache_gb: pixels are decoded once, into a file, where that is no larger; else for every batch.
-        captions: how often each kind of caption is drawn, relative to the other kinds that a product has.
-    """
+    """The section `finetune`: what is trained, on which objective, for how long, and how."""
 
     base_model: AnyBaseModelConfig
-    replay: ReplayConfig | None
-    device: str
-    processes: int | Literal["auto"]
-    precision: Literal["auto", "bf16", "fp32"]
-    compile: bool | Literal["auto"]
-    gradient_checkpointing: bool
-    trainable: Literal["heads", "image_only", "image_tower", "text_tower", "all"]
-    last_layers: int | None
-    layer_decay: float
-    lora_rank: int | None
-    ema_decay: float | None
-    heads_first: HeadsFirstConfig | None
-    regularization: RegularizationConfig
-    objective: ObjectiveConfig
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    warmup_fraction: float
-    weight_decay: float
-    betas: tuple[float, float]
-    clip_grad_norm: float
-    max_logit_scale: float
-    max_skipped_steps: int
-    num_candidates: int
-    checkpoint_every: int
-    pixel_cache_gb: float
-    captions: dict[str, float]
-    augment: AugmentConfig
+    """The model that training starts from."""
+    replay: ReplayConfig | None = None
+    """With a champion as base model: train on all that is new and on a part of the rest. null: on all products."""
+    device: str = "auto"
+    """`auto` (CUDA if available, otherwise the CPU), `cpu`, `cuda` or `cuda:1`."""
+    processes: int | Literal["auto"] = "auto"
+    """Number of training processes, one for each GPU. `auto`: the number of GPUs, and 1 on a CPU."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Number format of the computation; `auto`: bf16 where it is faster (GPUs; on newer CPUs a tower without
+    convolutions), otherwise fp32."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the towers with torch.compile; `auto`: on a GPU, in runs of 2,000 steps or more, where it is faster."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of storing them: half the memory for a third more time."""
+    trainable: Literal["heads", "image_only", "image_tower", "text_tower", "all"] = "image_tower"
+    """The parameters that are trained. `heads`: both projections and the logit scale. `image_tower`, `text_tower`: the
+    heads and that tower (the latter is LiT, Zhai et al. 2022). `image_only`: the image tower and its projection, so
+    that text embeddings stay unchanged. `all`: everything."""
+    last_layers: int | None = None
+    """Train only this number of last blocks of each trained tower; null: all blocks."""
+    layer_decay: float = 1.0
+    """Factor from the learning rate of a block to that of the block before it, above 0 and at most 1. Usual values for
+    a ViT are 0.65 to 0.9, since early layers are general."""
+    lora_rank: int | None = None
+    """Rank of low-rank updates that replace updates of the matrices (Hu et al. 2022), usually 8 to 64; null: none."""
+    ema_decay: float | None = None
+    """Decay of a moving average of the weights, which is one more candidate at each checkpoint; usually 0.99 to 0.9999.
+    null: none."""
+    heads_first: HeadsFirstConfig | None = None
+    """Train the projections first, then the rest (LP-FT); null: everything from the first step."""
+    regularization: RegularizationConfig = RegularizationConfig()
+    """Penalties that keep the model close to its base model."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """The contrastive training objective."""
+    epochs: int = 3
+    """Passes over the training products."""
+    batch_size: int = 128
+    """Image-text pairs in a batch, over all processes together; at least 2."""
+    learning_rate: float = 3e-4
+    """Highest learning rate, after the warm-up. Published CLIP models need 1.0e-6 to 1.0e-5."""
+    warmup_fraction: float = 0.1
+    """Share of all steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.05
+    """Weight decay of AdamW."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay rates of the moment estimates of AdamW."""
+    clip_grad_norm: float = 1.0
+    """Largest gradient norm; longer gradients are scaled down to it."""
+    max_logit_scale: float = 100.0
+    """Upper limit of the logit scale (the inverse temperature), from 1 to 1000."""
+    max_skipped_steps: int = 5
+    """Updates that may be skipped because a loss or gradient is not finite; after more the run stops."""
+    num_candidates: int = 8
+    """Checkpoints that become candidates, more of them early in the run. The base model is one more candidate."""
+    checkpoint_every: int = 20
+    """Steps between the checkpoints from which an interrupted run continues."""
+    pixel_cache_gb: float = 20.0
+    """Largest size of the file of decoded images, in GB. Images are decoded once if they fit, else for every batch."""
+    captions: dict[str, float] = field(default_factory=lambda: {"title": 0.4, "attributes": 0.3, "short": 0.3})
+    """How often each kind of caption is sampled, relative to the other kinds that a product has. Short captions prepare
+    the model for queries of one or two words."""
+    augment: AugmentConfig = AugmentConfig()
+    """How training images are varied."""
 
     def __post_init__(self) -> None:
         if self.replay and not isinstance(self.base_model, ChampionConfig):
@@ -202,14 +201,14 @@ class FinetuneConfig:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, or null")
         if not 0 < self.layer_decay <= 1:
-            raise ValueError("layer_decay must be above 0, and 1 at most")
+            raise ValueError("layer_decay must be above 0 and at most 1")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError("ema_decay must be between 0 and 1, or null")
         for name in ("epochs", "num_candidates", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         if self.batch_size < 2:
-            raise ValueError("batch_size must be at least 2: a pair is told from the others of its batch")
+            raise ValueError("batch_size must be at least 2: each pair is compared with the others of its batch")
         for name in ("learning_rate", "clip_grad_norm"):
             if not 0 < getattr(self, name) < INFINITY:
                 raise ValueError(f"{name} must be above 0")
@@ -264,4 +263,4 @@ def from_json(values: dict[str, Any]) -> FinetuneConfig:
             }
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"this is no finetune config: {error}") from error
+        raise UserError(f"this is not a finetune config: {error}") from error

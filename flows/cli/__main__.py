@@ -17,6 +17,7 @@ from flows.cli.catalog import catalog, datasets
 from flows.cli.compact import compact
 from flows.cli.evaluate import compare, evaluate
 from flows.cli.export import export_app
+from flows.cli.params import params
 from flows.cli.run import pin, promote, retrain, rollback, stage
 from flows.cli.search import search
 from flows.cli.status import models, status
@@ -39,7 +40,7 @@ app = typer.Typer(
     """,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, stage, pin, status, catalog, search, datasets, models, promote, rollback),
+    *(retrain, stage, pin, status, params, catalog, search, datasets, models, promote, rollback),
     *(evaluate, compare, compact),
 )
 for command in COMMANDS:

@@ -25,6 +25,7 @@ from fclip.catalog.sources.registry import describe, source_kinds
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.mirror.addresses import is_remote
+from fclip.training.config import FinetuneConfig
 from flows.params import load_params
 from flows.pipeline import read_pipeline, stage_environment
 from tasks.ingest import source_access
@@ -112,12 +113,16 @@ def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
         name: {**dataset, "source": _there(dataset["source"], root)}
         for name, dataset in values["ingest"]["datasets"].items()
     }
-    batch_size = min(BATCH_SIZE, values["finetune"]["batch_size"])
+    batch_size = min(BATCH_SIZE, values["finetune"].get("batch_size", FinetuneConfig.batch_size))
     base = {**values["base"], "registered_model": f"{values['base']['registered_model']}-dry-run"}
     return {
         **values,
         "base": base,
-        "ingest": {**values["ingest"], "limit": ROWS, "datasets": datasets},
+        "ingest": {
+            **values["ingest"],
+            "settings": {**values["ingest"]["settings"], "limit": ROWS},
+            "datasets": datasets,
+        },
         "finetune": {
             **values["finetune"],
             "batch_size": batch_size,

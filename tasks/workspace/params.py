@@ -1,4 +1,4 @@
-"""Read params.yaml: each step its own section and `base`, as frozen configs, with errors that name the key."""
+"""Read params.yaml: each step reads its own section and `base`, as frozen configs; errors name the key."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,15 +10,20 @@ from fclip.errors import UserError
 from tasks.workspace.paths import Workspace
 
 T = TypeVar("T")
+OPTIONAL = ("promote", "drift")
+"""Sections that params.yaml may leave out, since no stage of dvc.yaml tracks them."""
 
 
 @config
 class Base:
-    """What every step may read."""
+    """The section `base`: names and the seed, which every step may read."""
 
     workspace: str
+    """Name of this workspace, for people."""
     registered_model: str
+    """Name of the model in the registry; each workspace has its own."""
     seed: int
+    """Seed of all random numbers, usually 0."""
 
 
 def load_section(workspace: Workspace, name: str, kind: type[T]) -> T:
@@ -28,10 +33,10 @@ def load_section(workspace: Workspace, name: str, kind: type[T]) -> T:
         UserError: the file or the section is missing, a key is unknown or missing, or a value is not allowed;
             every fault is named by its key.
     """
-    value: Any = read_params(workspace.params)
+    value: Any = {section: {} for section in OPTIONAL} | read_params(workspace.params)
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise UserError(f"{workspace.params} has no section `{name}`: add it, as in the repository's")
+            raise UserError(f"{workspace.params} has no section `{name}`: add it, as in params.yaml of the repository")
         value = value[part]
     return parse(name, value, kind)
 

@@ -63,7 +63,7 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
     assert {row["dataset"]: row["in_domain"] for row in rows} == {"studio": True, "street": False}
     for row in rows:
         assert row["value"] == pytest.approx((row["half_0"] + row["half_1"]) / 2, abs=0.1)
-        assert len(row["draws"]) == params["evaluate"]["resamples"]
+        assert len(row["draws"]) == params["evaluate"]["settings"]["resamples"]
 
 
 def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_new_source_is_one_new_file(tmp_path: Path) -> None:
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         "roles": {"train": "train", "val": "select", "test": "report"},
     }
-    params["ingest"] |= {"limit": None, "datasets": {"mine": dataset}}
+    params["ingest"] = {"settings": {}, "datasets": {"mine": dataset}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FCLIP_HOME": str(tmp_path / "home")}
     done = subprocess.run(

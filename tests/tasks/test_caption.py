@@ -28,11 +28,9 @@ MODEL = {
 TEMPLATES = {
     "head": "article_type",
     "title": "{title}",
-    "highlights": None,
     "attributes": "{colour} {article_type}",
-    "short": None,
 }
-CLEANING = {"max_chars": 1000, "html": True, "urls": True, "sku": [], "boilerplate": []}
+CLEANING = {"max_chars": 1000, "sku": [], "boilerplate": []}
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def workspace(tmp_path: Path) -> Workspace:
     write_weights(open_clip.CLIP(**MODEL), folder)  # type: ignore[arg-type]
     write_config(MODEL, Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3), folder)
     params: dict[str, Any] = {
-        "caption": {"gender": "keep", "cleaning": CLEANING, "datasets": {"studio": TEMPLATES}},
+        "caption": {"settings": {"cleaning": CLEANING}, "datasets": {"studio": TEMPLATES}},
         "finetune": {"base_model": {"kind": "local", "path": "base-model"}},
     }
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -81,9 +79,11 @@ def test_captions_with_their_lengths_in_tokens(workspace: Workspace) -> None:
 
 def test_a_broken_rule_is_named_by_its_key(workspace: Workspace) -> None:
     params = yaml.safe_load(workspace.params.read_text())
-    params["caption"]["cleaning"]["sku"] = ["[A-Z"]
+    params["caption"]["settings"] = {"cleaning": {"sku": ["[A-Z"]}}
     workspace.params.write_text(yaml.safe_dump(params))
-    with pytest.raises(UserError, match=r"caption\.cleaning: sku\.0 must be a regular expression, not '\[A-Z'"):
+    with pytest.raises(
+        UserError, match=r"settings\.cleaning: sku\.0 must be a regular expression, not '\[A-Z'"
+    ):
         caption(workspace, "studio")
 
 

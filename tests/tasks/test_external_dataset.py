@@ -41,7 +41,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     tokenizer = tiny_clip(tmp_path / "tokenizer")
     monkeypatch.setattr(external_dataset, "_tokenizer_of", lambda workspace: tokenizer)  # fclip-tiny takes seconds
     params = read_params(REPOSITORY / "params.yaml")
-    params["evaluate"] |= {"device": "cpu", "batch_size": 8, "resamples": 20}
+    params["evaluate"]["settings"] = {"device": "cpu", "batch_size": 8, "resamples": 20}
     (tmp_path / "home").mkdir()
     found = Workspace(tmp_path / "home")
     found.params.write_text(yaml.safe_dump(params))

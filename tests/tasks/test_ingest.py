@@ -34,7 +34,7 @@ def workspace_with(root: Path, params: dict[str, Any]) -> Workspace:
 
 def small_params() -> dict[str, Any]:
     params: dict[str, Any] = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
-    params["ingest"]["limit"] = 40
+    params["ingest"]["settings"]["limit"] = 40
     return params
 
 
@@ -72,7 +72,7 @@ def test_nothing_is_ingested_before_it_is_pinned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dataset", ["kagl", "clothing", "fmnist"])
 def test_real_data(tmp_path: Path, dataset: str) -> None:
     params: dict[str, Any] = yaml.safe_load((HERE / "params" / "kagl.yaml").read_text(encoding="utf-8"))
-    params["ingest"]["limit"] = 400
+    params["ingest"]["settings"]["limit"] = 400
     for name, each in params["ingest"]["datasets"].items():
         each["source"]["path"] = str(DATASETS / name)
     params["ingest"]["datasets"] = {dataset: params["ingest"]["datasets"][dataset]}

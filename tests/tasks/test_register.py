@@ -61,10 +61,7 @@ def params(rule: str) -> dict:
     return {
         "base": {"workspace": "squares", "registered_model": "fclip-squares", "seed": 0},
         "ingest": {
-            "limit": None,
-            "rows": {"max_refused_fraction": 0.1, "max_text_chars": 1000},
-            "near_duplicates": {"max_hash_distance": 6, "max_difference": 0.06},
-            "image": {"stored_side": 32, "max_pixels": 100_000, "jpeg_quality": 90},
+            "settings": {"image": {"stored_side": 32, "max_pixels": 100_000}},
             "datasets": {
                 name: {"source": source, "split": {split: 1 / len(roles) for split in roles}, "roles": roles}
                 for name, roles in ROLES.items()
@@ -72,11 +69,7 @@ def params(rule: str) -> dict:
         },
         "caption": {"datasets": {name: {"head": "colour"} for name in ROLES}},
         "evaluate": {
-            "device": "cpu",
-            "batch_size": 16,
-            "resamples": 50,
-            "confidence": 0.95,
-            "min_slice": 30,
+            "settings": {"device": "cpu", "batch_size": 16, "resamples": 50},
             "datasets": dict.fromkeys(ROLES, scored),
         },
         "average": {"methods": []},

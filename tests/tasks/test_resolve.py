@@ -30,7 +30,7 @@ def workspace(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> Work
     )
     monkeypatch.setattr(step, "champion_pin", lambda workspace: None)
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params" / "table.yaml").read_text(encoding="utf-8"))
-    params["ingest"]["download"] |= {"allow_private": True, "retries": 0}
+    params["ingest"]["download"] = {"allow_private": True, "retries": 0}
     source = {"path": web.url("/products.csv"), "image_folder": None}
     params["ingest"]["datasets"]["catalog"]["source"] |= source
     rows = [f"p{i},Coat {i},warm,coat,red,{web.url(f'/{i}.jpg')}" for i in range(NUM_ROWS)]
@@ -106,7 +106,7 @@ def test_a_file_that_holds_no_pin_is_refused_and_written_again(workspace: Worksp
 
 
 def test_a_limit_limits_what_is_mirrored(workspace: Workspace, web: Web) -> None:
-    set_params(workspace, limit=12)
+    set_params(workspace, settings={"limit": 12})
     step.resolve(workspace)
     assert len(web.asked) == 12 + 1
     pin = read_json(workspace.source_pin("catalog"))

@@ -24,11 +24,13 @@ COLUMNS = ("image", "sender_id", "label", "kids")
 
 @config
 class ClothingSource:
-    """clothing-dataset: `images.csv` and `images/`; rows with a label in `not_classes` are refused."""
+    """clothing-dataset: its `images.csv` and `images/`."""
 
     kind: Literal["clothing"]
     path: str
-    not_classes: list[str]
+    """Folder with both."""
+    not_classes: tuple[str, ...] = ("Not sure", "Other", "Skip")
+    """Labels that are no class; rows with one of them are left out."""
 
 
 def describe(source: ClothingSource, access: SourceAccess) -> dict[str, object]:

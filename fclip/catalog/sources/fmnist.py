@@ -37,11 +37,14 @@ MAX_BYTES = 16 + 60_000 * SIDE**2
 
 @config
 class FmnistSource:
-    """Fashion-MNIST's four gzipped idx files: a fixed sample of `num_select` of the 60,000 (null: all); the 10,000."""
+    """Fashion-MNIST: its four gzipped idx files. The 60,000 training images are the split val, the 10,000 others
+    test."""
 
     kind: Literal["fmnist"]
     path: str
-    num_select: int | None
+    """Folder with the four files."""
+    num_select: int | None = None
+    """Number of training images, a fixed random sample of the 60,000; null: all."""
 
     def __post_init__(self) -> None:
         if self.num_select is not None and not 1 <= self.num_select <= 60_000:

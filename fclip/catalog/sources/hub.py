@@ -1,6 +1,7 @@
 """Parquet files with embedded images, the format of datasets on the Hugging Face hub."""
 
 from collections.abc import Iterator
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from fclip.catalog.reading.files import describe_file, parquet_files
@@ -17,21 +18,25 @@ if TYPE_CHECKING:
 
 @config
 class HubSource:
-    """A folder of Parquet files as hub datasets ship them: images inside, as bytes or as a struct with `bytes`.
-
-    Read are the files whose path below the folder fits one of `files` (`*` fits slashes too, as on the hub), in the
-    order of their paths. The mapping of columns is as `ColumnMapping` describes it.
-    """
+    """A folder of Parquet files as on the Hugging Face hub, with the images inside."""
 
     kind: Literal["hub"]
     path: str
+    """Folder with the files, or a remote address."""
     product_id: str
+    """Column with the unique id of each product."""
     image: str
-    texts: dict[str, str]
-    attributes: dict[str, str]
+    """Column with the images, as bytes or as a struct with the field `bytes`."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Texts of a product: name -> column. Caption templates use the names."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    """Attributes of a product: name -> column. Caption templates, protocols and slices use the names."""
     parent_id: str | None = None
+    """Column with an id that variants of one product share; variants are put into the same split."""
     parent_pattern: str | None = None
+    """Regular expression; the part of `parent_id` that it finds is the id that variants share. null: the whole cell."""
     files: tuple[str, ...] = ("*.parquet",)
+    """Patterns of the files to read, relative to `path`; `*` also matches slashes. Files are read in order of path."""
 
     def __post_init__(self) -> None:
         check_mapping(self)

@@ -22,16 +22,15 @@ from fclip.mirror.source_access import SourceAccess
 
 @config
 class PublishedSource:
-    """A dataset that others publish, as `fclip/catalog/datasets/<dataset>.yaml` describes it.
-
-    `path`: a local copy of its files; null: they are downloaded from the hub, once, into the hub's own cache.
-    `revision`: the commit to read on the hub (null: the newest), or, with `path`, the commit that the copy is of.
-    """
+    """A published dataset, as `fclip/catalog/datasets/<dataset>.yaml` describes it."""
 
     kind: Literal["published"]
     dataset: str
+    """Its name; `fclip datasets` lists the names."""
     path: str | None = None
+    """Folder with a local copy of its files, or a remote address; null: download from the Hugging Face hub once."""
     revision: str | None = None
+    """Commit of the dataset on the hub (40 hex digits), also of a local copy; null: the newest."""
 
     def __post_init__(self) -> None:
         if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):

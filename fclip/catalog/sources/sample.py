@@ -11,12 +11,15 @@ from fclip.mirror.source_access import SourceAccess
 
 @config
 class SampleSource:
-    """The catalog that the project draws itself: `num_products` of a domain, each from `seed` and its number."""
+    """The sample catalog that fclip draws."""
 
     kind: Literal["sample"]
     domain: Literal["studio", "street"]
+    """Style of the pictures: `studio` (product photos) or `street` (photos by customers)."""
     num_products: int
-    seed: int
+    """Number of products."""
+    seed: int = 0
+    """Seed of the drawing; each product depends only on the seed and its number."""
 
     def __post_init__(self) -> None:
         if self.num_products < 1:

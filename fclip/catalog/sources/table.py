@@ -1,6 +1,7 @@
 """A user's table, with images in a folder or at URLs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -29,26 +30,30 @@ ROWS_AT_ONCE = 256  # whose images are looked up and fetched together
 
 @config
 class TableSource:
-    """A table of one's own (CSV, TSV, JSON Lines or Parquet), and its images: in a folder, or at URLs.
-
-    `texts` and `attributes` map names of ours to columns of the table. A cell of the `image` column names a file in
-    `image_folder`, without `image_suffix` if that is given, or several, primary first: as a list, or separated by
-    `image_separator`. With `image_folder` null, cells are http and https URLs. `path` and `image_folder` may be
-    remote: `s3://…`, `gs://…`, `https://…` (where a cell is then the rest of the URL). The mapping of columns is as
-    `ColumnMapping` describes it.
-    """
+    """A table (CSV, TSV, JSON Lines or Parquet), with the images in a folder or at URLs."""
 
     kind: Literal["table"]
     path: str
-    image_folder: str | None
+    """The table: .csv, .tsv, .jsonl or .parquet; a path relative to the workspace, or https://…, s3://… or gs://…."""
+    image_folder: str | None = None
+    """Folder with the images, local or https://…, s3://… or gs://…; null: the column `image` holds URLs."""
     product_id: str
+    """Column with the unique id of each product."""
     image: str
-    texts: dict[str, str]
-    attributes: dict[str, str]
+    """Column with the file name in `image_folder`, or the URL. A list, or a cell with a separator, gives several
+    images, the primary image first."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Texts of a product: name -> column. Caption templates use the names."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    """Attributes of a product: name -> column. Caption templates, protocols and slices use the names."""
     parent_id: str | None = None
+    """Column with an id that variants of one product share; variants are put into the same split."""
     parent_pattern: str | None = None
+    """Regular expression; the part of `parent_id` that it finds is the id that variants share. null: the whole cell."""
     image_suffix: str = ""
+    """Text to add to each file name, such as ".jpg"."""
     image_separator: str | None = None
+    """Separator of several file names or URLs in a cell, such as "|"; null: one per cell."""
 
     def __post_init__(self) -> None:
         check_mapping(self)

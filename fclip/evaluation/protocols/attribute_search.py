@@ -8,7 +8,7 @@ their number is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -29,15 +29,13 @@ CUTOFFS = (1, 10)
 
 @config
 class AttributeSearchConfig:
-    """Search by the values of an attribute.
-
-    query: the attribute; each of its values in the split is a query, as it is written.
-    documents: weights of a product's fields, `image` and kinds of captions.
-    """
+    """Search by the values of an attribute."""
 
     kind: Literal["attribute-search"]
     query: str
-    documents: dict[str, float]
+    """The attribute; each of its values in the split is a query."""
+    documents: dict[str, float] = field(default_factory=lambda: {"image": 0.9, "title": 0.1})
+    """What a product is found by: weights of its image (`image`) and of kinds of captions."""
 
     def __post_init__(self) -> None:
         check_weights(self.documents)

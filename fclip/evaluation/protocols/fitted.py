@@ -24,16 +24,15 @@ MOST_ITERATIONS = 200
 
 @config
 class LinearProbeConfig:
-    """Logistic regression on normalised image features.
-
-    label: the attribute. fit: the split that it is fitted on. l2: weight of the squared coefficients, beside the mean
-    loss.
-    """
+    """Logistic regression on normalised image features."""
 
     kind: Literal["linear-probe"]
     label: str
-    fit: str
-    l2: float
+    """The attribute whose values are the classes."""
+    fit: str = "val"
+    """The split that the regression is fitted on; the other splits are evaluated."""
+    l2: float = 1e-4
+    """Weight of the squared coefficients, added to the mean loss; above 0."""
 
     def __post_init__(self) -> None:
         if self.l2 <= 0:
@@ -42,12 +41,15 @@ class LinearProbeConfig:
 
 @config
 class NeighboursConfig:
-    """The class that most of the k nearest images of the split `fit` have; a tie goes to the nearest of them."""
+    """Classification by the k nearest images of one split: the most frequent class; in a tie, that of the nearest."""
 
     kind: Literal["k-nn"]
     label: str
-    fit: str
-    k: int
+    """The attribute whose values are the classes."""
+    fit: str = "val"
+    """The split with the labelled images; the other splits are evaluated."""
+    k: int = 20
+    """Number of nearest images, at least 1."""
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -5,7 +5,7 @@ falls, a lower nDCG may be a better model that finds what nobody has looked at y
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -26,13 +26,11 @@ CUTOFFS = (1, 5, 10)
 
 @config
 class GradedRetrievalConfig:
-    """Search by the queries of `ingest.datasets.<dataset>.judgements`.
-
-    documents: weights of a product's fields, `image` and kinds of captions.
-    """
+    """Search by the queries of `ingest.datasets.<name>.judgements`, with graded relevance."""
 
     kind: Literal["graded-retrieval"]
-    documents: dict[str, float]
+    documents: dict[str, float] = field(default_factory=lambda: {"image": 0.9, "title": 0.1})
+    """What a product is found by: weights of its image (`image`) and of kinds of captions."""
 
     def __post_init__(self) -> None:
         check_weights(self.documents)

@@ -21,10 +21,14 @@ CUTOFFS = (1, 5, 10)
 
 @config
 class ImageRetrievalConfig:
-    """Search by image, judged by the attribute `label`; products without it, or alone with it, are left out."""
+    """Search by image: products with the same label are relevant.
+
+    Products without a label, and products whose label no other product has, are left out and counted.
+    """
 
     kind: Literal["image-retrieval"]
     label: str
+    """The attribute that makes two products similar."""
 
 
 @dataclass(frozen=True)

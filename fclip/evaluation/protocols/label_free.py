@@ -30,19 +30,17 @@ FARTHEST = 4.0  # the squared distance of two opposite unit features
 
 @config
 class LabelFreeConfig:
-    """How surely, closely and evenly images lie about `classes`; no label is read, and every product is judged.
-
-    classes: names to tell apart, those of the domain that the model is for.
-    templates: prompts with `{}` for the class; their features are averaged.
-    """
+    """Confidence, closeness and uniformity of image embeddings around class names; reads no labels."""
 
     kind: Literal["label-free"]
-    classes: list[str]
-    templates: list[str]
+    classes: tuple[str, ...]
+    """At least two class names of the domain that the model is for."""
+    templates: tuple[str, ...] = ("a photo of a {}",)
+    """Prompts with {} for the class name; the embeddings of a class are averaged over them."""
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes) or not all(map(str.strip, self.classes)):
-            raise ValueError("classes must be at least two texts, each other and none of them empty")
+            raise ValueError("classes must be at least two different texts, none of them empty")
         check_templates(self.templates)
 
     def prompts(self, name: str) -> tuple[str, ...]:

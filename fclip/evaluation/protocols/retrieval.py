@@ -26,10 +26,14 @@ METRICS = (*recall_metrics(CUTOFFS), MRR)
 
 @config
 class RetrievalConfig:
-    """Text to image and image to text, by one kind of caption; products without it are left out, counted."""
+    """Text-to-image and image-to-text retrieval by one kind of caption.
+
+    Products without such a caption are left out and counted.
+    """
 
     kind: Literal["retrieval"]
-    caption: str
+    caption: str = "title"
+    """The kind of caption: title, highlights, attributes or short."""
 
 
 @dataclass(frozen=True)

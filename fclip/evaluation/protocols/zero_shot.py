@@ -1,7 +1,7 @@
 """Zero-shot classification: the class whose prompts are nearest (Radford et al. 2021, section 3.1)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,21 +18,21 @@ from fclip.features.similarity import FloatArray, finite_rows, similarities, uni
 
 @config
 class ZeroShotConfig:
-    """Each product's primary image, by an attribute; products without it are left out, counted.
+    """Zero-shot classification of the primary image of each product.
 
-    label: the attribute whose values, over all splits, are the classes.
-    templates: prompts with `{}` for the class; their features are averaged.
-    wordings: what to write for a class where its own name is no English for it, or stands for several things: a text,
-        or a list of texts.
-    pool: what several wordings of a class make. `mean`: one point, the mean of their features. `max`: each is a point
-        of its own, and the nearest counts: for classes that are several things ("Bottomwear": jeans, skirts).
+    Products without a label are left out and counted.
     """
 
     kind: Literal["zero-shot"]
     label: str
-    templates: list[str]
-    wordings: dict[str, str | list[str]]
-    pool: Literal["mean", "max"]
+    """The attribute whose values, over all splits, are the classes."""
+    templates: tuple[str, ...] = ("a photo of a {}",)
+    """Prompts with {} for the class; the embeddings of a class are averaged over them."""
+    wordings: dict[str, str | list[str]] = field(default_factory=dict)
+    """Text, or list of texts, to write for a class whose own name is unclear: {Outwear: jacket}."""
+    pool: Literal["mean", "max"] = "mean"
+    """How several wordings of a class are combined. `mean`: one embedding, their mean. `max`: the nearest wording
+    counts, for classes of several things (Bottomwear: jeans, skirts)."""
 
     def __post_init__(self) -> None:
         check_templates(self.templates)

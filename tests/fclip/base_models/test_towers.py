@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -98,8 +99,8 @@ def test_it_knows_something_of_real_catalogs(
     """Zero-shot on a sample; on the whole .36, .25 and .14 were measured. Chance is .06, .10 and .02."""
     params = yaml.safe_load((REPOSITORY / "params" / "kagl.yaml").read_text())
     roles = {"test": "report"}
-    split = {} if name == "fmnist" else {"test": 1.0}
-    ingest = {**params["ingest"], "limit": limit}
+    split = None if name == "fmnist" else {"test": 1.0}
+    ingest: dict[str, Any] = {"settings": {"limit": limit}}
     ingest["datasets"] = {name: {**real_dataset(name), "split": split, "roles": roles}}
     config = parse("ingest", ingest, IngestConfig)
     catalog, images = tmp_path / "catalog", tmp_path / "images"
@@ -119,7 +120,7 @@ def test_it_knows_something_of_real_catalogs(
         DatasetFiles(name, catalog / "products.parquet", tmp_path / "no-captions", images, roles),
         parse(
             name,
-            {"primary": f"classification.{metric}", "max_items": None, "slices": [], "protocols": judged},
+            {"primary": f"classification.{metric}", "protocols": judged},
             DatasetEvaluation,
         ),
         cache=tmp_path / "features",

@@ -1,4 +1,4 @@
-"""The cleaning rules of the repository's params, and an empty set of rules."""
+"""The cleaning rules of a params file, and an empty set of rules."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 
 
 def declared(preset: str = "params.yaml", **changes: Any) -> CleaningConfig:
-    values = yaml.safe_load((REPOSITORY / preset).read_text())["caption"]["cleaning"]
+    values = yaml.safe_load((REPOSITORY / preset).read_text())["caption"]["settings"].get("cleaning", {})
     return CleaningConfig(**{**values, **changes})
 
 

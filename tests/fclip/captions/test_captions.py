@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
 from fclip.captions.build import build_captions
-from fclip.captions.config import KINDS, CaptionConfig, CaptionTemplates
+from fclip.captions.config import KINDS, CaptionConfig, CaptionSettings, CaptionTemplates
 from fclip.captions.repeats import comparison_key
 from fclip.captions.shorten import token_counter
 from fclip.captions.table import SCHEMA, read_summary, write_captions
@@ -31,8 +31,8 @@ def _words(texts: Sequence[str]) -> list[int]:
 
 
 def _build(products: pa.Table, templates: CaptionTemplates = TEMPLATES, *, length: int = 9, **section: Any) -> pa.Table:
-    section = {"gender": "keep", "cleaning": cleaning_rules.none(), **section}
-    config = CaptionConfig(datasets={"shop": templates}, **section)
+    settings = CaptionSettings(**{"cleaning": cleaning_rules.none(), **section})
+    config = CaptionConfig(datasets={"shop": templates}, settings=settings)
     return build_captions(products, config, "shop", count_tokens=_words, context_length=length)
 
 

@@ -111,7 +111,9 @@ def test_invalid_pattern_is_an_error(pattern: str, fault: str) -> None:
 def test_slow_pattern_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean, "PATTERN_TIMEOUT_S", 0.1)
     cleaner = Cleaner.from_config(cleaning_rules.none(boilerplate=["(a|aa)+$"]))
-    with pytest.raises(UserError, match=r"caption\.cleaning\.boilerplate\.0: the pattern '\(a\|aa\)\+\$' took longer"):
+    with pytest.raises(
+        UserError, match=r"caption\.settings\.cleaning\.boilerplate\.0: the pattern '\(a\|aa\)\+\$' took longer"
+    ):
         cleaner.text("a" * 60 + "b")
 
 

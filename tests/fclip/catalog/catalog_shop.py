@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from fclip.catalog.config import DatasetConfig, DuplicateConfig, ImageConfig, IngestConfig, RowConfig
+from fclip.catalog.config import DatasetConfig, ImageConfig, IngestConfig, IngestSettings, RowConfig
 from fclip.catalog.sources.hub import HubSource
 from fclip.catalog.sources.table import TableSource
 from fclip.catalog.summary import IngestSummary
@@ -24,13 +24,10 @@ def ingest_config(
     dataset: DatasetConfig, *, limit: int | None = None, max_refused_fraction: float = 1.0
 ) -> IngestConfig:
     """The section `ingest` with the one dataset `shop`."""
-    return IngestConfig(
-        limit=limit,
-        rows=RowConfig(max_refused_fraction=max_refused_fraction, max_text_chars=1000),
-        image=IMAGE,
-        near_duplicates=DuplicateConfig(max_hash_distance=6, max_difference=0.06),
-        datasets={"shop": dataset},
+    settings = IngestSettings(
+        limit=limit, rows=RowConfig(max_refused_fraction=max_refused_fraction, max_text_chars=1000), image=IMAGE
     )
+    return IngestConfig(settings=settings, datasets={"shop": dataset})
 
 
 def jpeg(seed: int, side: int = 16) -> bytes:

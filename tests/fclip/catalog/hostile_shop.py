@@ -83,7 +83,8 @@ def ingest(
     shutil.rmtree(shop.root / "out", ignore_errors=True)
     dataset = DatasetConfig(source=source, split={"train": 0.5, "val": 0.25, "test": 0.25}, roles={})
     config = ingest_config(dataset, max_refused_fraction=max_refused_fraction)
-    config = replace(config, image=replace(config.image, max_pixels=MAX_PIXELS))
+    image = replace(config.settings.image, max_pixels=MAX_PIXELS)
+    config = replace(config, settings=replace(config.settings, image=image))
     access = SourceAccess(shop.root, shop.root / "mirror", LOCAL)
     inside = [shop.images, shop.root / "shop" / "hub", *(shop.root / name for name in ("out", "mirror", "cache"))]
     table = [shop.root / source.path] if source.kind in ("table", "hub") else []

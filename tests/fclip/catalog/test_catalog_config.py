@@ -22,9 +22,14 @@ def test_valid_dataset_is_parsed() -> None:
     assert config.split == SPLIT
 
 
+def test_default_fractions() -> None:
+    assert parsed(split=None).fractions == {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
 def test_fmnist_has_fixed_splits() -> None:
     source = {"kind": "fmnist", "path": "x", "num_select": 5}
-    assert parsed(source, {}, {"val": "select", "test": "report"}).split == {}
+    assert parsed(source, None, {"val": "select", "test": "report"}).fractions == {}
+    assert parsed(source, {}, {"val": "select", "test": "report"}).fractions == {}
     with pytest.raises(ValidationError, match="comes split into val, test"):
         parsed(source, {"val": 1.0}, {})
     with pytest.raises(ValidationError, match=r"\(val, test\), not `train`"):
@@ -49,9 +54,9 @@ def test_fmnist_has_fixed_splits() -> None:
         ({"split": {"train": float("nan"), "val": 0.5}}, "above 0"),
         ({"roles": {"train": "trian"}}, "must be among train, select, report, not `trian`"),
         ({"split": {"val": 1.0}, "roles": {"test": "report"}}, r"splits of this dataset \(val\), not `test`"),
-        ({"roles": {"val": "train"}}, "`train` to the split train alone, not to `val`"),
-        ({"hold_outs": {"test": {"colour": ["red"]}}}, "that are no split's, not `test`"),
-        ({"hold_outs": {"red": {"colour": []}}}, "at least one value of each, as `red` does not"),
+        ({"roles": {"val": "train"}}, "`train` only to the split train, not to `val`"),
+        ({"hold_outs": {"test": {"colour": ["red"]}}}, "other than train, val, test, not `test`"),
+        ({"hold_outs": {"red": {"colour": []}}}, "one value of each; `red` does not"),
         ({"hold_outs": {"red": {"colour": ["red"]}}, "roles": {"rot": "report"}}, r"test, red\), not `rot`"),
         ({"types": {"price": "money"}}, "'number' or 'integer'"),
     ],
@@ -76,21 +81,15 @@ def test_names_of_texts_and_attributes_are_checked() -> None:
         ({"limit": "many"}, "limit"),
         ({"datasets": {}}, "at least one dataset"),
         ({"datasets": {"../up": 0}}, r"names of a-z, 0-9, - and _ .* not `../up`"),
-        ({"rows": {"max_refused_fraction": 1.1, "max_text_chars": 9}}, "max_refused_fraction must be from 0 to 1"),
-        ({"near_duplicates": {"max_hash_distance": 8, "max_difference": 0.1}}, "from 0 to 7 bits, not 8"),
-        ({"image": {"stored_side": 1, "max_pixels": 10, "jpeg_quality": 9}}, "stored_side must be"),
+        ({"rows": {"max_refused_fraction": 1.1}}, "max_refused_fraction must be from 0 to 1"),
+        ({"near_duplicates": {"max_hash_distance": 8}}, "from 0 to 7 bits, not 8"),
+        ({"image": {"stored_side": 1}}, "stored_side must be"),
     ],
 )
 def test_invalid_section_is_an_error_that_names_the_fault(change: dict[str, Any], message: str) -> None:
     dataset = {"source": SAMPLE, "split": SPLIT, "roles": ROLES}
-    section: dict[str, Any] = {
-        "limit": None,
-        "rows": {"max_refused_fraction": 0.1, "max_text_chars": 1000},
-        "image": {"stored_side": 64, "max_pixels": 10_000, "jpeg_quality": 90},
-        "near_duplicates": {"max_hash_distance": 6, "max_difference": 0.06},
-        "datasets": {"studio": dataset},
-        **change,
-    }
+    settings = {name: value for name, value in change.items() if name != "datasets"}
+    section: dict[str, Any] = {"settings": settings, "datasets": change.get("datasets", {"studio": dataset})}
     section["datasets"] = dict.fromkeys(section["datasets"], dataset)
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(IngestConfig).validate_python(section)

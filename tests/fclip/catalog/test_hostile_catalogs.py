@@ -189,7 +189,7 @@ def test_too_many_bad_rows_stop_the_ingest_with_reasons(hostile_shop: Shop) -> N
     cache = hostile_shop.root / "cache of few"
     error = str(ingest(hostile_shop, hostile_shop.source(), max_refused_fraction=0.09, cache_dir=cache))
     head, *reasons, tail = error.splitlines()
-    assert head.startswith("6 of 66 rows of `shop` were refused, 9.1%; the limit is 9.0% (ingest.rows.max_refused")
+    assert head.startswith("6 of 66 rows of `shop` were refused, 9.1%; the limit is 9.0% (ingest.settings.rows.max_ref")
     counts = {reason.split(":")[0].strip(): int(reason.split(":")[1].split(",")[0]) for reason in reasons}
     assert counts == {
         "unreadable image": 2,

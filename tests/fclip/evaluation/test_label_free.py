@@ -145,9 +145,9 @@ def test_all_products_are_judged_whatever_is_known_of_them() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"classes": ["bag"]}, "classes must be at least two texts"),
-        ({"classes": ["bag", "bag"]}, "classes must be at least two texts"),
-        ({"classes": ["bag", " "]}, "classes must be at least two texts"),
+        ({"classes": ["bag"]}, "classes must be at least two different texts"),
+        ({"classes": ["bag", "bag"]}, "classes must be at least two different texts"),
+        ({"classes": ["bag", " "]}, "classes must be at least two different texts"),
         ({"templates": []}, "templates must be at least one text with {} in it"),
         ({"templates": ["a photo"]}, "templates must be at least one text with {} in it"),
         ({"label": "colour"}, "protocols.unlabelled.label: unknown key"),

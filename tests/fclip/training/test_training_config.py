@@ -116,7 +116,7 @@ def test_json_and_back(base_model: Any) -> None:
 
 @pytest.mark.parametrize("change", [{"lr": 1.0}, {"base_model": {"kind": "nothing"}}, {"epochs": 0}, {"betas": None}])
 def test_json_that_is_no_config_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="no finetune config"):
+    with pytest.raises(UserError, match="not a finetune config"):
         from_json({**to_json(make_config()), **change})
 
 
