@@ -1,7 +1,7 @@
-"""Extensions: a package holds one kind of them, and each of its modules declares what it adds.
+"""Extensions: each kind of extension has a package, and each module of the package declares an extension.
 
-A new protocol, selection rule, base model, source or averaging method is one new file in its package. The registry
-beside it (`registry.py`) defines the form of a declaration and collects all of them with `declared`.
+A new protocol, selection rule, base model, source or averaging method is one new file in its package. The module
+`registry` of the package defines the class of the declarations and collects them with `collect_declarations`.
 """
 
 import pkgutil
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 
 class Declaration(Protocol):
-    """What every declaration has: its name in params.yaml, a short label, and a sentence that describes it."""
+    """Interface of a declaration: its name in params.yaml, a short label and a descriptive sentence."""
 
     @property
     def kind(self) -> str: ...
@@ -29,19 +29,19 @@ D = TypeVar("D", bound=Declaration)
 
 @cache
 def _collect(package: str, form: type[Any]) -> MappingProxyType[str, Any]:
-    found: dict[str, Any] = {}
+    declarations: dict[str, Any] = {}
     for module in sorted(pkgutil.iter_modules(import_module(package).__path__), key=lambda module: module.name):
         if module.name == "registry":
             continue
         for value in vars(import_module(f"{package}.{module.name}")).values():
             if isinstance(value, form):
-                assert found.setdefault(value.kind, value) is value, f"{package}: {value.kind} is declared twice"
-    return MappingProxyType(found)
+                assert declarations.setdefault(value.kind, value) is value, f"{package}: {value.kind} is declared twice"
+    return MappingProxyType(declarations)
 
 
-def declared(package: str, form: type[D]) -> MappingProxyType[str, D]:
-    """Every declaration of the type `form` in the modules of `package`, by its kind, in the order of the modules.
+def collect_declarations(package: str, form: type[D]) -> MappingProxyType[str, D]:
+    """Return every declaration of type `form` in the modules of `package` by kind, in the order of module names.
 
-    The modules are imported at the first call. They import heavy libraries only inside functions.
+    The first call imports the modules, which must import heavy libraries only inside functions.
     """
     return _collect(package, form)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and digests of what they hold."""
+"""Atomic writing of files, and digests of their content."""
 
 import errno
 import hashlib
@@ -27,27 +27,27 @@ def sha256_bytes(content: bytes) -> str:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a file to read its bytes; raises OSError for what is no regular file, and never waits, as on a FIFO."""
+    """Open a file for reading bytes; raises OSError if it is not a regular file. Does not block on a FIFO."""
     descriptor, _ = _open_regular(path)
     return os.fdopen(descriptor, "rb")
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """The first `max_bytes` of a file that is opened as by `open_regular`; reserves no more than the file's size."""
+    """Return the first `max_bytes` of a regular file. Allocates no more memory than the size of the file."""
     descriptor, num_bytes = _open_regular(path)
     try:
-        left = min(num_bytes, max_bytes)
+        remaining = min(num_bytes, max_bytes)
         parts = []
-        while left and (part := os.read(descriptor, left)):
+        while remaining and (part := os.read(descriptor, remaining)):
             parts.append(part)
-            left -= len(part)
+            remaining -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(descriptor)
 
 
 def _open_regular(path: Path) -> tuple[int, int]:
-    """A descriptor of a regular file, and its size in bytes."""
+    """Return a descriptor of a regular file, and its size in bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode):
@@ -59,7 +59,9 @@ def _open_regular(path: Path) -> tuple[int, int]:
 
 def digest_file(path: Path) -> bytes:
     """SHA-256 of a regular file's bytes, 32 bytes; raises OSError."""
-    content = read_regular(path, SMALL_FILE_BYTES)  # most are images, for which file_digest's buffer takes longer
+    content = read_regular(
+        path, SMALL_FILE_BYTES
+    )  # file_digest's buffer is slower for small files, such as most images
     if len(content) < SMALL_FILE_BYTES:
         return digest_bytes(content)
     with open_regular(path) as file:
@@ -72,21 +74,21 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(value: Any) -> str:
-    """Hex SHA-256 of a JSON value, whatever the order of its keys."""
+    """Hex SHA-256 of a JSON value, independent of the order of its keys."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
 def sha256_tree(folder: Path) -> str:
-    """Hex SHA-256 of a folder: of its files' relative names and digests, whatever their times and modes."""
+    """Hex SHA-256 of the relative names and digests of all files in a folder. Times and modes are ignored."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return sha256_json([[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files])
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix); on success it is flushed to disk and takes the name.
+    """Yield a temporary path beside `path`, with the same suffix. On success, sync it to disk and rename it to `path`.
 
-    On an error the temporary file goes and whatever `path` held stays.
+    On an error, the temporary file is deleted and `path` is not changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -94,23 +96,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush(temporary)
+        _sync(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
-        _flush(path.parent)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the name, in place of a folder that has it."""
+    """Yield a temporary folder beside `path`. On success, sync it and rename it to `path`, replacing any folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield temporary
         for file in temporary.rglob("*"):
-            _flush(file)
+            _sync(file)
         temporary.chmod(0o755)
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
@@ -119,20 +121,20 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.rename(path)
-        _flush(path.parent)
+        _sync(path.parent)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8, a lone surrogate as a backslash escape) to `path`, whole or not at all."""
+    """Write `content` to `path` atomically. Text is encoded as UTF-8, lone surrogates as backslash escapes."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """`source` under a second name, or copied where links are not possible. For files that nobody changes in place."""
+    """Hard-link `source` to `target`, or copy it if that fails. Only for files that are never modified in place."""
     try:
         os.link(source, target)
     except OSError:
@@ -140,16 +142,16 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys, so that equal values are equal bytes. NaN is refused."""
+    """Write `value` as JSON with sorted keys, so that equal values give equal bytes; raises ValueError for NaN."""
     atomic_write(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`."""
+    """Return the JSON value in `path`."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _flush(path: Path) -> None:
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -157,6 +159,6 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def holds_something(path: Path) -> bool:
-    """Whether there is a file, or a folder that is not empty, where a new folder is to be."""
+def is_occupied(path: Path) -> bool:
+    """Whether `path` is a file or a folder that is not empty, so that no new folder can be written there."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))

@@ -1,4 +1,4 @@
-"""Progress on long work: a bar in a terminal, a line now and then in a log."""
+"""Progress of long-running work: a bar in a terminal, else periodic log lines."""
 
 import logging
 import sys
@@ -11,20 +11,28 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def one(item: object) -> int:
-    """The size of an item that counts as one."""
+def count_one(item: object) -> int:
+    """Return 1, the default size of an item."""
     return 1
 
 
 def progress(
-    items: Iterable[T], *, label: str, total: int | None = None, unit: str = "it", size: Callable[[Any], int] = one
+    items: Iterable[T],
+    *,
+    label: str,
+    total: int | None = None,
+    unit: str = "it",
+    size: Callable[[Any], int] = count_one,
 ) -> Iterator[T]:
-    """Yield `items`, showing how many of `unit` went by and how fast; an item counts for `size(item)` of them.
+    """Yield `items` and show how many `unit` are done and how many per second.
 
-    A rich bar when standard error is a terminal and rich is installed; otherwise log lines, one every 15 s
-    and one at the end.
+    If standard error is a terminal and rich is installed, show a bar. Otherwise log a line every 15 s and at the end.
+
+    Args:
+        total: the sum of all sizes; None to use the number of items, if known.
+        size: returns how many `unit` an item counts for.
     """
-    if total is None and isinstance(items, Sized) and size is one:
+    if total is None and isinstance(items, Sized) and size is count_one:
         total = len(items)
     if sys.stderr.isatty():
         try:
@@ -51,7 +59,7 @@ def _logged(items: Iterable[T], label: str, total: int | None, unit: str, size: 
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            of = f" of {total}" if total is not None else ""
-            logger.info("%s: %d%s %s, %.1f/s", label, count, of, unit, count / (now - began))
+            of_total = f" of {total}" if total is not None else ""
+            logger.info("%s: %d%s %s, %.1f/s", label, count, of_total, unit, count / (now - began))
     seconds = time.monotonic() - began
     logger.info("%s: %d %s in %.1f s, %.1f/s", label, count, unit, seconds, count / max(seconds, 1e-9))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fclip.averaging.registry import AverageConfig, Context, Recipe, methods, trained_parents
+from fclip.averaging.registry import AverageConfig, AveragingContext, Recipe, averaging_methods, trained_ancestors
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
 from fclip.models.store import load, model_sha256, save
-from fclip.models.weights import MixturePart, distance, same_names, write_mixture
+from fclip.models.weights import MixturePart, distance, have_same_tensor_names, write_mixture
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
@@ -39,11 +39,11 @@ def average(workspace: Workspace) -> None:
     checkpoints = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"]
     with atomic_dir(workspace.averages) as temporary:
         folders = {each.name: workspace.finetune / "candidates" / each.name for each in candidates}
-        if checkpoints and not same_names(folders[base.name], folders[checkpoints[-1]]):
+        if checkpoints and not have_same_tensor_names(folders[base.name], folders[checkpoints[-1]]):
             folders[base.name] = _as_trained(folders[base.name], temporary / base.name)
         for method in config.methods:
             context = _Scorer(workspace, dict(folders), tuple(candidates)).context
-            for recipe in methods()[method.kind].recipes(method, tuple(candidates), context):
+            for recipe in averaging_methods()[method.kind].recipes(method, tuple(candidates), context):
                 folder = temporary / "candidates" / recipe.name
                 candidates.append(_write(recipe, candidates, folders, folder))
                 folders[recipe.name] = folder
@@ -65,7 +65,7 @@ def _as_trained(base: Path, folder: Path) -> Path:
 def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str, Path], folder: Path) -> Candidate:
     """Write an average's folder, and return its record."""
     assert recipe.name not in folders, f"two candidates are named {recipe.name}"
-    parents = trained_parents(recipe.parents, candidates)
+    parents = trained_ancestors(recipe.parents, candidates)
     latest = max((each for each in candidates if each.name in parents), key=lambda each: each.step)
     folder.mkdir(parents=True)
     write_mixture(folder, _parts(parents, folders))
@@ -90,8 +90,8 @@ class _Scorer:
     candidates: tuple[Candidate, ...]
 
     @property
-    def context(self) -> Context:
-        return Context(scores=self._scores, score_of_average=self._score_of_average)
+    def context(self) -> AveragingContext:
+        return AveragingContext(scores=self._scores, score_of_average=self._score_of_average)
 
     def _scores(self, names: Sequence[str]) -> dict[str, float]:
         datasets = self._in_domain()
@@ -104,7 +104,7 @@ class _Scorer:
     def _score_of_average(self, parents: Mapping[str, float]) -> float:
         if not self._in_domain():
             return float("-inf")
-        parts = _parts(trained_parents(parents, self.candidates), self.folders)
+        parts = _parts(trained_ancestors(parents, self.candidates), self.folders)
         with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
             write_mixture(Path(folder), parts)
             scores = _scores(self.workspace, self._in_domain(), {"average": Path(folder)})

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model, require_pinned
+from fclip.base_models.pinning import BaseModelPin, fetch_base_model, pin_base_model, require_matching_pin
 from fclip.base_models.registry import AnyBaseModelConfig, BaseModelConfig, ChampionConfig
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_path, link_or_copy, sha256_file
@@ -158,10 +158,10 @@ def _pinned(workspace: Workspace) -> tuple[BaseModelConfig, AnyBaseModelPin]:
     if not isinstance(config, ChampionConfig):
         if isinstance(pin, WarmStartPin):
             raise _other_base_model()
-        return config, require_pinned(pin, config)
+        return config, require_matching_pin(pin, config)
     if isinstance(pin, BaseModelPin):
         raise _other_base_model()
-    require_pinned(pin.otherwise if pin else None, config.otherwise)
+    require_matching_pin(pin.otherwise if pin else None, config.otherwise)
     assert pin
     return config.otherwise, pin
 

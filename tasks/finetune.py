@@ -21,7 +21,7 @@ from fclip.models.device import resolve_device
 from fclip.training.config import FinetuneConfig, to_json
 from fclip.training.job import TIMINGS, run_job, write_job
 from fclip.training.output import add_original_base_model
-from fclip.training.seen_rows import mark_old
+from fclip.training.seen_rows import mark_seen_rows
 from fclip.training.stop import Interrupted, stop_on_signals
 from tasks.base_model import find_base_model, find_original_base_model, find_rows
 from tasks.workspace.params import Base, load_section
@@ -54,7 +54,7 @@ def finetune(workspace: Workspace) -> Path:
             if job.exists():
                 logger.info("go on with %s", job.relative_to(workspace.root))
             if rows:
-                mark_old(products, rows, job / MARKED)
+                mark_seen_rows(products, rows, job / MARKED)
                 products = job / MARKED
             elif config.replay:
                 logger.warning("nobody knows what the base model was trained on: all products count as new")

@@ -6,7 +6,7 @@ Features come from the same cache as the stages', so that what was evaluated bef
 from collections.abc import Mapping
 from pathlib import Path
 
-from fclip.base_models.registry import config_from_name, name_forms
+from fclip.base_models.registry import base_model_from_name, base_model_name_forms
 from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
@@ -85,7 +85,7 @@ def model_folder(workspace: Workspace, name: str) -> Path:
             return folder
     if name == "selected":
         return workspace.selected
-    if base_model := config_from_name(name):
+    if base_model := base_model_from_name(name):
         return base_model_folder(workspace, base_model)
     return _registered(workspace, name)
 
@@ -98,7 +98,7 @@ def _registered(workspace: Workspace, name: str) -> Path:
         pin = store.find_version(model, name).pin
     except UserError as error:
         folders = sorted(path.name for path in (workspace.finetune / "candidates").glob("*"))
-        forms = ", ".join(f"`{form}`" for form in name_forms())
+        forms = ", ".join(f"`{form}`" for form in base_model_name_forms())
         raise UserError(
             f"no model `{name}`: give a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a base "
             f"model ({forms}), or a version or alias: {error}"

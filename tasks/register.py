@@ -20,7 +20,7 @@ from fclip.registry.lineage import lineage
 from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
 from fclip.report.card import card
 from fclip.selection.result import SelectionResult
-from fclip.training.seen_rows import write_rows
+from fclip.training.seen_rows import write_seen_rows
 from tasks.base_model import read_base_model_pin
 from tasks.profile import measure_catalogs, write_profiles
 from tasks.selection_result import read_scores, read_selection
@@ -78,7 +78,7 @@ def _write_rows(workspace: Workspace) -> None:
     products = workspace.training / "products.parquet"
     if not products.is_file():
         raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
-    write_rows(products, workspace.trained_rows)
+    write_seen_rows(products, workspace.trained_rows)
 
 
 def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: SelectionResult) -> RunRecord:

@@ -20,7 +20,7 @@ from fclip.errors import UserError
 from fclip.evaluation.table import EVALUATED_ROLES, ScoreRow, read_score_rows
 from fclip.files import atomic_dir, atomic_write, link_or_copy, write_json
 from fclip.models.candidates import Candidate, read_candidates
-from fclip.models.weights import parts_of, write_mixed
+from fclip.models.weights import materialise_mixture, mixture_parts
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection
@@ -42,8 +42,8 @@ def main(workspace: Workspace) -> None:
     selection = select(scored_candidates(workspace, tables), load_section(workspace, "select", SelectConfig))
     with atomic_dir(workspace.selected) as temporary:
         folder = workspace.candidate(selection.winner)
-        if parts_of(folder):
-            write_mixed(folder, temporary)
+        if mixture_parts(folder):
+            materialise_mixture(folder, temporary)
         else:
             shutil.copytree(folder, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
     write_selection(workspace.selection, selection)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.command import run
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
-from fclip.base_models.fclip_tiny import towers_config_of
+from fclip.base_models.fclip_tiny import read_towers_config
 from fclip.evaluation.run import Evaluation
 from fclip.models import store
 from tasks.base_model import base_model_folder
@@ -31,7 +31,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Evaluate the model and its base model by every protocol of the preset."""
     workspace = workspace_in(arguments.work)
     model = model_folder(workspace, arguments.model)
-    models = {"base_model": base_model_folder(workspace, towers_config_of(model)), "model": model}
+    models = {"base_model": base_model_folder(workspace, read_towers_config(model)), "model": model}
     rows: list[dict[str, Any]] = []
     for name in read_params(PRESET)["evaluate"]["datasets"]:
         _, config = dataset_and_config(workspace, name)

@@ -25,10 +25,10 @@ from fclip.training.compute import keep_freed_memory, should_compile
 from fclip.training.config import FinetuneConfig
 from fclip.training.data import read_items, training_pass
 from fclip.training.job import read_job, write_job
-from fclip.training.learner import Inputs, Learner
+from fclip.training.learner import BatchInputs, Learner
 from fclip.training.processes import World
-from fclip.training.texts import tokenised
-from fclip.training.trainable import freeze_others, trainable_names
+from fclip.training.texts import tokenise_texts
+from fclip.training.trainable import freeze_all_except, trainable_names
 
 
 def run_limit(job: Path, config: FinetuneConfig, data: Input, *, base_model: Path, steps: int, settling: int) -> Run:
@@ -62,16 +62,16 @@ def step_seconds(job: Path, steps: int) -> list[float]:
     device = resolve_device(config.device)
     clip = load(base_model, device=device)
     clip.model.visual.to(memory_format=torch.channels_last)
-    freeze_others(clip.model, trainable_names(clip.model, config))
+    freeze_all_except(clip.model, trainable_names(clip.model, config))
     learner = Learner(clip, config, World(), compiled=should_compile(config.compile, device, steps))
     first = training_pass(read_items(read_job(job).products, "train", config.kinds), config, seed=SEED, epoch=0)
     drawn = [text for (text,) in first.texts[: config.batch_size] if text is not None]
     distinct = list(dict.fromkeys(drawn))
-    texts = tokenised(clip, learner.encoder, distinct, None)
+    texts = tokenise_texts(clip, learner.encoder, distinct, None)
     numbers = np.array([[distinct.index(text)] for text in drawn])
     generator = torch.Generator().manual_seed(SEED)
     shape = (config.batch_size, clip.preprocess.size, clip.preprocess.size, 3)
-    inputs = Inputs(
+    inputs = BatchInputs(
         images=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device),
         texts=lambda rows: texts.batch(numbers[rows]),
         positive=torch.eye(config.batch_size, dtype=torch.bool, device=device),

@@ -1,1 +1,1 @@
-"""Averaging methods: each module makes new candidates by averaging the weights of others; `registry` collects them."""
+"""Averaging methods, which make candidates by averaging weights: one module per method, collected by `registry`."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from fclip.averaging.registry import Context, Method, Recipe
+from fclip.averaging.registry import AveragingContext, AveragingMethod, Recipe
 from fclip.config import config
 from fclip.models.candidates import Candidate
 
@@ -24,8 +24,8 @@ class InterpolationConfig:
             raise ValueError("shares must differ in their first two decimals")
 
 
-def recipes(settings: InterpolationConfig, candidates: Sequence[Candidate], _: Context) -> tuple[Recipe, ...]:
-    """Every checkpoint, and every average without the base model in it, at each share."""
+def recipes(settings: InterpolationConfig, candidates: Sequence[Candidate], _: AveragingContext) -> tuple[Recipe, ...]:
+    """Return a recipe per share for every checkpoint, and for every average that does not contain the base model."""
     base = next(candidate for candidate in candidates if candidate.kind == "base")
     others = [each for each in candidates if each.kind == "checkpoint" or each.is_average]
     return tuple(
@@ -36,7 +36,7 @@ def recipes(settings: InterpolationConfig, candidates: Sequence[Candidate], _: C
     )
 
 
-INTERPOLATION = Method(
+INTERPOLATION = AveragingMethod(
     kind="interpolation",
     label="interpolation with the base model",
     description="Weights between those of the base model and those of a checkpoint or an average",

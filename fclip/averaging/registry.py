@@ -1,7 +1,7 @@
-"""The form of an averaging method, all methods that there are, and the section `average` of params.yaml.
+"""The registry of averaging methods, and the section `average` of params.yaml.
 
-To add a method, declare a `Method` in a new module of this package, with a config of its own: params accept it, and its
-averages are candidates like all others.
+To add a method, declare an `AveragingMethod` with its config class in a new module of this package. params.yaml then
+accepts it, and its averages become candidates.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fclip.config import ByKind, config
-from fclip.extensions import declared
+from fclip.extensions import collect_declarations
 from fclip.models.candidates import Candidate
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A new candidate as the average of others' weights.
+    """A new candidate, defined as the average of other candidates' weights.
 
     Attributes:
         name: unique among all candidates.
-        kind: as `Candidate.kind`, none of `TRAINED_KINDS`.
-        parents: candidates, averages among them, and the share of each; the shares sum to 1.
+        kind: `Candidate.kind`, not one of `TRAINED_KINDS`.
+        parents: the averaged candidates, which may be averages themselves, and their shares, which sum to 1.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Context:
-    """What a method may ask for, computed when it asks.
+class AveragingContext:
+    """Scores for averaging methods, computed on demand.
 
     Attributes:
-        scores: names of candidates -> the in-domain score of each: the mean of the primary metrics on the select data
-            of the datasets that train. Candidates with features that are not finite are left out. Empty if no such
-            dataset selects.
-        score_of_average: the same score of an average of candidates, given by the share of each; −inf if its features
-            are not finite, or if no such dataset selects.
+        scores: returns the in-domain scores of candidates by name: the mean of the primary metrics on the select data
+            of the training datasets. Candidates with non-finite features are omitted. Empty if no training dataset
+            has select data.
+        score_of_average: returns the same score for an average, given by the share of each candidate. −inf if its
+            features are not finite, or if no training dataset has select data.
     """
 
     scores: Callable[[Sequence[str]], Mapping[str, float]]
@@ -45,57 +45,57 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Method:
+class AveragingMethod:
     """An averaging method.
 
     Attributes:
         kind: its name in params.yaml. label: a few words for tables. description: one sentence without a full stop.
-        config: its config, with the key `kind: Literal[...]`.
-        recipes: (config, candidates, context) -> the averages to make, in order. `candidates` are those of the training
-            and the averages of the methods before it.
+        config: its config class, with the field `kind: Literal[...]`.
+        recipes: (config, candidates, context) -> the averages to make, in order. `candidates` are those of training
+            and the averages of the preceding methods.
     """
 
     kind: str
     label: str
     description: str
     config: type[Any]
-    recipes: Callable[[Any, Sequence[Candidate], Context], Sequence[Recipe]]
+    recipes: Callable[[Any, Sequence[Candidate], AveragingContext], Sequence[Recipe]]
 
 
-def methods() -> Mapping[str, Method]:
-    """All averaging methods by kind."""
-    return declared(__package__, Method)
+def averaging_methods() -> Mapping[str, AveragingMethod]:
+    """Return all averaging methods by kind."""
+    return collect_declarations(__package__, AveragingMethod)
 
 
-def trained_parents(parents: Mapping[str, float], candidates: Sequence[Candidate]) -> dict[str, float]:
-    """`parents` with every average replaced by its own parents, so that only trained candidates are left."""
+def trained_ancestors(parents: Mapping[str, float], candidates: Sequence[Candidate]) -> dict[str, float]:
+    """Return `parents` with every average replaced by its parents, so that only trained candidates remain."""
     by_name = {candidate.name: candidate for candidate in candidates}
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for parent, share in parents.items():
-        for name, own in (by_name[parent].parents or {parent: 1.0}).items():
-            found[name] = found.get(name, 0.0) + share * own
-    return found
+        for name, inner_share in (by_name[parent].parents or {parent: 1.0}).items():
+            shares[name] = shares.get(name, 0.0) + share * inner_share
+    return shares
 
 
 class MethodConfig(Protocol):
-    """What the configs of all methods have."""
+    """Interface of the configs of all averaging methods."""
 
     @property
     def kind(self) -> str: ...
 
 
-AnyMethodConfig = Annotated[MethodConfig, ByKind(lambda: [method.config for method in methods().values()])]
+AnyMethodConfig = Annotated[MethodConfig, ByKind(lambda: [method.config for method in averaging_methods().values()])]
 
 
-def _usual_methods() -> "tuple[MethodConfig, ...]":
-    return tuple(methods()[kind].config(kind=kind) for kind in ("soup", "interpolation"))
+def _default_methods() -> "tuple[MethodConfig, ...]":
+    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "interpolation"))
 
 
 @config
 class AverageConfig:
     """The section `average`: new candidates as averages of the weights of others."""
 
-    methods: tuple[AnyMethodConfig, ...] = field(default_factory=_usual_methods)
+    methods: tuple[AnyMethodConfig, ...] = field(default_factory=_default_methods)
     """The averaging methods in their order, each at most once. A method also averages the results of the methods before
     it. []: no averages."""
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from fclip.averaging.registry import Context, Method, Recipe
+from fclip.averaging.registry import AveragingContext, AveragingMethod, Recipe
 from fclip.config import config
 from fclip.models.candidates import Candidate
 
@@ -19,34 +19,33 @@ class SoupConfig:
     kind: Literal["soup"]
 
 
-def recipes(_: SoupConfig, candidates: Sequence[Candidate], context: Context) -> tuple[Recipe, ...]:
-    """The soup of the checkpoints; nothing if none has an in-domain score, or if it is a checkpoint alone."""
+def recipes(_: SoupConfig, candidates: Sequence[Candidate], context: AveragingContext) -> tuple[Recipe, ...]:
+    """Return the soup of the checkpoints. Empty if none has an in-domain score or the soup is one checkpoint."""
     scores = context.scores([candidate.name for candidate in candidates if candidate.kind == "checkpoint"])
     if not scores:
         return ()
     chosen = greedy_soup(scores, lambda names: context.score_of_average(_mean(names)))
     if len(chosen) == 1:
         return ()
-    logger.info("the soup is of %s", ", ".join(chosen))
+    logger.info("The greedy soup averages %s", ", ".join(chosen))
     return (Recipe(NAME, "soup", _mean(chosen)),)
 
 
 def greedy_soup(scores: Mapping[str, float], score_of_mean: Callable[[Sequence[str]], float]) -> tuple[str, ...]:
-    """The candidates whose mean is the soup, the best first.
+    """Return the names of the candidates whose mean is the soup, best first.
 
-    In the order of their own scores each is added if the mean of those added and it scores no less than the mean of
-    those added.
+    Candidates are tried in descending order of score. Each is added if the score of the mean does not decrease.
 
     Args:
-        scores: of each candidate by itself, in domain; at least one.
-        score_of_mean: the score, by the same measure, of the mean of at least two candidates' weights.
+        scores: in-domain score of each candidate; at least one.
+        score_of_mean: returns the in-domain score of the mean of two or more candidates' weights.
     """
     first, *others = sorted(scores, key=lambda name: -scores[name])
     added, score = [first], scores[first]
     for name in others:
-        found = score_of_mean([*added, name])
-        if found >= score:
-            added, score = [*added, name], found
+        new_score = score_of_mean([*added, name])
+        if new_score >= score:
+            added, score = [*added, name], new_score
     return tuple(added)
 
 
@@ -54,7 +53,7 @@ def _mean(names: Sequence[str]) -> dict[str, float]:
     return {name: 1 / len(names) for name in names}
 
 
-SOUP = Method(
+SOUP = AveragingMethod(
     kind="soup",
     label="greedy soup",
     description="The mean of the checkpoints that raise the in-domain score, added in the order of their own scores",

@@ -1,1 +1,1 @@
-"""Base models that training may start from: one module a kind, collected by `registry`."""
+"""Kinds of base models for training: one module per kind, collected by `registry`."""

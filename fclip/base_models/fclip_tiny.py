@@ -1,10 +1,10 @@
-"""fclip-tiny: a small CLIP that already knows fashion, carried by this package and composed offline.
+"""fclip-tiny: a small CLIP for fashion that is included in this package and composed offline.
 
-It was trained by this project's own pipeline from `towers` (`params/fclip-tiny.yaml`; `make fclip-tiny` does it again).
-`fclip_tiny_model/` holds what training changed, matrices in bfloat16, and the card that states data, licences, scores
-and limits. What it did not change, the text tower above all, comes from the packages of `towers`, by their digests.
+This project's pipeline trained it from `towers` (`params/fclip-tiny.yaml`; `make fclip-tiny` repeats the training).
+`fclip_tiny_model/` contains the tensors that training changed, with matrices in bfloat16, and the model card with data,
+licences, scores and limits. The other tensors, mainly the text tower, come from the pip packages of `towers`.
 
-python -m fclip.base_models.fclip_tiny MODEL_DIR    writes the changes of a trained model into the package
+python -m fclip.base_models.fclip_tiny MODEL_DIR    write the changed tensors of a trained model into the package
 """
 
 import argparse
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 from fclip.base_models import towers
-from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.base_models.towers import TowersConfig
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_file
 
 CHANGES = Path(__file__).parent / "fclip_tiny_model" / "changes.safetensors"
-"""Tensors by name, and in its metadata the `start` that they change."""
+"""The changed tensors by name. The metadata field `start` is the config of the `towers` that they change."""
 
 
 @config
@@ -33,12 +33,12 @@ class FclipTinyConfig:
 
 
 def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
-    """Write the model to `out_dir` (existing and empty); returns the digests of what it was made from.
+    """Write the model to `out_dir` (existing and empty); return the digests of its sources.
 
-    Deterministic: the same bytes on every machine.
+    The result has the same bytes on every machine.
 
     Raises:
-        UserError: a package of `towers` is missing or is another version.
+        UserError: a package of `towers` is missing or has a different version.
     """
     from safetensors import safe_open
     from safetensors.torch import load_file
@@ -56,23 +56,23 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
     return {**sources, "fclip-tiny": sha256_file(changes)}
 
 
-def pack(model_dir: Path, changes: Path = CHANGES) -> int:
-    """Write what `model_dir` has otherwise than the `towers` that it was trained from; returns the number of tensors.
+def write_changes(model_dir: Path, changes: Path = CHANGES) -> int:
+    """Write the tensors that differ between `model_dir` and the `towers` it was trained from; return their number.
 
     Raises:
-        UserError: the folder holds no model, or one that was not trained from `towers`.
+        UserError: the folder contains no model, or one that was not trained from `towers`.
     """
     import torch
     from safetensors.torch import load_file, save_file
 
     from fclip.models import store
 
-    config = towers_config_of(model_dir)
+    config = read_towers_config(model_dir)
     with tempfile.TemporaryDirectory() as folder:
         towers.compose(config, Path(folder))
         base_model = load_file(Path(folder) / store.WEIGHTS)
     changed = {
-        # Vectors, which are few and delicate (statistics of batches among them), stay as they are.
+        # Vectors stay in float32: they are small, and batch statistics need the precision.
         name: tensor.to(torch.bfloat16) if tensor.ndim > 1 else tensor
         for name, tensor in load_file(model_dir / store.WEIGHTS).items()
         if not torch.equal(tensor, base_model[name])
@@ -82,8 +82,8 @@ def pack(model_dir: Path, changes: Path = CHANGES) -> int:
     return len(changed)
 
 
-def towers_config_of(model_dir: Path) -> TowersConfig:
-    """The `towers` that a model was trained from, by its config; raises UserError where it was another base model."""
+def read_towers_config(model_dir: Path) -> TowersConfig:
+    """Return the config of the `towers` that a model was trained from; raises UserError for another base model."""
     from fclip.models import store
 
     stored = store.read_config(model_dir)
@@ -99,11 +99,11 @@ def towers_config_of(model_dir: Path) -> TowersConfig:
     except (ValueError, TypeError, KeyError):
         base_model = None
     if base_model is None or towers.model_cfg(base_model) != stored["model_cfg"]:
-        raise UserError(f"{model_dir} was not trained from `towers`: fclip-tiny is what training changed in them")
+        raise UserError(f"{model_dir}: not trained from `towers`, which fclip-tiny requires")
     return base_model
 
 
-def write(config: FclipTinyConfig, request: Request) -> Origin:
+def write(config: FclipTinyConfig, request: WriteRequest) -> Origin:
     """Compose the model."""
     return Origin(compose(request.out_dir))
 
@@ -115,7 +115,7 @@ def _from_name(name: str) -> FclipTinyConfig | None:
 FCLIP_TINY = BaseModel(
     kind="fclip-tiny",
     label="fclip-tiny",
-    description="The small CLIP that this package carries, trained on a public catalog of fashion.",
+    description="The small CLIP that is included in this package, trained on a public fashion catalog.",
     config=FclipTinyConfig,
     write=write,
     name_form="fclip-tiny",
@@ -126,15 +126,15 @@ FCLIP_TINY = BaseModel(
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m fclip.base_models.fclip_tiny",
-        description="Write the changes of a trained model into the package.",
+        description="Write the changed tensors of a trained model into the package.",
     )
-    parser.add_argument("model_dir", type=Path, help="an open_clip model folder, trained from `towers`")
+    parser.add_argument("model_dir", type=Path, help="an open_clip model folder that was trained from `towers`")
     arguments = parser.parse_args()
     try:
-        num_tensors = pack(arguments.model_dir)
+        num_tensors = write_changes(arguments.model_dir)
     except UserError as error:
         parser.exit(1, f"{error}\n")
-    print(f"{num_tensors} tensors, {CHANGES.stat().st_size / 1e6:.1f} MB, in {CHANGES}")
+    print(f"Wrote {num_tensors} tensors ({CHANGES.stat().st_size / 1e6:.1f} MB) to {CHANGES}")
 
 
 if __name__ == "__main__":

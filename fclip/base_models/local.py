@@ -1,8 +1,8 @@
-"""A base model from a folder in open_clip's local-directory form."""
+"""Base models from a folder in open_clip's local-directory format."""
 
 from typing import Literal
 
-from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 
 
@@ -19,8 +19,8 @@ class LocalConfig:
             raise ValueError("path must name a folder")
 
 
-def write(config: LocalConfig, request: Request) -> Origin:
-    """Copy the model; files that its config names elsewhere are written beside it."""
+def write(config: LocalConfig, request: WriteRequest) -> Origin:
+    """Copy the model, including files that its config refers to in other places."""
     from fclip.models import store
 
     source = request.root / config.path
@@ -32,7 +32,7 @@ def write(config: LocalConfig, request: Request) -> Origin:
 LOCAL = BaseModel(
     kind="local",
     label="local folder",
-    description="A model folder in open_clip's local-directory form, such as a candidate of another workspace.",
+    description="A model folder in open_clip's local-directory format, such as a candidate of another workspace.",
     config=LocalConfig,
     write=write,
     title_field="path",

@@ -1,8 +1,8 @@
-"""A base model that open_clip knows: one of its built-in models, or a repository on the hub in open_clip's form."""
+"""Base models of open_clip: its built-in models, and repositories in open_clip's format on the Hugging Face hub."""
 
 from typing import Any, Literal
 
-from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
 
@@ -26,36 +26,36 @@ class OpenClipConfig:
             raise ValueError("pretrained must be given for a built-in model, and only for one")
 
 
-def write(config: OpenClipConfig, request: Request) -> Origin:
+def write(config: OpenClipConfig, request: WriteRequest) -> Origin:
     """Download the weights through open_clip and write them with the tokenizer."""
     import open_clip
 
     from fclip.models import store
 
-    model_cfg, wants_quick_gelu = _known(config)
+    model_cfg, uses_quick_gelu = _find_config(config)
     try:
         with store.quiet():
             model = open_clip.create_model(
                 config.model,
                 pretrained=config.pretrained,
-                force_quick_gelu=wants_quick_gelu,
+                force_quick_gelu=uses_quick_gelu,
                 require_pretrained=True,
                 weights_only=True,
             )
             tokenizer = open_clip.get_tokenizer(config.model)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
-            f"the base model {config.model} could not be fetched: {_last_line(error)}: "
-            "is this machine online, and is the name right?"
+            f"the base model {config.model} cannot be downloaded ({_last_line(error)}); "
+            "check the network connection and the name"
         ) from error
-    if wants_quick_gelu:
+    if uses_quick_gelu:
         model_cfg = {**model_cfg, "quick_gelu": True}
     store.write_model(model, model_cfg, tokenizer, request.out_dir)
     return Origin({store.WEIGHTS: store.model_sha256(request.out_dir)})
 
 
-def _known(config: OpenClipConfig) -> tuple[dict[str, Any], bool]:
-    """open_clip's config of the model, and whether its weights need the activation QuickGELU."""
+def _find_config(config: OpenClipConfig) -> tuple[dict[str, Any], bool]:
+    """Return open_clip's config of the model, and whether its weights need the activation QuickGELU."""
     import open_clip
 
     from fclip.models.store import quiet
@@ -66,16 +66,16 @@ def _known(config: OpenClipConfig) -> tuple[dict[str, Any], bool]:
                 return open_clip.get_model_config(config.model), False
         except (RuntimeError, ValueError, OSError) as error:
             raise UserError(
-                f"the base model {config.model} could not be fetched: {_last_line(error)}: "
-                "is this machine online, does the name exist, and does the repository hold open_clip_config.json?"
+                f"the base model {config.model} cannot be downloaded ({_last_line(error)}); check the network "
+                "connection and the name, and that the repository has an open_clip_config.json"
             ) from error
     model_cfg = open_clip.get_model_config(config.model)
     if model_cfg is None:
-        raise UserError(f"open_clip knows no model {config.model!r}: `open_clip.list_models()` names all it knows")
+        raise UserError(f"open_clip has no model {config.model!r}; use a name from `open_clip.list_models()`")
     tag = open_clip.get_pretrained_cfg(config.model, config.pretrained)
     if not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(config.model)) or "none"
-        raise UserError(f"open_clip has no weights {config.pretrained!r} for {config.model}: it has {tags}")
+        raise UserError(f"open_clip has no weights {config.pretrained!r} for {config.model}; use one of {tags}")
     return model_cfg, bool(tag.get("quick_gelu"))
 
 
@@ -91,7 +91,7 @@ def _from_name(name: str) -> OpenClipConfig | None:
 OPEN_CLIP = BaseModel(
     kind="open_clip",
     label="OpenCLIP model",
-    description="A model that open_clip knows: a built-in name with a tag of weights, or a repository on the hub.",
+    description="A model of open_clip: a built-in name with a tag of weights, or a repository on the hub.",
     config=OpenClipConfig,
     write=write,
     title_field="model",

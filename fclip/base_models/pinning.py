@@ -1,4 +1,4 @@
-"""Base models in the cache: written once, kept in a folder named by their digest, and pinned with their origin."""
+"""Pinning of base models. They are cached in folders named by their digests, and pinned with their origin."""
 
 import shutil
 import tempfile
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fclip.base_models.registry import KindConfig, Origin, Request, base_models, settings
+from fclip.base_models.registry import KindConfig, Origin, WriteRequest, base_models, pinned_settings
 from fclip.errors import UserError
 from fclip.files import sha256_tree
 
 
 @dataclass(frozen=True)
 class BaseModelPin:
-    """A base model as it was when it was last looked at.
+    """The pinned version of a base model.
 
     Attributes:
-        kind: of its config.
+        kind: `kind` of its config.
         settings: the other fields of its config.
+        origin: the sources that it was made from.
         model_sha256: the digest of its folder (`fclip.models.store.model_sha256`).
     """
 
@@ -28,19 +29,19 @@ class BaseModelPin:
     origin: Origin
     model_sha256: str
 
-    def of(self, config: KindConfig) -> bool:
+    def matches(self, config: KindConfig) -> bool:
         """Whether this pins the base model that `config` names."""
-        return self.kind == config.kind and dict(self.settings) == settings(config)
+        return self.kind == config.kind and dict(self.settings) == pinned_settings(config)
 
     @property
     def title(self) -> str:
-        """Kind and name, for people."""
+        """Kind and name, for messages."""
         declaration = base_models().get(self.kind)
         field = declaration.title_field if declaration else None
         return f"{self.kind} {self.settings.get(field, '') if field else ''}".strip()
 
     def to_json(self) -> dict[str, Any]:
-        """The content of pins/base_model.json."""
+        """Return the content of pins/base_model.json."""
         revision = {"revision": self.origin.revision} if self.origin.revision else {}
         return {
             "kind": self.kind,
@@ -52,7 +53,7 @@ class BaseModelPin:
 
     @classmethod
     def from_json(cls, values: Any) -> "BaseModelPin":
-        """The pin that `to_json` gave; raises ValueError for anything else."""
+        """Return the pin from the output of `to_json`; raises ValueError for anything else."""
         match values:
             case {"kind": str(kind), "from": dict(named), "sources": dict(sources), "model_sha256": str(digest)}:
                 return cls(kind, named, Origin(sources, values.get("revision")), digest)
@@ -60,60 +61,62 @@ class BaseModelPin:
 
 
 def pin_base_model(config: KindConfig, *, root: Path, cache_dir: Path) -> BaseModelPin:
-    """Write the base model as it is now to `cache_dir/<model_sha256>/` and return its pin.
+    """Write the current version of the base model to `cache_dir/<model_sha256>/` and return its pin.
 
     Args:
-        root: relative paths in `config` are relative to it.
+        root: base of relative paths in `config`.
 
     Raises:
-        UserError: the model is unknown, missing, or cannot be reached.
+        UserError: the model is unknown, missing, or cannot be downloaded.
     """
-    with _written(config, None, root=root, cache_dir=cache_dir) as (folder, origin):
+    with _temporary_model(config, None, root=root, cache_dir=cache_dir) as (folder, origin):
         digest = sha256_tree(folder)
         _keep(folder, cache_dir / digest)
-    return BaseModelPin(config.kind, settings(config), origin, digest)
+    return BaseModelPin(config.kind, pinned_settings(config), origin, digest)
 
 
 def fetch_base_model(pin: BaseModelPin | None, config: KindConfig, *, root: Path, cache_dir: Path) -> Path:
-    """The folder of the pinned base model: from the cache by its digest, else written again and verified.
+    """Return the cached folder of the pinned base model. If it is not cached, it is written again and verified.
 
     Raises:
-        UserError: nothing is pinned, the pin is of another base model than `config`, or the base model changed since
-            it was pinned.
+        UserError: no base model is pinned, the pin is for another base model than `config`, or the base model has
+            changed since it was pinned.
     """
-    digest = require_pinned(pin, config).model_sha256
+    digest = require_matching_pin(pin, config).model_sha256
     cached = cache_dir / digest
     if cached.is_dir() and sha256_tree(cached) == digest:
         return cached
-    with _written(config, pin, root=root, cache_dir=cache_dir) as (folder, _):
-        found = sha256_tree(folder)
-        if found != digest:
+    with _temporary_model(config, pin, root=root, cache_dir=cache_dir) as (folder, _):
+        current = sha256_tree(folder)
+        if current != digest:
             raise UserError(
-                f"the base model changed since it was pinned (pins/base_model.json has {digest[:12]}, found {found[:12]}): "
-                "run `fclip pin` to accept what it is now"
+                f"the base model has changed since it was pinned (digest {current[:12]}, but pins/base_model.json has "
+                f"{digest[:12]}); run `fclip pin` to accept the current version"
             )
         _keep(folder, cached)
     return cached
 
 
-def require_pinned(pin: BaseModelPin | None, config: KindConfig) -> BaseModelPin:
-    """The pin; raises UserError unless it is of the base model that `config` names."""
+def require_matching_pin(pin: BaseModelPin | None, config: KindConfig) -> BaseModelPin:
+    """Return `pin`; raises UserError if it is None or for another base model than `config`."""
     if pin is None:
-        raise UserError("the base model is not pinned yet (pins/base_model.json): run `fclip pin`")
-    if not pin.of(config):
-        raise UserError("finetune.base_model in params.yaml is not what pins/base_model.json holds: run `fclip pin`")
+        raise UserError("the base model is not pinned (there is no pins/base_model.json); run `fclip pin`")
+    if not pin.matches(config):
+        raise UserError(
+            "pins/base_model.json is for another base model than finetune.base_model in params.yaml; run `fclip pin`"
+        )
     return pin
 
 
 @contextmanager
-def _written(
+def _temporary_model(
     config: KindConfig, pin: BaseModelPin | None, *, root: Path, cache_dir: Path
 ) -> Iterator[tuple[Path, Origin]]:
-    """Yield a temporary folder with the model beside the cache, and its origin."""
+    """Context with a temporary folder in the cache that contains the model, and the model's origin."""
     cache_dir.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".start-"))
+    temporary = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".base-model-"))
     try:
-        request = Request(temporary, root, pin.origin if pin else None)
+        request = WriteRequest(temporary, root, pin.origin if pin else None)
         yield temporary, base_models()[config.kind].write(config, request)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""The kinds of base model that training may start from. Each other module of this package declares one kind.
+"""Kinds of base models. Each other module of this package declares one kind.
 
-A declaration holds the config of its kind and writes the model's files. Everything else is derived from the
-declarations: what `finetune.base_model` accepts in params.yaml, which pin belongs to a config, and which names of base
-models the commands accept. Modules import torch, open_clip and transformers only inside functions, because params are
-parsed with their configs.
+A declaration has the config of its kind and a function that writes the model's files. The accepted values of
+`finetune.base_model` in params.yaml, the match between pins and configs, and the base model names that commands accept
+are derived from the declarations. Modules import torch, open_clip and transformers only inside functions, because
+parsing params.yaml imports all of them.
 """
 
 import json
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 from fclip.config import ByKind, config
-from fclip.extensions import declared
+from fclip.extensions import collect_declarations
 
 
 class KindConfig(Protocol):
-    """What the config of every base model has."""
+    """Interface of the config of every base model."""
 
     @property
     def kind(self) -> str: ...
@@ -25,11 +25,11 @@ class KindConfig(Protocol):
 
 @dataclass(frozen=True)
 class Origin:
-    """What a base model was made from.
+    """The sources of a base model.
 
     Attributes:
-        sources: SHA-256 by the name of a file or package.
-        revision: the commit of a repository on the hub; None where there is none.
+        sources: SHA-256 by name of file or package.
+        revision: commit of the repository on the hub; None for other sources.
     """
 
     sources: Mapping[str, str]
@@ -37,13 +37,13 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Request:
-    """Where a base model is to be written.
+class WriteRequest:
+    """A request to write a base model.
 
     Attributes:
-        out_dir: an existing, empty folder.
-        root: relative paths in the config are relative to it.
-        pinned: the origin to use again; None: use the newest there is.
+        out_dir: existing, empty folder to write to.
+        root: base of relative paths in the config.
+        pinned: the origin to reproduce; None for the newest version.
     """
 
     out_dir: Path
@@ -51,7 +51,7 @@ class Request:
     pinned: Origin | None = None
 
 
-def _no_name(name: str) -> None:
+def _not_a_name(name: str) -> None:
     return None
 
 
@@ -61,31 +61,31 @@ class BaseModel:
 
     Attributes:
         kind: its name in params.yaml.
-        label: a short name for people.
-        description: one sentence on what it is.
-        config: a `fclip.config.config` class with `kind: Literal[kind]`. A pin holds all of its other fields.
-        write: writes the model that a config names in open_clip's local-directory form and returns its origin.
-            Raises UserError where the model is unknown, missing, or cannot be reached.
-        title_field: the field of the config that says which model of this kind it is; None where there is only one.
-        path_fields: fields of the config that may name a local file or folder.
-        name_form: how a command names a model of this kind; None where commands cannot.
-        from_name: the config of the model that a command names so; None where the name is not of this kind.
+        label: short name for tables and messages.
+        description: one sentence.
+        config: a `fclip.config.config` class with `kind: Literal[kind]`. A pin contains all of its other fields.
+        write: writes the model of a config in open_clip's local-directory format and returns its origin. Raises
+            UserError if the model is unknown, missing, or cannot be downloaded.
+        title_field: the field of the config that identifies the model of this kind; None if there is only one.
+        path_fields: fields of the config that may be local paths.
+        name_form: the form of names of this kind on the command line; None if commands do not accept this kind.
+        from_name: returns the config for a name on the command line, or None if the name is not of this kind.
     """
 
     kind: str
     label: str
     description: str
     config: type[Any]
-    write: Callable[[Any, Request], Origin]
+    write: Callable[[Any, WriteRequest], Origin]
     title_field: str | None = None
     path_fields: tuple[str, ...] = ()
     name_form: str | None = None
-    from_name: Callable[[str], Any | None] = _no_name
+    from_name: Callable[[str], Any | None] = _not_a_name
 
 
 def base_models() -> Mapping[str, BaseModel]:
-    """All declarations by kind."""
-    return declared("fclip.base_models", BaseModel)
+    """Return all declarations by kind."""
+    return collect_declarations("fclip.base_models", BaseModel)
 
 
 def _configs() -> list[type[Any]]:
@@ -113,25 +113,25 @@ AnyBaseModelConfig: TypeAlias = Annotated[KindConfig, ByKind(lambda: [*_configs(
 
 
 def base_model_from_json(values: Mapping[str, Any]) -> KindConfig:
-    """The config whose `asdict` gave `values`; raises KeyError, TypeError or ValueError for anything else."""
+    """Return the config from its `asdict`; raises KeyError, TypeError or ValueError for anything else."""
     if values["kind"] == "champion":
         return ChampionConfig(**{**values, "otherwise": base_model_from_json(values["otherwise"])})
     found: KindConfig = base_models()[values["kind"]].config(**values)
     return found
 
 
-def settings(config: KindConfig) -> dict[str, Any]:
-    """What a pin holds of a config, as JSON values: all of its fields but the kind."""
+def pinned_settings(config: KindConfig) -> dict[str, Any]:
+    """Return the fields of a config that a pin contains, all except `kind`, as JSON values."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(config)))  # type: ignore[call-overload]
     return {name: value for name, value in values.items() if name != "kind"}
 
 
-def config_from_name(name: str) -> KindConfig | None:
-    """The config of the base model that a person means by `name`; None where it is no name of a base model."""
-    found = (model.from_name(name) for model in base_models().values())
-    return next((config for config in found if config is not None), None)
+def base_model_from_name(name: str) -> KindConfig | None:
+    """Return the config of the base model called `name` on the command line, or None if there is no such base model."""
+    configs = (model.from_name(name) for model in base_models().values())
+    return next((config for config in configs if config is not None), None)
 
 
-def name_forms() -> list[str]:
-    """How base models can be named, for messages."""
+def base_model_name_forms() -> list[str]:
+    """Return the forms of base model names on the command line, for messages."""
     return [model.name_form for model in base_models().values() if model.name_form]

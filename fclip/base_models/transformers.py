@@ -1,16 +1,16 @@
-"""A base model in transformers' form (`CLIPModel`), from a folder or from the Hugging Face hub."""
+"""Base models in transformers' format (`CLIPModel`), from a folder or from the Hugging Face hub."""
 
 import re
 from pathlib import Path
 from typing import Literal
 
 from fclip.base_models.open_clip import HUB_PREFIX
-from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import sha256_file
 
-OTHERWISE = "give `model` a folder with a local copy of its files"
+HUB_REMEDY = "set `model` to a folder with a local copy of its files"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -29,8 +29,8 @@ class TransformersConfig:
             raise ValueError("model must be a folder, or `organisation/name` of a model on the hub")
 
 
-def write(config: TransformersConfig, request: Request) -> Origin:
-    """Convert the model; from the hub, the pinned commit or else the newest of `revision`."""
+def write(config: TransformersConfig, request: WriteRequest) -> Origin:
+    """Convert the model. From the hub, use the pinned commit, or else the newest commit of `revision`."""
     from fclip.conversion.from_transformers import import_clip, source_files
 
     folder = request.root / config.model
@@ -46,45 +46,44 @@ def write(config: TransformersConfig, request: Request) -> Origin:
         folder = _fetch(config.model, files, commit)
     else:
         raise UserError(
-            f"the base model {config.model} is no folder in {request.root}, and no `organisation/name` of the hub"
+            f"the base model {config.model} is neither a folder in {request.root} nor `organisation/name` on the hub"
         )
     import_clip(folder, files, request.out_dir)
     return Origin({name: sha256_file(folder / name) for name in files}, commit)
 
 
 def _look_up(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
-    """The commit (the newest, or `revision`) and the names of its files; nothing is downloaded.
+    """Return the newest commit, or that of `revision`, and the names of its files, without downloading them.
 
     Raises:
-        UserError: the hub cannot be reached, or has no such model or commit.
+        UserError: the hub cannot be reached, or has no such model or revision.
     """
     from huggingface_hub import HfApi
 
     from fclip.mirror.hub import HUB_TIMEOUT_S, call_hub
 
     info = call_hub(
-        f"model {repo}", lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT_S), remedy=OTHERWISE
+        f"model {repo}", lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT_S), remedy=HUB_REMEDY
     )
     return str(info.sha), tuple(sibling.rfilename for sibling in info.siblings or ())
 
 
 def _fetch(repo: str, files: tuple[str, ...], revision: str) -> Path:
-    """The folder in the hub's own cache with these files of a commit; downloaded only where they are not there yet.
+    """Return the folder in the hub's cache with these files of a commit. Missing files are downloaded.
 
     Raises:
-        UserError: they are not there and cannot be downloaded.
+        UserError: files are missing and cannot be downloaded.
     """
-
     from fclip.mirror.hub import fetch_snapshot
 
-    def lacking(folder: Path) -> list[str]:
+    def missing_files(folder: Path) -> list[str]:
         return [name for name in files if not (folder / name).is_file()]
 
     folder = fetch_snapshot(
-        "model", repo, revision, files, is_complete=lambda folder: not lacking(folder), remedy=OTHERWISE
+        "model", repo, revision, files, is_complete=lambda folder: not missing_files(folder), remedy=HUB_REMEDY
     )
-    if missing := lacking(folder):
-        raise UserError(f"model {repo}: the hub has no {missing[0]} at {revision}: run `fclip pin`")
+    if missing := missing_files(folder):
+        raise UserError(f"model {repo}: the hub has no {missing[0]} at revision {revision}; run `fclip pin`")
     return folder
 
 
@@ -94,8 +93,8 @@ def _from_name(name: str) -> TransformersConfig | None:
 
 TRANSFORMERS = BaseModel(
     kind="transformers",
-    label="CLIP in transformers' form",
-    description="A CLIP in transformers' form, such as FashionCLIP, from a folder or from the Hugging Face hub.",
+    label="CLIP in transformers' format",
+    description="A CLIP in transformers' format, such as FashionCLIP, from a folder or from the Hugging Face hub.",
     config=TransformersConfig,
     write=write,
     title_field="model",

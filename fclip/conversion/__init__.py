@@ -1,1 +1,1 @@
-"""Conversion of CLIP models between the forms of transformers and open_clip."""
+"""Conversion of CLIP models between the formats of transformers and open_clip."""

@@ -1,7 +1,7 @@
-"""CLIPs in transformers' form (`CLIPModel`, as FashionCLIP is published) -> open_clip's local-directory form.
+"""Conversion of transformers' `CLIPModel` (as FashionCLIP is published) to open_clip's local-directory format.
 
-open_clip's model gives the same features, for images and for texts, up to rounding. Weights are read as safetensors
-where there are some, else as `pytorch_model.bin` without unpickling code; transformers reads the config alone.
+The converted model gives the same image and text features up to rounding. Weights are read from safetensors if
+present, else from `pytorch_model.bin` without unpickling code. transformers itself only parses the config.
 """
 
 import json
@@ -25,7 +25,10 @@ from fclip.errors import UserError
 from fclip.models import store
 
 CONFIG = "config.json"
-PREPROCESSING, PROCESSOR = "preprocessor_config.json", "processor_config.json"  # of transformers before 5, and since
+PREPROCESSING, PROCESSOR = (
+    "preprocessor_config.json",
+    "processor_config.json",
+)  # of transformers before and since version 5
 TOKENIZER = (
     "tokenizer.json",
     "vocab.json",
@@ -40,16 +43,20 @@ WEIGHTS = (
     ("pytorch_model.bin",),
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
 )
-"""In order of preference; what is split into several files has an index."""
+"""File patterns in order of preference. Sharded weights have an index."""
 
 ARGMAX = 2
-"""An `eos_token_id` of old configs, by mistake: transformers then pools at the highest id, as CLIP itself does."""
+"""A wrong `eos_token_id` in old configs. transformers then pools at the highest token id, as CLIP does."""
 LAYER_NORM_EPS = 1e-5
 MLP_RATIO = 4.0
 
 
 def source_files(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a folder's or repository's files that a model is read from, sorted."""
+    """Return the names of the files that a model is read from, sorted.
+
+    Args:
+        names: all files of a folder or repository.
+    """
     present = set(names)
     weights = next((patterns for patterns in WEIGHTS if patterns[0] in present), ())
     wanted = (CONFIG, PREPROCESSING, PROCESSOR, *TOKENIZER, *weights)
@@ -57,13 +64,13 @@ def source_files(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def import_clip(folder: Path, files: Sequence[str], out_dir: Path) -> None:
-    """Write the model that `files` of `folder` hold to `out_dir` (existing and empty).
+    """Convert the model in `files` of `folder` and write it to `out_dir` (existing and empty).
 
-    Without a tokenizer, the vocabulary must be of CLIP's size, and is taken to be CLIP's; without a description of
-    preprocessing, that is CLIP's.
+    Without a tokenizer, the vocabulary must have the size of CLIP's and is assumed to be CLIP's. Without a
+    preprocessing config, CLIP's is used.
 
     Raises:
-        UserError: the model is none of transformers' CLIPs, lacks a part, or does what open_clip's CLIP cannot.
+        UserError: the model is not a CLIP of transformers, is incomplete, or has a feature that open_clip's CLIP lacks.
     """
     try:
         config = _read_config(folder)
@@ -72,7 +79,7 @@ def import_clip(folder: Path, files: Sequence[str], out_dir: Path) -> None:
         tokenizer = _tokenizer(folder, files, model_cfg["text_cfg"])
         if tokenizer is not None:
             store.write_tokenizer(tokenizer, out_dir)
-            model_cfg["text_cfg"]["hf_tokenizer_name"] = store.HERE
+            model_cfg["text_cfg"]["hf_tokenizer_name"] = store.SAME_FOLDER
         with store.quiet():
             model = open_clip.CLIP(**model_cfg)
         state = to_open_clip(
@@ -83,41 +90,41 @@ def import_clip(folder: Path, files: Sequence[str], out_dir: Path) -> None:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            said = " ".join(str(error).split())
-            raise UserError(f"the weights are not of the shapes that {CONFIG} says: {said:.300}") from error
+            detail = " ".join(str(error).split())
+            raise UserError(f"the shapes of its weights do not match its {CONFIG} ({detail:.300})") from error
         store.write_config(model_cfg, preprocess, out_dir)
         store.write_weights(model, out_dir)
     except UserError as error:
-        raise UserError(f"{folder} cannot be read as a CLIPModel of transformers: {error}") from error
+        raise UserError(f"{folder}: cannot be read as a CLIPModel of transformers: {error}") from error
 
 
 def _read_config(folder: Path) -> Any:
-    """transformers' `CLIPConfig`, which knows the defaults that a stored config leaves out."""
+    """Return transformers' `CLIPConfig`, which adds the defaults that a stored config omits."""
     values = _read_json(folder / CONFIG)
     kind = values.get("model_type")
     if kind != "clip":
         raise UserError(
-            f"its model_type is {kind}, not clip. A model of another kind (SigLIP, ChineseCLIP) can be a base model where "
-            f"its folder or repository holds {store.CONFIG}: {{kind: open_clip, model: 'hf-hub:ORGANISATION/NAME'}} or "
+            f"its model_type is {kind}, not clip; another architecture (SigLIP, ChineseCLIP) can be used if its folder "
+            f"or repository has an {store.CONFIG}, with {{kind: open_clip, model: 'hf-hub:ORGANISATION/NAME'}} or "
             "{kind: local, path: FOLDER}"
         )
     from transformers import CLIPConfig
 
     try:
         return CLIPConfig.from_dict(values)
-    except Exception as error:  # its validation raises a class of its own, of no common base
-        raise UserError(f"its {CONFIG} is refused by transformers: {' '.join(str(error).split()):.300}") from error
+    except Exception as error:  # transformers' validation errors have no common base class
+        raise UserError(f"its {CONFIG} is not valid for transformers ({' '.join(str(error).split()):.300})") from error
 
 
 def _model_cfg(config: Any) -> dict[str, Any]:
-    """open_clip's config of the same architecture."""
+    """Return open_clip's config of the same architecture."""
     image, text = config.vision_config, config.text_config
     activations = {image.hidden_act, text.hidden_act}
     if activations not in ({"gelu"}, {"quick_gelu"}):
-        named = " and ".join(sorted(activations))
-        raise UserError(f"its towers use {named}, where open_clip's both use gelu, or both quick_gelu")
+        names = " and ".join(sorted(activations))
+        raise UserError(f"its towers use {names}; open_clip supports gelu in both towers or quick_gelu in both towers")
     if image.num_channels != 3:
-        raise UserError(f"its images have {image.num_channels} channels, not 3")
+        raise UserError(f"its images have {image.num_channels} channels; only 3 are supported")
     return {
         "embed_dim": config.projection_dim,
         "quick_gelu": activations == {"quick_gelu"},
@@ -142,22 +149,22 @@ def _model_cfg(config: Any) -> dict[str, Any]:
 
 
 def _layers(tower: Any) -> dict[str, Any]:
-    """What of a tower's layers is not as open_clip has it by default."""
-    found: dict[str, Any] = {}
+    """Return the options of a tower's layers that differ from open_clip's defaults."""
+    options: dict[str, Any] = {}
     if tower.intermediate_size != tower.hidden_size * MLP_RATIO:
         ratio = tower.intermediate_size / tower.hidden_size
         while int(tower.hidden_size * ratio) < tower.intermediate_size:  # open_clip truncates
             ratio = math.nextafter(ratio, math.inf)
-        found["mlp_ratio"] = ratio
+        options["mlp_ratio"] = ratio
     if tower.layer_norm_eps != LAYER_NORM_EPS:
-        found["norm_kwargs"] = {"eps": tower.layer_norm_eps}
-    return found
+        options["norm_kwargs"] = {"eps": tower.layer_norm_eps}
+    return options
 
 
 def _pooling(text: Any) -> dict[str, Any]:
-    """Where a text's features are taken: at its first end-of-text token, which in CLIP's vocabulary is the highest."""
+    """Return open_clip's options for pooling at the first end-of-text token, which has CLIP's highest token id."""
     if not isinstance(text.eos_token_id, int):
-        raise UserError(f"its eos_token_id is {text.eos_token_id}, not one number")
+        raise UserError(f"its eos_token_id is {text.eos_token_id}; expected one number")
     if text.eos_token_id in (ARGMAX, text.vocab_size - 1):
         return {}
     return {"pool_type": "eos", "eos_id": text.eos_token_id}
@@ -172,16 +179,16 @@ def _processor(folder: Path, files: Sequence[str]) -> dict[str, Any]:
 
 
 def _tokenizer(folder: Path, files: Sequence[str], text_cfg: dict[str, Any]) -> HFTokenizer | None:
-    """transformers' tokenizer of the model; None where open_clip's own gives the same tokens."""
+    """Return transformers' tokenizer of the model, or None if open_clip's tokenizer gives the same tokens."""
     if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= set(files):
         if text_cfg["vocab_size"] == tokens.SIZE:
             return None
-        raise UserError(f"it has no tokenizer, and its vocabulary of {text_cfg['vocab_size']} is not CLIP's")
+        raise UserError(f"it has no tokenizer, and its vocabulary of {text_cfg['vocab_size']} tokens is not CLIP's")
     try:
         tokenizer = HFTokenizer(str(folder), context_length=text_cfg["context_length"], local_files_only=True)
-    except Exception as error:  # what a broken tokenizer raises is of many classes
-        raise UserError(f"its tokenizer could not be loaded: {' '.join(str(error).split()):.300}") from error
-    if tokens.is_clips(tokenizer.tokenizer):
+    except Exception as error:  # damaged tokenizers raise errors of many classes
+        raise UserError(f"its tokenizer cannot be loaded ({' '.join(str(error).split()):.300})") from error
+    if tokens.is_clip_tokenizer(tokenizer.tokenizer):
         return None
     if tokenizer.tokenizer.pad_token is None:
         raise UserError("its tokenizer has no padding token")
@@ -197,11 +204,11 @@ def _read_weights(folder: Path, files: Sequence[str]) -> dict[str, torch.Tensor]
             elif name.endswith(".bin"):
                 state |= torch.load(folder / name, map_location="cpu", weights_only=True)
         except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError, OSError) as error:
-            said = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"its weights {name} could not be read: {said:.300}") from error
+            detail = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"its weights {name} cannot be read ({detail:.300})") from error
     if not state:
-        raise UserError(f"it has no weights: expected {' or '.join(patterns[0] for patterns in WEIGHTS)}")
-    # Until 4.31 transformers stored what numbers the positions.
+        raise UserError(f"it has no weights; expected {' or '.join(patterns[0] for patterns in WEIGHTS)}")
+    # transformers before 4.31 stored the position indices as well.
     return {name: tensor for name, tensor in state.items() if not name.endswith(".position_ids")}
 
 
@@ -211,7 +218,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"it has no {path.name}") from None
     except ValueError as error:
-        raise UserError(f"its {path.name} is no JSON: {error}") from error
+        raise UserError(f"its {path.name} is not valid JSON ({error})") from error
     if not isinstance(values, dict):
-        raise UserError(f"its {path.name} is no JSON object")
+        raise UserError(f"its {path.name} is not a JSON object")
     return values

@@ -1,4 +1,4 @@
-"""How pixels are prepared, in the words of transformers' `CLIPImageProcessor`, and back."""
+"""Conversion of preprocessing configs from and to transformers' `CLIPImageProcessor`."""
 
 import math
 from collections.abc import Mapping
@@ -9,25 +9,26 @@ import open_clip
 from fclip.errors import UserError
 from fclip.models.store import Preprocess
 
-RESAMPLING = {"bilinear": 2, "bicubic": 3}  # PIL's numbers
+RESAMPLING = {"bilinear": 2, "bicubic": 3}  # PIL's constants
 PER_GREY_LEVEL = 1 / 255
 
 
 def from_processor(stored: Mapping[str, Any], image_size: int) -> Preprocess:
-    """What the processor stored as `stored` does for a model that reads `image_size` pixels.
+    """Return the preprocessing of a stored processor config, with CLIP's defaults for missing keys.
 
-    What is left out is as for CLIP.
+    Args:
+        image_size: input size of the model in pixels.
 
     Raises:
-        UserError: it is not what open_clip's inference transform can do, or makes pixels of another size.
+        UserError: open_clip's inference transform does not support it, or its image size is not `image_size`.
     """
     if not (stored.get("do_resize", True) and stored.get("do_rescale", True)):
-        raise UserError("its preprocessing leaves out do_resize or do_rescale")
+        raise UserError("its preprocessing disables do_resize or do_rescale; both are required")
     if not math.isclose(factor := stored.get("rescale_factor", PER_GREY_LEVEL), PER_GREY_LEVEL):
-        raise UserError(f"its preprocessing has a rescale_factor of {factor}, not 1/255")
+        raise UserError(f"its preprocessing has a rescale_factor of {factor}; only 1/255 is supported")
     interpolations = {number: name for name, number in RESAMPLING.items()}
     if (resample := stored.get("resample", RESAMPLING["bicubic"])) not in interpolations:
-        raise UserError(f"its preprocessing has resample {resample}, not 2 (bilinear) or 3 (bicubic)")
+        raise UserError(f"its preprocessing has resample {resample}; only 2 (bilinear) and 3 (bicubic) are supported")
     normalises = stored.get("do_normalize", True)
     return Preprocess(
         size=image_size,
@@ -39,10 +40,10 @@ def from_processor(stored: Mapping[str, Any], image_size: int) -> Preprocess:
 
 
 def to_processor(preprocess: Preprocess) -> dict[str, Any]:
-    """What `preprocessor_config.json` holds of a CLIP with this preprocessing.
+    """Return the content of `preprocessor_config.json` for a CLIP with this preprocessing.
 
     Raises:
-        UserError: images are padded, which transformers' CLIP processor does not.
+        UserError: images are padded, which transformers' CLIP processor does not support.
     """
     side = {"height": preprocess.size, "width": preprocess.size}
     match preprocess.resize_mode:
@@ -51,7 +52,9 @@ def to_processor(preprocess: Preprocess) -> dict[str, Any]:
         case "squash":
             resize = {"size": side, "do_center_crop": False}
         case mode:
-            raise UserError(f"its preprocessing is `{mode}`, which pads: transformers' CLIP processor does not")
+            raise UserError(
+                f"its resize_mode `{mode}` pads images, which transformers' CLIP processor does not support"
+            )
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
@@ -68,12 +71,12 @@ def to_processor(preprocess: Preprocess) -> dict[str, Any]:
 
 
 def square_side(value: Any, name: str) -> int:
-    """The side of a square given as a number, a pair, or height and width; raises UserError for anything else."""
+    """Return the side of a square given as a number, a pair or a mapping; raises UserError if it is not a square."""
     sides = (
         list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
     )
     if not sides or not all(isinstance(side, int) and side == sides[0] for side in sides):
-        raise UserError(f"its {name} is {value}: squares only")
+        raise UserError(f"its {name} is {value}; only squares are supported")
     return int(sides[0])
 
 
@@ -87,6 +90,6 @@ def _resize_mode(stored: Mapping[str, Any], image_size: int) -> str:
     if size == {"height": image_size, "width": image_size} and crop in (None, image_size):
         return "squash"
     raise UserError(
-        f"its preprocessing resizes to {size} and crops to {crop}, where the model reads {image_size} pixels: "
-        "the shorter side, or both sides, must be resized to that"
+        f"its preprocessing resizes to {size} and crops to {crop}, but the model's input has {image_size} pixels; "
+        "resizing the shorter side or both sides to that size is supported"
     )

@@ -1,7 +1,7 @@
-"""The tensors of a CLIP under two names: open_clip's, and those of transformers' `CLIPModel`.
+"""Correspondence between the tensors of open_clip's CLIP and transformers' `CLIPModel`.
 
-Both hold the same numbers. open_clip keeps query, key and value of a layer in one matrix, and both projections the
-other way round (features times projection).
+Both have the same values. open_clip joins query, key and value of a layer in one matrix and stores both projections
+transposed.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from fclip.errors import UserError
 State = Mapping[str, torch.Tensor]
 
 AFFINE = ("weight", "bias")
-IMAGE_TOWER = {"ln_pre": "pre_layrnorm", "ln_post": "post_layernorm"}  # transformers spells it so
+IMAGE_TOWER = {"ln_pre": "pre_layrnorm", "ln_post": "post_layernorm"}  # the spelling in transformers
 LAYER = {
     "ln_1": "layer_norm1",
     "attn.out_proj": "self_attn.out_proj",
@@ -25,42 +25,44 @@ LAYER = {
 
 
 @dataclass(frozen=True)
-class Match:
-    """One tensor of open_clip: transformers' one, transposed or not, or the rows of several, one after the other."""
+class TensorMatch:
+    """A tensor of open_clip that equals one of transformers, possibly transposed, or several concatenated by rows."""
 
     open_clip: str
     transformers: tuple[str, ...]
     transposed: bool = False
 
 
-def matches(*, image_layers: int, text_layers: int) -> list[Match]:
-    """Every tensor of a CLIP whose towers have so many layers."""
+def matches(*, image_layers: int, text_layers: int) -> list[TensorMatch]:
+    """Return the correspondence for every tensor of a CLIP with the given numbers of layers."""
     image, text = "vision_model", "text_model"
-    found = [
-        Match("logit_scale", ("logit_scale",)),
-        Match("visual.class_embedding", (f"{image}.embeddings.class_embedding",)),
-        Match("visual.conv1.weight", (f"{image}.embeddings.patch_embedding.weight",)),
-        Match("visual.positional_embedding", (f"{image}.embeddings.position_embedding.weight",)),
-        Match("visual.proj", ("visual_projection.weight",), transposed=True),
-        Match("token_embedding.weight", (f"{text}.embeddings.token_embedding.weight",)),
-        Match("positional_embedding", (f"{text}.embeddings.position_embedding.weight",)),
-        Match("text_projection", ("text_projection.weight",), transposed=True),
+    result = [
+        TensorMatch("logit_scale", ("logit_scale",)),
+        TensorMatch("visual.class_embedding", (f"{image}.embeddings.class_embedding",)),
+        TensorMatch("visual.conv1.weight", (f"{image}.embeddings.patch_embedding.weight",)),
+        TensorMatch("visual.positional_embedding", (f"{image}.embeddings.position_embedding.weight",)),
+        TensorMatch("visual.proj", ("visual_projection.weight",), transposed=True),
+        TensorMatch("token_embedding.weight", (f"{text}.embeddings.token_embedding.weight",)),
+        TensorMatch("positional_embedding", (f"{text}.embeddings.position_embedding.weight",)),
+        TensorMatch("text_projection", ("text_projection.weight",), transposed=True),
     ]
     for kind in AFFINE:
-        found += [Match(f"visual.{ours}.{kind}", (f"{image}.{theirs}.{kind}",)) for ours, theirs in IMAGE_TOWER.items()]
-        found.append(Match(f"ln_final.{kind}", (f"{text}.final_layer_norm.{kind}",)))
+        result += [
+            TensorMatch(f"visual.{ours}.{kind}", (f"{image}.{theirs}.{kind}",)) for ours, theirs in IMAGE_TOWER.items()
+        ]
+        result.append(TensorMatch(f"ln_final.{kind}", (f"{text}.final_layer_norm.{kind}",)))
         for layer in range(image_layers):
-            found += _layer(f"visual.transformer.resblocks.{layer}", f"{image}.encoder.layers.{layer}", kind)
+            result += _layer(f"visual.transformer.resblocks.{layer}", f"{image}.encoder.layers.{layer}", kind)
         for layer in range(text_layers):
-            found += _layer(f"transformer.resblocks.{layer}", f"{text}.encoder.layers.{layer}", kind)
-    return found
+            result += _layer(f"transformer.resblocks.{layer}", f"{text}.encoder.layers.{layer}", kind)
+    return result
 
 
 def to_open_clip(state: State, *, image_layers: int, text_layers: int) -> dict[str, torch.Tensor]:
-    """transformers' tensors as open_clip's, float32.
+    """Convert transformers' tensors to open_clip's, float32.
 
     Raises:
-        UserError: one is missing, or there are others than those of a CLIP.
+        UserError: a tensor of a CLIP is missing, or there is an unexpected tensor.
     """
     known = matches(image_layers=image_layers, text_layers=text_layers)
     _require(state, {name for match in known for name in match.transformers})
@@ -73,10 +75,10 @@ def to_open_clip(state: State, *, image_layers: int, text_layers: int) -> dict[s
 
 
 def to_transformers(state: State, *, image_layers: int, text_layers: int) -> dict[str, torch.Tensor]:
-    """open_clip's tensors as transformers', float32.
+    """Convert open_clip's tensors to transformers', float32.
 
     Raises:
-        UserError: one is missing, or there are others than those of a CLIP.
+        UserError: a tensor of a CLIP is missing, or there is an unexpected tensor.
     """
     known = matches(image_layers=image_layers, text_layers=text_layers)
     _require(state, {match.open_clip for match in known})
@@ -89,16 +91,16 @@ def to_transformers(state: State, *, image_layers: int, text_layers: int) -> dic
     return converted
 
 
-def _layer(ours: str, theirs: str, kind: str) -> list[Match]:
+def _layer(ours: str, theirs: str, kind: str) -> list[TensorMatch]:
     heads = tuple(f"{theirs}.self_attn.{part}_proj.{kind}" for part in "qkv")
     return [
-        Match(f"{ours}.attn.in_proj_{kind}", heads),
-        *(Match(f"{ours}.{one}.{kind}", (f"{theirs}.{other}.{kind}",)) for one, other in LAYER.items()),
+        TensorMatch(f"{ours}.attn.in_proj_{kind}", heads),
+        *(TensorMatch(f"{ours}.{module}.{kind}", (f"{theirs}.{other}.{kind}",)) for module, other in LAYER.items()),
     ]
 
 
 def _require(state: State, names: set[str]) -> None:
     if missing := sorted(names - state.keys()):
-        raise UserError(f"the weights lack {len(missing)} tensors of a CLIP, such as {missing[0]}")
+        raise UserError(f"{len(missing)} tensors of a CLIP are missing from the weights, such as {missing[0]}")
     if unknown := sorted(state.keys() - names):
-        raise UserError(f"the weights hold {len(unknown)} tensors that are no CLIP's, such as {unknown[0]}")
+        raise UserError(f"the weights have {len(unknown)} tensors that a CLIP does not have, such as {unknown[0]}")

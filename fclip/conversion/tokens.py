@@ -1,7 +1,7 @@
-"""CLIP's byte-pair vocabulary, as open_clip's `SimpleTokenizer` has it and as transformers' `CLIPTokenizer` does.
+"""CLIP's byte-pair vocabulary in open_clip's `SimpleTokenizer` and in transformers' `CLIPTokenizer`.
 
-Both name the tokens for start and end of a text differently, and open_clip pads with 0 where transformers pads with
-the end: a CLIP sees neither, since its features are taken at the first end, and nothing after that reaches them.
+They name the start and end tokens differently, and open_clip pads with 0 while transformers pads with the end token.
+Neither affects a CLIP: its features are taken at the first end token, which later tokens do not influence.
 """
 
 from typing import Any
@@ -17,28 +17,36 @@ SAMPLE = (
     "юбка 連衣裙 👗",
     "",
 )
-"""Texts on which two tokenizers must agree to be one. None needs the repairs that open_clip's makes (ftfy)."""
+"""Texts on which two equal tokenizers must agree. None of them is changed by open_clip's text repair (ftfy)."""
 
 
-def is_clips(tokenizer: Any) -> bool:
-    """Whether a tokenizer of transformers has CLIP's vocabulary, and cuts texts as open_clip's own does."""
-    own = SimpleTokenizer()
-    first, last = own.sot_token_id, own.eot_token_id
+def is_clip_tokenizer(tokenizer: Any) -> bool:
+    """Whether a tokenizer of transformers has CLIP's vocabulary and gives the same tokens as open_clip's tokenizer."""
+    reference = SimpleTokenizer()
+    first, last = reference.sot_token_id, reference.eot_token_id
     if (tokenizer.bos_token_id, tokenizer.eos_token_id) != (first, last):
         return False
-    if _without_ends(tokenizer.get_vocab(), own) != _without_ends(own.encoder, own):
+    if _without_start_and_end(tokenizer.get_vocab(), reference) != _without_start_and_end(reference.encoder, reference):
         return False
-    return all(tokenizer(text)["input_ids"] == [first, *own.encode(text), last] for text in SAMPLE)
+    return all(tokenizer(text)["input_ids"] == [first, *reference.encode(text), last] for text in SAMPLE)
 
 
-def clips(context_length: int) -> Any:
-    """transformers' `CLIPTokenizer` with CLIP's vocabulary."""
+def clip_tokenizer(context_length: int) -> Any:
+    """Return transformers' `CLIPTokenizer` with CLIP's vocabulary."""
     from transformers import CLIPTokenizer
 
-    own = SimpleTokenizer()
-    vocabulary = {**_without_ends(own.encoder, own), START: own.sot_token_id, END: own.eot_token_id}
-    return CLIPTokenizer(vocab=vocabulary, merges=list(own.bpe_ranks), model_max_length=context_length)
+    reference = SimpleTokenizer()
+    vocabulary = {
+        **_without_start_and_end(reference.encoder, reference),
+        START: reference.sot_token_id,
+        END: reference.eot_token_id,
+    }
+    return CLIPTokenizer(vocab=vocabulary, merges=list(reference.bpe_ranks), model_max_length=context_length)
 
 
-def _without_ends(vocabulary: dict[str, int], own: SimpleTokenizer) -> dict[str, int]:
-    return {token: n for token, n in vocabulary.items() if n not in (own.sot_token_id, own.eot_token_id)}
+def _without_start_and_end(vocabulary: dict[str, int], reference: SimpleTokenizer) -> dict[str, int]:
+    return {
+        token: number
+        for token, number in vocabulary.items()
+        if number not in (reference.sot_token_id, reference.eot_token_id)
+    }

@@ -6,7 +6,7 @@ import numpy as np
 
 from fclip.embeddings.store import Embeddings
 from fclip.errors import UserError
-from fclip.features.similarity import FloatArray, Ints, highest, similarities
+from fclip.features.similarity import FloatArray, Ints, similarities, top_k
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def search(embeddings: Embeddings, query: FloatArray, *, k: int, model_sha256: s
     num_rows = k
     while True:
         num_rows = min(2 * num_rows, len(finite))  # a product has several images, so more rows than products
-        rows, values = highest(scores, num_rows)
+        rows, values = top_k(scores, num_rows)
         hits = _hits(embeddings, rows[0], values[0])
         if len(hits) >= k or num_rows == len(finite):
             return hits[:k]

@@ -58,7 +58,7 @@ def export_clip(folder: Path, out_dir: Path) -> None:
         model.config.save_pretrained(temporary)
         save_file(model.state_dict(), temporary / "model.safetensors", metadata={"format": "pt"})
         write_json(temporary / PREPROCESSING, processor)
-        tokenizer = tokens.clips(clip.context_length)
+        tokenizer = tokens.clip_tokenizer(clip.context_length)
         if isinstance(clip.tokenizer, HFTokenizer):
             tokenizer = clip.tokenizer.tokenizer
             tokenizer.model_max_length = clip.context_length

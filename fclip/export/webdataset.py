@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, holds_something, sha256_bytes, write_json
+from fclip.files import atomic_dir, is_occupied, sha256_bytes, write_json
 from fclip.images.packs import ImagePacks
 from fclip.progress import progress
 
@@ -71,7 +71,7 @@ def export_shards(
         UserError: `out_dir` holds something, the products are missing, none is in the split or has a caption of
             the kind, or an image is in no pack.
     """
-    if holds_something(out_dir):
+    if is_occupied(out_dir):
         raise UserError(f"{out_dir} already holds something: name a folder that does not exist yet, or empty it")
     samples, num_left_out = read_samples(products, split, kind)
     datasets = sorted({sample.dataset for sample in samples})

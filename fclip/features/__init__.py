@@ -1,1 +1,1 @@
-"""Features of images and texts, encoded once per model and kept."""
+"""Features of images and texts, encoded once per model and cached."""

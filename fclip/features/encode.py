@@ -1,8 +1,8 @@
-"""Pixels and texts in, features out: one model, in batches, at its full speed.
+"""Batched encoding of pixels and texts to features by one model.
 
-What a row's features are does not depend on its neighbours: a batch is filled up to a least size and texts to lengths
-in steps, since kernels for a few rows or an odd length round otherwise, and equal inputs must give equal bytes in a
-rerun that finds some of them in the cache.
+The features of a row do not depend on the other rows of its batch, so that a rerun with a partly filled cache gives
+equal bytes. Kernels for few rows or odd lengths round differently, so batches are padded to a minimum size and texts
+to multiples of a length.
 """
 
 from collections.abc import Sequence
@@ -14,34 +14,34 @@ from numpy.typing import NDArray
 
 from fclip.features.similarity import FloatArray
 from fclip.images.pixels import normalise
-from fclip.models.split import Split
+from fclip.models.split_tower import SplitTower
 from fclip.models.store import Clip
 
-CPU_IMAGES = 32  # in a batch; more only fall out of the processor's caches
-LEAST_ROWS = 16
-TOKENS_STEP = 16  # the text tower of `towers` gives the same bits at 16, 32, 48 and 64 tokens, others at 8 or 24
+CPU_IMAGES = 32  # per batch; more do not fit into the CPU's caches
+MIN_ROWS = 16
+TOKENS_STEP = 16  # the text tower of `towers` gives equal bits at 16, 32, 48 and 64 tokens, but not at 8 or 24
 
 
 def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
-    """Image features of decoded pixels.
+    """Return the image features of decoded pixels.
 
     Args:
-        clip: the model, on the device that it is to run on.
-        pixels: uint8 [n, height, width, 3], as `fclip.images.pixels.decode` gives them for this model.
-        batch_size: images at a time at most; a CPU takes fewer where that is faster.
-        pooled: stop before the projection, which must be a matrix (`fclip.features.towers`).
+        clip: the model, on the device to use.
+        pixels: uint8 [n, height, width, 3], as returned by `fclip.images.pixels.decode` for this model.
+        batch_size: maximum number of images per batch; fewer on a CPU.
+        pooled: omit the projection, which must be a matrix (`fclip.features.towers`).
 
     Returns:
-        float32 [n, d], not normalised; [n, width] where pooled.
+        float32 [n, d], not normalised; [n, width] if `pooled`.
     """
     model: Any = clip.model
-    encode = Split.of_images(model).pooled if pooled else model.encode_image
+    encode = SplitTower.of_images(model).pooled if pooled else model.encode_image
     rows = min(batch_size, CPU_IMAGES) if clip.device.type == "cpu" else batch_size
     parts = [np.empty((0, 0), np.float32)] if not len(pixels) else []
     with torch.inference_mode():
         for begin in range(0, len(pixels), rows):
             batch = pixels[begin : begin + rows]
-            missing = max(0, LEAST_ROWS - len(batch))
+            missing = max(0, MIN_ROWS - len(batch))
             filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
             tensor = normalise(torch.from_numpy(np.ascontiguousarray(filled)).to(clip.device), clip.preprocess)
             parts.append(_to_numpy(encode(tensor))[: len(batch)])
@@ -49,20 +49,21 @@ def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 12
 
 
 def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
-    """Text features, float32 [n, d], not normalised; texts longer than the model's context are cut by its tokenizer.
+    """Return the text features, float32 [n, d], not normalised. The tokenizer truncates long texts.
 
-    `pooled`: those before the projection, as of images.
+    Texts of similar length are encoded together, with little padding if the tower masks it.
 
-    Texts of about one length go together, padded hardly further than the longest of a batch where the tower allows it.
+    Args:
+        pooled: omit the projection; the result is then [n, width].
     """
     model: Any = clip.model
-    encode = Split.of_texts(model).pooled if pooled else model.encode_text
+    encode = SplitTower.of_texts(model).pooled if pooled else model.encode_text
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     parts = [np.empty((0, 0), np.float32)] if not texts else []
     with torch.inference_mode():
         for begin in range(0, len(texts), batch_size):
             batch = [texts[index] for index in order[begin : begin + batch_size]]
-            filled = batch + batch[-1:] * max(0, LEAST_ROWS - len(batch))
+            filled = batch + batch[-1:] * max(0, MIN_ROWS - len(batch))
             tokens = clip.tokenize(filled, multiple_of=TOKENS_STEP).to(clip.device)
             parts.append(_to_numpy(encode(tokens))[: len(batch)])
     by_length = np.concatenate(parts)

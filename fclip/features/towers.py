@@ -1,8 +1,8 @@
-"""What each side of a model depends on: models that share an image or text tower share what it gives.
+"""Identification of equal towers, so that models share the cached features of an image or text tower.
 
-A side is a tower and the projection after it. Where the projection is one matrix, features before it are kept under the
-tower's digest, and the projection is applied when they are read: candidates that differ in their heads alone, and next
-week's, whose towers are the same, encode nothing again.
+If the projection of a tower is one matrix, the features before it are cached under the digest of the tower without its
+projection, and the projection is applied when they are read. Models that differ only in their projections then encode
+each input once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ import torch
 
 from fclip.features.similarity import FloatArray
 from fclip.files import sha256_file, sha256_json
-from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
+from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
 from fclip.models.store import CONFIG, model_sha256, read_config
-from fclip.models.weights import WEIGHTS, Weights, mix, open_weights, parts_of
+from fclip.models.weights import WEIGHTS, Weights, mix, mixture_parts, open_weights
 
 Modality: TypeAlias = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")
-# The matrices of open_clip's towers, and whether their rows are outputs: ViT, timm; CLIP, CustomTextCLIP, transformers.
+# Projections of open_clip's towers and whether their rows are outputs: ViT, timm; CLIP, CustomTextCLIP, transformers.
 MATRICES: Mapping[Modality, Mapping[str, bool]] = {
     "image": {"visual.proj": False, "visual.head.proj.weight": True},
     "text": {"text_projection": False, "text.text_projection": False, "text.proj.weight": True},
@@ -34,24 +34,24 @@ BLOCK_ROWS = 256
 
 @dataclass(frozen=True)
 class Tower:
-    """One side of a model.
+    """An image or text tower of a model.
 
     Attributes:
-        tower_sha256: digest of all that its features before the projection depend on; where `projection` is None, of
-            all that its features do.
-        projection: float32 [width, d]; None where it is no single matrix, and features are kept as they are.
+        tower_sha256: digest of everything that the cached features depend on.
+        projection: float32 [width, d], to apply to cached features; None if the projection is not a single matrix, and
+            the cached features are the final ones.
     """
 
     tower_sha256: str
     projection: FloatArray | None
 
     def project(self, pooled: FloatArray) -> FloatArray:
-        """Features [n, d] of what the tower gave, [n, width]. A row's do not depend on the rows beside it."""
+        """Project cached features [n, width] to [n, d]. The result of a row does not depend on the other rows."""
         if self.projection is None or not len(pooled):
             return pooled
         matrix = torch.from_numpy(self.projection)
         features = np.empty((len(pooled), matrix.shape[1]), np.float32)
-        block = torch.zeros(BLOCK_ROWS, matrix.shape[0])  # always as many rows: another number may round otherwise
+        block = torch.zeros(BLOCK_ROWS, matrix.shape[0])  # fixed number of rows: other numbers may round differently
         for begin in range(0, len(pooled), BLOCK_ROWS):
             rows = torch.from_numpy(np.ascontiguousarray(pooled[begin : begin + BLOCK_ROWS]))
             block[: len(rows)] = rows
@@ -59,26 +59,26 @@ class Tower:
         return features
 
 
-def towers_of(folder: Path) -> dict[Modality, Tower]:
-    """Both sides of a model folder, by its weights; the model itself is not loaded, and a mixture's is not mixed.
+def read_towers(folder: Path) -> dict[Modality, Tower]:
+    """Return both towers of a model folder or mixture, from its weights and without loading the model.
 
-    What a mixture's towers give is of the towers that are mixed, and of their shares where these differ.
+    The digest of a mixture's tower is derived from the digests of the averaged towers and, if they differ, the shares.
 
     Raises:
         UserError: the weights cannot be read.
     """
-    if parts := parts_of(folder):
-        own = [towers_of(part.folder) for part in parts]
+    if parts := mixture_parts(folder):
+        towers = [read_towers(part.folder) for part in parts]
         shares = [part.share for part in parts]
-        return {modality: _mixed([sides[modality] for sides in own], shares) for modality in MODALITIES}
+        return {modality: _mix_towers([each[modality] for each in towers], shares) for modality in MODALITIES}
     path = folder / WEIGHTS
-    if not path.is_file():  # a model of another form: its sides are not told apart
-        return _whole(folder)
-    return _sides(folder, model_sha256(folder))
+    if not path.is_file():  # another weights file: the towers are not separated
+        return _unseparated(folder)
+    return _separate_towers(folder, model_sha256(folder))
 
 
 @lru_cache(maxsize=256)
-def _sides(folder: Path, model_sha256: str) -> dict[Modality, Tower]:
+def _separate_towers(folder: Path, model_sha256: str) -> dict[Modality, Tower]:
     config = read_config(folder)
     others = {
         each.relative_to(folder).as_posix(): sha256_file(each)
@@ -87,35 +87,35 @@ def _sides(folder: Path, model_sha256: str) -> dict[Modality, Tower]:
     }
     with open_weights(folder) as weights:
         names = sorted(set(weights.keys()) - {SCALE, BIAS})
-        if len({name.startswith(IMAGE_TOWER) for name in names}) < 2:  # names that open_clip mends as it loads
-            return _whole(folder)
-        return {modality: _side(weights, names, modality, [config, others]) for modality in MODALITIES}
+        if len({name.startswith(IMAGE_TOWER) for name in names}) < 2:  # names that open_clip converts on loading
+            return _unseparated(folder)
+        return {modality: _read_tower(weights, names, modality, [config, others]) for modality in MODALITIES}
 
 
-def _mixed(sides: Sequence[Tower], shares: Sequence[float]) -> Tower:
-    digests = [side.tower_sha256 for side in sides]
+def _mix_towers(towers: Sequence[Tower], shares: Sequence[float]) -> Tower:
+    digests = [tower.tower_sha256 for tower in towers]
     digest = digests[0] if len(set(digests)) == 1 else sha256_json([*zip(digests, shares, strict=True)])
-    projections = [side.projection for side in sides if side.projection is not None]
-    if len(projections) < len(sides):
+    projections = [tower.projection for tower in towers if tower.projection is not None]
+    if len(projections) < len(towers):
         return Tower(digest, None)
     return Tower(digest, mix([torch.from_numpy(each) for each in projections], shares).numpy())
 
 
-def _whole(folder: Path) -> dict[Modality, Tower]:
+def _unseparated(folder: Path) -> dict[Modality, Tower]:
     return {modality: Tower(model_sha256(folder), None) for modality in MODALITIES}
 
 
-def _side(weights: Weights, names: list[str], modality: Modality, rest: list[object]) -> Tower:
-    own = [name for name in names if name.startswith(IMAGE_TOWER) == (modality == "image")]
-    heads = [name for name in own if name.startswith(PROJECTIONS[modality])]
+def _read_tower(weights: Weights, names: list[str], modality: Modality, rest: list[object]) -> Tower:
+    tower_names = [name for name in names if name.startswith(IMAGE_TOWER) == (modality == "image")]
+    heads = [name for name in tower_names if name.startswith(PROJECTIONS[modality])]
     rows_are_outputs = MATRICES[modality].get(heads[0]) if len(heads) == 1 else None
     projection = None
     if rows_are_outputs is not None:
         matrix = weights.get_tensor(heads[0]).float()
         projection = np.ascontiguousarray((matrix.T if rows_are_outputs else matrix).numpy())
-        own.remove(heads[0])
+        tower_names.remove(heads[0])
     digest = sha256()
-    for name in own:
+    for name in tower_names:
         tensor = weights.get_tensor(name)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -1,8 +1,8 @@
 """Image packs: immutable Parquet files of encoded images, read by digest.
 
-Millions of small files make version control crawl; a few hundred packs do not. A pack is named by what it holds and
-never changes. Its rows are sorted by digest and uncompressed (the images already are), in row groups small enough that
-reading one image costs little more than its bytes.
+Version control is slow with millions of small files, but not with a few hundred packs. The name of a pack is derived
+from its content. Rows are sorted by digest and not compressed, since the images already are. Row groups are small, so
+that reading one image reads little more than its bytes.
 """
 
 import threading
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An encoded image as it is stored: `sha256` is the hex digest of `content`, sizes are in pixels."""
+    """An encoded image. `sha256` is the hex digest of `content`; width and height are in pixels."""
 
     sha256: str
     content: bytes
@@ -42,12 +42,14 @@ class StoredImage:
 
 
 class PackWriter:
-    """Write images into packs of at most `max_bytes` of image bytes in `folder`; identical images once.
+    """Writes images into packs in `folder`, without duplicates.
 
-    `stored` are digests of images that older packs hold: they are not written again.
+    Use as a context manager: the last pack is written on exit, unless there was an error. The packs depend only on the
+    images and their order. A pack is written in a thread while images of the next pack are added.
 
-    A context manager: the last pack is written when it is left without an error. Which packs come of it depends on
-    nothing but the images and their order. A pack is written while the images of the next are taken.
+    Args:
+        max_bytes: maximum number of image bytes per pack.
+        stored: digests of images in existing packs, which are not written again.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int = MAX_PACK_BYTES, stored: Iterable[str] = ()) -> None:
@@ -73,7 +75,7 @@ class PackWriter:
                 self._wait()
 
     def add(self, image: StoredImage) -> None:
-        """Take one image; a pack is written when the next image would make it too large."""
+        """Add an image. If it does not fit into the current pack, write that pack and begin a new one."""
         if image.sha256 in self._seen:
             return
         if self._pending and self._pending_bytes + len(image.content) > self._max_bytes:
@@ -85,7 +87,7 @@ class PackWriter:
     def _finish_pack(self) -> None:
         if not self._pending:
             return
-        self._wait()  # no more than two packs are in memory
+        self._wait()  # keep at most two packs in memory
         images = sorted(self._pending, key=lambda image: image.sha256)
         path = self._folder / f"pack-{sha256_json([image.sha256 for image in images])}.parquet"
         self._writing = self._thread.submit(_write_pack, path, images, self._pending_bytes)
@@ -115,7 +117,7 @@ def _write_pack(path: Path, images: Sequence[StoredImage], num_bytes: int) -> No
 
 
 def pack_digests(pack: Path) -> list[str]:
-    """The digests of the images in a pack, sorted; raises OSError or pyarrow's errors for what is no pack."""
+    """Return the sorted digests of the images in a pack; raises OSError or pyarrow's errors if it is not a pack."""
     digests: list[str] = pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()
     return digests
 
@@ -123,10 +125,10 @@ def pack_digests(pack: Path) -> list[str]:
 class ImagePacks:
     """Encoded images by digest, from the packs of one or several folders.
 
-    Opening reads the digests alone; images are read when asked for. Safe to share between threads.
+    The constructor reads only the digests; images are read on demand. Thread-safe.
 
     Raises:
-        UserError: a folder holds no packs (not pulled, or not ingested), or a pack is damaged.
+        UserError: a folder has no packs (not pulled or not ingested), or a pack is damaged.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -134,44 +136,44 @@ class ImagePacks:
         self._lock = threading.Lock()
         self._files: dict[int, pq.ParquetFile] = {}
         self._paths: list[Path] = []
-        self._where: dict[str, tuple[int, int, int]] = {}  # digest -> pack, row group, row in it
+        self._positions: dict[str, tuple[int, int, int]] = {}  # digest -> pack, row group, row in it
         for folder in self._folders:
             paths = sorted(folder.glob("pack-*.parquet"))
             if not paths:
-                raise UserError(f"{folder} holds no image packs: run `dvc pull`, or ingest the dataset again")
+                raise UserError(f"{folder}: no image packs; run `dvc pull` or ingest the dataset again")
             for path in paths:
                 self._index(path)
 
     def __reduce__(self) -> tuple[type["ImagePacks"], tuple[tuple[Path, ...]]]:
-        return ImagePacks, (self._folders,)  # another process opens the folders anew
+        return ImagePacks, (self._folders,)  # unpickling opens the folders again
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._positions)
 
     def __contains__(self, digest: object) -> bool:
-        return digest in self._where
+        return digest in self._positions
 
     def read(self, digest: str) -> bytes:
-        """The encoded image with this digest."""
+        """Return the encoded image with this digest; raises UserError if there is none."""
         return self.read_many([digest])[0]
 
     def read_many(self, digests: Sequence[str]) -> list[bytes]:
-        """The encoded images with these digests, in their order; each row group is read once.
+        """Return the encoded images with these digests, in order. Each row group is read once.
 
         Raises:
             UserError: a digest is in no pack.
         """
         wanted: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         for position, digest in enumerate(digests):
-            if digest not in self._where:
+            if digest not in self._positions:
                 folders = ", ".join(str(folder) for folder in self._folders)
-                raise UserError(f"image {digest} is in no pack of {folders}: run `dvc pull`, or ingest again")
-            pack, group, row = self._where[digest]
+                raise UserError(f"image {digest} is in no pack of {folders}; run `dvc pull` or ingest again")
+            pack, group, row = self._positions[digest]
             wanted[pack, group].append((position, row))
         images: list[bytes] = [b""] * len(digests)
-        for (pack, group), places in sorted(wanted.items()):
+        for (pack, group), positions in sorted(wanted.items()):
             column = self._read_group(pack, group)
-            for position, row in places:
+            for position, row in positions:
                 images[position] = column[row].as_py()
         return images
 
@@ -182,7 +184,7 @@ class ImagePacks:
         digests = iter(file.read(columns=["image_sha256"]).column(0).to_pylist())
         for group in range(file.num_row_groups):
             for row in range(file.metadata.row_group(group).num_rows):
-                self._where.setdefault(next(digests), (pack, group, row))
+                self._positions.setdefault(next(digests), (pack, group, row))
 
     def _read_group(self, pack: int, group: int) -> pa.ChunkedArray:
         with self._lock:
@@ -194,5 +196,5 @@ class ImagePacks:
             try:
                 self._files[pack] = pq.ParquetFile(path, memory_map=True)
             except (pa.ArrowInvalid, OSError) as error:
-                raise UserError(f"{path} is damaged ({error}): delete it and run `dvc pull`, or ingest again") from None
+                raise UserError(f"{path} is damaged ({error}); delete it and run `dvc pull` or ingest again") from None
         return self._files[pack]

@@ -1,1 +1,1 @@
-"""Model folders: how a model is stored, loaded, averaged and split; the list of candidates."""
+"""Model folders: storing, loading and averaging of models, and the list of candidates."""

@@ -1,4 +1,4 @@
-"""Candidates: the models that selection chooses from, as training and averaging list them."""
+"""Candidates: the models that selection chooses from. Training and averaging write lists of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from fclip.errors import UserError
 from fclip.files import read_json, write_json
 
 BASE_MODEL, ORIGINAL_BASE_MODEL = "base-model", "original-base-model"
-"""Names of the base model that training starts from, and of the one that the champion of a warm start came from."""
+"""Names of the base model, and of the base model that the champion of a warm start was first trained from."""
 TRAINED_KINDS = ("base", "checkpoint", "ema", "original-base-model")
-"""What training leaves: the base model, checkpoints of the weights, exponential moving averages of the weights, and
-`original-base-model`, the base model that the champion of a warm start came from. All other kinds are averages of candidates
-(`interpolated`, `soup`, …); averaging methods declare them."""
+"""Kinds of candidates that training writes: the base model, checkpoints, exponential moving averages of the weights,
+and the original base model of a warm start. All other kinds (`interpolated`, `soup`, …) are averages of candidates and
+are declared by averaging methods."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,15 @@ class Candidate:
     """A model that may be selected.
 
     Attributes:
-        name: unique in its list; its folder has this name.
-        step: updates done; 0 for a base model. An average has the step of its latest parent.
-        epoch: passes over the training products after `step` updates.
-        model_sha256: digest of its folder.
-        val_loss: in-domain contrastive validation loss; None where it was not computed.
+        name: unique in the list of candidates; also the name of its folder.
         kind: one of `TRAINED_KINDS`, or the kind of an average.
-        parents: candidates that it is the average of, and the share of each; shares sum to 1. Empty for other kinds.
-        distance: of its weights from the base model's, relative to the length of those; None where it is not known.
+        step: number of training steps; 0 for a base model. An average has the step of its latest parent.
+        epoch: number of passes over the training products after `step` steps.
+        model_sha256: digest of its folder.
+        val_loss: in-domain contrastive validation loss; None if it was not computed.
+        parents: the averaged candidates and the share of each; shares sum to 1. Empty if it is not an average.
+        distance: relative distance of its weights from the base model (`fclip.models.weights.distance`); None if
+            unknown.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Candidate:
 
     def __post_init__(self) -> None:
         if (self.kind in TRAINED_KINDS) == bool(self.parents):
-            raise ValueError(f"{self.name}: an average has parents, and none of {', '.join(TRAINED_KINDS)} has any")
+            raise ValueError(f"{self.name}: averages must have parents, and {', '.join(TRAINED_KINDS)} must have none")
         if self.parents and not math.isclose(sum(self.parents.values()), 1, abs_tol=1e-6):
             raise ValueError(f"{self.name}: the shares of its parents must sum to 1")
 
@@ -52,32 +53,32 @@ class Candidate:
         return bool(self.parents)
 
     @property
-    def on_path(self) -> bool:
-        """Whether it is the base model or a checkpoint on the way from it."""
+    def is_on_training_path(self) -> bool:
+        """Whether it is the base model or a checkpoint, i.e. a point on the path of the optimiser."""
         return self.kind in ("base", "checkpoint")
 
 
 def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
-    """Write a list of candidates as JSON, in its order."""
+    """Write a list of candidates as JSON."""
     write_json(path, [asdict(candidate) for candidate in candidates])
 
 
 def read_candidates(path: Path) -> tuple[Candidate, ...]:
-    """The list that `write_candidates` wrote.
+    """Return the list that `write_candidates` wrote.
 
     Raises:
-        UserError: the file is missing or does not hold such a list.
+        UserError: the file is missing or is not a valid list of candidates.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `dvc pull`, or `dvc repro {path.parent.name}`")
+        raise UserError(f"{path}: no such file; run `dvc pull` or `dvc repro {path.parent.name}`")
     try:
-        found = tuple(Candidate(**entry) for entry in read_json(path))
-        if [candidate.kind for candidate in found].count("base") != 1 or found[0].kind != "base":
+        candidates = tuple(Candidate(**entry) for entry in read_json(path))
+        if [candidate.kind for candidate in candidates].count("base") != 1 or candidates[0].kind != "base":
             raise ValueError("the first candidate, and no other, must be the base model")
-        if len({candidate.name for candidate in found}) < len(found):
-            raise ValueError("two candidates have one name")
-        return found
+        if len({candidate.name for candidate in candidates}) < len(candidates):
+            raise ValueError("two candidates have the same name")
+        return candidates
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is not a list of candidates ({error}): run the stage {path.parent.name} again"
+            f"{path}: not a valid list of candidates ({error}); run the stage {path.parent.name} again"
         ) from error

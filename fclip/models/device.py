@@ -1,4 +1,4 @@
-"""Where a model runs, and in which precision."""
+"""Device and precision of a model."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,10 +8,10 @@ from fclip.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else the CPU; other names are torch's.
+    """Return the device `name`; `auto` is cuda if available, else the CPU.
 
     Raises:
-        UserError: the name is no device, or the device is not there.
+        UserError: the name is not a device of torch, or the device does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -20,10 +20,10 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise UserError(f"device must be auto, cpu, cuda or cuda:N, not {name!r}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device is {name}, but torch sees {torch.cuda.device_count()} of them: use auto or cpu")
+        raise UserError(f"device is {name}, but torch finds {torch.cuda.device_count()} GPUs; use auto or cpu")
     return device
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 where it is exact enough and twice as fast (cuda), float32 elsewhere."""
+    """Context with bfloat16 on cuda, where it is exact enough and twice as fast, and float32 on other devices."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()

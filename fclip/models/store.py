@@ -1,8 +1,8 @@
-"""Models on disk: folders in open_clip's local-directory form, read and written without a network.
+"""Model folders in open_clip's local-directory format, read and written offline.
 
-A model folder holds `open_clip_config.json`, `open_clip_model.safetensors` and, where its text tower or tokenizer is
-one of transformers', their files beside them: the config then names "." as their folder, which `load` resolves in
-memory. `open_clip.create_model("local-dir:.")` reads the same folder from inside it.
+A model folder contains `open_clip_config.json` and `open_clip_model.safetensors`. If the text tower or tokenizer is
+one of transformers, their files are in the same folder, and the config refers to them as ".", which `load` resolves.
+`open_clip.create_model("local-dir:.")` loads the folder if it is the working directory.
 """
 
 import json
@@ -26,14 +26,14 @@ from fclip.models.weights import (
     MIXTURE,
     WEIGHT_SUFFIXES,
     WEIGHTS,
+    mixture_parts,
     open_weights,
-    parts_of,
     tree_sha256,
     write_state,
 )
 
 CONFIG = "open_clip_config.json"
-HERE = "."
+SAME_FOLDER = "."
 DEFAULT_CONTEXT_LENGTH = 77
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -41,11 +41,11 @@ Tokenizer = Callable[[list[str]], torch.Tensor]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What a model wants its pixels to be; fields as in open_clip's `PreprocessCfg`.
+    """The image preprocessing of a model; fields as in open_clip's `PreprocessCfg`.
 
     Attributes:
-        size: side of the square input, pixels.
-        mean, std: a channel, of values in [0, 1].
+        size: side of the square input in pixels.
+        mean, std: per channel, for values in [0, 1].
         interpolation: "bicubic" or "bilinear".
         resize_mode: "shortest" (then a centre crop), "longest" (then padding with `fill_color`) or "squash".
         fill_color: grey level of the padding, 0 to 255.
@@ -61,12 +61,13 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Clip:
-    """A loaded model and all that is needed to feed it.
+    """A loaded model with its tokenizer and preprocessing.
 
     Attributes:
         model: open_clip's CLIP or CustomTextCLIP, float32, in eval mode.
         tokenizer: list of texts -> int64 [n, context_length].
-        model_sha256: digest of the folder that it was loaded from (`model_sha256`).
+        model_sha256: digest of its folder (`model_sha256`).
+        path: its folder.
     """
 
     model: torch.nn.Module
@@ -78,17 +79,19 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     def tokenize(self, texts: list[str], *, multiple_of: int = 1) -> torch.Tensor:
-        """int64 [n, length] with length no longer than the texts need, where the text tower masks padding.
+        """Tokenise texts to int64 [n, length]. If the text tower masks padding, truncate to the longest text.
 
-        The features are the same as with the full context (up to rounding); the work is that of the longest text.
-        `multiple_of` rounds the length up, as far as the context goes.
+        The features equal those of the full context up to rounding, with less computation.
+
+        Args:
+            multiple_of: round the length up to a multiple of it, but not beyond the context length.
         """
         tokens = self.tokenizer(texts)
-        padding = _masked_padding(self.model)
+        padding = _padding_id_if_masked(self.model)
         if padding is None or not len(tokens):
             return tokens
         longest = int((tokens != padding).sum(dim=1).max())
@@ -96,29 +99,29 @@ class Clip:
 
 
 def model_sha256(folder: Path) -> str:
-    """The one identity of a model: the digest of its folder, or of the folder that a mixture stands for."""
+    """Return the digest that identifies a model: that of its folder, or of the folder that a mixture represents."""
     return tree_sha256(folder)
 
 
 def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
-    """Load a model folder in float32 and eval mode. Nothing is fetched where its files are all local.
+    """Load a model folder in float32 and eval mode. It is loaded offline if the config names only local files.
 
     Raises:
-        UserError: the folder, its config or its weights are missing or do not fit together.
+        UserError: the folder, its config or its weights are missing, damaged or inconsistent.
     """
     stored = read_config(folder)
-    if parts := parts_of(folder):
-        return _load_mixed(folder, parts[-1].folder, device)
+    if parts := mixture_parts(folder):
+        return _load_mixture(folder, parts[-1].folder, device)
     model_cfg = _resolved(stored["model_cfg"], folder)
     if not any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.iterdir()):
-        raise UserError(f"{folder} holds no weights: expected {WEIGHTS}")
+        raise UserError(f"{folder}: no weights found; expected {WEIGHTS}")
     try:
         with quiet():
             model = open_clip.create_model(
                 f"local-dir:{folder}", text_cfg=model_cfg["text_cfg"], device=torch.device(device), weights_only=True
             )
     except (RuntimeError, ValueError, OSError, TypeError, KeyError, SafetensorError) as error:
-        raise UserError(f"{folder} could not be loaded as an open_clip model: {_first_line(error)}") from error
+        raise UserError(f"{folder}: cannot be loaded as an open_clip model: {_first_line(error)}") from error
     model.eval()
     return Clip(
         model=model,
@@ -130,7 +133,7 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
     )
 
 
-def _load_mixed(folder: Path, part: Path, device: str | torch.device) -> Clip:
+def _load_mixture(folder: Path, part: Path, device: str | torch.device) -> Clip:
     clip = load(part, device=device)
     with open_weights(folder) as weights:
         clip.model.load_state_dict({name: weights.get_tensor(name) for name in weights.keys()})  # noqa: SIM118
@@ -138,18 +141,18 @@ def _load_mixed(folder: Path, part: Path, device: str | torch.device) -> Clip:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder, without its weights: list of texts -> int64 [n, context_length].
+    """Load the tokenizer of a model folder without its weights: list of texts -> int64 [n, context_length].
 
     Raises:
-        UserError: the folder or its config is missing or broken.
+        UserError: the folder or its config is missing or invalid.
     """
     return _tokenizer(_resolved(read_config(folder)["model_cfg"], folder)["text_cfg"])
 
 
 def save(state: Mapping[str, torch.Tensor], *, config_from: Path, out_dir: Path) -> None:
-    """Write a model's weights to `out_dir` (existing and empty) with the config and other files of `config_from`.
+    """Write a model's weights to `out_dir` (existing and empty), with the config and other files of `config_from`.
 
-    The same weights give the same bytes, whatever device or memory format they are in.
+    Equal weights give equal bytes, regardless of device and memory format.
     """
     for file in sorted(config_from.iterdir()):
         if file.is_file() and file.suffix not in WEIGHT_SUFFIXES and file.name != MIXTURE:
@@ -163,27 +166,27 @@ def write_weights(model: torch.nn.Module, out_dir: Path) -> None:
 
 
 def write_model(model: torch.nn.Module, model_cfg: dict[str, Any], tokenizer: Tokenizer, out_dir: Path) -> None:
-    """Write a model to `out_dir` (existing and empty) with all that loading it needs, transformers' files included."""
+    """Write a model to `out_dir` (existing and empty) with everything for loading it, including transformers' files."""
     text_cfg = dict(model_cfg["text_cfg"])
     if text_cfg.get("hf_model_name"):
         text_tower: Any = model.text
         text_tower.config.save_pretrained(out_dir)
-        text_cfg["hf_model_name"] = HERE
+        text_cfg["hf_model_name"] = SAME_FOLDER
     if isinstance(tokenizer, HFTokenizer):
         write_tokenizer(tokenizer, out_dir)
-        text_cfg["hf_tokenizer_name"] = HERE
+        text_cfg["hf_tokenizer_name"] = SAME_FOLDER
     write_config({**model_cfg, "text_cfg": text_cfg}, preprocess_of(model), out_dir)
     write_weights(model, out_dir)
 
 
 def write_config(model_cfg: dict[str, Any], preprocess: Preprocess, out_dir: Path) -> None:
-    """Write `open_clip_config.json`; the size of the pixels is in `model_cfg`, as open_clip has it."""
+    """Write `open_clip_config.json`. As in open_clip, the image size is part of `model_cfg`."""
     preprocess_cfg = {key: value for key, value in asdict(preprocess).items() if key != "size"}
     write_json(out_dir / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
 
 
 def write_tokenizer(tokenizer: HFTokenizer, out_dir: Path) -> None:
-    """Write the files of transformers' tokenizer, without where it was read from, which is no part of what it is."""
+    """Write the files of a transformers tokenizer, without the path that it was loaded from."""
     tokenizer.save_pretrained(out_dir)
     file = out_dir / "tokenizer_config.json"
     if file.is_file():
@@ -193,33 +196,33 @@ def write_tokenizer(tokenizer: HFTokenizer, out_dir: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The stored config of a model folder; raises UserError when there is none or it is none."""
+    """Return the config of a model folder; raises UserError if it is missing or invalid."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: expected an open_clip model folder there")
+        raise UserError(f"{folder}: no such folder; expected an open_clip model folder")
     try:
         stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{folder} is no open_clip model folder: it has no {CONFIG}") from None
+        raise UserError(f"{folder}: not an open_clip model folder, since it has no {CONFIG}") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{folder / CONFIG} is not valid JSON: {error}") from error
+        raise UserError(f"{folder / CONFIG}: not valid JSON ({error})") from error
     if not isinstance(stored, dict) or not {"text_cfg", "vision_cfg"} <= set(stored.get("model_cfg") or ()):
-        raise UserError(f"{folder / CONFIG} describes no model: it needs model_cfg with vision_cfg and text_cfg")
+        raise UserError(f"{folder / CONFIG}: not a model config; expected model_cfg with vision_cfg and text_cfg")
     return stored
 
 
 def preprocess_of(model: torch.nn.Module) -> Preprocess:
-    """The preprocessing that open_clip attached to `model`; raises UserError for an input that is not square."""
+    """Return the preprocessing that open_clip attached to `model`; raises UserError if the input is not square."""
     visual: Any = model.visual
     stored = visual.preprocess_cfg
     size = stored["size"]
     height, width = (size, size) if isinstance(size, int) else tuple(size)
     if height != width:
-        raise UserError(f"models with square input only: this one wants {height} by {width} pixels")
+        raise UserError(f"the model has an input of {height} by {width} pixels; only square inputs are supported")
     return Preprocess(
         size=int(height),
         mean=_three(stored["mean"]),
         std=_three(stored["std"]),
-        # "random" is a matter of open_clip's training only: its inference transform then takes bicubic.
+        # "random" applies to open_clip's training only; its inference transform then uses bicubic.
         interpolation="bilinear" if stored["interpolation"] == "bilinear" else "bicubic",
         resize_mode=stored["resize_mode"],
         fill_color=int(stored.get("fill_color", 0)),
@@ -232,7 +235,7 @@ def _three(value: Any) -> tuple[float, float, float]:
 
 
 def _resolved(model_cfg: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`model_cfg` with what it names inside `folder` as absolute paths; hub names stay."""
+    """Return `model_cfg` with paths inside `folder` made absolute. Names of hub repositories are kept."""
     resolved = deepcopy(model_cfg)
     text_cfg = resolved["text_cfg"]
     for key in ("hf_model_name", "hf_tokenizer_name"):
@@ -240,7 +243,7 @@ def _resolved(model_cfg: dict[str, Any], folder: Path) -> dict[str, Any]:
         if name and (folder / name).is_dir():
             text_cfg[key] = str((folder / name).resolve())
     if text_cfg.get("hf_model_name"):
-        text_cfg["hf_model_pretrained"] = False  # the weights of the whole model follow
+        text_cfg["hf_model_pretrained"] = False  # the weights of the whole model are loaded later
     return resolved
 
 
@@ -256,15 +259,15 @@ def _tokenizer(text_cfg: dict[str, Any]) -> Tokenizer:
             name, context_length=_context_length(text_cfg), tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"the tokenizer {name} could not be loaded: {_first_line(error)}") from error
+        raise UserError(f"the tokenizer {name} cannot be loaded: {_first_line(error)}") from error
 
 
 def _context_length(text_cfg: dict[str, Any]) -> int:
     return int(text_cfg.get("context_length", DEFAULT_CONTEXT_LENGTH))
 
 
-def _masked_padding(model: torch.nn.Module) -> int | None:
-    # Only transformers' towers mask their padding; open_clip's own add positions for the whole context.
+def _padding_id_if_masked(model: torch.nn.Module) -> int | None:
+    # Only transformers' towers mask padding. open_clip's own towers require the full context.
     config = getattr(getattr(model, "text", None), "config", None)
     padding = getattr(config, "pad_token_id", None)
     return None if padding is None else int(padding)
@@ -277,7 +280,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within, drop open_clip's warnings and what it logs to the root logger below an error."""
+    """Context that suppresses warnings, and open_clip's log records below the level of an error."""
     root = logging.getLogger()
     root.addFilter(_not_open_clip)
     try:

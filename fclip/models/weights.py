@@ -1,8 +1,8 @@
-"""The tensors of a model folder: those of its file, or a mixture of other folders' (weight averaging).
+"""The weights of a model folder: stored tensors, or a mixture (weighted average) of other folders' tensors.
 
-A mixture is a folder with `mixture.json` in place of weights: it names the folders that it is made of, from itself, and
-how much of each. So a grid of interpolations takes hardly any room, and each is computed when it is loaded. Its digest
-is that of the folder that `write_mixed` makes of it.
+A mixture is a folder with `mixture.json` instead of weights. The file has the relative paths of the averaged folders
+and their shares. A grid of interpolations therefore needs little disk space, and each mixture is computed when it is
+loaded. Its digest is that of the folder that `materialise_mixture` writes.
 """
 
 import math
@@ -37,15 +37,15 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class MixturePart:
-    """A model folder, and its share of a mixture."""
+    """A model folder and its share in a mixture."""
 
     folder: Path
     share: float
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """The tensors of several folders, mixed by their shares."""
+class MixedWeights:
+    """The tensors of several folders, averaged with weights `shares`."""
 
     parts: Sequence[Weights]
     shares: Sequence[float]
@@ -58,9 +58,9 @@ class Mixed:
 
 
 def mix(tensors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
-    """first + Σ share · (tensor − first) over the others, in float32: equal tensors stay as they are, to the bit.
+    """Return first + Σ share · (tensor − first) over the other tensors, in float32. Equal tensors stay bit-identical.
 
-    Counters (tensors of integers) are not mixed: the last is taken.
+    Counters (integer tensors) are not averaged; the last one is returned.
     """
     if not tensors[-1].is_floating_point():
         return tensors[-1]
@@ -73,26 +73,28 @@ def mix(tensors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tenso
 
 @contextmanager
 def open_weights(folder: Path) -> Iterator[Weights]:
-    """Within, the tensors of a model folder with `WEIGHTS` or a mixture; each is read, or mixed, when it is asked for.
+    """Context with the tensors of a model folder or mixture. Each is read, or averaged, on access.
 
     Raises:
-        UserError: a file cannot be read, or a part of a mixture is gone.
+        UserError: a file cannot be read, or a part of a mixture is missing.
     """
     with ExitStack() as stack:
-        parts = parts_of(folder)
+        parts = mixture_parts(folder)
         for part in parts:
             if not (part.folder / WEIGHTS).is_file():
-                raise UserError(f"{folder / MIXTURE} is of {part.folder}, which holds no {WEIGHTS}")
+                raise UserError(
+                    f"{folder / MIXTURE}: its part {part.folder} has no {WEIGHTS}; run the stage `average` again"
+                )
         files = [part.folder / WEIGHTS for part in parts] or [folder / WEIGHTS]
         try:
             opened = [stack.enter_context(safe_open(path, framework="pt")) for path in files]
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{folder}: the weights cannot be read: {error}") from error
-        yield Mixed(opened, [part.share for part in parts]) if parts else opened[0]
+            raise UserError(f"{folder}: the weights cannot be read ({error})") from error
+        yield MixedWeights(opened, [part.share for part in parts]) if parts else opened[0]
 
 
-def parts_of(folder: Path) -> list[MixturePart]:
-    """What a mixture is made of; nothing where the folder is none."""
+def mixture_parts(folder: Path) -> list[MixturePart]:
+    """Return the parts of a mixture, or an empty list if the folder is not a mixture."""
     path = folder / MIXTURE
     if not path.is_file():
         return []
@@ -100,13 +102,19 @@ def parts_of(folder: Path) -> list[MixturePart]:
 
 
 def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
-    """Make `folder` (existing and empty) the mixture of `parts`, whose shares sum to 1; config files are the last's.
+    """Write the mixture of `parts` to `folder` (existing and empty), with the config files of the last part.
+
+    Args:
+        parts: their shares sum to 1.
 
     Raises:
-        UserError: their tensors are not of the same names.
+        UserError: the parts have different tensor names.
     """
-    if different := [part.folder for part in parts if not same_names(part.folder, parts[-1].folder)]:
-        raise UserError(f"models of different kinds cannot be averaged: {different[0]} and {parts[-1].folder}")
+    if different := [part.folder for part in parts if not have_same_tensor_names(part.folder, parts[-1].folder)]:
+        raise UserError(
+            f"models with different tensors cannot be averaged: {different[0]} and {parts[-1].folder}; average models "
+            "of one architecture"
+        )
     for file in sorted(parts[-1].folder.iterdir()):
         if file.is_file() and file.suffix not in WEIGHT_SUFFIXES:
             (folder / file.name).write_bytes(file.read_bytes())
@@ -121,19 +129,19 @@ def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
     write_json(folder / MIXTURE, {**described, "weights_sha256": sha256(content).hexdigest()})
 
 
-def same_names(folder: Path, other: Path) -> bool:
-    """Whether two folders hold `WEIGHTS` with tensors of the same names, so that they can be mixed."""
+def have_same_tensor_names(folder: Path, other: Path) -> bool:
+    """Whether both folders have weights with equal tensor names, so that they can be averaged."""
     if not all((each / WEIGHTS).is_file() for each in (folder, other)):
         return False
     with open_weights(folder) as weights, open_weights(other) as others:
         return set(weights.keys()) == set(others.keys())
 
 
-def write_mixed(folder: Path, out_dir: Path) -> None:
-    """Write the model folder that the mixture `folder` stands for to `out_dir` (existing and empty).
+def materialise_mixture(folder: Path, out_dir: Path) -> None:
+    """Compute the mixture `folder` and write it as a model folder to `out_dir` (existing and empty).
 
     Raises:
-        UserError: it is another than it was when it was mixed, since a part changed.
+        UserError: a part has changed since the mixture was written.
     """
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.name != MIXTURE:
@@ -141,7 +149,7 @@ def write_mixed(folder: Path, out_dir: Path) -> None:
     with open_weights(folder) as weights:
         write_state({name: weights.get_tensor(name) for name in weights.keys()}, out_dir)  # noqa: SIM118
     if sha256_file(out_dir / WEIGHTS) != read_json(folder / MIXTURE)["weights_sha256"]:
-        raise UserError(f"{folder} is mixed from other weights than it was: run the stage `average` again")
+        raise UserError(f"{folder}: a model that it averages has changed; run the stage `average` again")
 
 
 def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
@@ -152,27 +160,28 @@ def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
 
 
 def distance(folder: Path, base_model: Path) -> float:
-    """How far a model is from its base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors but counters.
+    """Relative distance from the base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors except counters.
 
-    inf where it is not finite, or where the two are of different kinds.
+    It is inf if it is not finite, or if names or shapes of tensors differ.
     """
-    if not parts_of(folder) and not same_names(folder, base_model):
+    if not mixture_parts(folder) and not have_same_tensor_names(folder, base_model):
         return math.inf
-    moved = length = 0.0
-    with open_weights(folder) as weights, open_weights(base_model) as before:
+    squared_difference = squared_norm = 0.0
+    with open_weights(folder) as weights, open_weights(base_model) as base_weights:
         for name in weights.keys():  # noqa: SIM118
-            tensor, own = weights.get_tensor(name), before.get_tensor(name)
-            if tensor.shape != own.shape:
+            tensor, base = weights.get_tensor(name), base_weights.get_tensor(name)
+            if tensor.shape != base.shape:
                 return math.inf
             if tensor.is_floating_point():
-                moved += float(torch.linalg.vector_norm(tensor.float() - own.float(), dtype=torch.float64)) ** 2
-                length += float(torch.linalg.vector_norm(own.float(), dtype=torch.float64)) ** 2
-    found = math.sqrt(moved / length) if length else math.inf
-    return found if math.isfinite(found) else math.inf
+                difference = torch.linalg.vector_norm(tensor.float() - base.float(), dtype=torch.float64)
+                squared_difference += float(difference) ** 2
+                squared_norm += float(torch.linalg.vector_norm(base.float(), dtype=torch.float64)) ** 2
+    relative = math.sqrt(squared_difference / squared_norm) if squared_norm else math.inf
+    return relative if math.isfinite(relative) else math.inf
 
 
 def tree_sha256(folder: Path) -> str:
-    """Hex SHA-256 of a model folder, as `fclip.files.sha256_tree` gives it; of a mixture, of what it stands for."""
+    """Hex SHA-256 of a model folder, equal to `fclip.files.sha256_tree`; for a mixture, of the folder it represents."""
     mixture = folder / MIXTURE
     files = {path.relative_to(folder): _file_sha256(path) for path in folder.rglob("*") if path.is_file()}
     if files.pop(Path(MIXTURE), None) is not None:
@@ -181,11 +190,11 @@ def tree_sha256(folder: Path) -> str:
 
 
 def _file_sha256(path: Path) -> str:
-    """Weights are asked for again and again: their digest is found once, unless the file changes."""
+    """Digest of a file, cached until the file changes, because digests of weights are needed repeatedly."""
     status = path.stat()
-    return _sha256_of(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    return _cached_sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1024)
-def _sha256_of(path: Path, *_: int) -> str:
+def _cached_sha256(path: Path, *_: int) -> str:
     return sha256_file(path)

@@ -47,7 +47,7 @@ def in_domain_against_out_of_domain(selection: SelectionResult, scores: Candidat
                 [v for v, f in zip(y, filled, strict=True) if f],
                 s=26, color=colour, zorder=3, label=name,
             )  # fmt: skip
-            others = [c for c in selection.candidates if not c.candidate.on_path and c.name in own]
+            others = [c for c in selection.candidates if not c.candidate.is_on_training_path and c.name in own]
             axes.scatter([c.in_domain for c in others], [own[c.name] for c in others],
                          s=9, color=colour, alpha=0.6, linewidth=0, zorder=2)  # fmt: skip
             axes.scatter(x[:1], y[:1], s=30, facecolor=COLOURS["paper"], edgecolor=colour, linewidth=1.5, zorder=4)
@@ -89,7 +89,7 @@ def trade_off(selection: SelectionResult) -> str:
 
     def draw(axes: Axes) -> None:
         for label, on_path, marker in (("checkpoints", True, "o"), ("averages", False, "D")):
-            points = [(cost, score) for cost, score, c in scored if c.candidate.on_path == on_path]
+            points = [(cost, score) for cost, score, c in scored if c.candidate.is_on_training_path == on_path]
             if points:
                 x, y = zip(*points, strict=True)
                 axes.scatter(x, y, s=26 if on_path else 16, marker=marker, color=COLOURS["s1" if on_path else "s2"],

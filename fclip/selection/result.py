@@ -96,7 +96,7 @@ class SelectionResult:
     @property
     def path(self) -> tuple[CandidateResult, ...]:
         """The base model and the checkpoints, in the order of training."""
-        return tuple(entry for entry in self.candidates if entry.candidate.on_path)
+        return tuple(entry for entry in self.candidates if entry.candidate.is_on_training_path)
 
     @property
     def out_of_domain_datasets(self) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Fine-tuning: contrastive, from any start, exactly resumable; `python -m fclip.training JOB_DIR` stands alone."""
+"""Contrastive fine-tuning of a base model, exactly resumable. `python -m fclip.training JOB_DIR` runs on its own."""

@@ -1,7 +1,7 @@
-"""Variation of training images, on tensors, a batch at once.
+"""Augmentation of training images: batched operations on tensors.
 
-`sample_augmentation` makes the random choices for a whole batch, on the CPU, from one generator. They can be cut into
-rows: a process that takes some rows of a batch makes of them what one that takes them all does.
+`sample_augmentation` makes the random choices for a whole batch, on the CPU, from one generator. The choices can be
+sliced by rows: an image is augmented in the same way whether a process handles the whole batch or only a part of it.
 """
 
 import math
@@ -16,28 +16,28 @@ from fclip.training.config import AugmentConfig
 
 MAX_ASPECT = 4 / 3
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a grey level (ITU-R BT.601)."""
+"""Weights of red, green and blue in the grey level (ITU-R BT.601)."""
 THUMBNAIL_SIDE = 28
-"""Pixels a side of a thumbnail; Fashion-MNIST's have as many, made of photographs on white in the same way."""
-NEGATIVES = 0.8
-"""Share of the thumbnails whose light and dark change places."""
-WHITE = 232.0
-"""A product is where a channel is darker; the rest is its background."""
+"""Side of a thumbnail in pixels. It is that of Fashion-MNIST, whose images were made from photographs on white."""
+INVERTED_THUMBNAILS = 0.8
+"""Share of the thumbnails that are inverted."""
+WHITE_LEVEL = 232.0
+"""A pixel belongs to the product if one of its channels is darker than this, else to the background."""
 CPU_IMAGES = 16
-"""Images at a time on a CPU: as many as its caches hold."""
+"""Images per group on a CPU. More do not fit into its caches."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The random choices for each image of a batch; a row an image, on the CPU.
+    """The random choices for a batch of n images, one row per image, on the CPU.
 
     Attributes:
-        crops: float32 [n, 4], half the width (negative: mirrored), half the height and the centre (x, y) of the part
-            that is kept, in [-1, 1].
-        colours: float32 [n, 3], factors of brightness, contrast and saturation; None: colours stay.
-        backgrounds: None: backgrounds stay.
-        thumbnails: bool [n], whether it becomes a thumbnail; None: none does.
-        inverted: bool [n], whether light and dark change places; None: for none.
+        crops: float32 [n, 4], half the width (negative if mirrored), half the height and the centre (x, y) of the
+            crop, in [-1, 1].
+        colours: float32 [n, 3], factors of brightness, contrast and saturation; None to keep all colours.
+        backgrounds: new backgrounds; None to keep all backgrounds.
+        thumbnails: bool [n], whether the image becomes a thumbnail; None for no image.
+        inverted: bool [n], whether the image is inverted (light becomes dark); None for no image.
     """
 
     crops: torch.Tensor
@@ -50,7 +50,7 @@ class Augmentation:
         return len(self.crops)
 
     def __getitem__(self, rows: slice) -> "Augmentation":
-        """Those of some rows."""
+        """The choices for the images `rows`."""
         backgrounds = self.backgrounds and Backgrounds(
             **{field.name: getattr(self.backgrounds, field.name)[rows] for field in fields(Backgrounds)}
         )
@@ -63,8 +63,8 @@ class Augmentation:
 def sample_augmentation(config: AugmentConfig, count: int, generator: torch.Generator) -> Augmentation:
     """Make the random choices for `count` images.
 
-    A crop has from `min_crop_area` to all of the area and, as far as it fits, an aspect from 3/4 to 4/3, as in
-    torchvision's RandomResizedCrop. The same generator gives the same crops whatever else is varied.
+    As in torchvision's RandomResizedCrop, a crop has between `min_crop_area` and all of the image's area, and an
+    aspect ratio between 3/4 and 4/3 where it fits. The crops do not depend on which other augmentations are enabled.
     """
     crops = _crops(config, torch.rand(5, count, generator=generator))
     changes = torch.rand(4, count, generator=generator)
@@ -77,45 +77,47 @@ def sample_augmentation(config: AugmentConfig, count: int, generator: torch.Gene
     if config.thumbnail or config.invert:
         uniform = torch.rand(2, count, generator=generator)
         thumbnails = uniform[0] < config.thumbnail
-        inverted = uniform[1] < torch.where(thumbnails, NEGATIVES, config.invert)
+        inverted = uniform[1] < torch.where(thumbnails, INVERTED_THUMBNAILS, config.invert)
     return Augmentation(crops, colours, backgrounds, thumbnails, inverted)
 
 
 def augment(batch: torch.Tensor, sampled: Augmentation, *, size: int) -> torch.Tensor:
-    """Other backgrounds, then a part of each image at the model's size, mirrored or not, then other colours.
+    """Replace backgrounds, crop (and mirror) to `size`, then change colours.
 
-    What becomes a thumbnail does so as it is, mirrored or not.
+    A thumbnail is made from the whole original image; of the other choices only mirroring and inversion apply to it.
 
     Args:
         batch: uint8 [n, height, width, 3], on any device.
-        sampled: of these n images.
+        sampled: the choices for these n images.
+        size: side of the result in pixels.
 
     Returns:
-        uint8 [n, size, size, 3] on the batch's device. On a CPU the bits are the same on every run, and for some rows
-        of a batch as for all; between devices they differ by a grey level at most, but where a background's edge is.
+        uint8 [n, size, size, 3] on the batch's device. On a CPU the result is deterministic, and each row is
+        independent of the other rows. Results on other devices differ by at most one grey level, except at the edges
+        of replaced backgrounds.
     """
     assert len(batch) == len(sampled)
-    varied = batch.new_empty(len(batch), size, size, 3)
+    augmented = batch.new_empty(len(batch), size, size, 3)
     for rows in _groups(batch):
         whole = batch[rows].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        own = sampled[rows]
-        pixels = whole if own.backgrounds is None else replace_backgrounds(whole, own.backgrounds)
-        pixels = crop(pixels, own.crops.to(batch.device), size)
-        if own.colours is not None:
-            pixels = change_colours(pixels.round_(), own.colours.to(batch.device))
-        if own.thumbnails is not None and len(chosen := own.thumbnails.nonzero()[:, 0]):
-            on_device = chosen.to(batch.device)
-            mirrors = own.crops[chosen, 0].sign().to(batch.device)
+        choices = sampled[rows]
+        pixels = whole if choices.backgrounds is None else replace_backgrounds(whole, choices.backgrounds)
+        pixels = crop(pixels, choices.crops.to(batch.device), size)
+        if choices.colours is not None:
+            pixels = change_colours(pixels.round_(), choices.colours.to(batch.device))
+        if choices.thumbnails is not None and len(selected := choices.thumbnails.nonzero()[:, 0]):
+            on_device = selected.to(batch.device)
+            mirrors = choices.crops[selected, 0].sign().to(batch.device)
             pixels[on_device] = as_thumbnails(whole[on_device], mirrors, size)
         pixels = pixels.round_().clamp_(0, 255)
-        if own.inverted is not None:
-            pixels = torch.where(own.inverted.to(batch.device)[:, None, None, None], 255 - pixels, pixels)
-        varied[rows] = pixels.to(torch.uint8).permute(0, 2, 3, 1)
-    return varied
+        if choices.inverted is not None:
+            pixels = torch.where(choices.inverted.to(batch.device)[:, None, None, None], 255 - pixels, pixels)
+        augmented[rows] = pixels.to(torch.uint8).permute(0, 2, 3, 1)
+    return augmented
 
 
 def crop(pixels: torch.Tensor, crops: torch.Tensor, size: int) -> torch.Tensor:
-    """The parts `crops` [n, 4] of `pixels` [n, c, height, width], bilinear: float32 [n, c, size, size]."""
+    """Crop `pixels` [n, c, height, width] to `crops` [n, 4], bilinear: float32 [n, c, size, size]."""
     line = (2 * torch.arange(size, device=pixels.device) + 1) / size - 1
     grid = torch.empty(len(pixels), size, size, 2, device=pixels.device)
     grid[..., 0] = (crops[:, 0, None] * line + crops[:, 2, None])[:, None, :]
@@ -124,13 +126,13 @@ def crop(pixels: torch.Tensor, crops: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def change_colours(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Brightness, contrast and saturation times `factors` [n, 3], in this order, as torchvision defines them.
+    """Multiply brightness, contrast and saturation by `factors` [n, 3], in this order, as torchvision does.
 
     Args:
-        pixels: float32 [n, 3, height, width] of whole grey levels, so that their sums are exact in any order.
+        pixels: float32 [n, 3, height, width] with integer values, so that sums are exact in any order.
 
     Returns:
-        float32 of the same shape, possibly outside [0, 255]: torchvision cuts that off after each change.
+        float32 of the same shape, not clipped to [0, 255]. torchvision clips after each of the three changes.
     """
     brightness, contrast, saturation = (factor[:, None, None, None] for factor in factors.unbind(1))
     grey = _grey(pixels)
@@ -140,14 +142,14 @@ def change_colours(pixels: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
 
 
 def as_thumbnails(pixels: torch.Tensor, mirrors: torch.Tensor, size: int) -> torch.Tensor:
-    """Each image as a thumbnail: a square about its product, grey, of few pixels, enlarged again.
+    """Make thumbnails: crop a square around the product, convert to grey, downscale, and upscale to `size`.
 
     Args:
         pixels: float32 [n, 3, height, width].
-        mirrors: [n], −1 for what is mirrored, else 1.
+        mirrors: [n], −1 for mirrored images, else 1.
 
     Returns:
-        float32 [n, 3, size, size], possibly outside [0, 255] by what enlarging overshoots.
+        float32 [n, 3, size, size], not clipped to [0, 255]: bicubic upscaling overshoots.
     """
     squares = product_squares(pixels)
     squares[:, 0] *= mirrors
@@ -156,18 +158,21 @@ def as_thumbnails(pixels: torch.Tensor, mirrors: torch.Tensor, size: int) -> tor
 
 
 def product_squares(pixels: torch.Tensor) -> torch.Tensor:
-    """The least square about each product on white, as `crop` wants it: float32 [n, 4]; of blank images the whole.
+    """Return the smallest square around each product on white, or the whole image if it is blank.
 
     Args:
-        pixels: float32 [n, 3, height, width]. What is a square on them may reach over their edges.
+        pixels: float32 [n, 3, height, width].
+
+    Returns:
+        float32 [n, 4], crops as `crop` takes them. A square may extend beyond the image.
     """
-    dark = pixels.amin(1) < WHITE
+    dark = pixels.amin(1) < WHITE_LEVEL
     sides, centres = [], []
     for occupied in (dark.any(1), dark.any(2)):
         length = occupied.shape[1]
-        place = torch.arange(length, device=pixels.device)
-        first = torch.where(occupied, place, length).amin(1)
-        last = torch.where(occupied, place + 1, 0).amax(1)
+        position = torch.arange(length, device=pixels.device)
+        first = torch.where(occupied, position, length).amin(1)
+        last = torch.where(occupied, position + 1, 0).amax(1)
         blank = first >= last
         first, last = first.masked_fill(blank, 0), last.masked_fill(blank, length)
         sides.append(last - first)
@@ -188,9 +193,9 @@ def _groups(batch: torch.Tensor) -> Iterator[slice]:
 
 
 def _crops(config: AugmentConfig, uniform: torch.Tensor) -> torch.Tensor:
-    """Crops [count, 4] by five samples from [0, 1) for each of them, [5, count]."""
+    """Return crops [count, 4] from uniform samples in [0, 1), [5, count]."""
     area = config.min_crop_area + (1 - config.min_crop_area) * uniform[0]
-    widest = (-area.log()).clamp(max=math.log(MAX_ASPECT))  # as far as a part of this area fits
+    widest = (-area.log()).clamp(max=math.log(MAX_ASPECT))  # the widest aspect ratio that fits for this area
     aspect = torch.exp((2 * uniform[1] - 1) * widest)
     width = (area * aspect).sqrt().clamp(max=1)
     height = (area / aspect).sqrt().clamp(max=1)

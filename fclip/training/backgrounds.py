@@ -1,8 +1,8 @@
-"""Other backgrounds for products on white, so that a model cannot recognise them by their background.
+"""Replacement of white backgrounds of product photographs, so that a model cannot rely on them.
 
-On tensors, a batch at once. A product shot's background is what is about as white as most of the border and connected
-to it: white parts of the product stay. Multiplication replaces it, so that it takes the new background's colour and
-shadows stay shadows.
+Batched operations on tensors. The background is the set of pixels that are about as white as the image border and
+connected to it, so white parts of the product are kept. The new background is multiplied with the old one, so
+shadows remain.
 """
 
 import math
@@ -12,35 +12,35 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 MIN_LEVEL = 240.0
-"""Least grey level, in every channel, of most of the border, for an image to be on white."""
-SAME, NEAR = 5.0, 12.0
-"""Grey levels by which what is surely background, and what is background beside that, may differ from the border's.
-White garments are mostly between the two; so is what JPEG makes of a background beside an edge."""
-BESIDE = 3
-"""Squares: how far beside."""
+"""An image is on white if the darkest channel's median over the border is at least this grey level."""
+CORE_TOLERANCE, EDGE_TOLERANCE = 5.0, 12.0
+"""Maximum difference from the border's grey level for certain background, and for background adjacent to it.
+White garments mostly differ by more than the first and less than the second. So do JPEG artefacts near edges."""
+EDGE_CELLS = 3
+"""How many cells of the grid the looser tolerance extends the certain background."""
 MIN_BACKGROUND, MAX_BACKGROUND = 0.1, 0.85
-"""Share of an image that may be background: with less it is no product shot, with more the product may be white too."""
-SIDE = 56
-"""The background is sought on about so many squares a side, by the darkest pixel of each."""
-DARK = 48.0
-"""A pixel on the edge that is darker is the product's alone."""
-FIELD = 12
-"""Side of a background as it is drawn, before it is enlarged: all of them are blurred."""
-NOISE = 5
-CHECKED_EVERY = 8
+"""Accepted background share of an image. Below, it is not a product shot; above, the product may be white as well."""
+GRID_SIDE = 56
+"""The background is searched on a grid of about this many cells per side, using the darkest pixel of each cell."""
+PRODUCT_LEVEL = 48.0
+"""At an edge, pixels darker than this belong entirely to the product."""
+FIELD_SIDE = 12
+"""Side of a sampled background before it is upscaled. Upscaling blurs it."""
+NOISE_SIDE = 5
+CONVERGENCE_INTERVAL = 8
 
 
 @dataclass(frozen=True)
 class Backgrounds:
-    """The random choices for the background of each image of a batch; a row an image.
+    """The random choices for the backgrounds of a batch of n images, one row per image.
 
     Attributes:
-        chosen: bool [n], whether the image is to get another background, should it be on white.
-        fields: float32 [n, 3, FIELD, FIELD], grey levels: a flat colour, a gradient or noise.
-        textured: bool [n], whether a flat colour gets the texture of a part of the image's own middle, enlarged.
-            (Another image's would tie the rows of a batch to each other.)
+        chosen: bool [n], whether the background is replaced if the image is on white.
+        fields: float32 [n, 3, FIELD_SIDE, FIELD_SIDE], grey levels: a flat colour, a gradient or noise.
+        textured: bool [n], whether texture is added to a flat colour. The texture is an upscaled part of the image's
+            own centre, since using another image would make rows of a batch depend on each other.
         window: float32 [n, 3], half the side and the centre (x, y) of that part, in [-1, 1].
-        channels: int64 [n, 3], the channel that each of its channels comes from.
+        channels: int64 [n, 3], the source channel of each channel of the texture.
     """
 
     chosen: torch.Tensor
@@ -51,19 +51,19 @@ class Backgrounds:
 
 
 def sample_backgrounds(share: float, count: int, generator: torch.Generator) -> Backgrounds:
-    """Choose for `count` images, of which `share` get another background: a quarter of these of each kind."""
-    uniform = torch.rand(count, 17 + 3 * NOISE**2, generator=generator)
+    """Make the choices for `count` images. A fraction `share` is replaced, with the four kinds equally likely."""
+    uniform = torch.rand(count, 17 + 3 * NOISE_SIDE**2, generator=generator)
     kind = (4 * uniform[:, 0]).long()  # flat, gradient, noise, texture
     colour = 25 + 220 * uniform[:, 1, None] + 80 * (uniform[:, 2:5] - 0.5)
     change = 200 * (uniform[:, 5, None] - 0.5) + 80 * (uniform[:, 6:9] - 0.5)
     angle = 2 * math.pi * uniform[:, 9]
-    line = torch.linspace(-0.5, 0.5, FIELD)
+    line = torch.linspace(-0.5, 0.5, FIELD_SIDE)
     along = angle.cos()[:, None, None] * line + angle.sin()[:, None, None] * line[:, None]
-    noise = 160 * (uniform[:, 17:].view(count, 3, NOISE, NOISE) - 0.5)
-    noise = 0.6 * noise.mean(1, keepdim=True) * 3**0.5 + 0.4 * noise  # rather lighter and darker than of other colours
-    noise = F.interpolate(noise, size=(FIELD, FIELD), mode="bicubic", align_corners=True)
-    of_kind = [(kind == number)[:, None, None, None] for number in (1, 2)]
-    fields = colour[:, :, None, None] + of_kind[0] * change[:, :, None, None] * along[:, None] + of_kind[1] * noise
+    noise = 160 * (uniform[:, 17:].view(count, 3, NOISE_SIDE, NOISE_SIDE) - 0.5)
+    noise = 0.6 * noise.mean(1, keepdim=True) * 3**0.5 + 0.4 * noise  # varies more in brightness than in hue
+    noise = F.interpolate(noise, size=(FIELD_SIDE, FIELD_SIDE), mode="bicubic", align_corners=True)
+    is_gradient, is_noise = ((kind == number)[:, None, None, None] for number in (1, 2))
+    fields = colour[:, :, None, None] + is_gradient * change[:, :, None, None] * along[:, None] + is_noise * noise
     return Backgrounds(
         chosen=uniform[:, 10] < share,
         fields=fields.clamp_(0, 255),
@@ -74,10 +74,11 @@ def sample_backgrounds(share: float, count: int, generator: torch.Generator) -> 
 
 
 def replace_backgrounds(pixels: torch.Tensor, backgrounds: Backgrounds) -> torch.Tensor:
-    """`pixels`, float32 [n, 3, height, width] of grey levels, with the chosen backgrounds of those on white replaced.
+    """Return `pixels` with the chosen backgrounds replaced in images that are on white.
 
     Args:
-        backgrounds: on the CPU.
+        pixels: float32 [n, 3, height, width], grey levels.
+        backgrounds: the choices for these n images, on the CPU.
     """
     rows = backgrounds.chosen.nonzero()[:, 0]
     if not len(rows):
@@ -85,87 +86,87 @@ def replace_backgrounds(pixels: torch.Tensor, backgrounds: Backgrounds) -> torch
     on_device = rows.to(pixels.device)
     chosen = pixels[on_device]
     mask, level = background_mask(chosen)
-    paper = _rendered(chosen, backgrounds, rows).div_(level[:, None, None, None]).sub_(1)
+    factor = _render(chosen, backgrounds, rows).div_(level[:, None, None, None]).sub_(1)
     replaced = pixels.clone()
-    replaced[on_device] = chosen * paper.mul_(mask).add_(1)
+    replaced[on_device] = chosen * factor.mul_(mask).add_(1)
     return replaced
 
 
 def background_mask(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far each pixel is background, and the grey level of that, of `pixels` [n, 3, height, width].
+    """Return a soft background mask of `pixels` [n, 3, height, width] and the grey level of each background.
 
     Returns:
-        float32 [n, 1, height, width], 0 to 1, and [n], 1 to 255. All is 0 in an image that is not on white, or of
-        which too little or nearly all would be background.
+        float32 [n, 1, height, width] in [0, 1], and [n] in [1, 255]. The mask is 0 everywhere if the image is not on
+        white, or if the background share is outside the accepted range.
     """
     height, width = pixels.shape[2:]
     darkest = pixels.amin(1)
     level = _border(darkest).median(1).values.clamp_(min=1)
-    step = max(1, round(min(height, width) / SIDE))
-    squares = _darkest_of_squares(darkest, step) - level[:, None, None]
-    # Made thinner first, what is white cannot pass the gaps in the outline of a white product.
-    background = _spread(connected_to_border(~_spread(squares.abs() > SAME)))
-    background = _grown(background, squares.abs() <= NEAR, BESIDE)
+    step = max(1, round(min(height, width) / GRID_SIDE))
+    difference = (_darkest_per_cell(darkest, step) - level[:, None, None]).abs()
+    # Eroding the white area first keeps the flood fill from passing gaps in the outline of a white product.
+    background = _dilate(connected_to_border(~_dilate(difference > CORE_TOLERANCE)))
+    background = _grow(background, difference <= EDGE_TOLERANCE, EDGE_CELLS)
     share = background.mean((1, 2), dtype=torch.float32)
     on_white = (level >= MIN_LEVEL) & (share >= MIN_BACKGROUND) & (share <= MAX_BACKGROUND)
-    mask = _spread(background & on_white[:, None, None])  # with the squares on the edge
+    mask = _dilate(background & on_white[:, None, None])  # includes the cells at the edge
     mask = F.interpolate(mask[:, None].float(), scale_factor=step, mode="bilinear")[:, :, :height, :width]
-    light = (darkest - DARK) / (level[:, None, None] - NEAR - DARK).clamp_(min=1)
+    light = (darkest - PRODUCT_LEVEL) / (level[:, None, None] - EDGE_TOLERANCE - PRODUCT_LEVEL).clamp_(min=1)
     return mask * light.clamp_(0, 1)[:, None], level
 
 
 def connected_to_border(white: torch.Tensor) -> torch.Tensor:
-    """Which of the pixels `white`, bool [n, height, width], are joined to the border by white ones (4 neighbours).
+    """Return which pixels of `white`, bool [n, height, width], are connected to the border through white pixels.
 
-    As far as height + width steps lead: a longer way, as along a spiral, is not gone to its end.
+    Uses 4-connectivity and at most height + width steps, so longer paths (spirals) are cut short.
     """
     height, width = white.shape[1:]
     border = torch.zeros_like(white)
     border[:, [0, -1]] = white[:, [0, -1]]
     border[:, :, [0, -1]] = white[:, :, [0, -1]]
-    return _grown(border, white, height + width)
+    return _grow(border, white, height + width)
 
 
-def _grown(reached: torch.Tensor, within: torch.Tensor, steps: int) -> torch.Tensor:
-    """`reached`, which is `within` some pixels, bool [n, height, width], grown there so many steps, or to the end."""
+def _grow(reached: torch.Tensor, within: torch.Tensor, steps: int) -> torch.Tensor:
+    """Grow `reached` inside `within`, both bool [n, height, width], by `steps` pixels or until it stops changing."""
     height, width = within.shape[1:]
-    # A row and a column more part images and lines, so that a step is a shift of the whole memory.
+    # One extra row and column separate images and lines, so a step is a shift of the flat memory.
     padded = F.pad(within, (0, 1, 0, 1))
-    open_ways, reached, line = padded.view(-1), F.pad(reached, (0, 1, 0, 1)).view(-1), width + 1
+    allowed, reached, line = padded.view(-1), F.pad(reached, (0, 1, 0, 1)).view(-1), width + 1
     for step in range(steps):
         grown = reached.clone()
         for shift in (1, line):
             grown[shift:] |= reached[:-shift]
             grown[:-shift] |= reached[shift:]
-        grown &= open_ways
-        if step % CHECKED_EVERY == CHECKED_EVERY - 1 and torch.equal(grown, reached):
+        grown &= allowed
+        if step % CONVERGENCE_INTERVAL == CONVERGENCE_INTERVAL - 1 and torch.equal(grown, reached):
             break
         reached = grown
     return reached.view_as(padded)[:, :height, :width]
 
 
-def _darkest_of_squares(darkest: torch.Tensor, step: int) -> torch.Tensor:
-    """Of each square of `step` by `step` pixels the darkest: [n, height, width] with sides divided, rounded up."""
+def _darkest_per_cell(darkest: torch.Tensor, step: int) -> torch.Tensor:
+    """Minimum over cells of `step` by `step` pixels: [n, ⌈height / step⌉, ⌈width / step⌉]."""
     height, width = darkest.shape[1:]
     padded = F.pad(darkest, (0, -width % step, 0, -height % step), mode="replicate")
     rows = padded[:, ::step]
     for offset in range(1, step):
         rows = torch.minimum(rows, padded[:, offset::step])
-    squares = rows[:, :, ::step]
+    cells = rows[:, :, ::step]
     for offset in range(1, step):
-        squares = torch.minimum(squares, rows[:, :, offset::step])
-    return squares
+        cells = torch.minimum(cells, rows[:, :, offset::step])
+    return cells
 
 
-def _spread(chosen: torch.Tensor) -> torch.Tensor:
-    """`chosen`, bool [n, height, width], with the eight neighbours of each."""
-    wide = chosen.clone()
-    wide[:, :, 1:] |= chosen[:, :, :-1]
-    wide[:, :, :-1] |= chosen[:, :, 1:]
-    spread = wide.clone()
-    spread[:, 1:] |= wide[:, :-1]
-    spread[:, :-1] |= wide[:, 1:]
-    return spread
+def _dilate(mask: torch.Tensor) -> torch.Tensor:
+    """Dilate `mask`, bool [n, height, width], by one pixel in all eight directions."""
+    wide = mask.clone()
+    wide[:, :, 1:] |= mask[:, :, :-1]
+    wide[:, :, :-1] |= mask[:, :, 1:]
+    dilated = wide.clone()
+    dilated[:, 1:] |= wide[:, :-1]
+    dilated[:, :-1] |= wide[:, 1:]
+    return dilated
 
 
 def _border(values: torch.Tensor) -> torch.Tensor:
@@ -173,23 +174,24 @@ def _border(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([values[:, 0], values[:, -1], values[:, 1:-1, 0], values[:, 1:-1, -1]], dim=1)
 
 
-def _rendered(pixels: torch.Tensor, backgrounds: Backgrounds, rows: torch.Tensor) -> torch.Tensor:
-    """The backgrounds `rows` for `pixels` [k, 3, height, width], in their size and on their device."""
+def _render(pixels: torch.Tensor, backgrounds: Backgrounds, rows: torch.Tensor) -> torch.Tensor:
+    """Return the backgrounds `rows` for `pixels` [k, 3, height, width], of the same shape and on the same device."""
     fields = backgrounds.fields[rows].to(pixels.device)
     textured = backgrounds.textured[rows].nonzero()[:, 0]
     if len(textured):
-        of, on_device = rows[textured], textured.to(pixels.device)
-        window, channels = backgrounds.window[of].to(pixels.device), backgrounds.channels[of].to(pixels.device)
+        batch_rows, on_device = rows[textured], textured.to(pixels.device)
+        window = backgrounds.window[batch_rows].to(pixels.device)
+        channels = backgrounds.channels[batch_rows].to(pixels.device)
         fields[on_device] += _texture(pixels[on_device], window, channels)
         fields.clamp_(0, 255)
     return F.interpolate(fields, size=pixels.shape[2:], mode="bilinear", align_corners=True)
 
 
 def _texture(pixels: torch.Tensor, window: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-    """How parts of `pixels` differ from their own mean: float32 [k, 3, FIELD, FIELD]."""
+    """Difference of a part of each of `pixels` from the part's mean: float32 [k, 3, FIELD_SIDE, FIELD_SIDE]."""
     coarse = F.avg_pool2d(pixels, max(1, min(pixels.shape[2:]) // 32))
-    line = torch.linspace(-1, 1, FIELD, device=pixels.device)
-    grid = torch.empty(len(pixels), FIELD, FIELD, 2, device=pixels.device)
+    line = torch.linspace(-1, 1, FIELD_SIDE, device=pixels.device)
+    grid = torch.empty(len(pixels), FIELD_SIDE, FIELD_SIDE, 2, device=pixels.device)
     grid[..., 0] = (window[:, 0, None] * line + window[:, 1, None])[:, None, :]
     grid[..., 1] = (window[:, 0, None] * line + window[:, 2, None])[:, :, None]
     part = F.grid_sample(coarse, grid, mode="bilinear", padding_mode="border", align_corners=False)

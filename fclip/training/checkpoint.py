@@ -1,7 +1,7 @@
-"""Checkpoints, from which an interrupted run resumes: whole or absent, and with nothing that has to be unpickled.
+"""Checkpoints that an interrupted run resumes from. They are written atomically and loaded without unpickling code.
 
-The folder holds the two newest, each named by its step and the digest of its bytes, so that a damaged one is
-recognised and passed over.
+The folder keeps the two newest checkpoints. A file name contains the step and the digest of the content, so a damaged
+checkpoint is detected and skipped.
 """
 
 import logging
@@ -20,17 +20,17 @@ from fclip.training.learner import Learner
 
 logger = logging.getLogger(__name__)
 Row = list[float]
-KEPT = 2
+NUM_KEPT = 2
 _NAME = re.compile(r"step-(\d{8})-([0-9a-f]{64})\.pt")
 
 
 @dataclass(frozen=True)
-class Validated:
-    """A candidate that was saved and validated.
+class ValidatedCandidate:
+    """A candidate that has been saved and validated.
 
     Attributes:
         kind: "base", "checkpoint" or "ema" (`fclip.models.candidates`).
-        step: updates done.
+        step: number of updates before it.
         loss: in-domain validation loss.
     """
 
@@ -41,34 +41,34 @@ class Validated:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        step: updates done. The order of the data, the variation of images and dropout follow from it and the seed.
-        num_skipped: of these, left out.
-        history: a row a step (`fclip.training.output.HISTORY`).
+        step: number of steps done. Data order, augmentation and dropout are functions of the step and the seed.
+        num_skipped: number of these steps whose update was skipped.
+        history: one row per step (`fclip.training.output.HISTORY_COLUMNS`).
         validated: the candidates so far, in order.
     """
 
     step: int
     num_skipped: int
     history: list[Row]
-    validated: list[Validated]
+    validated: list[ValidatedCandidate]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run as it was saved: progress; trainable parameters, their averages and the optimiser's state."""
+    """The saved state of a run: progress, trainable parameters, their moving averages and the optimiser's state."""
 
     progress: Progress
     content: dict[str, Any]
 
     def restore_model(self, model: nn.Module) -> None:
-        """Bring the model's parameters to where they were; the others are those of the base model."""
+        """Restore the trained parameters of `model`. Its other parameters must be those of the base model."""
         _copy(dict(model.named_parameters()), self.content["tuned"])
 
     def restore(self, learner: Learner) -> None:
-        """Bring parameters, averages and optimiser to where they were."""
+        """Restore parameters, moving averages and the optimiser's state."""
         _copy(learner.parameters, self.content["tuned"])
         learner.optimiser.load_state_dict(self.content["optimiser"])
         if learner.ema is not None:
@@ -76,10 +76,10 @@ class Checkpoint:
 
 
 def save(folder: Path, learner: Learner, progress: Progress) -> None:
-    """Write a checkpoint, and delete what is older than the one before.
+    """Write a checkpoint and delete all but the `NUM_KEPT` newest ones.
 
     Raises:
-        UserError: it could not be written; those that were there still are.
+        UserError: the checkpoint cannot be written. Existing checkpoints are kept.
     """
     content = {
         "tuned": {name: parameter.detach() for name, parameter in learner.parameters.items()},
@@ -88,7 +88,7 @@ def save(folder: Path, learner: Learner, progress: Progress) -> None:
         "step": progress.step,
         "num_skipped": progress.num_skipped,
         "history": progress.history,
-        "validated": [(one.kind, one.step, one.loss) for one in progress.validated],
+        "validated": [(entry.kind, entry.step, entry.loss) for entry in progress.validated],
     }
     folder.mkdir(parents=True, exist_ok=True)
     whole = folder / "whole.pt"
@@ -96,37 +96,37 @@ def save(folder: Path, learner: Learner, progress: Progress) -> None:
         with atomic_path(whole) as temporary:
             torch.save(content, temporary)
         whole.replace(folder / f"step-{progress.step:08d}-{sha256_file(whole)}.pt")
-    except (OSError, RuntimeError) as error:  # torch's writer raises the latter where a disk is full
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
         raise UserError(
-            f"step {progress.step} could not be saved in {folder} ({error}): make room there and run it again, to go "
-            "on from the checkpoint before"
+            f"{folder}: the checkpoint of step {progress.step} cannot be written ({error}); free disk space and run "
+            "the command again to resume from the previous checkpoint"
         ) from error
-    for _, old in _found(folder)[KEPT:]:
+    for _, old in _list(folder)[NUM_KEPT:]:
         old.unlink()
 
 
 def load(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is as it was written; None where there is none."""
-    for step, path in _found(folder):
+    """Return the newest undamaged checkpoint, or None if there is none. Damaged checkpoints are deleted."""
+    for step, path in _list(folder):
         if sha256_file(path) != path.stem.rpartition("-")[2]:
-            logger.warning("the checkpoint of step %d (%s) is damaged: the one before is taken", step, path)
+            logger.warning("The checkpoint of step %d (%s) is damaged; using the previous one", step, path)
             path.unlink()
             continue
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        validated = [Validated(*values) for values in content["validated"]]
+        validated = [ValidatedCandidate(*values) for values in content["validated"]]
         progress = Progress(content["step"], content["num_skipped"], content["history"], validated)
         return Checkpoint(progress, content)
     return None
 
 
-def _found(folder: Path) -> list[tuple[int, Path]]:
-    """Checkpoints by step, the newest first."""
+def _list(folder: Path) -> list[tuple[int, Path]]:
+    """Return the checkpoints with their steps, newest first."""
     named = [(match, path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
     return sorted(((int(match[1]), path) for match, path in named), reverse=True)
 
 
 @torch.no_grad()
-def _copy(to: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+def _copy(targets: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
     for name, value in values.items():
-        if name in to:
-            to[name].copy_(value)
+        if name in targets:
+            targets[name].copy_(value)

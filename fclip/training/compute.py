@@ -1,4 +1,4 @@
-"""How a run computes: number formats, compiled kernels, and memory that is kept between steps."""
+"""Numerical precision, torch.compile and memory reuse of a training run."""
 
 import ctypes
 import sys
@@ -14,16 +14,17 @@ from fclip.training.trainable import BATCH_NORMALISATION
 Precision = Literal["auto", "bf16", "fp32"]
 
 MIN_STEPS_TO_COMPILE = 2000
-"""On an H200 a ViT-B/32 took 48 s to compile, and then 0.12 s for a step of 1,024 instead of 0.16: 1,200 steps."""
+"""Measured on an H200 with ViT-B/32: compiling takes 48 s and reduces a step of 1,024 pairs from 0.16 s to 0.12 s, so
+it pays off after 1,200 steps."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 
 
 def autocast_dtype(precision: Precision, tower: nn.Module, device: torch.device) -> torch.dtype | None:
-    """bfloat16 if `tower` computes in it under autocast; None if it computes in float32.
+    """Return bfloat16 if `tower` is to run in it under autocast, or None for float32.
 
-    `auto` is bfloat16 on a GPU that has it; on a CPU that multiplies it natively (AVX512-BF16 or AMX), for a tower of
-    matrix products alone: a transformer gains up to twofold there, while depthwise convolutions and batch
-    normalisation lose (`python -m benchmarks.train` measures both).
+    `auto` is bfloat16 on a GPU that supports it. On a CPU it is bfloat16 if the CPU multiplies it natively
+    (AVX512-BF16 or AMX) and the tower has no batch normalisation: a transformer is up to twice as fast, but depthwise
+    convolutions and batch normalisation are slower (`python -m benchmarks.train` measures both).
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else None
@@ -35,23 +36,23 @@ def autocast_dtype(precision: Precision, tower: nn.Module, device: torch.device)
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Within, matrix products are computed in `dtype`; in float32 if it is None."""
+    """Context in which matrix products are computed in `dtype`, or in float32 if it is None."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def should_compile(wanted: bool | Literal["auto"], device: torch.device, num_steps: int) -> bool:
-    """Whether torch.compile makes the towers' kernels in a run of `num_steps`; `auto`: on a GPU, in a long run.
+    """Whether a run of `num_steps` compiles the towers with torch.compile; `auto` compiles long runs on a GPU.
 
-    On a CPU it does not pay: a small ViT gained 8 % in float32 and 1 % in bfloat16, after 40 s.
+    It does not pay off on a CPU: a small ViT was 8 % faster in float32 and 1 % in bfloat16, after compiling for 40 s.
     """
     return device.type == "cuda" and num_steps >= MIN_STEPS_TO_COMPILE if wanted == "auto" else wanted
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to hold on to freed memory for the rest of the process; do nothing with another C library.
+    """Make glibc keep freed memory for the rest of the process. Has no effect with another C library.
 
-    A step allocates and frees the same hundreds of megabytes. By default each goes back to the kernel and is
-    faulted in again, page by page, which takes a fifth of a step of a convolutional tower on two cores.
+    Each step allocates and frees the same hundreds of megabytes. By default glibc returns them to the kernel, and page
+    faults then take a fifth of the time of a step (convolutional tower, two cores).
     """
     if sys.platform != "linux":
         return

@@ -234,7 +234,7 @@ class FinetuneConfig:
 
 def _check_weights(name: str, weights: dict[str, float]) -> None:
     if unknown := sorted(set(weights) - set(CAPTION_KINDS)):
-        raise ValueError(f"{name} must be of the kinds {', '.join(CAPTION_KINDS)}, not {', '.join(unknown)}")
+        raise ValueError(f"the keys of {name} must be among {', '.join(CAPTION_KINDS)}, not {', '.join(unknown)}")
     if not all(0 <= weight < INFINITY for weight in weights.values()):
         raise ValueError(f"{name} must have weights of 0 or more")
     if not any(weights.values()):
@@ -242,12 +242,12 @@ def _check_weights(name: str, weights: dict[str, float]) -> None:
 
 
 def to_json(config: FinetuneConfig) -> dict[str, Any]:
-    """The config as plain JSON values."""
+    """Return the config as plain JSON values."""
     return {**asdict(config), "betas": list(config.betas)}
 
 
 def from_json(values: dict[str, Any]) -> FinetuneConfig:
-    """The config that `to_json` wrote; raises UserError for anything else."""
+    """Return the config that `to_json` wrote; raises UserError for anything else."""
     try:
         first, replay = values["heads_first"], values["replay"]
         return FinetuneConfig(
@@ -263,4 +263,4 @@ def from_json(values: dict[str, Any]) -> FinetuneConfig:
             }
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"this is not a finetune config: {error}") from error
+        raise UserError(f"not a valid finetune config: {error}") from error

@@ -1,4 +1,4 @@
-"""Training data: products with their images and captions, and the image and text that each pass takes of them."""
+"""Training data: products with their images and captions, and the pairs that each pass over the data samples."""
 
 import logging
 from collections import Counter
@@ -14,20 +14,23 @@ from numpy.typing import NDArray
 
 from fclip.errors import UserError
 from fclip.training.config import FinetuneConfig
-from fclip.training.sampling import choose, group_by_category, order, sample
+from fclip.training.sampling import choose_alternatives, group_by_category, sample_items, shuffled_order
 from fclip.training.seen_rows import OLD
 
 logger = logging.getLogger(__name__)
 
 VALIDATION_SEED = 0
-"""Fixed: batches of the validation split are the same whatever the run's seed, so that losses compare."""
+"""Fixed, so that validation batches do not depend on the run's seed and losses of different runs are comparable."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One product: digests of its images, its captions of each wanted kind (at least one), and its category.
+    """One product.
 
-    old: the model that is tuned was trained on it, just so, before (`fclip.training.seen_rows`).
+    Attributes:
+        images: digests of its images.
+        captions: its captions by kind, at least one.
+        old: whether the base model was trained on the same images and captions (`fclip.training.seen_rows`).
     """
 
     product_id: str
@@ -39,12 +42,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the items, in the order in which they are seen.
+    """One pass over the items, as n rows in training order.
 
     Attributes:
-        items: which item each of the n rows is of.
-        images: n digests.
-        texts: n rows of one text a field, None where an item lacks the field.
+        items: the index of each row's item.
+        images: the digest of each row's image.
+        texts: each row's texts, one per field; None if the item lacks the field.
     """
 
     items: tuple[int, ...]
@@ -53,17 +56,17 @@ class Pass:
 
     @property
     def all_texts(self) -> set[str]:
-        """Every text in it."""
+        """The distinct texts of the pass."""
         return {text for row in self.texts for text in row if text is not None}
 
 
 @dataclass(frozen=True)
 class NumberedPasses:
-    """Passes over products with numbers for images and texts, in the order in which they are seen.
+    """Passes with images and texts replaced by their indices.
 
     Attributes:
         items, images: int64 [passes, n].
-        texts: int64 [passes, n, fields], −1 where a product lacks a field.
+        texts: int64 [passes, n, fields], −1 where an item lacks a field.
     """
 
     items: NDArray[np.int64]
@@ -72,45 +75,46 @@ class NumberedPasses:
 
 
 def number_passes(passes: Sequence[Pass], digests: Sequence[str], texts: Sequence[str]) -> NumberedPasses:
-    """`passes`, all of one length, with the position in `digests` of each image and in `texts` of each text."""
-    of_digest = {digest: row for row, digest in enumerate(digests)}
-    of_text: dict[str | None, int] = {text: row for row, text in enumerate(texts)}
-    of_text[None] = -1
+    """Replace each image by its index in `digests` and each text by its index in `texts`; passes have equal lengths."""
+    digest_index = {digest: row for row, digest in enumerate(digests)}
+    text_index: dict[str | None, int] = {text: row for row, text in enumerate(texts)}
+    text_index[None] = -1
     return NumberedPasses(
-        items=np.array([one.items for one in passes], np.int64),
-        images=np.array([[of_digest[digest] for digest in one.images] for one in passes], np.int64),
-        texts=np.array([[[of_text[text] for text in row] for row in one.texts] for one in passes], np.int64),
+        items=np.array([each.items for each in passes], np.int64),
+        images=np.array([[digest_index[digest] for digest in each.images] for each in passes], np.int64),
+        texts=np.array([[[text_index[text] for text in row] for row in each.texts] for each in passes], np.int64),
     )
 
 
 def read_items(path: Path, split: str, kinds: Collection[str]) -> list[Item]:
-    """The split's products that have an image and a caption of one of `kinds`, sorted by dataset and product id.
+    """Return the split's products with an image and a caption of one of `kinds`, sorted by dataset and product id.
 
-    Those that lack either are counted in the log.
+    The number of products without either is logged.
 
     Args:
-        path: Parquet of `dataset, product_id, split, images, captions, category`, and perhaps `old`.
+        path: Parquet with the columns `dataset, product_id, split, images, captions, category` and optionally `old`.
+        kinds: kinds of captions.
 
     Raises:
-        UserError: the file is missing, or the split has no product, or none that can be trained on.
+        UserError: the file is missing, or no product of the split can be used.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist: run `dvc pull`, or `dvc repro gather`")
+        raise UserError(f"{path}: no such file; run `dvc pull` or `dvc repro gather`")
     table = pq.read_table(path)
     table = table.filter(pc.equal(table["split"], split)).sort_by(
         [("dataset", "ascending"), ("product_id", "ascending")]
     )
     if not table.num_rows:
         raise UserError(
-            f"no product of the datasets that train is in the split `{split}` ({path}): "
-            f"give ingest.datasets.<dataset>.split a share of `{split}`, or check that products were ingested"
+            f"{path}: the training datasets have no product in the split `{split}`; set a share for `{split}` in "
+            "ingest.datasets.<dataset>.split, or check that products were ingested"
         )
     items = [_item(row, kinds) for row in _rows(table)]
     kept = [item for item in items if item.images and item.captions]
     without_image = sum(not item.images for item in items)
     without_caption = sum(bool(item.images) and not item.captions for item in items)
     logger.info(
-        "%s: %d products (left out: %d without an image, %d without a caption)",
+        "Split %s: %d products (excluded: %d without an image, %d without a caption)",
         split,
         len(kept),
         without_image,
@@ -119,34 +123,37 @@ def read_items(path: Path, split: str, kinds: Collection[str]) -> list[Item]:
     if not kept:
         raise UserError(
             f"none of the {len(items)} products of the split `{split}` can be used: {without_image} have no image, "
-            f"{without_caption} no caption of the kinds in finetune ({', '.join(sorted(kinds))}): "
-            "add a kind there that the section caption makes"
+            f"{without_caption} have no caption of the kinds in finetune ({', '.join(sorted(kinds))}); "
+            "add a kind there that the stage caption generates"
         )
     return kept
 
 
 def training_pass(items: Sequence[Item], config: FinetuneConfig, *, seed: int, epoch: int) -> Pass:
-    """Every item once, in an order of the pass's own, with one of its images and its text or texts drawn.
+    """Return a pass with each item once, in shuffled order, with one sampled image and one sampled text per field.
 
-    A text is one caption, its kind drawn by `config.captions` among those that the item has; with
-    `config.objective.fields` there is one of each of these kinds. With `config.replay` only some of the old items are
-    in it.
+    Without `config.objective.fields`, a row has one caption, whose kind is sampled by the weights `config.captions`
+    among the kinds that the item has. With fields, a row has one caption of each field's kind. With `config.replay`,
+    the pass contains only a part of the old items.
     """
-    numbers = list(range(len(items)))
+    indices = list(range(len(items)))
     if config.replay is not None:
-        numbers = _replayed(items, config.replay.share, seed=seed, epoch=epoch)
-        items = [items[number] for number in numbers]
+        indices = _sample_replay(items, config.replay.share, seed=seed, epoch=epoch)
+        items = [items[index] for index in indices]
     fields = config.objective.fields
     if fields is None:
         kinds = [list(item.captions) for item in items]
-        drawn = choose(seed, "captions", epoch, [[config.captions[kind] for kind in own] for own in kinds])
-        wanted = [[own[kind]] for own, kind in zip(kinds, drawn, strict=True)]
+        weights = [[config.captions[kind] for kind in item_kinds] for item_kinds in kinds]
+        sampled = choose_alternatives(seed, "captions", epoch, weights)
+        wanted = [[item_kinds[kind]] for item_kinds, kind in zip(kinds, sampled, strict=True)]
     else:
         wanted = [sorted(config.kinds)] * len(items)
-    captions = [[item.captions.get(kind, ()) for kind in own] for item, own in zip(items, wanted, strict=True)]
-    texts = [_drawn([own[field] for own in captions], seed, epoch, field) for field in range(len(wanted[0]))]
-    images = choose(seed, "images", epoch, [[1.0] * len(item.images) for item in items])
-    places = order(seed, epoch, len(items))
+    captions = [
+        [item.captions.get(kind, ()) for kind in item_kinds] for item, item_kinds in zip(items, wanted, strict=True)
+    ]
+    texts = [_sample_texts([row[field] for row in captions], seed, epoch, field) for field in range(len(wanted[0]))]
+    images = choose_alternatives(seed, "images", epoch, [[1.0] * len(item.images) for item in items])
+    places = shuffled_order(seed, epoch, len(items))
     if config.objective.hard_negatives:
         num_alike = round(config.objective.hard_negatives * config.batch_size)
         categories = [item.category for item in items]
@@ -160,19 +167,23 @@ def training_pass(items: Sequence[Item], config: FinetuneConfig, *, seed: int, e
     )
 
 
-def _drawn(captions: Sequence[tuple[str, ...]], seed: int, epoch: int, field: int) -> list[str | None]:
-    what = "captions of a kind" if not field else f"captions of field {field}"
-    chosen = choose(seed, what, epoch, [[1.0] * max(1, len(own)) for own in captions])
-    return [own[number] if own else None for own, number in zip(captions, chosen, strict=True)]
+def _sample_texts(captions: Sequence[tuple[str, ...]], seed: int, epoch: int, field: int) -> list[str | None]:
+    purpose = "captions of a kind" if not field else f"captions of field {field}"
+    sampled = choose_alternatives(
+        seed, purpose, epoch, [[1.0] * max(1, len(alternatives)) for alternatives in captions]
+    )
+    return [
+        alternatives[index] if alternatives else None for alternatives, index in zip(captions, sampled, strict=True)
+    ]
 
 
 def validation_pass(items: Sequence[Item], config: FinetuneConfig) -> Pass:
-    """Every item once, in a fixed order, with its primary image and the first caption of its most frequent kind.
+    """Return a pass with each item once, in a fixed order, with its primary image.
 
-    With fields: the first caption of each.
+    The text is the first caption of the item's kind with the highest weight; with fields, the first caption of each.
     """
     ranked = sorted(config.kinds, key=lambda kind: (-config.captions.get(kind, 0.0), kind))
-    places = order(VALIDATION_SEED, 0, len(items))
+    places = shuffled_order(VALIDATION_SEED, 0, len(items))
 
     def texts(item: Item) -> tuple[str | None, ...]:
         if config.objective.fields is None:
@@ -187,7 +198,7 @@ def validation_pass(items: Sequence[Item], config: FinetuneConfig) -> Pass:
 
 
 def repeated_fraction(texts: Sequence[tuple[str | None, ...]], batch_size: int) -> float:
-    """The share of rows whose texts another row of the same full batch has too."""
+    """Return the fraction of rows whose texts occur in another row of the same batch, over full batches."""
     whole = len(texts) // batch_size * batch_size
     repeated = 0
     for begin in range(0, whole, batch_size):
@@ -196,14 +207,17 @@ def repeated_fraction(texts: Sequence[tuple[str | None, ...]], batch_size: int) 
     return repeated / whole if whole else 0.0
 
 
-def _replayed(items: Sequence[Item], share: float, *, seed: int, epoch: int) -> list[int]:
-    """All new items, and so many old ones, drawn for the pass, that these are `share` of it; all where none is new."""
+def _sample_replay(items: Sequence[Item], share: float, *, seed: int, epoch: int) -> list[int]:
+    """Return the indices of all new items and of sampled old items, which are `share` of the pass.
+
+    Without new items, all old items are returned.
+    """
     new = [number for number, item in enumerate(items) if not item.old]
     old = [number for number, item in enumerate(items) if item.old]
     if not new:
         return old
     count = min(len(old), round(len(new) * share / (1 - share)))
-    return new + [old[place] for place in sample(seed, "replay", epoch, len(old), count)]
+    return new + [old[place] for place in sample_items(seed, "replay", epoch, len(old), count)]
 
 
 def _item(row: dict[str, object], kinds: Collection[str]) -> Item:

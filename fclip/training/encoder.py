@@ -1,4 +1,4 @@
-"""Both towers of a model as training runs them: whole, or the projection alone on what a frozen tower gave once."""
+"""Both towers as training runs them: a trained tower completely, a frozen tower only from its cached output on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,24 +9,25 @@ from torch import nn
 from torch.func import functional_call
 
 from fclip.images.pixels import normalise
-from fclip.models.split import Split
+from fclip.models.split_tower import SplitTower
 from fclip.models.store import Clip
 from fclip.training.compute import Precision, autocast, autocast_dtype
 from fclip.training.objectives import unit
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
-TOKENS_STEP = 8  # lengths of a batch's tokens are multiples of it, which kernels like and compilers need
+TOKENS_STEP = 8  # token lengths are multiples of it: faster kernels, and fewer shapes to compile
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """The texts of a batch of n rows: m distinct ones, and which of them each row has.
+    """The m distinct texts of a batch of n rows, and the k pairs of a row and one of its texts.
 
     Attributes:
-        inputs: tokens, int64 [m, length], or what a frozen tower gave, float32 [m, width].
-        texts: int64 [k], rows of `inputs`.
-        rows: int64 [k], the batch's row that has the text; each row has at least one.
-        weights: float32 [k], of a row's texts in its features; None where each row has one text.
+        inputs: tokens, int64 [m, length], or the cached output of a frozen tower, float32 [m, width].
+        texts: int64 [k], the row of `inputs` of each pair.
+        rows: int64 [k], the row of the batch of each pair; each row has at least one text.
+        weights: float32 [k], the weight of the text in the row's features; None if each row has one text.
+        num_rows: n.
     """
 
     inputs: torch.Tensor
@@ -37,9 +38,9 @@ class TextBatch:
 
 
 class Encoder:
-    """Features of unit length, float32 [n, d], of a batch.
+    """Computes unit-length features, float32 [n, d], of a batch.
 
-    A tower of which no more than the projection is tuned takes what `pooled_images` and `pooled_texts` gave.
+    A tower that is frozen except for its projection takes the output of `pooled_images` or `pooled_texts` as input.
     """
 
     def __init__(
@@ -50,30 +51,34 @@ class Encoder:
         model: Any = clip.model
         self._image_dtype = autocast_dtype(precision, model.visual, self._device)
         self._text_dtype = autocast_dtype(precision, getattr(model, "text", None) or model.transformer, self._device)
-        self._texts = _Texts(model)
-        encode = torch.compile if compiled else _as_it_is
-        self._encode_images, self._encode_texts = encode(self._of_pixels), encode(self._texts.__call__)
+        self._text_tower = _TextTower(model)
+        wrap = torch.compile if compiled else _identity
+        self._encode_images, self._encode_texts = wrap(self._encode_pixels), wrap(self._text_tower.__call__)
 
     @property
     def formats(self) -> str:
-        """The number formats of both towers, for people."""
+        """A description of the number formats of both towers."""
         image, text = ("fp32" if dtype is None else "bf16" for dtype in (self._image_dtype, self._text_dtype))
         return f"image tower {image}, text tower {text}"
 
     def images(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Of pixels, uint8 [n, size, size, 3] at the model's size, or of what the frozen tower gave of them."""
+        """Return image features.
+
+        Args:
+            inputs: uint8 [n, size, size, 3] at the model's size, or the output of `pooled_images`.
+        """
         with autocast(self._device, self._image_dtype):
             if self.image_is_tuned:
                 return unit(self._encode_images(inputs))
-            return unit(Split.of_images(self._clip.model).project(inputs))
+            return unit(SplitTower.of_images(self._clip.model).project(inputs))
 
     def texts(self, batch: TextBatch) -> torch.Tensor:
-        """Of texts: a row's is the weighted mean of those of its texts."""
+        """Return text features: for each row, the normalised weighted mean over its texts."""
         with autocast(self._device, self._text_dtype):
             if self.text_is_tuned:
                 distinct = unit(self._encode_texts(batch.inputs))
             else:
-                distinct = unit(Split.of_texts(self._clip.model).project(batch.inputs))
+                distinct = unit(SplitTower.of_texts(self._clip.model).project(batch.inputs))
         features = distinct[batch.texts]
         if batch.weights is None:
             return features
@@ -82,37 +87,41 @@ class Encoder:
 
     @torch.no_grad()
     def pooled_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the frozen image tower gives of pixels, before its projection: float32 [n, width]."""
-        return Split.of_images(self._clip.model).pooled(normalise(pixels, self._clip.preprocess))
+        """Return the output of the frozen image tower before its projection: float32 [n, width]."""
+        return SplitTower.of_images(self._clip.model).pooled(normalise(pixels, self._clip.preprocess))
 
     @torch.no_grad()
     def pooled_texts(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What the frozen text tower gives of tokens, before its projection: float32 [n, width]."""
-        return replace(Split.of_texts(self._clip.model), encode=self._texts).pooled(tokens)
+        """Return the output of the frozen text tower before its projection: float32 [n, width]."""
+        return replace(SplitTower.of_texts(self._clip.model), encode=self._text_tower).pooled(tokens)
 
-    def _of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         encoded: torch.Tensor = self._clip.model.encode_image(normalise(pixels, self._clip.preprocess))  # type: ignore[operator]
         return encoded
 
-    def needed(self, lengths: torch.Tensor) -> int | None:
-        """How many tokens a batch of texts of these lengths needs, those of start and end included; None: all."""
-        return self._texts.needed(lengths)
+    def needed_tokens(self, lengths: torch.Tensor) -> int | None:
+        """Return the number of tokens that a batch of texts needs, or None for the whole context.
+
+        Args:
+            lengths: int64 [n], tokens of each text, including start and end.
+        """
+        return self._text_tower.needed_tokens(lengths)
 
 
-def _as_it_is(function: Encode) -> Encode:
+def _identity(function: Encode) -> Encode:
     return function
 
 
-class _Texts:
-    """The text tower, for tokens that are cut after the longest text of a batch where that changes nothing.
+class _TextTower:
+    """The text tower, for tokens truncated to the longest text of a batch where that does not change the features.
 
-    It changes nothing where what comes later is not looked at: transformers' towers mask padding, and in CLIP's each
-    token sees those before it and the text's end is what counts. CLIP's has one position and one row of the mask for
-    each token of the whole context: the first ones are taken.
+    The features do not change if the tower masks padding (transformers), or if its attention is causal and the
+    features are taken at the end-of-text token (CLIP). CLIP's positional embedding and attention mask cover the whole
+    context, so they are truncated as well.
     """
 
     def __init__(self, model: Any) -> None:
-        self._whole = _Whole(model)
+        self._encode = _EncodeText(model)
         tower = getattr(model, "text", model)
         self._prefix = "model." if tower is model else "model.text."
         pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", None))
@@ -125,23 +134,23 @@ class _Texts:
         )
         self._tower = tower
 
-    def needed(self, lengths: torch.Tensor) -> int | None:
+    def needed_tokens(self, lengths: torch.Tensor) -> int | None:
         if not (self._masks_padding or self._is_causal):
             return None
         return -(-int(lengths.max()) // TOKENS_STEP) * TOKENS_STEP
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        cut = {}
+        truncated = {}
         if self._is_causal and (length := tokens.shape[1]) < len(self._tower.positional_embedding):
-            cut["positional_embedding"] = self._tower.positional_embedding[:length]
-            cut["attn_mask"] = self._tower.attn_mask[:length, :length]
-        values = {f"{self._prefix}{name}": value for name, value in cut.items()}
-        encoded: torch.Tensor = functional_call(self._whole, values, (tokens,)) if cut else self._whole(tokens)
+            truncated["positional_embedding"] = self._tower.positional_embedding[:length]
+            truncated["attn_mask"] = self._tower.attn_mask[:length, :length]
+        values = {f"{self._prefix}{name}": value for name, value in truncated.items()}
+        encoded: torch.Tensor = functional_call(self._encode, values, (tokens,)) if values else self._encode(tokens)
         return encoded
 
 
-class _Whole(nn.Module):
-    """The text side of a model as one module, which is what `functional_call` calls."""
+class _EncodeText(nn.Module):
+    """`encode_text` of a model as a module, because `functional_call` requires one."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

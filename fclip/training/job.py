@@ -1,12 +1,12 @@
-"""A training job: a folder with all that one run needs, so that it can be carried to another machine.
+"""A training job: a folder with everything that one run needs, so that it can be moved to another machine.
 
-    JOB_DIR/job.json      config, seed, and where in the folder (or by symbolic links in it) the inputs are
-    JOB_DIR/pixels/       decoded images, which other jobs may share
-    JOB_DIR/work/         what an interrupted run goes on from; features of frozen towers
+    JOB_DIR/job.json      config, seed, and the paths of the inputs, which are in the folder or symbolic links in it
+    JOB_DIR/pixels/       decoded images; several jobs may share them
+    JOB_DIR/work/         checkpoints of an unfinished run, and features of frozen towers
     JOB_DIR/out/          the result: candidates/, candidates.json (written last), history.csv, validation.csv
     JOB_DIR/timings.csv   seconds of each step
 
-To carry it, copy the folder with its links followed (`rsync -rL`).
+To move a job, copy the folder and follow its links (`rsync -rL`).
 """
 
 import logging
@@ -28,28 +28,28 @@ from fclip.training import output
 from fclip.training.compute import keep_freed_memory
 from fclip.training.config import FinetuneConfig, from_json, to_json
 from fclip.training.data import number_passes, read_items, repeated_fraction, training_pass, validation_pass
-from fclip.training.launch import launch, own_device, processes_wanted, started_by_torchrun
+from fclip.training.launch import launch, process_device, resolve_num_processes, started_by_torchrun
 from fclip.training.loader import TrainingData
 from fclip.training.loop import train
-from fclip.training.pixel_sources import GB, PixelSource, open_source
-from fclip.training.processes import World, joined
-from fclip.training.stop import Stop, never
+from fclip.training.pixel_sources import GB, PixelSource, open_pixel_source
+from fclip.training.processes import World, join_processes
+from fclip.training.stop import Stop, never_stop
 from fclip.training.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)
 
 TIMINGS = "timings.csv"
 CROP_MARGIN = 1.15
-"""Training images are decoded this much larger than the model's size, so that crops of them need no enlarging."""
+"""Training images are decoded larger than the model's size by this factor, so that crops need less upscaling."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one run reads: paths are absolute.
+    """The inputs of one run. Paths are absolute.
 
     Attributes:
-        start: a model folder.
-        products: Parquet of `dataset, product_id, split, images, captions`.
+        base_model: a model folder.
+        products: Parquet with the columns `dataset, product_id, split, images, captions, category`.
         images: folders of image packs.
     """
 
@@ -70,10 +70,10 @@ def write_job(
     images: Mapping[str, Path],
     pixels: Path | None = None,
 ) -> None:
-    """Prepare the job folder `folder`: `job.json`, and links to the inputs where they are.
+    """Write the job folder: `job.json`, and symbolic links to the inputs.
 
     Args:
-        pixels: where decoded images are kept for other jobs too; None: in the folder.
+        pixels: folder of decoded images, shared with other jobs; None to keep them in the job folder.
     """
     links = {
         "base_model": base_model,
@@ -101,9 +101,9 @@ def write_job(
 
 
 def read_job(folder: Path) -> Job:
-    """The job in `folder`; raises UserError when there is none or what it names is missing."""
+    """Return the job in `folder`; raises UserError if there is none or one of its inputs is missing."""
     if not (folder / "job.json").is_file():
-        raise UserError(f"{folder} is no job folder: it has no job.json")
+        raise UserError(f"{folder}: not a job folder, since it has no job.json")
     values = read_json(folder / "job.json")
     try:
         job = Job(
@@ -114,39 +114,40 @@ def read_job(folder: Path) -> Job:
             images=tuple(folder.absolute() / name for name in values["images"]),
         )
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'job.json'} is no job: {error!r}") from error
+        raise UserError(f"{folder / 'job.json'}: not a valid job ({error!r})") from error
     for path in (job.base_model, job.products, *job.images):
         if not path.exists():
-            raise UserError(f"{folder / 'job.json'} names {path}, which does not exist")
+            raise UserError(f"{folder / 'job.json'}: its input {path} does not exist")
     return job
 
 
-def run_job(folder: Path, *, stop: Stop = never, trace: Path | None = None) -> Path:
-    """Do what is left of the job in `folder` and return its `out`; a finished job is left as it is.
+def run_job(folder: Path, *, stop: Stop = never_stop, trace: Path | None = None) -> Path:
+    """Run or resume the job in `folder` and return its `out`. A finished job is not run again.
 
-    With several GPUs it is done by a process for each, which this one starts, unless torchrun started this one.
+    With several GPUs, this process starts one training process per GPU, unless torchrun started it.
 
     Args:
-        trace: folder for a profile of a few steps.
+        stop: called between steps; returns whether to stop.
+        trace: folder for a profiler trace of a few steps.
 
     Raises:
-        UserError: the inputs cannot be trained on, memory or disk did not suffice, or too many updates were not finite.
-        Interrupted: told to stop; the same call goes on from there.
+        UserError: the inputs are unusable, memory or disk space is insufficient, or too many updates were not finite.
+        Interrupted: `stop` returned true. The same call resumes the run.
     """
     out, work = folder / "out", folder / "work"
     if (out / output.CANDIDATES_LIST).is_file():
         return out
     job = read_job(folder)
-    device = own_device(resolve_device(job.config.device))
-    num_processes = processes_wanted(job.config, device)
+    device = process_device(resolve_device(job.config.device))
+    num_processes = resolve_num_processes(job.config, device)
     if num_processes > 1 and not started_by_torchrun():
         launch(folder, num_processes, stop=stop)
         return out
-    with joined(device) as world, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        log = TrainingLog(folder / TIMINGS, trace=trace, enabled=world.leads)
+    with join_processes(device) as world, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        log = TrainingLog(folder / TIMINGS, trace=trace, enabled=world.is_leader)
         _run(job, folder / "pixels", work, device, world, stop, log)
-        with world.first():
-            if world.leads:
+        with world.leader_first():
+            if world.is_leader:
                 shutil.rmtree(out, ignore_errors=True)
                 (work / "out").rename(out)
                 shutil.rmtree(work)
@@ -159,7 +160,8 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
     validation_items = read_items(job.products, "val", config.kinds)
     if len(validation_items) < 2:
         raise UserError(
-            "one validation product tells nothing apart: give ingest.datasets.<dataset>.split a larger share of `val`"
+            "validation needs at least 2 products in the split `val`, but there is 1; increase the share of `val` in "
+            "ingest.datasets.<dataset>.split"
         )
     keep_freed_memory()
     if device.type == "cuda":
@@ -173,33 +175,34 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
     passes = [training_pass(items, config, seed=job.seed, epoch=epoch) for epoch in range(epochs)]
     if len(passes[0].items) < config.batch_size:
         raise UserError(
-            f"{len(passes[0].items)} training products are fewer than one batch of {config.batch_size}: "
-            "lower finetune.batch_size in params.yaml, or ingest more products"
+            f"{len(passes[0].items)} training products are fewer than one batch of {config.batch_size}; "
+            "reduce finetune.batch_size in params.yaml or ingest more products"
         )
-    checked = validation_pass(validation_items, config)
-    texts = sorted(set().union(checked.all_texts, *(one.all_texts for one in passes)))
+    validation = validation_pass(validation_items, config)
+    texts = sorted(set().union(validation.all_texts, *(each.all_texts for each in passes)))
     digests = sorted({digest for item in items for digest in item.images})
-    checked_digests = sorted(set(checked.images))
-    margin = replace(clip.preprocess, size=round(clip.preprocess.size * CROP_MARGIN))
+    validation_digests = sorted(set(validation.images))
+    with_margin = replace(clip.preprocess, size=round(clip.preprocess.size * CROP_MARGIN))
 
     @contextmanager
-    def opened(wanted: list[str], preprocess: Preprocess) -> Iterator[PixelSource]:
+    def open_pixels(digests: list[str], preprocess: Preprocess) -> Iterator[PixelSource]:
         with ExitStack() as stack:
-            with world.first():
-                source = open_source(
+            with world.leader_first():
+                source = open_pixel_source(
                     pixels,
                     packs,
-                    wanted,
+                    digests,
                     preprocess,
                     max_bytes=config.pixel_cache_gb * GB,
                     num_processes=max(1, len(os.sched_getaffinity(0)) // world.size - 1),
                     stop=stop,
                 )
-                entered = stack.enter_context(source)
-            yield entered
+                opened = stack.enter_context(source)
+            yield opened
 
     logger.info(
-        "train on %s: %d products, %d images, %d captions; %.0f%% of a batch share their caption with another",
+        "Training on %s: %d products, %d images, %d captions; %.0f%% of the rows share their caption with another row "
+        "of the batch",
         device if world.size == 1 else f"{world.size} × {device.type}",
         len(items),
         len(digests),
@@ -208,12 +211,12 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
     )
     data = TrainingData(
         training=number_passes(passes, digests, texts),
-        validation=number_passes([checked], checked_digests, texts),
+        validation=number_passes([validation], validation_digests, texts),
         texts=texts,
         product_ids=[item.product_id for item in items],
-        open_crops=lambda: opened(digests, margin),
-        open_training=lambda: opened(digests, clip.preprocess),
-        open_validation=lambda: opened(checked_digests, clip.preprocess),
+        open_crops=lambda: open_pixels(digests, with_margin),
+        open_training=lambda: open_pixels(digests, clip.preprocess),
+        open_validation=lambda: open_pixels(validation_digests, clip.preprocess),
         cache=work,
     )
     train(

@@ -1,4 +1,4 @@
-"""A job on several GPUs: a process for each, started as torchrun starts them, and what they say of the end."""
+"""A job on several GPUs: starts one process per GPU as torchrun does, and collects the outcome."""
 
 import os
 import socket
@@ -19,41 +19,45 @@ SECONDS_TO_END = 30.0
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several."""
+    """Whether this process is one of several training processes."""
     return "RANK" in os.environ
 
 
-def own_device(device: torch.device) -> torch.device:
-    """The device of this process: of several, each has the GPU of its local rank."""
+def process_device(device: torch.device) -> torch.device:
+    """Return the device of this process. With several processes, it is the GPU of the process's local rank."""
     if device.type != "cuda" or not started_by_torchrun():
         return device
-    own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(own)
-    return own
+    local = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(local)
+    return local
 
 
-def processes_wanted(config: FinetuneConfig, device: torch.device) -> int:
-    """How many processes are to train together.
+def resolve_num_processes(config: FinetuneConfig, device: torch.device) -> int:
+    """Return the number of training processes.
 
     Raises:
-        UserError: more than there are GPUs, or a number that a batch cannot be shared by.
+        UserError: there are fewer GPUs than processes, or the batch size is not a multiple of the number of processes.
     """
     num_gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
     wanted = num_gpus if config.processes == "auto" else config.processes
     if device.type == "cuda" and wanted > num_gpus:
-        raise UserError(f"finetune.processes is {wanted}, but there are {num_gpus} GPUs for them")
+        raise UserError(f"finetune.processes is {wanted}, but there are {num_gpus} GPUs; set it to auto")
     if config.batch_size % wanted:
-        raise UserError(f"finetune.batch_size is {config.batch_size}, no multiple of the {wanted} processes")
+        raise UserError(
+            f"finetune.batch_size is {config.batch_size}, which is not a multiple of the {wanted} processes; change it "
+            "or finetune.processes"
+        )
     return wanted
 
 
 def launch(folder: Path, num_processes: int, *, stop: Stop) -> None:
-    """Run the job in `folder` in so many processes, each told who it is as torchrun tells it, and wait for them.
+    """Run the job in `folder` in `num_processes` processes, with torchrun's environment variables, and wait for them.
 
-    Told to stop, they are told in their turn, finish their step and save. Where one fails, the others are stopped.
+    When `stop` returns true, the processes receive SIGTERM, finish their step and save a checkpoint. If one
+    process fails, the others are stopped as well.
 
     Raises:
-        UserError, Interrupted: as one of them did.
+        UserError, Interrupted: as raised in one of the processes.
     """
     outcome = folder / "work" / OUTCOME
     outcome.unlink(missing_ok=True)
@@ -68,24 +72,24 @@ def launch(folder: Path, num_processes: int, *, stop: Stop) -> None:
                 for process in processes:
                     process.terminate()
             if ending is not None and time.monotonic() - ending > SECONDS_TO_END and not interrupted:
-                break  # they wait for one that is gone
+                break  # they are blocked in a collective operation with the failed process
             time.sleep(0.1)
     finally:
         for process in processes:
             process.kill()
             process.wait()
     if outcome.is_file():
-        said = read_json(outcome)
-        raise {"refused": UserError, "interrupted": Interrupted}[said["outcome"]](said["message"])
+        reported = read_json(outcome)
+        raise {"refused": UserError, "interrupted": Interrupted}[reported["outcome"]](reported["message"])
     codes = {process.returncode for process in processes} - {0}
     if codes and interrupted:
-        raise Interrupted("told to stop; run it again to go on from the last checkpoint")
+        raise Interrupted("training was interrupted; run the command again to resume from the last checkpoint")
     if codes:
-        raise UserError(f"a training process ended with code {codes.pop()}: what it said is above")
+        raise UserError(f"a training process exited with code {codes.pop()}; see its output above")
 
 
 def _start(folder: Path, rank: int, num_processes: int, port: int) -> subprocess.Popen[bytes]:
-    who = {
+    variables = {
         "RANK": rank,
         "LOCAL_RANK": rank,
         "WORLD_SIZE": num_processes,
@@ -93,7 +97,7 @@ def _start(folder: Path, rank: int, num_processes: int, port: int) -> subprocess
         "MASTER_PORT": port,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // num_processes)),
     }
-    environment = {**os.environ, **{name: str(value) for name, value in who.items()}}
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     return subprocess.Popen([sys.executable, "-m", "fclip.training", str(folder)], env=environment)
 
 
@@ -103,6 +107,6 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def tell(folder: Path, outcome: str, message: str) -> None:
-    """Leave word for `launch` of why this process ends."""
+def write_outcome(folder: Path, outcome: str, message: str) -> None:
+    """Record for `launch` why this process exits: `outcome` is "refused" or "interrupted"."""
     write_json(folder / "work" / OUTCOME, {"outcome": outcome, "message": message})

@@ -1,4 +1,4 @@
-"""One training step: from the inputs of a batch to features, loss, gradients and new weights."""
+"""One training step: features, loss, gradients and the update of the weights."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -14,28 +14,28 @@ from fclip.training.config import FinetuneConfig
 from fclip.training.encoder import Encoder, TextBatch
 from fclip.training.objectives import clip_loss, divergence, siglip_loss
 from fclip.training.processes import World
-from fclip.training.sampling import derive
+from fclip.training.sampling import derive_seed
 from fclip.training.torch_private import lerp_
 from fclip.training.trainable import (
     parameter_groups,
-    set_mode,
+    set_training_mode,
     trainable_parameters,
     trains_image_tower,
     trains_text_tower,
 )
 
-OWN_BIAS = "objective.logit_bias"
+ADDED_BIAS = "objective.logit_bias"
 Features = tuple[torch.Tensor, torch.Tensor]  # of images and of texts, [n, d] each
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """This process's n rows of a batch of N.
+class BatchInputs:
+    """The n rows of this process in a batch of N.
 
     Attributes:
-        images: uint8 [n, size, size, 3] at the model's size, or what a frozen tower gave, float32 [n, width].
-        texts: the texts of some of the n rows.
-        positive: bool [n, N], which rows of the batch go with which.
+        images: uint8 [n, size, size, 3] at the model's size, or cached output of a frozen tower, float32 [n, width].
+        texts: returns the texts of a slice of the n rows.
+        positive: bool [n, N], which pairs of rows are positives.
     """
 
     images: torch.Tensor
@@ -44,8 +44,8 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Update:
-    """The batch's loss before an update, the length of its gradient before clipping, and whether it was applied."""
+class UpdateResult:
+    """The batch's loss before the update, the norm of the unclipped gradient, and whether the update was applied."""
 
     loss: float
     gradient_norm: float
@@ -53,10 +53,10 @@ class Update:
 
 
 class MovingAverage:
-    """An exponential moving average of trainable parameters, by name; it generalises better than the last weights.
+    """Exponential moving average of the trainable parameters. It often generalises better than the last weights.
 
-    The decay grows to `decay` with the number of updates n, as (1 + n) / (10 + n), so that the average of a short run
-    is not mostly the base model.
+    The decay after n updates is min(`decay`, (1 + n) / (10 + n)), so that the base model does not dominate the average
+    of a short run.
 
     Attributes:
         averages: the averaged parameters, by name.
@@ -69,19 +69,19 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, num_updates: int) -> None:
-        """Take in the parameters as they are after `num_updates` updates."""
+        """Update the averages with the parameters after `num_updates` updates."""
         share = 1 - min(self._decay, (1 + num_updates) / (10 + num_updates))
         lerp_(list(self.averages.values()), list(self._parameters.values()), share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, the model's parameters have the averaged values."""
-        held = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        """Context in which the model's parameters have the averaged values."""
+        current = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._copy(self.averages)
         try:
             yield
         finally:
-            self._copy(held)
+            self._copy(current)
 
     @torch.no_grad()
     def _copy(self, values: Mapping[str, torch.Tensor]) -> None:
@@ -93,9 +93,9 @@ class Learner:
     """A model in training: its trainable parameters, their optimiser, and the regularization towards the base model.
 
     Args:
-        clip: its trainable parameters have gradients, the others have none.
+        clip: the model; exactly its trainable parameters require gradients.
         base: the frozen base model; None without regularization towards it (`config.regularization`).
-        compiled: whether torch.compile makes the towers' kernels.
+        compiled: whether to compile the towers with torch.compile.
     """
 
     def __init__(
@@ -120,16 +120,18 @@ class Learner:
         if config.gradient_checkpointing:
             model.set_grad_checkpointing()
         self.encoder = Encoder(clip, config.precision, compiled=compiled, **options)
-        own = trainable_parameters(model)
-        self.parameters = dict(own)
+        trainable = trainable_parameters(model)
+        self.parameters = dict(trainable)
         self._scale: nn.Parameter = model.logit_scale
         self._bias: nn.Parameter | None = getattr(model, "logit_bias", None)
-        if config.objective.loss == "siglip" and self._bias is None:  # candidates do without: it changes no order
-            self._bias = self.parameters[OWN_BIAS] = nn.Parameter(torch.full((), math.nan, device=clip.device))
+        if (
+            config.objective.loss == "siglip" and self._bias is None
+        ):  # not saved with candidates: it does not affect rankings
+            self._bias = self.parameters[ADDED_BIAS] = nn.Parameter(torch.full((), math.nan, device=clip.device))
         origin = {} if base is None else dict(base.named_parameters())
-        self._regularized: list[torch.Tensor] = [parameter for name, parameter in own.items() if name in origin]
-        self._origin: list[torch.Tensor] = [origin[name] for name in own if name in origin]
-        self.ema = None if config.ema_decay is None else MovingAverage(own, config.ema_decay)
+        self._regularized: list[torch.Tensor] = [parameter for name, parameter in trainable.items() if name in origin]
+        self._origin: list[torch.Tensor] = [origin[name] for name in trainable if name in origin]
+        self.ema = None if config.ema_decay is None else MovingAverage(trainable, config.ema_decay)
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.parameters, weight_decay=config.weight_decay, layer_decay=config.layer_decay),
             betas=config.betas,
@@ -138,24 +140,24 @@ class Learner:
 
     @property
     def logit_scale(self) -> float:
-        """What multiplies the cosines now."""
+        """The current factor of the cosine similarities."""
         return float(self._scale.detach().exp())
 
-    def update(self, inputs: Inputs, *, rate: float, num_updates: int, seed: int) -> Update:
-        """Take one step down the gradient of the batch's loss; none where loss or gradient is not finite.
+    def update(self, inputs: BatchInputs, *, rate: float, num_updates: int, seed: int) -> UpdateResult:
+        """Update the weights by the gradient of the batch's loss. Skip the update if loss or gradient is not finite.
 
         Args:
-            rate: learning rate of the projections; blocks have their share of it.
-            num_updates: how many came before.
-            seed: of dropout.
+            rate: learning rate of the projections; blocks have a fraction of it.
+            num_updates: number of previous updates.
+            seed: seed of dropout.
         """
-        set_mode(self.clip.model, training=True)
+        set_training_mode(self.clip.model, training=True)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._world.mean(self._backward(inputs, seed))
         parameters = list(self.parameters.values())
         self._world.mean_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self._config.clip_grad_norm)
-        update = Update(float(loss), float(norm), bool(torch.isfinite(loss) & torch.isfinite(norm)))
+        update = UpdateResult(float(loss), float(norm), bool(torch.isfinite(loss) & torch.isfinite(norm)))
         if update.applied:
             for group in self.optimiser.param_groups:
                 group["lr"] = rate * group["rate_scale"]
@@ -166,16 +168,16 @@ class Learner:
         return update
 
     @torch.no_grad()
-    def loss(self, inputs: Inputs) -> float:
-        """The objective's loss of a batch that is this process's alone, without regularization."""
-        set_mode(self.clip.model, training=False)
+    def loss(self, inputs: BatchInputs) -> float:
+        """Return the objective's loss, without regularization, of a batch that only this process holds."""
+        set_training_mode(self.clip.model, training=False)
         return float(self._loss(self._encode(inputs, slice(None)), None, inputs, World()))
 
-    def _backward(self, inputs: Inputs, seed: int) -> torch.Tensor:
-        """Put the gradients into the parameters; returns this process's loss.
+    def _backward(self, inputs: BatchInputs, seed: int) -> torch.Tensor:
+        """Compute the gradients of the parameters and return this process's loss.
 
-        With micro-batches (GradCache: Gao et al. 2021) features are computed twice: without their history, for the
-        loss and its gradient in them, then a micro-batch at a time with it, for that gradient to go on.
+        With micro-batches (GradCache: Gao et al. 2021), features are computed twice: first without gradients, for the
+        loss and its gradient with respect to the features; then per micro-batch, to backpropagate that gradient.
         """
         num_rows = len(inputs.images)
         size = self._config.objective.micro_batch_size or num_rows
@@ -187,9 +189,9 @@ class Learner:
             loss.backward()
             return loss.detach()
         with torch.no_grad():
-            found = [self._encode_seeded(inputs, rows, seed) for rows in slices]
+            parts = [self._encode_seeded(inputs, rows, seed) for rows in slices]
             base = self._base_features(inputs, slices)
-        images, texts = (torch.cat(each).requires_grad_() for each in zip(*found, strict=True))
+        images, texts = (torch.cat(each).requires_grad_() for each in zip(*parts, strict=True))
         loss = self._loss((images, texts), base, inputs, self._world)
         loss.backward()
         assert images.grad is not None
@@ -198,7 +200,7 @@ class Learner:
             torch.autograd.backward(self._encode_seeded(inputs, rows, seed), (images.grad[rows], texts.grad[rows]))
         return loss.detach()
 
-    def _loss(self, features: Features, base: Features | None, inputs: Inputs, world: World) -> torch.Tensor:
+    def _loss(self, features: Features, base: Features | None, inputs: BatchInputs, world: World) -> torch.Tensor:
         contrast = world.gather(*features, inputs.positive)
         scale = self._scale.exp()
         if self._config.objective.loss == "clip":
@@ -207,35 +209,36 @@ class Learner:
             assert self._bias is not None
             bias: torch.Tensor = self._bias
             if bias.isnan():
-                # So that of a row of N the model expects one pair, as it is so: found on the first batch.
-                learns = torch.is_grad_enabled()  # what validates is not the same batch in every process
+                # Set on the first batch, so that the model initially expects one positive in each row of N.
+                learns = torch.is_grad_enabled()  # validation batches differ between processes, so nothing is stored
                 with torch.no_grad():
                     mean = world.mean((contrast.images @ contrast.all_texts.T).mean())
                     fitting = -scale * mean - math.log(len(contrast.all_texts))
                     bias = self._bias.copy_(fitting) if learns else fitting
             loss = siglip_loss(contrast, scale, bias)
         if base is not None:
-            of = world.gather(*base, inputs.positive)
-            scale_of = self._base.logit_scale.exp()
-            loss = loss + self._config.regularization.similarities * divergence(contrast, scale, of, scale_of)
+            reference = world.gather(*base, inputs.positive)
+            reference_scale = self._base.logit_scale.exp()
+            penalty = divergence(contrast, scale, reference, reference_scale)
+            loss = loss + self._config.regularization.similarities * penalty
         return loss
 
-    def _encode(self, inputs: Inputs, rows: slice) -> Features:
+    def _encode(self, inputs: BatchInputs, rows: slice) -> Features:
         return self.encoder.images(inputs.images[rows]), self.encoder.texts(inputs.texts(rows))
 
-    def _encode_seeded(self, inputs: Inputs, rows: slice, seed: int) -> Features:
-        torch.manual_seed(derive(seed, rows.start))  # both passes drop out the same
+    def _encode_seeded(self, inputs: BatchInputs, rows: slice, seed: int) -> Features:
+        torch.manual_seed(derive_seed(seed, rows.start))  # the same dropout in both passes
         return self._encode(inputs, rows)
 
-    def _base_features(self, inputs: Inputs, slices: list[slice]) -> Features | None:
+    def _base_features(self, inputs: BatchInputs, slices: list[slice]) -> Features | None:
         if self._base_encoder is None:
             return None
         with torch.no_grad():
-            found = [
+            parts = [
                 (self._base_encoder.images(inputs.images[rows]), self._base_encoder.texts(inputs.texts(rows)))
                 for rows in slices
             ]
-        images, texts = (torch.cat(each) for each in zip(*found, strict=True))
+        images, texts = (torch.cat(each) for each in zip(*parts, strict=True))
         return images, texts
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
-"""The inputs of each training step and validation batch; they are the same wherever a run was interrupted.
+"""The inputs of each training step and validation batch. They do not depend on where a run was interrupted.
 
-`data.py` draws each pass and numbers its images and texts, and `job.py` assembles the `TrainingData`.
-`pixel_sources.py` gives pixels by number and `texts.py` tokens or features; here they become the `Inputs` of a step.
+`data.py` samples each pass and indexes its images and texts, and `job.py` assembles the `TrainingData`.
+`pixel_sources.py` provides pixels and `texts.py` provides tokens or features. This module builds the `BatchInputs`.
 """
 
 import time
@@ -25,32 +25,32 @@ from fclip.training.augment import augment, sample_augmentation
 from fclip.training.config import FinetuneConfig
 from fclip.training.data import NumberedPasses
 from fclip.training.encoder import Encoder
-from fclip.training.learner import Inputs
-from fclip.training.objectives import positives
+from fclip.training.learner import BatchInputs
+from fclip.training.objectives import positive_mask
 from fclip.training.pixel_sources import PixelSource
 from fclip.training.processes import World
-from fclip.training.sampling import derive
+from fclip.training.sampling import derive_seed
 from fclip.training.stop import Interrupted, Stop
-from fclip.training.texts import Texts, encoded, tokenised
+from fclip.training.texts import TextInputs, load_encoded_texts, tokenise_texts
 
-IMAGES_AT_ONCE = 64
+ENCODE_BATCH_SIZE = 64
 NUM_PREFETCHED = 2
 
-VariedBatch = tuple[torch.Tensor, float]
-"""Varied images on the device, uint8 [n, size, size, 3], and the seconds waited for them."""
+AugmentedBatch = tuple[torch.Tensor, float]
+"""Augmented images on the device, uint8 [n, size, size, 3], and the seconds spent waiting for them."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run is trained and validated on.
+    """The training and validation data of a run.
 
     Attributes:
         texts: the distinct texts.
-        product_ids: of the training items.
-        open_crops: opens the pixels of the training images, with a margin for crops.
-        open_training: opens the same images at the model's size.
-        open_validation: opens the validation images at the model's size.
-        cache: folder for what is computed once a run.
+        product_ids: product ids of the training items.
+        open_crops: opens the pixels of the training images, larger than the model's size for cropping.
+        open_training: opens the pixels of the training images at the model's size.
+        open_validation: opens the pixels of the validation images at the model's size.
+        cache: folder for features that are computed once per run.
     """
 
     training: NumberedPasses
@@ -64,7 +64,7 @@ class TrainingData:
 
 
 class Loader:
-    """Loads the inputs of one phase of a run, in the form that its trainable towers need. A context manager."""
+    """Loads the inputs of one phase of a run, in the form that its trainable towers need. Use as a context manager."""
 
     def __init__(
         self,
@@ -85,11 +85,13 @@ class Loader:
         encoder, cache = self._encoder, self._data.cache
         fields = self._config.objective.fields
         weights = None if fields is None else torch.tensor([fields[kind] for kind in sorted(self._config.kinds)])
-        with self._world.first():
-            self._texts: Texts = (
-                tokenised(self._clip, encoder, self._data.texts, weights)
+        with self._world.leader_first():
+            self._texts: TextInputs = (
+                tokenise_texts(self._clip, encoder, self._data.texts, weights)
                 if encoder.text_is_tuned
-                else encoded(self._clip, encoder, self._data.texts, weights, cache / "captions.safetensors", self._stop)
+                else load_encoded_texts(
+                    self._clip, encoder, self._data.texts, weights, cache / "captions.safetensors", self._stop
+                )
             )
         if encoder.image_is_tuned:
             self._training, self._validation = (
@@ -98,7 +100,7 @@ class Loader:
             )
         else:
             self._training_features, self._validation_features = (
-                self._pooled(open_pixels, cache / name)
+                self._load_pooled(open_pixels, cache / name)
                 for open_pixels, name in (
                     (self._data.open_training, "training-images.safetensors"),
                     (self._data.open_validation, "validation-images.safetensors"),
@@ -111,100 +113,103 @@ class Loader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in a pass."""
+        """Number of full batches in a pass."""
         return int(self._data.training.images.shape[1]) // self._config.batch_size
 
-    def step(self, number: int) -> tuple[int, slice]:
-        """The pass that a step of the run is in, and its rows of the pass."""
-        epoch, place = divmod(number, self.steps_per_epoch)
-        return epoch, slice(place * self._config.batch_size, (place + 1) * self._config.batch_size)
+    def locate_step(self, number: int) -> tuple[int, slice]:
+        """Return the pass that contains step `number` of the run, and the step's rows in the pass."""
+        epoch, position = divmod(number, self.steps_per_epoch)
+        return epoch, slice(position * self._config.batch_size, (position + 1) * self._config.batch_size)
 
     def product_ids(self, number: int, count: int) -> list[str]:
-        """The first products of a step's batch."""
-        epoch, rows = self.step(number)
+        """Return the ids of the first `count` products in the batch of step `number`."""
+        epoch, rows = self.locate_step(number)
         return [self._data.product_ids[item] for item in self._data.training.items[epoch, rows][:count]]
 
-    def training(self, first: int, last: int) -> Iterator[tuple[Inputs, float]]:
-        """The inputs of the steps from `first` to before `last`, and the seconds that each waited for its images."""
+    def training(self, first: int, last: int) -> Iterator[tuple[BatchInputs, float]]:
+        """Yield the inputs of steps `first` to `last` − 1, each with the seconds spent waiting for its images."""
         images = self._data.training.images
-        own = self._world.rows(self._config.batch_size)
+        local_rows = self._world.rows(self._config.batch_size)
         numbers = range(first, last)
-        plan = [images[epoch, rows][own] for epoch, rows in map(self.step, numbers)]
+        plan = [images[epoch, rows][local_rows] for epoch, rows in map(self.locate_step, numbers)]
         if not self._encoder.image_is_tuned:
-            for number, chosen in zip(numbers, plan, strict=True):
-                yield self._inputs(number, self._training_features[torch.from_numpy(chosen)]), 0.0
+            for number, indices in zip(numbers, plan, strict=True):
+                yield self._training_inputs(number, self._training_features[torch.from_numpy(indices)]), 0.0
             return
         with PrefetchedBatches(self._training, plan, pinned=self._clip.device.type == "cuda") as batches:
-            varied = prefetch_to_device(self._varied(numbers, batches, own), self._clip.device)
-            for number, (pixels, waited) in zip(numbers, varied, strict=True):
-                yield self._inputs(number, pixels), waited
+            augmented = prefetch_to_device(self._augment(numbers, batches, local_rows), self._clip.device)
+            for number, (pixels, waited) in zip(numbers, augmented, strict=True):
+                yield self._training_inputs(number, pixels), waited
 
-    def _varied(self, numbers: range, batches: "PrefetchedBatches", own: slice) -> Iterator[VariedBatch]:
-        """The images of the steps `numbers`, each varied as its step has it, and the seconds waited for them."""
+    def _augment(self, numbers: range, batches: "PrefetchedBatches", local_rows: slice) -> Iterator[AugmentedBatch]:
+        """Yield the augmented images of the steps `numbers`, and the seconds spent waiting for them."""
         waited = 0.0
         for number, pixels in zip(numbers, batches, strict=True):
-            generator = torch.Generator().manual_seed(derive(self._seed, "augment", number))
-            sampled = sample_augmentation(self._config.augment, self._config.batch_size, generator)[own]
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "augment", number))
+            sampled = sample_augmentation(self._config.augment, self._config.batch_size, generator)[local_rows]
             on_device = pixels.to(self._clip.device, non_blocking=True)
             yield augment(on_device, sampled, size=self._clip.preprocess.size), batches.seconds_waited - waited
             waited = batches.seconds_waited
 
-    def validation(self) -> Iterator[Inputs]:
-        """This process's full batches of the validation products; fewer products than a batch are one batch."""
-        rows = self._data.validation
-        size = min(self._config.batch_size, rows.images.shape[1])
-        begins = range(0, rows.images.shape[1] - size + 1, size)[self._world.rank :: self._world.size]
-        chosen = [slice(begin, begin + size) for begin in begins]
-        plan = [rows.images[0, each] for each in chosen]
-        found = (
+    def validation(self) -> Iterator[BatchInputs]:
+        """Yield this process's full validation batches. If there are fewer products than a batch, yield one batch."""
+        data = self._data.validation
+        size = min(self._config.batch_size, data.images.shape[1])
+        begins = range(0, data.images.shape[1] - size + 1, size)[self._world.rank :: self._world.size]
+        slices = [slice(begin, begin + size) for begin in begins]
+        plan = [data.images[0, rows] for rows in slices]
+        batches = (
             self._validation.batches(plan)
             if self._encoder.image_is_tuned
-            else (self._validation_features[torch.from_numpy(each)] for each in plan)
+            else (self._validation_features[torch.from_numpy(indices)] for indices in plan)
         )
-        for each, images in zip(chosen, found, strict=True):
-            yield self._batch(images.to(self._clip.device), rows, 0, each, slice(None))
+        for rows, images in zip(slices, batches, strict=True):
+            yield self._batch_inputs(images.to(self._clip.device), data, 0, rows, slice(None))
 
-    def _inputs(self, number: int, images: torch.Tensor) -> Inputs:
-        epoch, rows = self.step(number)
-        return self._batch(images, self._data.training, epoch, rows, self._world.rows(self._config.batch_size))
+    def _training_inputs(self, number: int, images: torch.Tensor) -> BatchInputs:
+        epoch, rows = self.locate_step(number)
+        local_rows = self._world.rows(self._config.batch_size)
+        return self._batch_inputs(images, self._data.training, epoch, rows, local_rows)
 
-    def _batch(self, images: torch.Tensor, of: NumberedPasses, epoch: int, rows: slice, own: slice) -> Inputs:
-        texts = of.texts[epoch, rows]
+    def _batch_inputs(
+        self, images: torch.Tensor, passes: NumberedPasses, epoch: int, rows: slice, local_rows: slice
+    ) -> BatchInputs:
+        texts = passes.texts[epoch, rows]
         codes = []
         if self._config.objective.positives == "shared":
             same = texts[:, 0] if texts.shape[1] == 1 else np.unique(texts, axis=0, return_inverse=True)[1].ravel()
-            codes = [same, of.images[epoch, rows], of.items[epoch, rows]]
+            codes = [same, passes.images[epoch, rows], passes.items[epoch, rows]]
         else:
             codes = [np.arange(len(texts))]
-        own_texts = texts[own]
-        return Inputs(
+        local_texts = texts[local_rows]
+        return BatchInputs(
             images=images,
-            texts=lambda part: self._texts.batch(own_texts[part]),
-            positive=positives(*(torch.from_numpy(code).to(self._clip.device) for code in codes), rows=own),
+            texts=lambda part: self._texts.batch(local_texts[part]),
+            positive=positive_mask(*(torch.from_numpy(code).to(self._clip.device) for code in codes), rows=local_rows),
         )
 
-    def _pooled(self, open_pixels: Callable[[], AbstractContextManager[PixelSource]], path: Path) -> torch.Tensor:
-        """What the frozen image tower gives of all images, from the file `path`, made where it is not there yet."""
-        with self._world.first():
+    def _load_pooled(self, open_pixels: Callable[[], AbstractContextManager[PixelSource]], path: Path) -> torch.Tensor:
+        """Return the pooled features of all images by the frozen image tower, cached in the file `path`."""
+        with self._world.leader_first():
             if not path.exists():
-                found = []
+                features = []
                 with open_pixels() as pixels:
-                    plan = np.array_split(np.arange(len(pixels)), -(-len(pixels) // IMAGES_AT_ONCE))
+                    plan = np.array_split(np.arange(len(pixels)), -(-len(pixels) // ENCODE_BATCH_SIZE))
                     batches = pixels.batches(plan)
-                    label = "encode images"
+                    label = "Encoding images"
                     for batch in progress(batches, label=label, total=len(pixels), unit="images", size=len):
                         if self._stop(0):
-                            raise Interrupted("told to stop while images were encoded")
-                        found.append(self._encoder.pooled_images(batch.to(self._clip.device)).cpu())
+                            raise Interrupted("interrupted while encoding images; run the command again to resume")
+                        features.append(self._encoder.pooled_images(batch.to(self._clip.device)).cpu())
                 with atomic_path(path) as temporary:
-                    save_file({"pooled": torch.cat(found)}, temporary)
+                    save_file({"pooled": torch.cat(features)}, temporary)
         return load_file(path)["pooled"].to(self._clip.device)
 
 
 class PrefetchedBatches:
-    """The batches of a plan, in its order; a thread prepares `NUM_PREFETCHED` of them while others are used.
+    """Iterator over the batches of a plan; a thread prepares the next `NUM_PREFETCHED` batches.
 
-    A context manager, to be left before that of its source: leaving it waits for the batch in preparation.
+    Use as a context manager inside that of `source`: its exit waits for the batch in preparation.
 
     Attributes:
         seconds_waited: how long the consumer has waited for batches so far.
@@ -240,26 +245,25 @@ class PrefetchedBatches:
         return self._thread.submit(next, self._batches, None)
 
 
-def prefetch_to_device(batches: Iterator[VariedBatch], device: torch.device) -> Iterator[VariedBatch]:
-    """The same batches; on a GPU, each is copied and varied one step early, on a CUDA stream of its own.
+def prefetch_to_device(batches: Iterator[AugmentedBatch], device: torch.device) -> Iterator[AugmentedBatch]:
+    """Yield `batches`; on a GPU, produce each of them one step ahead on a separate CUDA stream.
 
-    So the copy and the variation run beside the step before, which leaves memory bandwidth and copy engines idle.
-    On a CPU the batches pass through unchanged.
+    Copying and augmentation then overlap with the previous training step. On a CPU the batches pass through unchanged.
     """
     if device.type != "cuda":
         yield from batches
         return
     side_stream = torch.cuda.Stream(device)
 
-    def made() -> VariedBatch | None:
+    def produce() -> AugmentedBatch | None:
         with torch.cuda.stream(side_stream):
             return next(batches, None)
 
-    ready = made()
+    ready = produce()
     while ready is not None:
         images, waited = ready
         training = torch.cuda.current_stream(device)
         training.wait_stream(side_stream)
-        images.record_stream(training)  # or the next batch could be written over it while it is trained on
-        ready = made()
+        images.record_stream(training)  # else its memory could be reused for the next batch during this step
+        ready = produce()
         yield images, waited

@@ -1,6 +1,7 @@
-"""LoRA: of a tuned matrix only an update of low rank is learned (Hu et al. 2022), by torch's parametrizations.
+"""LoRA (Hu et al. 2022): only a low-rank update of each trained matrix is learned.
 
-These reach the joint projection of torch's attention, which open_clip's transformers use, as well as linear layers.
+It uses torch's parametrizations, which work for linear layers and for the joint input projection of torch's attention
+that open_clip's transformers use.
 """
 
 from collections.abc import Collection
@@ -15,13 +16,13 @@ ORIGINAL = ".original"
 
 
 class LowRankUpdate(nn.Module):
-    """W + B A with A [rank, columns] random and B [rows, rank] zero at first, so that nothing changes."""
+    """W + B A, where A [rank, columns] is random and B [rows, rank] is zero initially, so that W is unchanged."""
 
     def __init__(self, weight: torch.Tensor, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         rows, columns = weight.shape
-        spread = torch.randn(rank, columns, generator=generator) / columns**0.5
-        self.down = nn.Parameter(spread.to(weight))
+        down = torch.randn(rank, columns, generator=generator) / columns**0.5
+        self.down = nn.Parameter(down.to(weight))
         self.up = nn.Parameter(weight.new_zeros(rows, rank))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
@@ -29,12 +30,13 @@ class LowRankUpdate(nn.Module):
 
 
 def add_low_rank_updates(model: nn.Module, names: Collection[str], rank: int, seed: int) -> frozenset[str]:
-    """Give each matrix in `names` an update of `rank`; returns the names of what is to be tuned instead of `names`.
+    """Add a low-rank update to each matrix in `names`; return the names of the parameters to train instead of `names`.
 
-    Embeddings stay as they are; what is no matrix (norms, biases) is tuned itself.
+    Embeddings are not trained. Other parameters that are no matrices (norms, biases) or whose smaller side is at most
+    `rank` are trained directly.
 
     Raises:
-        UserError: there is no matrix among them.
+        UserError: no matrix gets an update.
     """
     generator = torch.Generator().manual_seed(seed)
     owners = dict(model.named_modules())
@@ -49,15 +51,17 @@ def add_low_rank_updates(model: nn.Module, names: Collection[str], rank: int, se
             tuned.add(name)
             continue
         parametrize.register_parametrization(owner, attribute, LowRankUpdate(weight, rank, generator))
-        place = f"{owner_name}.parametrizations.{attribute}" if owner_name else f"parametrizations.{attribute}"
-        tuned |= {f"{place}.0.down", f"{place}.0.up"}
+        prefix = f"{owner_name}.parametrizations.{attribute}" if owner_name else f"parametrizations.{attribute}"
+        tuned |= {f"{prefix}.0.down", f"{prefix}.0.up"}
     if not any(name.endswith(".up") for name in tuned):
-        raise UserError("finetune.lora_rank: no tuned matrix is larger than that: lower it, or leave it null")
+        raise UserError(
+            f"finetune.lora_rank: no trained matrix is larger than the rank {rank}; reduce it or set it to null"
+        )
     return frozenset(tuned)
 
 
 def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's state under its own names, low-rank updates added to what they update."""
+    """Return the state dict of the model without LoRA: original names, with low-rank updates added to the matrices."""
     state = {}
     for name, tensor in model.state_dict().items():
         if ".parametrizations." not in f".{name}":

@@ -1,8 +1,7 @@
-"""What the towers learn to agree on: losses of one batch, each process holding some of its rows.
+"""Training objectives: contrastive losses of a batch whose rows may be distributed over processes.
 
-Features here are of unit length, float32. `Contrast` has the rows of this process against those of the whole batch
-(which are the same where one process trains), so that a loss takes memory for its own rows alone; the loss of the
-batch is the mean over the processes.
+Features have unit length, float32. A `Contrast` compares the rows of this process with the rows of the whole batch, so
+that memory grows only with the rows of the process. The loss of the batch is the mean over the processes.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ import torch.nn.functional as F  # noqa: N812
 
 @dataclass(frozen=True)
 class Contrast:
-    """A batch of N pairs, n of them this process's.
+    """A batch of N pairs, n of which belong to this process.
 
     Attributes:
-        images, texts: [n, d], row i of both is a pair.
-        all_images, all_texts: [N, d].
-        positive: bool [n, N], which rows go with which; at least each row's own pair.
+        images, texts: [n, d], features of this process's pairs.
+        all_images, all_texts: [N, d], features of the whole batch.
+        positive: bool [n, N], which pairs of rows are positives. Each row is a positive of itself.
     """
 
     images: torch.Tensor
@@ -28,8 +27,15 @@ class Contrast:
     positive: torch.Tensor
 
     @classmethod
-    def alone(cls, images: torch.Tensor, texts: torch.Tensor, positive: torch.Tensor | None = None) -> "Contrast":
-        """A whole batch in one process; without `positive`, of pairs alone. Features need not be normalised."""
+    def single_process(
+        cls, images: torch.Tensor, texts: torch.Tensor, positive: torch.Tensor | None = None
+    ) -> "Contrast":
+        """Return the contrast of a whole batch in one process.
+
+        Args:
+            images, texts: [N, d], not necessarily normalised.
+            positive: bool [N, N]; None if each row is only its own positive.
+        """
         images, texts = unit(images), unit(texts)
         if positive is None:
             positive = torch.eye(len(images), dtype=torch.bool, device=images.device)
@@ -37,52 +43,56 @@ class Contrast:
 
 
 def unit(features: torch.Tensor) -> torch.Tensor:
-    """Rows divided by their lengths, float32."""
+    """Return the rows normalised to unit length, float32."""
     return F.normalize(features.float(), dim=-1)
 
 
-def positives(*codes: torch.Tensor, rows: slice) -> torch.Tensor:
-    """Which rows share a code: bool [n, N], of `rows` against all; each of `codes` is int64 [N], −1 for none."""
+def positive_mask(*codes: torch.Tensor, rows: slice) -> torch.Tensor:
+    """Return which rows share a code in any of `codes`, each int64 [N] with −1 for none: bool [n, N] for `rows`."""
     shared = torch.zeros(0)
     for code in codes:
-        own = (code[rows, None] == code[None]) & (code[rows, None] >= 0)
-        shared = own if not len(shared) else shared | own
-    pairs = torch.arange(len(codes[0]), device=codes[0].device)
-    return shared | (pairs[rows, None] == pairs[None])
+        same = (code[rows, None] == code[None]) & (code[rows, None] >= 0)
+        shared = same if not len(shared) else shared | same
+    index = torch.arange(len(codes[0]), device=codes[0].device)
+    return shared | (index[rows, None] == index[None])
 
 
 def clip_loss(contrast: Contrast, logit_scale: torch.Tensor) -> torch.Tensor:
-    """CLIP's: mean of both cross-entropies of telling what goes with each row from the rest (Radford et al. 2021).
+    """CLIP loss: mean of the image-to-text and the text-to-image cross-entropy (Radford et al. 2021).
 
-    A row with several positives is to give each the same probability: the mean of their log-probabilities counts
-    (L_out of supervised contrastive learning, Khosla et al. 2020).
+    For a row with several positives, the target is uniform over them (L_out of supervised contrastive learning, Khosla
+    et al. 2020).
 
     Args:
-        logit_scale: scalar that multiplies the cosines (the exponential of what a model stores).
+        logit_scale: scalar factor of the cosine similarities (the exponential of the stored parameter).
     """
     targets = contrast.positive / contrast.positive.sum(1, keepdim=True)
-    of_images = logit_scale.float() * contrast.images @ contrast.all_texts.T
-    of_texts = logit_scale.float() * contrast.texts @ contrast.all_images.T
-    return (F.cross_entropy(of_images, targets) + F.cross_entropy(of_texts, targets)) / 2
+    image_to_text = logit_scale.float() * contrast.images @ contrast.all_texts.T
+    text_to_image = logit_scale.float() * contrast.texts @ contrast.all_images.T
+    return (F.cross_entropy(image_to_text, targets) + F.cross_entropy(text_to_image, targets)) / 2
 
 
 def siglip_loss(contrast: Contrast, logit_scale: torch.Tensor, logit_bias: torch.Tensor) -> torch.Tensor:
-    """SigLIP's: whether each text goes with each image; summed over texts, a mean over images (Zhai et al. 2023)."""
+    """SigLIP loss: binary cross-entropy per pair, summed over texts, mean over images (Zhai et al. 2023)."""
     logits = logit_scale.float() * contrast.images @ contrast.all_texts.T + logit_bias.float()
     return -F.logsigmoid(torch.where(contrast.positive, logits, -logits)).sum(1).mean()
 
 
-def divergence(contrast: Contrast, logit_scale: torch.Tensor, of: Contrast, scale_of: torch.Tensor) -> torch.Tensor:
-    """How far a batch's similarities are from those of another model, `of`: Kullback–Leibler, both directions' mean.
+def divergence(
+    contrast: Contrast, logit_scale: torch.Tensor, reference: Contrast, reference_scale: torch.Tensor
+) -> torch.Tensor:
+    """Kullback–Leibler divergence of a batch's similarities from those of a reference model, mean of both directions.
 
-    What holds a tuned model to its base model (distillation over a batch's similarities: ZSCL, Zheng et al. 2023).
+    It regularizes a model towards its base model (distillation of a batch's similarities: ZSCL, Zheng et al. 2023).
     """
 
-    def one(rows: torch.Tensor, columns: torch.Tensor, rows_of: torch.Tensor, columns_of: torch.Tensor) -> torch.Tensor:
-        mine = F.log_softmax(logit_scale.float() * rows @ columns.T, dim=1)
-        its = F.log_softmax(scale_of.float() * rows_of @ columns_of.T, dim=1)
-        return F.kl_div(mine, its, reduction="batchmean", log_target=True)
+    def direction(
+        queries: torch.Tensor, keys: torch.Tensor, reference_queries: torch.Tensor, reference_keys: torch.Tensor
+    ) -> torch.Tensor:
+        predicted = F.log_softmax(logit_scale.float() * queries @ keys.T, dim=1)
+        target = F.log_softmax(reference_scale.float() * reference_queries @ reference_keys.T, dim=1)
+        return F.kl_div(predicted, target, reduction="batchmean", log_target=True)
 
-    images = one(contrast.images, contrast.all_texts, of.images, of.all_texts)
-    texts = one(contrast.texts, contrast.all_images, of.texts, of.all_images)
-    return (images + texts) / 2
+    image_to_text = direction(contrast.images, contrast.all_texts, reference.images, reference.all_texts)
+    text_to_image = direction(contrast.texts, contrast.all_images, reference.texts, reference.all_images)
+    return (image_to_text + text_to_image) / 2

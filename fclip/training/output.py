@@ -1,4 +1,4 @@
-"""The result of a run: candidate models, their list, and the training curves. The same run gives the same bytes."""
+"""The result of a run: candidates, their list, and the training curves. Identical runs give identical bytes."""
 
 import csv
 import io
@@ -12,10 +12,10 @@ from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write
 from fclip.models import store
 from fclip.models.candidates import BASE_MODEL, ORIGINAL_BASE_MODEL, Candidate, read_candidates, write_candidates
-from fclip.training.checkpoint import Row, Validated
+from fclip.training.checkpoint import Row, ValidatedCandidate
 
-HISTORY = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped")
-VALIDATION = ("candidate", "kind", "step", "val_loss")
+HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped")
+VALIDATION_COLUMNS = ("candidate", "kind", "step", "val_loss")
 CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
     "candidates",
     "candidates.json",
@@ -25,15 +25,15 @@ CANDIDATES, CANDIDATES_LIST, HISTORY_FILE, VALIDATION_FILE = (
 
 
 def candidate_name(kind: str, step: int) -> str:
-    """The name of a candidate: `start`, or, after 40 updates, `step-000040` (checkpoint) or `ema-000040`."""
+    """Return the name of a candidate: `base-model`, or after 40 steps `step-000040` (checkpoint) or `ema-000040`."""
     return {"base": BASE_MODEL, "checkpoint": f"step-{step:06d}", "ema": f"ema-{step:06d}"}[kind]
 
 
 def save_candidate(state: Mapping[str, torch.Tensor], kind: str, step: int, *, base_model: Path, out_dir: Path) -> None:
-    """Write `out_dir/candidates/<name>/`; the base model is copied file by file, so that its digest stays."""
+    """Write `out_dir/candidates/<name>/`. The base model is copied file by file, so that its digest does not change."""
     target = out_dir / CANDIDATES / candidate_name(kind, step)
     if target.is_dir():
-        return  # by the run before an interruption: whole, and the same
+        return  # written before an interruption; the content is the same
     try:
         with atomic_dir(target) as temporary:
             if kind != "base":
@@ -45,34 +45,33 @@ def save_candidate(state: Mapping[str, torch.Tensor], kind: str, step: int, *, b
                         copy.parent.mkdir(parents=True, exist_ok=True)
                         copy.write_bytes(file.read_bytes())
     except OSError as error:
-        raise UserError(f"{target} could not be written: {error}: make room there and run it again") from error
+        raise UserError(f"{target}: cannot be written ({error}); free disk space and run the command again") from error
 
 
 def write_result(
-    out_dir: Path, history: Sequence[Row], validated: Sequence[Validated], *, steps_per_epoch: int
+    out_dir: Path, history: Sequence[Row], validated: Sequence[ValidatedCandidate], *, steps_per_epoch: int
 ) -> None:
-    """Write `history.csv` (a row a step), `validation.csv` (a row a candidate) and, last, `candidates.json`."""
-    atomic_write(out_dir / HISTORY_FILE, _csv(HISTORY, history))
-    named = [(candidate_name(one.kind, one.step), one) for one in validated]
-    atomic_write(
-        out_dir / VALIDATION_FILE, _csv(VALIDATION, [(name, one.kind, one.step, one.loss) for name, one in named])
-    )
+    """Write `history.csv` (one row per step), `validation.csv` (one per candidate) and finally `candidates.json`."""
+    atomic_write(out_dir / HISTORY_FILE, _csv(HISTORY_COLUMNS, history))
+    named = [(candidate_name(entry.kind, entry.step), entry) for entry in validated]
+    rows = [(name, entry.kind, entry.step, entry.loss) for name, entry in named]
+    atomic_write(out_dir / VALIDATION_FILE, _csv(VALIDATION_COLUMNS, rows))
     candidates = [
         Candidate(
             name=name,
-            kind=one.kind,
-            step=one.step,
-            epoch=epoch(one.step, steps_per_epoch),
+            kind=entry.kind,
+            step=entry.step,
+            epoch=epochs_done(entry.step, steps_per_epoch),
             model_sha256=store.model_sha256(out_dir / CANDIDATES / name),
-            val_loss=float(_digits(one.loss)),
+            val_loss=float(_format(entry.loss)),
         )
-        for name, one in named
+        for name, entry in named
     ]
     write_candidates(out_dir / CANDIDATES_LIST, candidates)
 
 
 def add_original_base_model(out_dir: Path, folder: Path) -> None:
-    """Make the model folder `folder` one more candidate of a finished run, at step 0, listed after the base model."""
+    """Add the model in `folder` to the candidates of a finished run, at step 0, listed after the base model."""
     shutil.copytree(folder, out_dir / CANDIDATES / ORIGINAL_BASE_MODEL, copy_function=shutil.copyfile)
     base, *rest = read_candidates(out_dir / CANDIDATES_LIST)
     original = Candidate(
@@ -81,8 +80,8 @@ def add_original_base_model(out_dir: Path, folder: Path) -> None:
     write_candidates(out_dir / CANDIDATES_LIST, [base, original, *rest])
 
 
-def epoch(step: int, steps_per_epoch: int) -> float:
-    """Passes over the data after `step` updates."""
+def epochs_done(step: int, steps_per_epoch: int) -> float:
+    """Return the number of passes over the data after `step` steps."""
     return round(step / steps_per_epoch, 4)
 
 
@@ -90,9 +89,9 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([value if isinstance(value, str) else _digits(value) for value in row] for row in rows)
+    writer.writerows([value if isinstance(value, str) else _format(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _digits(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:.7g}"

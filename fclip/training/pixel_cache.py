@@ -1,10 +1,10 @@
-"""Pixels of images, decoded once for all runs: a folder of parts that are only ever added to.
+"""Cache of decoded images for all runs: an append-only folder of parts.
 
     FOLDER/110px-<geometry>/part-<digest>.npy
 
-A part is a NumPy file, uint8 [k, size, size, 3], after whose end the SHA-256 digests of its k images follow, 32 bytes
-each; it is named by them. So tomorrow's run decodes only what is new today. Several processes may read and add at a
-time: a part appears whole, and equal ones have one name. The folder may be deleted whenever nothing reads it.
+A part is a NumPy file, uint8 [k, size, size, 3], followed by the SHA-256 digests of its k images, 32 bytes each. Its
+name is derived from these digests. A later run decodes only new images. Several processes may read and add at the same
+time: parts are written atomically, and equal parts have the same name. The folder may be deleted when it is not in use.
 """
 
 import logging
@@ -30,20 +30,20 @@ from fclip.training.stop import Interrupted, Stop
 
 logger = logging.getLogger(__name__)
 
-FORM = 1  # raise when what decodes changes what it gives for the same key
+FORMAT_VERSION = 1  # increase if decoding gives different pixels for the same key
 PART_BYTES = 128 * 2**20
-BLOCK = 256
+BLOCK_IMAGES = 256
 DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decoded images, mapped into memory; row i is of the i-th digest that was asked for. Threads may share it.
+    """Memory-mapped decoded images; row i is the i-th requested digest. Thread-safe.
 
     Attributes:
-        size: side of an image.
-        parts: uint8 [k, size, size, 3] each.
-        part, row: int64 [images], where each image is.
+        size: side of an image in pixels.
+        parts: arrays, uint8 [k, size, size, 3] each.
+        part, row: int64 [images], the part of each image and its row in the part.
     """
 
     size: int
@@ -55,7 +55,7 @@ class Pixels:
         return len(self.part)
 
     def read(self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The images `rows` in their order: uint8 [n, size, size, 3], written to `out` where it is given."""
+        """Return the images `rows` in this order: uint8 [n, size, size, 3], written to `out` if given."""
         if out is None:
             out = np.empty((len(rows), self.size, self.size, 3), np.uint8)
         places = zip(self.part[rows].tolist(), self.row[rows].tolist(), strict=True)
@@ -64,7 +64,7 @@ class Pixels:
         return out
 
     def batches(self, plan: Sequence[NDArray[np.int64]], *, pinned: bool = False) -> Iterator[torch.Tensor]:
-        """The images of each entry of `plan`, uint8 [n, size, size, 3]; `pinned`: in memory that a GPU copies from."""
+        """Yield the images of each entry of `plan`, uint8 [n, size, size, 3]; in pinned memory if `pinned`."""
         for rows in plan:
             batch = torch.empty((len(rows), self.size, self.size, 3), dtype=torch.uint8, pin_memory=pinned)
             self.read(rows, batch.numpy())
@@ -72,12 +72,12 @@ class Pixels:
 
 
 def image_bytes(preprocess: Preprocess) -> int:
-    """Bytes of one decoded image."""
+    """Return the size of one decoded image in bytes."""
     return 3 * preprocess.size**2
 
 
-def decode_named(digest: str, content: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """The pixels that training sees of a stored image; raises UserError naming it where it cannot be decoded."""
+def decode_image(digest: str, content: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Return the pixels of a stored image for training; raises UserError with its digest if it cannot be decoded."""
     try:
         return decode(content, preprocess, draft=True)
     except UserError as error:
@@ -87,41 +87,46 @@ def decode_named(digest: str, content: bytes, preprocess: Preprocess) -> NDArray
 def open_pixels(
     folder: Path, packs: ImagePacks, digests: Sequence[str], preprocess: Preprocess, *, stop: Stop
 ) -> Pixels:
-    """The pixels of the images `digests`, from `folder`; those that it lacks are decoded from `packs` and added.
+    """Return the pixels of the images `digests`. Images missing in `folder` are decoded from `packs` and added.
 
-    Parts that are damaged go, with a warning, and are made anew.
+    Damaged parts are deleted with a warning, and their images are decoded again.
 
     Raises:
-        UserError: an image is in no pack or cannot be decoded (the message names it), or there is no room.
-        Interrupted: told to stop; what was decoded is kept.
+        UserError: an image is in no pack or cannot be decoded (the message has its digest), or the disk is full.
+        Interrupted: `stop` returned true. Decoded images are kept.
     """
-    shelf = _Shelf(folder / _geometry(preprocess), preprocess)
-    missing = [digest for digest in dict.fromkeys(digests) if digest not in shelf.places]
+    cache = _PartFolder(folder / _geometry(preprocess), preprocess)
+    missing = [digest for digest in dict.fromkeys(digests) if digest not in cache.positions]
     if missing:
-        _decode_into(shelf, packs, missing, preprocess, stop)
-    places = np.array([shelf.places[digest] for digest in digests], np.int64).reshape(-1, 2)
-    return Pixels(preprocess.size, tuple(shelf.parts), places[:, 0], places[:, 1])
+        _decode_into(cache, packs, missing, preprocess, stop)
+    positions = np.array([cache.positions[digest] for digest in digests], np.int64).reshape(-1, 2)
+    return Pixels(preprocess.size, tuple(cache.parts), positions[:, 0], positions[:, 1])
 
 
 def _geometry(preprocess: Preprocess) -> str:
-    """The folder of pixels of one geometry, made by one decoder: all that pixels depend on beside their image."""
-    key = [FORM, PIL.__version__, preprocess.resize_mode, preprocess.interpolation, preprocess.fill_color]
+    """Return the folder name for everything that pixels depend on besides the image: geometry and decoder version."""
+    key = [FORMAT_VERSION, PIL.__version__, preprocess.resize_mode, preprocess.interpolation, preprocess.fill_color]
     return f"{preprocess.size}px-{sha256_json(key)[:16]}"
 
 
-class _Shelf:
-    """The parts of one geometry, and where in them each image is."""
+class _PartFolder:
+    """The parts of one geometry.
+
+    Attributes:
+        parts: the arrays of pixels.
+        positions: part and row of each image, by digest.
+    """
 
     def __init__(self, folder: Path, preprocess: Preprocess) -> None:
         self._folder = folder
         self._shape = (preprocess.size, preprocess.size, 3)
         self.parts: list[NDArray[np.uint8]] = []
-        self.places: dict[str, tuple[int, int]] = {}
+        self.positions: dict[str, tuple[int, int]] = {}
         for path in sorted(folder.glob("part-*.npy")):
             self._open(path)
 
     def add(self, digests: Sequence[str], pixels: NDArray[np.uint8]) -> None:
-        """Write a part; raises UserError where there is no room."""
+        """Write a part; raises UserError if it cannot be written."""
         names = bytes.fromhex("".join(digests))
         path = self._folder / f"part-{sha256_bytes(names)[:32]}.npy"
         try:
@@ -130,8 +135,8 @@ class _Shelf:
                 file.write(names)
         except OSError as error:
             raise UserError(
-                f"{path} could not be written ({error}): make room there, or lower finetune.pixel_cache_gb in "
-                "params.yaml, so that images are decoded for every batch"
+                f"{path}: cannot be written ({error}); free disk space, or reduce finetune.pixel_cache_gb in "
+                "params.yaml so that images are decoded for every batch"
             ) from error
         self._open(path)
 
@@ -144,53 +149,57 @@ class _Shelf:
                 names = file.read()
             whole = pixels.dtype == np.uint8 and pixels.shape[1:] == self._shape
             if not whole or len(names) != len(pixels) * DIGEST_BYTES or sha256_bytes(names)[:32] not in path.name:
-                raise ValueError("it does not hold what its name says")
+                raise ValueError("its content does not match its name")
         except FileNotFoundError:
             return  # deleted by another process
-        except OSError as error:  # too many open files, a disk that fails: no reason to delete anything
-            raise UserError(f"{path} could not be read: {error}") from error
+        except OSError as error:  # such as too many open files or a failing disk; the part itself may be intact
+            raise UserError(f"{path}: cannot be read ({error})") from error
         except (ValueError, EOFError) as error:
-            logger.warning("%s is damaged (%s): it goes, and its images are decoded again", path, error)
+            logger.warning("Deleted %s, which is damaged (%s); its images will be decoded again", path, error)
             path.unlink(missing_ok=True)
             return
-        joined = names.hex()
+        hex_digests = names.hex()
         for row in range(len(pixels)):
-            digest = joined[2 * DIGEST_BYTES * row : 2 * DIGEST_BYTES * (row + 1)]
-            self.places.setdefault(digest, (len(self.parts), row))
+            digest = hex_digests[2 * DIGEST_BYTES * row : 2 * DIGEST_BYTES * (row + 1)]
+            self.positions.setdefault(digest, (len(self.parts), row))
         self.parts.append(np.asarray(pixels))
 
 
-def _decode_into(shelf: _Shelf, packs: ImagePacks, digests: Sequence[str], preprocess: Preprocess, stop: Stop) -> None:
-    """Decode the images `digests`, a part at a time; what is done is kept when this is left early."""
-    block = max(1, min(BLOCK, PART_BYTES // image_bytes(preprocess)))
-    blocks_a_part = max(1, PART_BYTES // (block * image_bytes(preprocess)))
-    made: list[NDArray[np.uint8]] = []
-    kept = 0
+def _decode_into(
+    cache: _PartFolder, packs: ImagePacks, digests: Sequence[str], preprocess: Preprocess, stop: Stop
+) -> None:
+    """Decode the images `digests` and add them part by part. On an error, decoded images are kept."""
+    block = max(1, min(BLOCK_IMAGES, PART_BYTES // image_bytes(preprocess)))
+    blocks_per_part = max(1, PART_BYTES // (block * image_bytes(preprocess)))
+    pending: list[NDArray[np.uint8]] = []
+    num_added = 0
     try:
         blocks = [digests[begin : begin + block] for begin in range(0, len(digests), block)]
-        for pixels in _decoded(packs, blocks, preprocess, stop):
-            made.append(pixels)
-            if len(made) == blocks_a_part:
-                kept, made = _keep(shelf, digests, kept, made), []
+        for pixels in _decode_blocks(packs, blocks, preprocess, stop):
+            pending.append(pixels)
+            if len(pending) == blocks_per_part:
+                num_added, pending = _add_part(cache, digests, num_added, pending), []
     finally:
-        _keep(shelf, digests, kept, made)
+        _add_part(cache, digests, num_added, pending)
 
 
-def _keep(shelf: _Shelf, digests: Sequence[str], kept: int, made: Sequence[NDArray[np.uint8]]) -> int:
-    """Add `made`, of the digests after the first `kept`; returns how many are kept now."""
-    done = kept + sum(map(len, made))
-    if made:
-        shelf.add(digests[kept:done], np.concatenate(made))
-    return done
+def _add_part(cache: _PartFolder, digests: Sequence[str], num_added: int, blocks: Sequence[NDArray[np.uint8]]) -> int:
+    """Add `blocks`, the images after the first `num_added` of `digests`; return the new number of added images."""
+    end = num_added + sum(map(len, blocks))
+    if blocks:
+        cache.add(digests[num_added:end], np.concatenate(blocks))
+    return end
 
 
-def _decoded(
+def _decode_blocks(
     packs: ImagePacks, blocks: Sequence[Sequence[str]], preprocess: Preprocess, stop: Stop
 ) -> Iterator[NDArray[np.uint8]]:
-    """The pixels of each block. Pillow decodes without the interpreter's lock, so threads are enough."""
-    total, label = sum(map(len, blocks)), f"decode at {preprocess.size} px"
+    """Yield the pixels of each block, decoded in threads: Pillow releases the GIL while decoding."""
+    total, label = sum(map(len, blocks)), f"Decoding images at {preprocess.size} px"
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for block in progress(blocks, label=label, total=total, unit="images", size=len):
             if stop(0):
-                raise Interrupted("told to stop while images were decoded; what was decoded is kept")
-            yield np.stack(list(pool.map(decode_named, block, packs.read_many(block), repeat(preprocess))))
+                raise Interrupted(
+                    "interrupted while decoding images; decoded images are kept, run the command again to resume"
+                )
+            yield np.stack(list(pool.map(decode_image, block, packs.read_many(block), repeat(preprocess))))

@@ -1,4 +1,4 @@
-"""Pixels of training images: decoded once if there is room for them, else decoded for each batch."""
+"""Pixels of training images: decoded once if the cache is large enough, else decoded for each batch."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,22 +22,22 @@ GB = 1e9
 
 
 class PixelSource(Protocol):
-    """Images of one geometry, by rows: kept decoded (`Pixels`), or decoded anew (`StreamedPixels`)."""
+    """Images of one geometry by row: cached (`Pixels`) or decoded for each batch (`StreamedPixels`)."""
 
     @property
     def size(self) -> int:
-        """Side of an image."""
+        """Side of an image in pixels."""
         ...
 
     def __len__(self) -> int: ...
 
     def batches(self, plan: Sequence[NDArray[np.int64]], *, pinned: bool = False) -> Iterator[torch.Tensor]:
-        """The images of each entry of `plan`, uint8 [n, size, size, 3]; `pinned`: in memory that a GPU copies from."""
+        """Yield the images of each entry of `plan`, uint8 [n, size, size, 3]; in pinned memory if `pinned`."""
         ...
 
 
 @contextmanager
-def open_source(
+def open_pixel_source(
     folder: Path,
     packs: ImagePacks,
     digests: Sequence[str],
@@ -47,27 +47,27 @@ def open_source(
     num_processes: int,
     stop: Stop,
 ) -> Iterator[PixelSource]:
-    """The images `digests`, row i the i-th, in whichever way there is room for; the pixels are the same, bit for bit.
+    """Context with a source of the images `digests`; row i is the i-th digest. Both kinds of source give equal pixels.
 
     Args:
-        folder: where decoded pixels are kept (`fclip.training.pixel_cache`).
-        max_bytes: more are decoded for every batch.
-        num_processes: that decode then.
+        folder: cache of decoded images (`fclip.training.pixel_cache`).
+        max_bytes: if the decoded images are larger, they are decoded for every batch instead.
+        num_processes: number of decoding processes in that case.
 
     Raises:
-        UserError, Interrupted: as `open_pixels`.
+        UserError, Interrupted: as in `open_pixels`.
     """
     num_bytes = len(digests) * image_bytes(preprocess)
-    said = f"pixels: {len(digests)} images at {preprocess.size} px are {num_bytes / GB:.2f} GB"
+    size = f"{len(digests)} images at {preprocess.size} px ({num_bytes / GB:.2f} GB decoded)"
     if num_bytes <= max_bytes:
-        logger.info("%s: decoded once, in %s", said, folder)
+        logger.info("Caching %s in %s", size, folder)
         yield open_pixels(folder, packs, digests, preprocess, stop=stop)
         return
     logger.info(
-        "%s, more than finetune.pixel_cache_gb (%g): decoded for every batch, by %d processes",
-        said,
-        max_bytes / GB,
+        "Decoding %s for every batch in %d processes, since they exceed finetune.pixel_cache_gb (%g)",
+        size,
         num_processes,
+        max_bytes / GB,
     )
     with StreamedPixels(packs, digests, preprocess, num_processes=num_processes) as streamed:
         yield streamed

@@ -1,8 +1,8 @@
-"""Several processes that train one model, a GPU each: who they are, and what they tell each other.
+"""Communication between the processes that train one model, one per GPU.
 
-Each has a copy of the model and takes some rows of every batch. They share features, so that the loss is of the whole
-batch, and the mean of their gradients, so that the copies stay the same. The gradients go in one message a step, as
-the objective's parameters and the two passes of GradCache would not fit torch's DistributedDataParallel.
+Each process has a copy of the model and a part of the rows of every batch. The processes gather features, so that the
+loss covers the whole batch, and average gradients, so that the copies stay equal. Gradients are reduced in one
+operation per step: torch's DistributedDataParallel supports neither the objective's parameters nor GradCache's passes.
 """
 
 import os
@@ -19,29 +19,29 @@ from fclip.training.objectives import Contrast
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run: `size` of them, this one `rank`."""
+    """The process group of a run: `size` processes, of which this one has the number `rank`."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes."""
+    def is_leader(self) -> bool:
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def rows(self, num_rows: int) -> slice:
-        """This process's rows of a batch, which is a multiple of `size`."""
-        own = num_rows // self.size
-        return slice(self.rank * own, (self.rank + 1) * own)
+        """Return this process's rows of a batch of `num_rows`, a multiple of `size`."""
+        local = num_rows // self.size
+        return slice(self.rank * local, (self.rank + 1) * local)
 
     def gather(self, images: torch.Tensor, texts: torch.Tensor, positive: torch.Tensor) -> Contrast:
-        """This process's features [n, d] beside everyone's [N, d]; gradients find their way back to whose they are."""
+        """Gather the features [n, d] of all processes to [N, d]. Gradients flow back to the process they came from."""
         if self.size == 1:
             return Contrast(images, texts, images, texts, positive)
         return Contrast(images, texts, _Gather.apply(images, self), _Gather.apply(texts, self), positive)
 
     def mean_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replace each gradient by its mean over the processes; a parameter that has none counts as zeros."""
+        """Replace each gradient by its mean over the processes. A missing gradient counts as zeros."""
         if self.size == 1:
             return
         for parameter in parameters:
@@ -52,12 +52,11 @@ class World:
         dist.all_reduce(flat)
         flat /= self.size
         for gradient, mean in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
-            gradient.copy_(
-                mean.view(gradient.shape)
-            )  # into its own layout of memory, which the fused optimiser takes to be the parameter's
+            # Keep the gradient's memory layout: the fused optimiser assumes that it is the parameter's.
+            gradient.copy_(mean.view(gradient.shape))
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
-        """The mean over the processes."""
+        """Return the mean of `value` over the processes."""
         if self.size > 1:
             value = value.detach().clone()
             dist.all_reduce(value)
@@ -65,20 +64,20 @@ class World:
         return value
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether it is so in one of the processes."""
+        """Whether `flag` is true in at least one process."""
         if self.size == 1:
             return flag
-        told = torch.tensor(float(flag), device=device)
-        dist.all_reduce(told)
-        return bool(told > 0)
+        count = torch.tensor(float(flag), device=device)
+        dist.all_reduce(count)
+        return bool(count > 0)
 
     @contextmanager
-    def first(self) -> Iterator[None]:
-        """Within, the leading process is alone; the others come when it has left."""
-        if self.size > 1 and not self.leads:
+    def leader_first(self) -> Iterator[None]:
+        """Context that the leader enters first. The other processes enter after the leader has left it."""
+        if self.size > 1 and not self.is_leader:
             dist.barrier()
         yield
-        if self.size > 1 and self.leads:
+        if self.size > 1 and self.is_leader:
             dist.barrier()
 
 
@@ -93,13 +92,13 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         gradient = gradient.contiguous().clone()
-        dist.all_reduce(gradient)  # what each process's loss says of everyone's features
+        dist.all_reduce(gradient)  # sum of the gradients of all processes' losses
         return gradient[ctx.world.rows(len(gradient))], None
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[World]:
-    """The world that torchrun's environment describes, joined for as long as this lasts; alone without torchrun."""
+def join_processes(device: torch.device) -> Iterator[World]:
+    """Context with the process group from torchrun's environment variables; a single process without them."""
     if "RANK" not in os.environ:
         yield World()
         return

@@ -1,4 +1,4 @@
-"""Random choices as functions of the seed and the place in the run, so that a resumed run makes the same ones."""
+"""Random choices as functions of the seed and the position in the run, so that a resumed run repeats them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,35 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def derive(seed: int, *place: str | int) -> int:
-    """A seed of 63 bits for one place in the run, independent of every other place's."""
-    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
+def derive_seed(seed: int, *key: str | int) -> int:
+    """Return a 63-bit seed for a purpose and position in the run, such as ("step", 7)."""
+    digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def order(seed: int, epoch: int, num_items: int) -> NDArray[np.int64]:
-    """The order of the items in a pass: int64 [num_items]."""
+def shuffled_order(seed: int, epoch: int, num_items: int) -> NDArray[np.int64]:
+    """Return a random order of the items for a pass: int64 [num_items]."""
     return _generator(seed, "order", epoch).permutation(num_items)
 
 
-def sample(seed: int, what: str, epoch: int, num_items: int, count: int) -> NDArray[np.int64]:
-    """`count` of the items in a pass, each as likely as another, in their order: int64 [count]."""
-    return np.sort(_generator(seed, what, epoch).permutation(num_items)[:count])
+def sample_items(seed: int, purpose: str, epoch: int, num_items: int, count: int) -> NDArray[np.int64]:
+    """Sample `count` items for a pass uniformly without replacement: int64 [count], sorted."""
+    return np.sort(_generator(seed, purpose, epoch).permutation(num_items)[:count])
 
 
-def choose(seed: int, what: str, epoch: int, weights: Sequence[Sequence[float]]) -> NDArray[np.int64]:
-    """One alternative of each item in a pass, drawn by its weights (at least one above 0): int64 [num_items]."""
-    positions = _generator(seed, what, epoch).random(len(weights))
+def choose_alternatives(seed: int, purpose: str, epoch: int, weights: Sequence[Sequence[float]]) -> NDArray[np.int64]:
+    """Sample one alternative per item for a pass, by the item's weights (at least one above 0): int64 [num_items]."""
+    positions = _generator(seed, purpose, epoch).random(len(weights))
     chosen = np.empty(len(weights), np.int64)
-    for item, own in enumerate(weights):
-        edges = np.cumsum(own)
-        last = np.searchsorted(edges, edges[-1])  # where rounding up to the end would leave the alternatives
+    for item, item_weights in enumerate(weights):
+        edges = np.cumsum(item_weights)
+        last = np.searchsorted(edges, edges[-1])  # a position that rounds up to the end must not exceed it
         chosen[item] = min(np.searchsorted(edges, positions[item] * edges[-1], side="right"), last)
     return chosen
 
 
 def group_by_category(
-    places: NDArray[np.int64],
+    items: NDArray[np.int64],
     categories: Sequence[str | None],
     *,
     batch_size: int,
@@ -44,31 +44,31 @@ def group_by_category(
     seed: int,
     epoch: int,
 ) -> NDArray[np.int64]:
-    """The order `places` changed so that of each full batch up to `num_alike` items are of one category.
+    """Reorder `items` so that each full batch has up to `num_alike` items of one category.
 
-    The category is drawn in proportion to the items that it has left; the rest of each batch comes in the order of
-    `places`. Items without a category are in the rest.
+    The category is sampled in proportion to its remaining items. The rest of each batch follows the order of `items`
+    and includes items without a category.
     """
-    left: dict[str, list[int]] = {}
-    for place in places[::-1]:
-        category = categories[place]
+    remaining: dict[str, list[int]] = {}
+    for item in items[::-1]:
+        category = categories[item]
         if category is not None:
-            left.setdefault(category, []).append(int(place))
+            remaining.setdefault(category, []).append(int(item))
     generator = _generator(seed, "categories", epoch)
-    names = list(left)
+    names = list(remaining)
     groups: list[list[int]] = []
-    for _ in range(len(places) // batch_size):
-        counts = np.array([len(left[name]) for name in names], float)
+    for _ in range(len(items) // batch_size):
+        counts = np.array([len(remaining[name]) for name in names], float)
         if num_alike < 2 or not counts.sum():
             groups.append([])
             continue
-        own = left[names[generator.choice(len(names), p=counts / counts.sum())]]
-        groups.append([own.pop() for _ in range(min(num_alike, len(own)))])
-    taken = {place for group in groups for place in group}
-    rest = iter([int(place) for place in places if int(place) not in taken])
+        pool = remaining[names[generator.choice(len(names), p=counts / counts.sum())]]
+        groups.append([pool.pop() for _ in range(min(num_alike, len(pool)))])
+    grouped = {item for group in groups for item in group}
+    rest = iter([int(item) for item in items if int(item) not in grouped])
     batches = [[*group, *islice(rest, batch_size - len(group))] for group in groups]
-    return np.array([*(place for batch in batches for place in batch), *rest], np.int64)
+    return np.array([*(item for batch in batches for item in batch), *rest], np.int64)
 
 
-def _generator(seed: int, what: str, epoch: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(derive(seed, what, epoch)))
+def _generator(seed: int, purpose: str, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(derive_seed(seed, purpose, epoch)))

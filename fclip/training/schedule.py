@@ -1,4 +1,4 @@
-"""The schedule of a run: its phases, the learning rate of each step, and the steps that leave a candidate."""
+"""The schedule of a run: its phases, the learning rate of each step, and the steps at which candidates are saved."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from fclip.training.config import FinetuneConfig
 
 @dataclass(frozen=True)
 class Phase:
-    """The steps from `begin` to before `end`; they train the same parameters under one learning-rate schedule."""
+    """Steps `begin` to `end` − 1, which train the same parameters with one learning-rate schedule."""
 
     config: FinetuneConfig
     begin: int
@@ -16,7 +16,7 @@ class Phase:
 
 
 def phases(config: FinetuneConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
-    """With `config.heads_first`, a phase that trains the projections alone; then the phase of `config` itself."""
+    """Return the phases of a run: with `heads_first`, one that trains only the projections; then the main one."""
     first = config.heads_first
     if first is None:
         return (Phase(config, 0, config.epochs * steps_per_epoch),)
@@ -35,7 +35,7 @@ def phases(config: FinetuneConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
 
 
 def learning_rate(step: int, *, num_steps: int, peak: float, warmup_fraction: float) -> float:
-    """The rate of update `step` (from 0): up to `peak` linearly, then down to 0 along half a cosine."""
+    """Return the learning rate of `step` (from 0): linear warm-up to `peak`, then cosine decay to 0."""
     warmup = round(warmup_fraction * num_steps)
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -43,8 +43,8 @@ def learning_rate(step: int, *, num_steps: int, peak: float, warmup_fraction: fl
 
 
 def candidate_steps(num_steps: int, num_candidates: int) -> tuple[int, ...]:
-    """Numbers of updates done after which a candidate is kept, the last one always among them.
+    """Return the numbers of steps after which a candidate is saved. The last step is always included.
 
-    Dense early, as squares: the model that generalises best is often still close to the base model.
+    They are spaced quadratically, dense early: the model that generalises best is often close to the base model.
     """
     return tuple(sorted({-(-num_steps * k**2 // num_candidates**2) for k in range(1, num_candidates + 1)}))

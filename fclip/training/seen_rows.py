@@ -1,6 +1,6 @@
-"""Which rows of a training table a model has seen, by digests of what training reads of them: images and captions.
+"""Which rows of a training table a model was trained on, by digests of the rows' images and captions.
 
-A product whose photographs or texts changed since is a new row.
+A product whose images or captions have changed since is a new row.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ OLD = "old"
 
 
 def row_digests(products: pa.Table) -> list[bytes]:
-    """The first 16 bytes of the SHA-256 of each row's `dataset, product_id, images, captions` (kinds and texts)."""
+    """Return 16 bytes of the SHA-256 of each row's `dataset, product_id, images, captions` (kinds and texts)."""
     return [_digest(row) for row in products.select(["dataset", "product_id", "images", "captions"]).to_pylist()]
 
 
-def write_rows(products: Path, path: Path) -> None:
-    """Write the digests of the table's `train` rows, sorted, so that the same rows are the same bytes."""
+def write_seen_rows(products: Path, path: Path) -> None:
+    """Write the sorted digests of the rows of `products` in the split `train`, so that equal rows give equal bytes."""
     table = pq.read_table(products)
     digests = sorted(row_digests(table.filter(pc.equal(table["split"], "train"))))
     with atomic_path(path) as temporary:
         pq.write_table(pa.table([pa.array(digests, SCHEMA.types[0])], schema=SCHEMA), temporary)
 
 
-def mark_old(products: Path, rows: Path, out: Path) -> None:
-    """Write the table to `out` with one more column: whether its row is among those that `write_rows` wrote."""
+def mark_seen_rows(products: Path, rows: Path, out: Path) -> None:
+    """Write `products` to `out` with the column `old`: whether the row is in the file `rows` of `write_seen_rows`."""
     table = pq.read_table(products)
     seen = set(pq.read_table(rows)["row_sha256"].to_pylist())
     with atomic_path(out) as temporary:

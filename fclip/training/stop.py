@@ -1,4 +1,4 @@
-"""Being told to stop: noticed, and acted on where nothing is lost."""
+"""Graceful interruption: signals are recorded, and the run stops at a point where no work is lost."""
 
 import signal
 import threading
@@ -9,42 +9,42 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Stop = Callable[[int], bool]
-"""Asked between pieces of work whether to leave; told how many steps are done (0 while preparing)."""
+"""Called between units of work with the number of finished steps (0 during preparation); returns whether to stop."""
 
 
 class Interrupted(Exception):
-    """The run was told to stop; what is done is kept and the same call goes on from there."""
+    """The run was interrupted. Its progress is saved, and the same call resumes it."""
 
 
-def never(step: int) -> bool:
-    """Do not stop."""
+def never_stop(step: int) -> bool:
+    """Return false: the run is not interruptible."""
     return False
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Within, SIGTERM and SIGINT are only noticed by the `Stop` that this yields.
+    """Context in which SIGTERM and SIGINT only make the yielded `Stop` return true.
 
-    After the first of either, and on leaving, both do again what they did before: a second one does not wait.
-    SourceAccess the main thread nothing is changed, since Python delivers signals there.
+    The previous handlers are restored after the first signal, so that a second one ends the process at once, and on
+    exit. In threads other than the main thread nothing changes, because Python delivers signals to the main thread.
     """
-    told = threading.Event()
+    received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield never
+        yield never_stop
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
-    def notice(number: int, frame: FrameType | None) -> None:
-        told.set()
+    def record(number: int, frame: FrameType | None) -> None:
+        received.set()
         restore()
 
     for number in SIGNALS:
-        signal.signal(number, notice)
+        signal.signal(number, record)
     try:
-        yield lambda step: told.is_set()
+        yield lambda step: received.is_set()
     finally:
         restore()

@@ -1,7 +1,7 @@
-"""The private torch functions that training uses, each behind a public one. No other module of fclip uses any.
+"""Wrappers of the private torch functions that training uses. No other module of fclip uses private functions.
 
-torch may rename or remove them in any version, so each docstring says what a replacement has to do.
-Tried with torch 2.14.1; the tests of `fclip.training` run each of them.
+torch may rename or remove them in any version, so each docstring describes what a replacement has to do.
+They work with torch 2.14.1; the tests of `fclip.training` call each of them.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 
 def lerp_(tensors: Sequence[torch.Tensor], ends: Sequence[torch.Tensor], share: float) -> None:
-    """Move each of `tensors` in place by `share` of its way to the tensor of `ends` at the same position.
+    """Interpolate each of `tensors` in place towards the corresponding tensor of `ends`, with weight `share`.
 
-    `tensor.lerp_(end, share)` in a loop does the same; on a GPU this takes a few kernels instead of one a tensor.
+    Equals `tensor.lerp_(end, share)` in a loop, but launches a few GPU kernels instead of one per tensor.
     """
     torch._foreach_lerp_(list(tensors), list(ends), share)
 
 
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for products of bfloat16 matrices (AVX512-BF16 or AMX)."""
+    """Whether this CPU has instructions for bfloat16 matrix products (AVX512-BF16 or AMX)."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def stop_workers(loader: DataLoader[Any]) -> None:
-    """End the persistent worker processes of `loader` and wait for them; do nothing where none has started.
+    """Stop the persistent worker processes of `loader` and wait for them. Does nothing if none was started.
 
-    torch itself ends them only when the iterator is garbage-collected.
+    torch itself stops them only when the iterator is garbage-collected.
     """
     iterator, loader._iterator = loader._iterator, None
     if isinstance(iterator, _MultiProcessingDataLoaderIter):

@@ -1,4 +1,4 @@
-"""The trainable parameters of a model: which they are, how far from its input, and how fast each learns."""
+"""The trainable parameters of a model: their selection, their depth, and their learning rates."""
 
 import re
 from collections.abc import Mapping
@@ -7,24 +7,25 @@ from typing import Any
 from torch import nn
 
 from fclip.errors import UserError
-from fclip.models.split import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, PROJECTIONS, SCALE
+from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, PROJECTIONS, SCALE
 from fclip.training.config import FinetuneConfig
 
 BATCH_NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
-# Blocks: open_clip's ViT, ResNet; timm's ViT and EfficientNet; transformers'.
+# Names of blocks in open_clip's ViT and ResNet, timm's ViT and EfficientNet, and transformers' models.
 _BLOCK = re.compile(r"\.(?:resblocks|blocks|layers?)\.(\d+)\.|\.layer(\d)\.")
-# Modules that follow the blocks; anything else outside them (patches, embeddings) goes before them.
+# Modules that follow the blocks. Other parameters outside of blocks (patches, embeddings) precede them.
 _AFTER = re.compile(r"(?:^|\.)(?:ln_post|ln_final|norm|fc_norm|attn_pool|attnpool|conv_head|bn2|pooler|pre_logits)\.")
 
 
 def trainable_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
-    """Names of the parameters that `config` trains.
+    """Return the names of the parameters that `config` trains.
 
-    Both projections (with `image_only` the image tower's alone), where there are any, and the logit scale always are.
+    They always include the logit scale and the projections, if the model has any: both of them, or with `image_only`
+    only the image projection.
 
     Raises:
-        UserError: the heads alone are to be tuned, and the model has none (SigLIP's towers meet without a projection).
+        UserError: only the heads are to be trained, and the model has none (as SigLIP, which has no projections).
     """
     names = [name for name, _ in model.named_parameters()]
     projections = IMAGE_PROJECTIONS if config.trainable == "image_only" else PROJECTIONS
@@ -33,7 +34,8 @@ def trainable_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
     if config.trainable == "heads":
         if not heads:
             raise UserError(
-                "finetune.trainable is heads, but this model has no projections: use image_tower, text_tower or all"
+                "finetune.trainable is heads, but the base model has no projections; set it to image_tower, text_tower "
+                "or all"
             )
         return frozenset(heads | scale)
     towers = {"image_only": (True,), "image_tower": (True,), "text_tower": (False,), "all": (True, False)}[
@@ -41,45 +43,45 @@ def trainable_names(model: nn.Module, config: FinetuneConfig) -> frozenset[str]:
     ]
     tuned = {name for name in names if name not in (SCALE, BIAS) and name.startswith(IMAGE_TOWER) in towers}
     if config.last_layers is not None:
-        depth = depths(names)
+        depth = layer_depths(names)
         last = {tower: max(depth[name] for name in tuned if name.startswith(IMAGE_TOWER) == tower) for tower in towers}
         tuned = {name for name in tuned if depth[name] >= last[name.startswith(IMAGE_TOWER)] - config.last_layers}
     return frozenset(tuned | heads | scale)
 
 
-def heads_of(names: frozenset[str]) -> frozenset[str]:
-    """Of trainable names, those of the projections and the logit scale."""
+def head_names(names: frozenset[str]) -> frozenset[str]:
+    """Return those of `names` that belong to the projections, the logit scale or the logit bias."""
     return frozenset(name for name in names if name.startswith((*PROJECTIONS, SCALE, BIAS)))
 
 
-def depths(names: list[str]) -> dict[str, int]:
-    """How far each parameter is from its tower's input: 0 before the first block, then 1 a block, then one more."""
-    found: dict[str, int] = {}
+def layer_depths(names: list[str]) -> dict[str, int]:
+    """Return each parameter's depth in its tower: 0 before the blocks, 1 to n in the n blocks, n + 1 after them."""
+    depths: dict[str, int] = {}
     for image in (True, False):
-        own = [name for name in names if name.startswith(IMAGE_TOWER) == image]
+        tower_names = [name for name in names if name.startswith(IMAGE_TOWER) == image]
         blocks: dict[str, int] = {}  # "visual.trunk.blocks.3" -> 4, in the order of the parameters
-        place = {}
-        for name in own:
+        block_depth = {}
+        for name in tower_names:
             if match := _BLOCK.search(f".{name}"):
-                place[name] = blocks.setdefault(f".{name}"[: match.end()], len(blocks) + 1)
+                block_depth[name] = blocks.setdefault(f".{name}"[: match.end()], len(blocks) + 1)
         last = len(blocks) + 1
-        for name in own:
+        for name in tower_names:
             after = name.startswith(PROJECTIONS) or name in (SCALE, BIAS) or _AFTER.search(name)
-            found[name] = place.get(name, last if after else 0)
-    return found
+            depths[name] = block_depth.get(name, last if after else 0)
+    return depths
 
 
-def freeze_others(model: nn.Module, names: frozenset[str]) -> None:
-    """Let only the parameters in `names` have gradients."""
+def freeze_all_except(model: nn.Module, names: frozenset[str]) -> None:
+    """Freeze all parameters except those in `names`."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
 
 
-def set_mode(model: nn.Module, *, training: bool) -> None:
-    """Put the tuned towers into training mode (or none), so that a frozen tower's dropout stays still.
+def set_training_mode(model: nn.Module, *, training: bool) -> None:
+    """Set the trained towers to training mode, or all towers to evaluation mode. Frozen towers have no dropout.
 
-    Batch normalisation keeps the statistics of the base model throughout. Those of one catalog's photographs (white, with
-    the product in the middle) make a model that is worse on every other kind, long before its weights are.
+    Batch normalisation always keeps the base model's statistics. Statistics of one catalog's photographs (a centred
+    product on white) make the model worse on all other kinds of images.
     """
     model.eval()
     if not training:
@@ -92,12 +94,12 @@ def set_mode(model: nn.Module, *, training: bool) -> None:
 
 
 def trains_image_tower(model: nn.Module) -> bool:
-    """Whether more of it than its projection has gradients."""
+    """Whether any parameter of the tower besides its projection is trained."""
     return _is_trainable(model, image=True)
 
 
 def trains_text_tower(model: nn.Module) -> bool:
-    """Whether more of it than its projection has gradients."""
+    """Whether any parameter of the tower besides its projection is trained."""
     return _is_trainable(model, image=False)
 
 
@@ -119,14 +121,14 @@ def _trainable_towers(model: Any) -> list[nn.Module]:
 def parameter_groups(
     parameters: Mapping[str, nn.Parameter], *, weight_decay: float, layer_decay: float
 ) -> list[dict[str, Any]]:
-    """What AdamW tunes: matrices with weight decay; norms, biases and the logit scale without.
+    """Return AdamW's parameter groups: matrices have weight decay; norms, biases and the logit scale have none.
 
-    A group has `rate_scale`, what its learning rate is multiplied by: 1 for the projections, and `layer_decay` times
-    that of the block after it for a block (ULMFiT's discriminative rates; BEiT's for ViTs).
+    `rate_scale` of a group is the factor of its learning rate: 1 for the projections, and for a block `layer_decay`
+    times the factor of the next block (discriminative fine-tuning of ULMFiT; layer-wise decay of BEiT).
     """
-    depth = depths(list(parameters))
+    depth = layer_depths(list(parameters))
     last = {
-        image: max((d for name, d in depth.items() if name.startswith(IMAGE_TOWER) == image), default=0)
+        image: max((value for name, value in depth.items() if name.startswith(IMAGE_TOWER) == image), default=0)
         for image in (True, False)
     }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -143,5 +145,5 @@ def parameter_groups(
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that have gradients, by name."""
+    """Return the parameters that are not frozen, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -1,4 +1,4 @@
-"""The training log: lines on progress, a table of timings, and a profiler trace on request."""
+"""The training log: progress lines, a table of timings, and an optional profiler trace."""
 
 import logging
 import time
@@ -16,11 +16,11 @@ PROFILED_STEPS, WARM_STEPS = 5, 3
 
 
 class TrainingLog:
-    """Reports the steps of a run: to the log, to a table of timings, and to a profiler if one is wanted.
+    """Reports the steps of a run to the log, to a table of timings, and optionally to a profiler.
 
     Args:
-        timings: the file that has a line for each step: seconds it took, of which so many waiting for data.
-        trace: folder for a trace of a few steps (chrome://tracing, ui.perfetto.dev); None for none.
+        timings: CSV file with one line per step: its seconds, and how many of them it waited for data.
+        trace: folder for a profiler trace of a few steps (chrome://tracing, ui.perfetto.dev); None for no trace.
         enabled: whether this process writes anything.
     """
 
@@ -29,7 +29,7 @@ class TrainingLog:
         self._profiler: Any = None
 
     def begin(self, num_steps: int, steps_per_epoch: int, batch_size: int, first: int) -> None:
-        """The run begins, or resumes, after `first` steps."""
+        """Record that the run starts or resumes after `first` steps."""
         self._num_steps, self._steps_per_epoch, self._batch_size = num_steps, steps_per_epoch, batch_size
         self._first = self._since = first
         self._began = self._logged_at = time.perf_counter()
@@ -46,13 +46,13 @@ class TrainingLog:
             self._profiler.start()
 
     def step(self, step: int, row: Sequence[float], waited: float) -> None:
-        """Step `step` is done: its row of the history, and the seconds that it waited for data."""
+        """Record a finished step: its row of the history, and the seconds that it waited for data."""
         now = time.perf_counter()
         if self._profiler is not None:
             self._profiler.step()
             if step - self._first == 1 + WARM_STEPS + PROFILED_STEPS:
                 self._profiler.stop()
-                logger.info("the trace of %d steps is in %s", PROFILED_STEPS, self._trace)
+                logger.info("Wrote a profiler trace of %d steps to %s", PROFILED_STEPS, self._trace)
                 self._profiler = None
         if not self._enabled:
             return
@@ -64,7 +64,7 @@ class TrainingLog:
         if step not in (self._first + 1, self._num_steps) and now - self._logged_at < SECONDS_BETWEEN_LINES:
             return
         pace = (step - self._since) / max(now - self._logged_at, 1e-9)
-        left = round((self._num_steps - step) / pace)
+        seconds_left = round((self._num_steps - step) / pace)
         _, epoch, rate, loss, norm, scale = row[:6]
         logger.info(
             "step %d/%d  epoch %.2f  loss %.3f  lr %.2e  gradient %.2f  scale %.1f  %.0f images/s  data wait %.0f%%  "
@@ -78,13 +78,13 @@ class TrainingLog:
             scale,
             pace * self._batch_size,
             100 * self._waited / max(now - self._logged_at, 1e-9),
-            *divmod(left, 60),
+            *divmod(seconds_left, 60),
         )
         self._logged_at, self._since, self._waited = now, step, 0.0
 
     def candidate(self, name: str, step: int, loss: float) -> None:
-        """The candidate `name` is saved and validated."""
+        """Record that the candidate `name` is saved and validated."""
         if self._enabled:
-            logger.info("candidate %s: validation loss %.4f", name, loss)
+            logger.info("Saved candidate %s: validation loss %.4f", name, loss)
         self._began = self._logged_at = time.perf_counter()
         self._since, self._waited = step, 0.0

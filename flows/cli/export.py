@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fclip.errors import UserError
-from fclip.files import holds_something
+from fclip.files import is_occupied
 from flows.cli.terminal import console, workspace_here
 
 export_app = typer.Typer(no_args_is_help=True, help="Write what a workspace holds in forms that other tools read.")
@@ -49,7 +49,7 @@ def transformers(
     """Write a CLIP as transformers' `CLIPModel`, with its tokenizer and preprocessing."""
     from fclip.export.transformers import export_clip
 
-    if holds_something(out_dir):
+    if is_occupied(out_dir):
         raise UserError(f"{out_dir} exists already: name a folder that does not, or is empty")
     export_clip(model_dir, out_dir)
     console.print(f"written; read it with CLIPModel.from_pretrained({str(out_dir)!r}), and CLIPProcessor's")

@@ -17,7 +17,7 @@ TAIL = '''
 from collections.abc import Sequence
 from typing import Literal
 
-from fclip.averaging.registry import Context, Method, Recipe
+from fclip.averaging.registry import AveragingContext, AveragingMethod, Recipe
 from fclip.config import config
 from fclip.models.candidates import Candidate
 
@@ -28,14 +28,14 @@ class TailConfig:
     number: int
 
 
-def recipes(settings: TailConfig, candidates: Sequence[Candidate], context: Context) -> Sequence[Recipe]:
+def recipes(settings: TailConfig, candidates: Sequence[Candidate], context: AveragingContext) -> Sequence[Recipe]:
     last = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"][-settings.number :]
     parents = {name: 1 / len(last) for name in last}
     assert 0 <= context.score_of_average(parents) <= 1
     return [Recipe("tail", "tail", parents)]
 
 
-TAIL = Method(
+TAIL = AveragingMethod(
     kind="tail",
     label="mean of the last checkpoints",
     description="The mean of the last checkpoints",

@@ -17,7 +17,7 @@ MINE = '''
 from typing import Literal
 
 from fclip.config import config
-from fclip.base_models.registry import BaseModel, Origin, Request
+from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 
 
 @config
@@ -26,7 +26,7 @@ class MineConfig:
     seed: int = 0
 
 
-def write(config: MineConfig, request: Request) -> Origin:
+def write(config: MineConfig, request: WriteRequest) -> Origin:
     import open_clip
     import torch
 
@@ -77,7 +77,7 @@ folder = find_base_model(workspace)
 shutil.rmtree(workspace.model_cache)
 assert find_base_model(workspace) == folder
 
-from fclip.base_models.registry import BaseModelConfig, config_from_name
+from fclip.base_models.registry import BaseModelConfig, base_model_from_name
 from fclip.models.store import load
 from tasks.model_evaluation import model_folder
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree
 from fclip.models.store import load
-from fclip.models.weights import WEIGHTS, distance, open_weights, parts_of
+from fclip.models.weights import WEIGHTS, distance, mixture_parts, open_weights
 from fclip.selection.result import read_selection
 from tasks.average import average
 from tasks.evaluate import evaluate
@@ -99,7 +99,7 @@ def test_an_average_that_wins_is_written_out_whole(shop: Workspace) -> None:
     select(shop)
     selection = read_selection(shop.selection)
     assert sha256_tree(shop.selected) == selection.selected.candidate.model_sha256
-    assert not parts_of(shop.selected)
+    assert not mixture_parts(shop.selected)
     averages = [entry.candidate for entry in selection.candidates if entry.candidate.kind == "interpolated"]
     assert len(averages) == 4
     assert all(candidate.val_loss is None for candidate in averages)

@@ -98,7 +98,7 @@ def test_what_is_missing_is_named(workspace: Workspace) -> None:
     with pytest.raises(UserError, match=r"no dataset `street` in caption.datasets .*: it has studio"):
         caption(workspace, "street")
     workspace.base_model_pin.unlink()
-    with pytest.raises(UserError, match="base model is not pinned yet"):
+    with pytest.raises(UserError, match="base model is not pinned"):
         caption(workspace, "studio")
     (workspace.catalog("studio") / "products.parquet").unlink()
     with pytest.raises(UserError, match="run `dvc pull`, or ingest studio first"):

@@ -16,7 +16,7 @@ from fclip.registry.backend import connect
 from fclip.registry.champion_alias import set_champion
 from fclip.registry.log import RunRecord, register_version
 from fclip.training.data import Item, read_items
-from fclip.training.seen_rows import write_rows
+from fclip.training.seen_rows import write_seen_rows
 from tasks.base_model import find_base_model, find_original_base_model, find_rows
 from tasks.finetune import finetune
 from tasks.resolve import resolve
@@ -74,7 +74,7 @@ def new_champion(workspace: Workspace, seed: int, *, rows: Path | None = None) -
     folder = workspace.root / f"trained-{seed}"
     tiny_clip(folder, seed=seed)
     if rows:
-        write_rows(rows, workspace.trained_rows)
+        write_seen_rows(rows, workspace.trained_rows)
     artifacts = ((workspace.trained_rows, ""),) if rows else ()
     record = RunRecord(params={}, points=(), headline={}, tags={}, artifacts=artifacts)
     receipt = register_version(NAME, folder, record, run_name="a run")

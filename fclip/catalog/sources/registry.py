@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fclip.catalog.rows import RefusedRow, SourceRow
-from fclip.extensions import declared
+from fclip.extensions import collect_declarations
 from fclip.mirror.source_access import SourceAccess
 
 
@@ -51,7 +51,7 @@ class SourceKind:
 
 def source_kinds() -> Mapping[str, SourceKind]:
     """Return the kinds of source by name."""
-    return declared("fclip.catalog.sources", SourceKind)
+    return collect_declarations("fclip.catalog.sources", SourceKind)
 
 
 def kind_of(source: SourceConfig) -> SourceKind:

@@ -76,7 +76,7 @@ def neighbours(embeddings: FloatArray, labels: Ints) -> tuple[MeanOutcome, Ints,
     Args:
         embeddings: float32 [n, d], normalised. labels: int [n], each at least twice.
     """
-    ranked = rank(embeddings, embeddings, max(CUTOFFS), without=np.arange(len(labels))).documents
+    ranked = rank(embeddings, embeddings, max(CUTOFFS), excluded=np.arange(len(labels))).documents
     relevant = (ranked >= 0) & (labels[ranked] == labels[:, None])
     num_relevant = np.bincount(labels)[labels] - 1
     ideal = (np.arange(max(CUTOFFS)) < num_relevant[:, None]).astype(np.int64)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.metrics import Metric
 from fclip.evaluation.protocols.task import EvaluationTask
-from fclip.extensions import declared
+from fclip.extensions import collect_declarations
 
 
 class ProtocolConfig(Protocol):
@@ -76,7 +76,7 @@ class ProtocolDeclaration:
 
 def protocols() -> Mapping[str, ProtocolDeclaration]:
     """Every protocol by its kind."""
-    return declared("fclip.evaluation.protocols", ProtocolDeclaration)
+    return collect_declarations("fclip.evaluation.protocols", ProtocolDeclaration)
 
 
 @cache

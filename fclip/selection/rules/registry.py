@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fclip.extensions import declared
+from fclip.extensions import collect_declarations
 from fclip.selection.candidates import Floats, Pool
 
 
@@ -73,5 +73,5 @@ def label_free_metrics() -> frozenset[str]:
 
 def rules() -> Mapping[str, Rule]:
     """All rules by kind: those that read out-of-domain scores first, then in the order of the modules."""
-    found = declared(__package__, Rule).values()
+    found = collect_declarations(__package__, Rule).values()
     return MappingProxyType({rule.kind: rule for rule in sorted(found, key=lambda rule: not rule.reads_out_of_domain)})

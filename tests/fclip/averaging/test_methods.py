@@ -1,10 +1,10 @@
-"""Averaging methods: the section of params, and the recipes of the methods, on candidates that are made up."""
+"""Averaging methods: the section `average`, and the recipes of the methods for artificial candidates."""
 
 from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fclip.averaging.registry import AverageConfig, Context, Recipe, methods, trained_parents
+from fclip.averaging.registry import AverageConfig, AveragingContext, Recipe, averaging_methods, trained_ancestors
 from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.models.candidates import Candidate
@@ -17,13 +17,15 @@ TRAINED = (BASE, ORIGINAL_BASE_MODEL, FIRST, SECOND, EMA)
 SOUP = Candidate("soup", "soup", 20, 1.0, "d", parents={"step-10": 0.5, "step-20": 0.5})
 
 
-def recipes(values: Mapping[str, object], candidates: Sequence[Candidate], context: Context) -> Sequence[Recipe]:
+def recipes(
+    values: Mapping[str, object], candidates: Sequence[Candidate], context: AveragingContext
+) -> Sequence[Recipe]:
     (config,) = parse_config({"methods": [values]}, AverageConfig, where="params.yaml").methods
-    return methods()[config.kind].recipes(config, candidates, context)
+    return averaging_methods()[config.kind].recipes(config, candidates, context)
 
 
-def context(scores: Mapping[str, float], of_average: float = 0.0) -> Context:
-    return Context(
+def context(scores: Mapping[str, float], of_average: float = 0.0) -> AveragingContext:
+    return AveragingContext(
         scores=lambda names: {name: scores[name] for name in names if name in scores},
         score_of_average=lambda parents: of_average,
     )
@@ -37,14 +39,14 @@ def test_checkpoints_and_averages_are_interpolated_with_the_base_model() -> None
     ]  # fmt: skip
     assert {recipe.kind for recipe in found} == {"interpolated"}
     assert found[-2].parents == {"base-model": 0.75, "soup": 0.25}
-    assert trained_parents(found[-2].parents, (*TRAINED, SOUP)) == {
+    assert trained_ancestors(found[-2].parents, (*TRAINED, SOUP)) == {
         "base-model": 0.75,
         "step-10": 0.125,
         "step-20": 0.125,
     }
 
 
-def test_the_soup_is_of_checkpoints_with_a_score() -> None:
+def test_the_soup_averages_checkpoints_with_a_score() -> None:
     found = recipes({"kind": "soup"}, TRAINED, context({"step-10": 0.5, "step-20": 0.6}, of_average=0.6))
     assert [(recipe.name, recipe.kind, recipe.parents) for recipe in found] == [
         ("soup", "soup", {"step-20": 0.5, "step-10": 0.5})
@@ -54,7 +56,7 @@ def test_the_soup_is_of_checkpoints_with_a_score() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ([{"kind": "median"}], "`kind` must be one of interpolation, soup"),
         ([{"kind": "soup"}, {"kind": "soup"}], "each kind at most once, not `soup` twice"),
@@ -64,7 +66,7 @@ def test_the_soup_is_of_checkpoints_with_a_score() -> None:
         ([{"kind": "interpolation", "shares": [0.5, 0.501]}], "differ in their first two decimals"),
     ],
 )
-def test_what_is_wrong_in_params_is_named(values: list[dict[str, object]], said: str) -> None:
+def test_invalid_params_are_named(values: list[dict[str, object]], message: str) -> None:
     with pytest.raises(UserError) as error:
         parse_config({"methods": values}, AverageConfig, where="params.yaml", section="average")
-    assert said in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""The base model `towers`, composed once."""
+"""The composed base model `towers`, shared by tests."""
 
 from pathlib import Path
 

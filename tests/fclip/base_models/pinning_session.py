@@ -1,8 +1,8 @@
-"""What `resolve` and a stage do with a base model, in a process of its own: HF_ENDPOINT is read at import.
+"""Pinning and fetching of base models in a separate process, because HF_ENDPOINT is read at import.
 
-python -m tests.fclip.base_models.pinning_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", START]`: pin
-the base model anew; or `["fetch", START]`: fetch it by the last pin. Printed is what each gave: the pin, the folder's name,
-or the `error` that a user can cause.
+python -m tests.fclip.base_models.pinning_session ROOT PIN STEPS, the last two as JSON. A step is `["pin", CONFIG]` to
+pin a base model, or `["fetch", CONFIG]` to fetch it by the last pin. Prints a list with the result of each step: the
+pin, the folder's name, or `error` with the message of a UserError.
 """
 
 import json
@@ -16,20 +16,20 @@ from fclip.errors import UserError
 
 
 def main(root: Path, pin: dict[str, Any], steps: list[tuple[str, dict[str, Any]]]) -> list[Any]:
-    given: list[Any] = []
+    results: list[Any] = []
     for step, values in steps:
         base_model: Any = base_model_from_json(values)
         try:
             if step == "pin":
                 pin = pin_base_model(base_model, root=root, cache_dir=root / "cache").to_json()
-                given.append(pin)
+                results.append(pin)
             else:
-                given.append(
+                results.append(
                     fetch_base_model(BaseModelPin.from_json(pin), base_model, root=root, cache_dir=root / "cache").name
                 )
         except UserError as error:
-            given.append({"error": str(error)})
-    return given
+            results.append({"error": str(error)})
+    return results
 
 
 if __name__ == "__main__":

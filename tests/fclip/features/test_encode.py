@@ -1,4 +1,4 @@
-"""Encoding in batches equals encoding one by one, whatever stands beside a row."""
+"""Batched encoding equals encoding one by one."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def clip(models: dict[str, Path]) -> Clip:
     return load(models["seed-0"])
 
 
-def test_image_features_are_open_clips(clip: Clip, images: list[StoredImage]) -> None:
+def test_image_features_equal_open_clip(clip: Clip, images: list[StoredImage]) -> None:
     pixels = np.stack([decode(image.content, clip.preprocess) for image in images])
     features = encode_images(clip, pixels, batch_size=8)
     values = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
@@ -31,14 +31,14 @@ def test_image_features_are_open_clips(clip: Clip, images: list[StoredImage]) ->
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_a_row_depends_on_no_other(clip: Clip, images: list[StoredImage], batch_size: int) -> None:
+def test_image_features_do_not_depend_on_other_rows(clip: Clip, images: list[StoredImage], batch_size: int) -> None:
     pixels = np.stack([decode(image.content, clip.preprocess) for image in images])
     together = encode_images(clip, pixels, batch_size=32)
     np.testing.assert_allclose(encode_images(clip, pixels, batch_size=batch_size), together, atol=1e-5)
     assert (encode_images(clip, pixels[40:41], batch_size=32) == encode_images(clip, pixels[38:43])[2:3]).all()
 
 
-def test_texts_come_back_in_their_order(clip: Clip) -> None:
+def test_text_features_keep_the_order_of_the_texts(clip: Clip) -> None:
     features = encode_texts(clip, TEXTS, batch_size=2)
     for text, row in zip(TEXTS, features, strict=True):
         with torch.no_grad():
@@ -47,13 +47,13 @@ def test_texts_come_back_in_their_order(clip: Clip) -> None:
     assert (features[1] == features[5]).all()
 
 
-def test_nothing_gives_nothing(clip: Clip) -> None:
+def test_empty_inputs_give_empty_features(clip: Clip) -> None:
     assert encode_texts(clip, []).shape[0] == 0
     assert encode_images(clip, np.empty((0, 32, 32, 3), np.uint8)).shape[0] == 0
 
 
-def test_padding_no_further_than_needed_changes_nothing(tmp_path: Path) -> None:
-    """A transformers text tower, which masks its padding, sees only the columns that its batch uses."""
+def test_shorter_padding_does_not_change_features(tmp_path: Path) -> None:
+    """A text tower of transformers masks padding, so it gets only as many tokens as the batch needs."""
     from transformers import BertConfig, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "dress", "shoes", "very", "long", "winter"]
@@ -85,7 +85,7 @@ def test_padding_no_further_than_needed_changes_nothing(tmp_path: Path) -> None:
     np.testing.assert_allclose(features, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_unit_rows_have_length_one_and_zeros_stay() -> None:
+def test_unit_normalises_rows_and_keeps_zeros() -> None:
     rows = unit(np.array([[3, 4], [0, 0], [1e-30, 0], [1e30, 0]], np.float32))
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [1, 0], [1, 0]])
     assert rows.dtype == np.float32

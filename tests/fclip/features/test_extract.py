@@ -1,4 +1,4 @@
-"""Each image is decoded once for all models, encoded once by each, and never again."""
+"""Each image is decoded once for all models and encoded once per model."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def same(first: dict[str, Features], second: dict[str, Features]) -> bool:
     )
 
 
-def test_features_are_those_of_encoding_directly(
+def test_features_equal_direct_encoding(
     models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path
 ) -> None:
     digests = [image.sha256 for image in images][::-1]
@@ -43,7 +43,7 @@ def test_features_are_those_of_encoding_directly(
         assert found[name].model_sha256 == clip.model_sha256
 
 
-def test_each_image_is_decoded_once_and_encoded_once_a_model(
+def test_each_image_is_decoded_once_and_encoded_once_per_model(
     models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path, counted: dict[str, int]
 ) -> None:
     digests = [image.sha256 for image in images]
@@ -64,7 +64,7 @@ def test_each_image_is_decoded_once_and_encoded_once_a_model(
     assert more["seed-0"].texts.shape[0] == 0
 
 
-def test_what_the_cache_held_changes_no_byte(
+def test_a_partly_filled_cache_gives_equal_bytes(
     models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path
 ) -> None:
     digests = [image.sha256 for image in images]
@@ -74,7 +74,7 @@ def test_what_the_cache_held_changes_no_byte(
     assert same(whole, run(models, packs, digests, TEXTS, tmp_path / "parts"))
 
 
-def test_blocks_and_parts_change_no_byte(
+def test_block_and_part_sizes_give_equal_bytes(
     models: dict[str, Path],
     packs: ImagePacks,
     images: list[StoredImage],
@@ -85,13 +85,13 @@ def test_blocks_and_parts_change_no_byte(
     digests = [image.sha256 for image in images]
     whole = run(models, packs, digests, TEXTS, tmp_path / "whole")
     monkeypatch.setattr(extract, "BLOCK_BYTES", 30 * 3 * 32 * 32)
-    monkeypatch.setattr(extract, "ROWS_A_PART", 20)
+    monkeypatch.setattr(extract, "ROWS_PER_PART", 20)
     counted.update(dict.fromkeys(counted, 0))
     assert same(whole, run(models, packs, digests, TEXTS, tmp_path / "blocks"))
     assert counted == {"load": 6, "decode": 75, "encode_images": 150, "encode_texts": 4}
 
 
-def test_an_interrupted_run_goes_on(
+def test_an_interrupted_extraction_continues(
     models: dict[str, Path],
     packs: ImagePacks,
     images: list[StoredImage],
@@ -100,7 +100,7 @@ def test_an_interrupted_run_goes_on(
     counted: dict[str, int],
 ) -> None:
     digests = [image.sha256 for image in images]
-    monkeypatch.setattr(extract, "ROWS_A_PART", 16)
+    monkeypatch.setattr(extract, "ROWS_PER_PART", 16)
     encode = extract.encode_images
 
     def stopping(*args, **options):
@@ -117,7 +117,7 @@ def test_an_interrupted_run_goes_on(
     assert counted["encode_images"] == 150
 
 
-def test_the_same_weights_are_encoded_once(
+def test_models_with_equal_weights_are_encoded_once(
     models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path, counted: dict[str, int]
 ) -> None:
     twice = {"champion": models["seed-0"], "challenger": models["seed-0"]}
@@ -132,7 +132,7 @@ def test_texts_alone_need_no_images(models: dict[str, Path], tmp_path: Path) -> 
     assert found["seed-1"].images.shape[0] == 0
 
 
-def test_an_image_that_is_none_is_named(models: dict[str, Path], tmp_path: Path) -> None:
+def test_an_undecodable_or_missing_image_is_named(models: dict[str, Path], tmp_path: Path) -> None:
     good, bad = picture((1, 2, 3), 0), StoredImage("f" * 64, b"no image", 1, 1)
     write_packs(tmp_path / "packs", [good, bad])
     packs = ImagePacks([tmp_path / "packs"])

@@ -1,4 +1,4 @@
-"""Similarities and rankings, against the plain way."""
+"""Similarities and rankings compared with naive implementations."""
 
 from unittest.mock import patch
 
@@ -14,28 +14,28 @@ from fclip.features.similarity import rank, similarities
     seed=st.integers(0, 10**6), num_queries=st.integers(1, 7), num_documents=st.integers(1, 40), k=st.integers(1, 12)
 )
 @settings(max_examples=100, deadline=None)
-def test_rankings_are_those_of_a_whole_sort(seed: int, num_queries: int, num_documents: int, k: int) -> None:
+def test_rankings_equal_a_full_sort(seed: int, num_queries: int, num_documents: int, k: int) -> None:
     draw = np.random.default_rng(seed)
-    queries = draw.integers(-1, 2, size=(num_queries, 3)).astype("f4")  # many are tied
+    queries = draw.integers(-1, 2, size=(num_queries, 3)).astype("f4")  # with many ties
     items = draw.integers(-1, 2, size=(num_documents, 3)).astype("f4")
     items[draw.random(num_documents) < 0.1] = np.nan
     preference = draw.permutation(num_documents)
-    without = draw.integers(-1, num_documents, size=num_queries)
-    found = rank(queries, items, k, preference=preference, without=without)
+    excluded = draw.integers(-1, num_documents, size=num_queries)
+    found = rank(queries, items, k, preference=preference, excluded=excluded)
     for row, query in enumerate(queries):
-        usable = [i for i in range(num_documents) if np.isfinite(items[i]).all() and i != without[row]]
+        usable = [i for i in range(num_documents) if np.isfinite(items[i]).all() and i != excluded[row]]
         expected = sorted(usable, key=lambda i: (-float(query @ items[i]), preference[i]))[:k]
         ranked = found.documents[row][found.documents[row] >= 0].tolist()
         assert ranked == expected
 
 
-def test_a_query_that_is_not_finite_finds_nothing() -> None:
+def test_a_query_that_is_not_finite_has_no_results() -> None:
     queries = np.array([[1, 0], [np.nan, 0]], "f4")
     assert rank(queries, np.eye(2, dtype="f4"), 2).documents.tolist() == [[0, 1], [-1, -1]]
 
 
 @pytest.mark.parametrize("block", [1, 17, 8_000_000])
-def test_similarities_are_dot_products_whatever_the_block(block: int) -> None:
+def test_similarities_are_dot_products_for_every_block_size(block: int) -> None:
     draw = np.random.default_rng(0)
     queries, documents = draw.normal(size=(9, 4)).astype("f4"), draw.normal(size=(5, 4)).astype("f4")
     queries[2], documents[3, 1] = np.nan, np.inf

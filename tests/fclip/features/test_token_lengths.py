@@ -1,4 +1,4 @@
-"""How far texts are padded: in steps, so that what stands beside a text changes not one bit of its features."""
+"""Padding of texts to multiples of a length, so that features do not depend on the other texts of a batch."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from fclip.features.encode import LEAST_ROWS, encode_texts
+from fclip.features.encode import MIN_ROWS, encode_texts
 from fclip.models.store import Clip, Preprocess
 
 PADDING = 0
 
 
 class Recorder(torch.nn.Module):
-    """A text tower that masks padding and notes the shapes it is given; a text's feature is its number of words."""
+    """A text tower that masks padding and records input shapes. The feature of a text is its number of words."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,20 +40,20 @@ def clip() -> Clip:
     return Clip(Recorder(), tokenize, preprocess, 40, "0" * 64, Path())
 
 
-def test_lengths_go_in_steps_and_no_further_than_the_context(clip: Clip) -> None:
+def test_lengths_are_multiples_of_the_step_up_to_the_context_length(clip: Clip) -> None:
     texts = ["w " * count for count in (35, 3, 17, 16, 1)]
     features = encode_texts(clip, texts, batch_size=1)
     assert features[:, 0].tolist() == [35, 3, 17, 16, 1]
-    assert clip.model.shapes == [(LEAST_ROWS, length) for length in (16, 16, 16, 32, 40)]
+    assert clip.model.shapes == [(MIN_ROWS, length) for length in (16, 16, 16, 32, 40)]
 
 
-def test_a_batch_is_as_long_as_its_longest_text_needs(clip: Clip) -> None:
+def test_the_length_of_a_batch_is_that_of_its_longest_text(clip: Clip) -> None:
     texts = ["w " * count for count in np.random.default_rng(0).integers(1, 36, size=64)]
     encode_texts(clip, texts, batch_size=32)
     assert [rows for rows, _ in clip.model.shapes] == [32, 32]
     assert clip.model.shapes[0][1] < clip.model.shapes[1][1] == 40
 
 
-def test_exact_lengths_where_no_step_is_asked_for(clip: Clip) -> None:
+def test_lengths_are_exact_without_a_step(clip: Clip) -> None:
     assert clip.tokenize(["w w w", "w"]).shape == (2, 3)
     assert clip.tokenize([""]).shape == (1, 1)

@@ -1,4 +1,4 @@
-"""Models that share a tower share what it gives: nothing is encoded twice, and features are the whole model's."""
+"""Models with equal towers share cached features, and the features equal those of the whole model."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from fclip.base_models import towers
 from fclip.errors import UserError
 from fclip.features.encode import encode_images, encode_texts
 from fclip.features.extract import extract_features
-from fclip.features.towers import BLOCK_ROWS, Tower, towers_of
+from fclip.features.towers import BLOCK_ROWS, Tower, read_towers
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
 from fclip.models.store import load
@@ -23,8 +23,8 @@ from tests.fclip.base_models.conftest import TOWERS
 TEXTS = ["red dress", "shoes"]
 
 
-def changed(folder: Path, out: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
-    """A copy of a model with other weights."""
+def copy_with_changes(folder: Path, out: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+    """Copy a model and change its weights."""
     shutil.copytree(folder, out)
     weights = load_file(out / WEIGHTS)
     change(weights)
@@ -40,12 +40,12 @@ def scaled(*names: str) -> Callable[[dict[str, torch.Tensor]], None]:
     return change
 
 
-def test_candidates_that_differ_in_their_heads_encode_once(
+def test_models_that_differ_only_in_projections_are_encoded_once(
     models: dict[str, Path], packs: ImagePacks, images: list[StoredImage], tmp_path: Path, counted: dict[str, int]
 ) -> None:
     base_model = models["seed-0"]
-    heads = changed(base_model, tmp_path / "heads", scaled("visual.proj", "text_projection", "logit_scale"))
-    texts = changed(base_model, tmp_path / "texts", scaled("token_embedding.weight"))
+    heads = copy_with_changes(base_model, tmp_path / "heads", scaled("visual.proj", "text_projection", "logit_scale"))
+    texts = copy_with_changes(base_model, tmp_path / "texts", scaled("token_embedding.weight"))
     folders = {"base-model": base_model, "heads": heads, "texts": texts}
     digests = [image.sha256 for image in images]
     found = extract_features(folders, packs=packs, digests=digests, texts=TEXTS, cache=tmp_path / "cache", device="cpu")
@@ -59,10 +59,10 @@ def test_candidates_that_differ_in_their_heads_encode_once(
     assert not np.allclose(found["base-model"].images, found["heads"].images, atol=1e-3)
 
 
-def test_features_of_towers_are_the_whole_models(packs: ImagePacks, images: list[StoredImage], tmp_path: Path) -> None:
+def test_features_of_towers_equal_the_whole_model(packs: ImagePacks, images: list[StoredImage], tmp_path: Path) -> None:
     (folder := tmp_path / "towers").mkdir()
     towers.compose(TOWERS, folder)
-    assert {modality: side.projection is not None for modality, side in towers_of(folder).items()} == {
+    assert {modality: tower.projection is not None for modality, tower in read_towers(folder).items()} == {
         "image": True,
         "text": True,
     }
@@ -80,7 +80,7 @@ def test_features_of_towers_are_the_whole_models(packs: ImagePacks, images: list
     np.testing.assert_allclose(found.texts, encode_texts(clip, TEXTS), rtol=1e-3, atol=1e-4)
 
 
-def test_a_side_without_one_matrix_is_not_cut(models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_tower_without_a_single_projection_matrix_is_not_cut(models: dict[str, Path], tmp_path: Path) -> None:
     def two_layers(weights: dict[str, torch.Tensor]) -> None:
         weights["visual.head.mlp.fc1.weight"] = weights.pop("visual.proj")
         weights["visual.head.mlp.fc2.weight"] = torch.eye(16)
@@ -88,47 +88,47 @@ def test_a_side_without_one_matrix_is_not_cut(models: dict[str, Path], tmp_path:
     def without(weights: dict[str, torch.Tensor]) -> None:
         del weights["visual.proj"]
 
-    base_model = towers_of(models["seed-0"])
+    base_model = read_towers(models["seed-0"])
     for name, change in {"mlp": two_layers, "none": without}.items():
-        sides = towers_of(changed(models["seed-0"], tmp_path / name, change))
-        assert sides["image"].projection is None
-        assert sides["text"].tower_sha256 == base_model["text"].tower_sha256
+        copied = read_towers(copy_with_changes(models["seed-0"], tmp_path / name, change))
+        assert copied["image"].projection is None
+        assert copied["text"].tower_sha256 == base_model["text"].tower_sha256
 
 
-def test_weights_by_other_names_are_not_told_apart(models: dict[str, Path], tmp_path: Path) -> None:
+def test_towers_with_unknown_tensor_names_are_not_separated(models: dict[str, Path], tmp_path: Path) -> None:
     def prefixed(weights: dict[str, torch.Tensor]) -> None:
         for name in list(weights):
             weights[f"module.{name}"] = weights.pop(name)
 
-    folders = [changed(models[name], tmp_path / name, prefixed) for name in ("seed-0", "seed-1")]
-    first, second = map(towers_of, folders)
-    for modality, side in first.items():
-        assert side.projection is None
-        assert side.tower_sha256 != second[modality].tower_sha256
+    folders = [copy_with_changes(models[name], tmp_path / name, prefixed) for name in ("seed-0", "seed-1")]
+    first, second = map(read_towers, folders)
+    for modality, tower in first.items():
+        assert tower.projection is None
+        assert tower.tower_sha256 != second[modality].tower_sha256
 
 
-def test_what_else_is_in_the_folder_counts(models: dict[str, Path], tmp_path: Path) -> None:
+def test_other_files_of_the_folder_are_part_of_the_digest(models: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(models["seed-0"], tmp_path / "other")
     (tmp_path / "other" / "tokenizer.json").write_text("{}")
-    assert towers_of(tmp_path / "other")["text"].tower_sha256 != towers_of(models["seed-0"])["text"].tower_sha256
+    assert read_towers(tmp_path / "other")["text"].tower_sha256 != read_towers(models["seed-0"])["text"].tower_sha256
 
 
-def test_a_projected_row_depends_on_no_other() -> None:
+def test_projected_rows_do_not_depend_on_other_rows() -> None:
     draw = np.random.default_rng(0)
-    side = Tower("0" * 64, draw.normal(size=(1280, 384)).astype("f4"))
+    tower = Tower("0" * 64, draw.normal(size=(1280, 384)).astype("f4"))
     pooled = draw.normal(size=(2 * BLOCK_ROWS + 37, 1280)).astype("f4")
-    whole = side.project(pooled)
-    np.testing.assert_allclose(whole, pooled @ side.projection, rtol=1e-3, atol=1e-3)
+    whole = tower.project(pooled)
+    np.testing.assert_allclose(whole, pooled @ tower.projection, rtol=1e-3, atol=1e-3)
     order = draw.permutation(len(pooled))
-    assert side.project(pooled[order]).tobytes() == whole[order].tobytes()
+    assert tower.project(pooled[order]).tobytes() == whole[order].tobytes()
     for row in (0, BLOCK_ROWS - 1, len(pooled) - 1):
-        assert side.project(pooled[row : row + 1]).tobytes() == whole[row : row + 1].tobytes()
-    assert side.project(np.empty((0, 0), "f4")).shape == (0, 0)
+        assert tower.project(pooled[row : row + 1]).tobytes() == whole[row : row + 1].tobytes()
+    assert tower.project(np.empty((0, 0), "f4")).shape == (0, 0)
 
 
-def test_weights_that_cannot_be_read_are_named(models: dict[str, Path], tmp_path: Path) -> None:
+def test_unreadable_weights_are_an_error(models: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(models["seed-0"], tmp_path / "cut")
     content = (tmp_path / "cut" / WEIGHTS).read_bytes()
     (tmp_path / "cut" / WEIGHTS).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="cannot be read"):
-        towers_of(tmp_path / "cut")
+        read_towers(tmp_path / "cut")

@@ -1,3 +1,5 @@
+"""Decoding and normalisation of images, compared with open_clip."""
+
 import io
 
 import numpy as np
@@ -34,12 +36,12 @@ def test_equals_open_clips_transform_within_a_grey_level(
     )
     content = picture(*shape)
     expected = theirs(Image.open(io.BytesIO(content)))
-    found = normalise(decode(content, ours)[None], ours)[0]
-    grey = torch.tensor(ours.std).view(3, 1, 1) * 255
-    assert ((found - expected).abs() * grey).max() <= 1.01
+    pixels = normalise(decode(content, ours)[None], ours)[0]
+    grey_levels = torch.tensor(ours.std).view(3, 1, 1) * 255
+    assert ((pixels - expected).abs() * grey_levels).max() <= 1.01
 
 
-def test_a_grey_png_becomes_three_channels() -> None:
+def test_grey_images_are_converted_to_rgb() -> None:
     preprocess = Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     pixels = decode(picture(40, 50, "L", "PNG"), preprocess)
     assert pixels.shape == (32, 32, 3)
@@ -47,13 +49,13 @@ def test_a_grey_png_becomes_three_channels() -> None:
     assert (pixels[..., 0] == pixels[..., 2]).all()
 
 
-def test_a_draft_differs_by_little() -> None:
+def test_draft_decoding_differs_slightly() -> None:
     preprocess = Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     content = picture(320, 320)
     exact, draft = decode(content, preprocess).astype(int), decode(content, preprocess, draft=True).astype(int)
     assert np.abs(exact - draft).mean() < 2
 
 
-def test_broken_bytes_are_a_users_error() -> None:
-    with pytest.raises(UserError, match="could not be decoded"):
+def test_damaged_images_are_a_user_error() -> None:
+    with pytest.raises(UserError, match="cannot be decoded"):
         decode(picture(64, 64)[:200], Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3))

@@ -1,4 +1,4 @@
-"""One shop and one finished run, shared by the tests that only read them."""
+"""A shop and a finished run, shared by tests that only read them."""
 
 from pathlib import Path
 
@@ -15,5 +15,5 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_base_model: Path) -> Path:
-    """The `out` of a whole run of `make_config()`."""
+    """The `out` folder of a complete run of `make_config()`."""
     return run_job(make_job(tmp_path_factory.mktemp("finished"), shop, tiny_base_model))

@@ -1,4 +1,4 @@
-"""Packs of small pictures for the tests of what feeds training with pixels."""
+"""Packs of small pictures for tests of the pixel sources."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ PREPROCESS = Preprocess(size=24, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def photograph(seed: int) -> StoredImage:
-    """A mottled JPEG; every third one large enough to be decoded at a fraction of its size."""
+    """Return a JPEG of smooth noise. Every third one is large enough to be decoded at a reduced size."""
     width, height = (130, 150) if seed % 3 == 0 else (40 + seed % 7, 44)
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
@@ -27,17 +27,17 @@ def photograph(seed: int) -> StoredImage:
 
 
 def broken() -> StoredImage:
-    """What no program reads."""
+    """Return an image that cannot be decoded."""
     content = b"\xff\xd8 no picture"
     return StoredImage(sha256_bytes(content), content, 8, 8)
 
 
 def write_pictures(folder: Path, images: Sequence[StoredImage]) -> tuple[ImagePacks, list[str]]:
-    """Packs of `images` in `folder`, and their digests in order."""
+    """Write packs of `images` to `folder`; return them, and the digests in order."""
     write_packs(folder, images)
     return ImagePacks([folder]), [image.sha256 for image in images]
 
 
 def expected(images: Sequence[StoredImage], preprocess: Preprocess = PREPROCESS) -> np.ndarray:
-    """uint8 [n, size, size, 3], decoded one by one."""
+    """Return the images decoded one by one, uint8 [n, size, size, 3]."""
     return np.stack([decode(image.content, preprocess, draft=True) for image in images])

@@ -1,4 +1,4 @@
-"""Crops, mirrors and colours on tensors."""
+"""Image augmentation on tensors."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def varied(batch: torch.Tensor, config: AugmentConfig, size: int, seed: int = 0) -> torch.Tensor:
+def augmented(batch: torch.Tensor, config: AugmentConfig, size: int, seed: int = 0) -> torch.Tensor:
     return augment(batch, sample_augmentation(config, len(batch), generator(seed)), size=size)
 
 
@@ -47,25 +47,25 @@ def noise(count: int, side: int, seed: int = 0) -> torch.Tensor:
 
 
 def ramp(count: int, side: int) -> torch.Tensor:
-    """Images whose red grows to the right and green downwards."""
+    """Return images whose red increases to the right and whose green increases downwards."""
     line = torch.arange(side, dtype=torch.uint8) * (255 // side)
     image = torch.stack([line.expand(side, side), line[:, None].expand(side, side), torch.zeros(side, side)], dim=-1)
     return image.to(torch.uint8).expand(count, side, side, 3).contiguous()
 
 
 def products(count: int, side: int) -> torch.Tensor:
-    """Mottled rectangles on white."""
+    """Return rectangles of noise on white."""
     batch = noise(count, side)
     batch[:, : side // 4] = batch[:, -side // 4 :] = 255
     batch[:, :, : side // 4] = batch[:, :, -side // 4 :] = 255
     return batch
 
 
-def cropped(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
-    """Pixel by pixel: the part around a centre, mirrored where its width is invert."""
+def naive_crop(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
+    """Crop an image pixel by pixel with bilinear interpolation. A negative width mirrors it."""
     side = len(image)
     half_width, half_height, x, y = (float(value) for value in crop)
-    found = np.empty((size, size, 3))
+    result = np.empty((size, size, 3))
     for row in range(size):
         for column in range(size):
             at_x = ((half_width * ((2 * column + 1) / size - 1) + x + 1) * side - 1) / 2
@@ -75,60 +75,60 @@ def cropped(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
             right, down = at_x - left, at_y - top
             upper = image[top, left] * (1 - right) + image[top, left + 1] * right
             lower = image[top + 1, left] * (1 - right) + image[top + 1, left + 1] * right
-            found[row, column] = upper * (1 - down) + lower * down
-    return found
+            result[row, column] = upper * (1 - down) + lower * down
+    return result
 
 
-def test_nothing_to_vary_is_the_whole_image() -> None:
+def test_disabled_augmentation_returns_the_image() -> None:
     batch = noise(4, 20)
-    assert torch.equal(varied(batch, make_config(), 20), batch)
+    assert torch.equal(augmented(batch, make_config(), 20), batch)
 
 
-def test_crops_are_those_of_a_loop_over_pixels() -> None:
+def test_crops_equal_a_loop_over_pixels() -> None:
     batch = noise(5, 17)
     sampled = sample_augmentation(make_config(min_crop_area=0.3, flip=True), 5, generator())
     found = augment(batch, sampled, size=11).numpy()
     for image, crop, one in zip(batch.numpy().astype(float), sampled.crops.numpy(), found, strict=True):
-        assert np.abs(cropped(image, crop, 11) - one).max() < 0.51
+        assert np.abs(naive_crop(image, crop, 11) - one).max() < 0.51
     assert {bool(width < 0) for width in sampled.crops[:, 0]} == {True, False}
 
 
-def test_mirroring_turns_about_half() -> None:
-    found = varied(ramp(400, 32), make_config(min_crop_area=0.9, flip=True), 32).float()
+def test_flip_mirrors_half_of_the_images() -> None:
+    found = augmented(ramp(400, 32), make_config(min_crop_area=0.9, flip=True), 32).float()
     mirrored = found[:, 16, 0, 0] > found[:, 16, -1, 0]
     assert 150 < int(mirrored.sum()) < 250
-    assert (found[:, -1, 16, 1] > found[:, 0, 16, 1]).all(), "never upside down"
+    assert (found[:, -1, 16, 1] > found[:, 0, 16, 1]).all(), "never flipped vertically"
 
 
 @pytest.mark.parametrize("least", [0.3, 0.8])
-def test_parts_have_the_area_that_is_asked(least: float) -> None:
-    found = varied(ramp(300, 64), make_config(min_crop_area=least), 64)
+def test_crop_areas_are_in_the_configured_range(least: float) -> None:
+    found = augmented(ramp(300, 64), make_config(min_crop_area=least), 64)
     span = found.float() / (255 // 64) / 63
     width = span[:, 32, -1, 0] - span[:, 32, 0, 0]
     height = span[:, -1, 32, 1] - span[:, 0, 32, 1]
     area = width * height
-    assert area.min() > least * 0.9  # pixels are steps
+    assert area.min() > least * 0.9  # pixels are discrete
     assert area.max() <= 1.0
     assert area.min() < least + 0.15
     assert width.std() > 0.02
 
 
-def test_the_same_generator_gives_the_same_images() -> None:
+def test_augmentation_is_deterministic() -> None:
     config = make_config(**ALL)
-    first, again, other = (varied(products(8, 24), config, 16, seed) for seed in (1, 1, 2))
+    first, again, other = (augmented(products(8, 24), config, 16, seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == (8, 16, 16, 3)
     assert first.dtype == torch.uint8
 
 
-def test_crops_are_the_same_whatever_else_is_varied() -> None:
+def test_crops_do_not_depend_on_other_augmentations() -> None:
     crops = sample_augmentation(make_config(min_crop_area=0.4, flip=True), 30, generator()).crops
     assert torch.equal(sample_augmentation(make_config(**ALL), 30, generator()).crops, crops)
 
 
 @pytest.mark.parametrize("side", [24, 45, 92])
-def test_rows_of_a_batch_are_varied_as_in_the_whole(side: int) -> None:
+def test_rows_of_a_batch_are_independent(side: int) -> None:
     batch, sampled = products(70, side), sample_augmentation(make_config(**ALL), 70, generator())
     whole = augment(batch, sampled, size=side - 5)
     for rows in (slice(0, 35), slice(35, 70), slice(3, 20), slice(17, 18), slice(69, None), slice(0, 70, 2)):
@@ -137,19 +137,19 @@ def test_rows_of_a_batch_are_varied_as_in_the_whole(side: int) -> None:
 
 
 @pytest.mark.parametrize("config", [make_config(**ALL), make_config(min_crop_area=0.4, flip=True)])
-def test_threads_change_nothing(config: AugmentConfig) -> None:
+def test_augmentation_does_not_depend_on_the_number_of_threads(config: AugmentConfig) -> None:
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(varied(products(40, 92), config, 80))
+            found.append(augmented(products(40, 92), config, 80))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*found)
 
 
-def test_colours_change_as_torchvision_changes_them() -> None:
-    batch = (noise(6, 12).float() / 4 + 90).round()  # far enough from both ends not to be cut off
+def test_colour_changes_equal_torchvision() -> None:
+    batch = (noise(6, 12).float() / 4 + 90).round()  # far enough from both ends not to be clipped
     factors = 1 + 0.3 * (2 * torch.rand(6, 3, generator=generator()) - 1)
     factors[0] = 1.0
     factors[1, 2] = 0.0
@@ -164,7 +164,7 @@ def test_colours_change_as_torchvision_changes_them() -> None:
     assert torch.equal(found[0], batch[0].permute(2, 0, 1))
 
 
-def test_colours_are_cut_off_at_both_ends() -> None:
+def test_colours_are_clipped() -> None:
     sampled = sample_augmentation(make_config(colour_jitter=0.9), 50, generator())
     found = augment(noise(50, 16), sampled, size=16)
     assert int(found.min()) == 0
@@ -174,27 +174,29 @@ def test_colours_are_cut_off_at_both_ends() -> None:
     assert 1.7 < float(sampled.colours.max()) <= 1.9
 
 
-def test_a_share_of_the_images_loses_its_colours() -> None:
+def test_greyscale_applies_to_the_configured_share() -> None:
     batch = noise(400, 8)
-    found = varied(batch, make_config(greyscale=0.25), 8).float()
+    found = augmented(batch, make_config(greyscale=0.25), 8).float()
     grey = ((found.amax(3) - found.amin(3)) <= 1).all((1, 2))
     assert 70 < int(grey.sum()) < 130
-    assert torch.equal(found[~grey].to(torch.uint8), batch[~grey]), "the others stay as they are"
+    assert torch.equal(found[~grey].to(torch.uint8), batch[~grey]), "the other images are unchanged"
     luma = (batch[grey].float() * torch.tensor([0.299, 0.587, 0.114])).sum(3)
     assert (found[grey][..., 0] - luma).abs().max() <= 0.51
 
 
-def test_a_share_of_the_images_is_inverted() -> None:
+def test_inversion_applies_to_the_configured_share() -> None:
     batch = noise(400, 8)
-    found = varied(batch, make_config(invert=0.25), 8)
+    found = augmented(batch, make_config(invert=0.25), 8)
     inverted = (found != batch).any(-1).any(-1).any(-1)
     assert 70 < int(inverted.sum()) < 130
     assert torch.equal(found[inverted], 255 - batch[inverted])
 
 
-def test_thumbnails_show_the_product_alone_grey_and_small() -> None:
+def test_thumbnails_are_small_grey_product_crops() -> None:
     batch = torch.full((300, 100, 90, 3), 255, dtype=torch.uint8)
-    batch[:, 20:76, 40:70] = noise(300, 56)[:, :, :30] // 2  # 56 by 30: two by two pixels are one of a thumbnail's
+    batch[:, 20:76, 40:70] = (
+        noise(300, 56)[:, :, :30] // 2
+    )  # 56 by 30: each pixel of the thumbnail covers 2 by 2 pixels
     sampled = sample_augmentation(make_config(thumbnail=1.0, flip=True, greyscale=0.5), len(batch), generator())
     found = augment(batch, sampled, size=28)
     square = batch[:, 20:76, 27:83].float().numpy() @ np.array([0.299, 0.587, 0.114])
@@ -208,13 +210,13 @@ def test_thumbnails_show_the_product_alone_grey_and_small() -> None:
     assert 215 < negative.sum() < 265
 
 
-def test_a_share_of_the_images_becomes_thumbnails() -> None:
+def test_thumbnails_are_made_of_the_configured_share() -> None:
     batch = noise(400, 80)
     sampled = sample_augmentation(make_config(thumbnail=0.3), len(batch), generator())
     found = augment(batch, sampled, size=80)
     assert sampled.thumbnails is not None
     assert 80 < int(sampled.thumbnails.sum()) < 160
-    assert torch.equal(found[~sampled.thumbnails], batch[~sampled.thumbnails]), "the others stay as they are"
+    assert torch.equal(found[~sampled.thumbnails], batch[~sampled.thumbnails]), "the other images are unchanged"
     assert (found[sampled.thumbnails].float().std((1, 2)) < batch[sampled.thumbnails].float().std((1, 2))).all()
 
 
@@ -223,11 +225,11 @@ def test_a_share_of_the_images_becomes_thumbnails() -> None:
     [
         ((10, 20, 30, 40), (0.5, 0.5, 0.0, 0.5)),
         ((0, 0, 40, 10), (1.0, 1.0, 0.0, -0.75)),
-        ((35, 0, 40, 40), (1.0, 1.0, 0.875, 0.0)),  # over the edge: what is white beside it goes on
+        ((35, 0, 40, 40), (1.0, 1.0, 0.875, 0.0)),  # extends beyond the edge of the image
         (None, (1.0, 1.0, 0.0, 0.0)),
     ],
 )
-def test_squares_about_products(box: tuple[int, int, int, int] | None, square: tuple[float, ...]) -> None:
+def test_product_squares(box: tuple[int, int, int, int] | None, square: tuple[float, ...]) -> None:
     image = torch.full((1, 3, 40, 40), 250.0)
     if box is not None:
         left, top, right, bottom = box

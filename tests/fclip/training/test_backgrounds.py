@@ -1,4 +1,4 @@
-"""Products on white get other backgrounds; what is white in a product, and other pictures, stay as they are."""
+"""Background replacement changes only the background of products on white."""
 
 from io import BytesIO
 
@@ -21,7 +21,7 @@ GREY, WHITE, RED = (150, 150, 150), (252, 252, 252), (190, 40, 40)
 
 
 def garment(fill: tuple[int, int, int], outline: tuple[int, int, int], *, background: int = 255) -> torch.Tensor:
-    """A shirt in front of a plain background: float32 [3, SIDE, SIDE]."""
+    """Draw a shirt on a plain background: float32 [3, SIDE, SIDE]."""
     image = Image.new("RGB", (SIDE, SIDE), (background,) * 3)
     ImageDraw.Draw(image).polygon(BODY, fill=fill, outline=outline, width=2)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
@@ -33,13 +33,13 @@ def shape() -> np.ndarray:
     return np.array(image)
 
 
-def inside() -> torch.Tensor:
-    """The shirt without its edge."""
+def product_area() -> torch.Tensor:
+    """Return the pixels of the shirt without its edge."""
     return torch.from_numpy(ndimage.binary_erosion(shape(), iterations=4))
 
 
-def outside() -> torch.Tensor:
-    """The background without the shirt's edge."""
+def background_area() -> torch.Tensor:
+    """Return the pixels of the background without the shirt's edge."""
     return torch.from_numpy(~ndimage.binary_dilation(shape(), iterations=4))
 
 
@@ -49,41 +49,41 @@ def mask_of(*images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("background", [255, 244])
 @pytest.mark.parametrize("fill", [RED, WHITE, (255, 255, 255), (20, 20, 20)])
-def test_a_garment_stays_and_its_background_goes(fill: tuple[int, int, int], background: int) -> None:
+def test_mask_covers_the_background_only(fill: tuple[int, int, int], background: int) -> None:
     (mask,) = mask_of(garment(fill, GREY, background=background))
     assert mask.shape == (SIDE, SIDE)
-    assert mask[inside()].max() <= 0.25, "no more than the softness of the edge"
-    assert mask[inside()].mean() < 0.005
-    assert (mask[outside()] > 0.99).all()
+    assert mask[product_area()].max() <= 0.25, "at most the soft edge"
+    assert mask[product_area()].mean() < 0.005
+    assert (mask[background_area()] > 0.99).all()
     assert ((mask >= 0) & (mask <= 1)).all()
 
 
-def test_a_gap_in_the_outline_of_a_white_garment_lets_little_in() -> None:
+def test_a_gap_in_the_outline_of_a_white_garment_is_not_passed() -> None:
     image = garment((255, 255, 255), GREY)
-    image[:, 70:73, 30:45] = 255  # through the left side
+    image[:, 70:73, 30:45] = 255  # a gap in the left side
     (mask,) = mask_of(image)
-    assert mask[inside()].mean() < 0.03
+    assert mask[product_area()].mean() < 0.03
 
 
-def test_a_background_between_the_parts_of_a_product_that_reaches_no_border_stays() -> None:
+def test_white_areas_enclosed_by_the_product_are_kept() -> None:
     image = garment(RED, GREY)
     image[:, 55:75, 45:65] = 255
     (mask,) = mask_of(image)
     assert (mask[57:73, 47:63] == 0).all()
 
 
-def test_what_jpeg_leaves_beside_an_edge_is_background_too() -> None:
+def test_jpeg_artefacts_near_edges_are_background() -> None:
     rng = np.random.default_rng(0)
     image = garment(RED, RED).permute(1, 2, 0).numpy()
     image[(image > 250).all(2)] -= rng.integers(0, 3, ((image > 250).all(2).sum(), 3))
     buffer = BytesIO()
     Image.fromarray(image.astype(np.uint8)).save(buffer, "JPEG", quality=80)
     (mask,) = mask_of(torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).float())
-    assert mask[outside()].mean() > 0.98
-    assert mask[inside()].mean() < 0.01
+    assert mask[background_area()].mean() > 0.98
+    assert mask[product_area()].mean() < 0.01
 
 
-def test_pictures_that_are_no_product_on_white_are_left_alone() -> None:
+def test_images_without_a_product_on_white_have_no_background() -> None:
     photo = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
     on_grey, all_white = garment(RED, GREY, background=225), torch.full((3, SIDE, SIDE), 255.0)
     hardly_any = photo.clone()
@@ -94,7 +94,7 @@ def test_pictures_that_are_no_product_on_white_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("side", [9, 30, 57, 110, 131, 258])
-def test_masks_have_the_images_size(side: int) -> None:
+def test_masks_have_the_size_of_the_image(side: int) -> None:
     batch = torch.full((2, 3, side, side + 3), 255.0)
     batch[:, :, side // 3 : -side // 3, side // 4 : -side // 4] = 30.0
     mask, _ = background_mask(batch)
@@ -104,7 +104,7 @@ def test_masks_have_the_images_size(side: int) -> None:
 
 
 @pytest.mark.parametrize("density", [0.3, 0.5, 0.65, 0.9])
-def test_what_is_connected_to_the_border_is_what_a_labelling_says(density: float) -> None:
+def test_connected_to_border_equals_scipy_labelling(density: float) -> None:
     white = torch.rand(20, 23, 31, generator=torch.Generator().manual_seed(1)) < density
     found = connected_to_border(white)
     for one, mask in zip(white.numpy(), found.numpy(), strict=True):
@@ -113,7 +113,7 @@ def test_what_is_connected_to_the_border_is_what_a_labelling_says(density: float
         assert (mask == (np.isin(labels, ring[ring > 0]))).all()
 
 
-def test_backgrounds_are_of_four_kinds_and_within_range() -> None:
+def test_backgrounds_have_four_kinds_and_valid_grey_levels() -> None:
     backgrounds = sample_backgrounds(0.3, 2000, torch.Generator().manual_seed(0))
     assert backgrounds.fields.min() >= 0
     assert backgrounds.fields.max() <= 255
@@ -121,7 +121,7 @@ def test_backgrounds_are_of_four_kinds_and_within_range() -> None:
     assert 420 < int(backgrounds.textured.sum()) < 580
     flat = (backgrounds.fields.amax((2, 3)) - backgrounds.fields.amin((2, 3))).amax(1) == 0
     assert 420 < int((flat & ~backgrounds.textured).sum()) < 580
-    assert (backgrounds.fields.mean((1, 2, 3)).std() > 40).item(), "dark ones and light ones"
+    assert (backgrounds.fields.mean((1, 2, 3)).std() > 40).item(), "both dark and light backgrounds"
 
 
 def config(background: float) -> AugmentConfig:
@@ -136,18 +136,18 @@ def config(background: float) -> AugmentConfig:
     )
 
 
-def test_a_share_of_the_products_on_white_gets_another_ground() -> None:
+def test_backgrounds_are_replaced_for_the_configured_share() -> None:
     batch = garment(RED, GREY).permute(1, 2, 0).to(torch.uint8).expand(200, SIDE, SIDE, 3).contiguous()
-    varied = augment(batch, sample_augmentation(config(0.4), 200, torch.Generator().manual_seed(0)), size=SIDE)
-    changed = (varied != batch).any(3).any(2).any(1)
+    augmented = augment(batch, sample_augmentation(config(0.4), 200, torch.Generator().manual_seed(0)), size=SIDE)
+    changed = (augmented != batch).any(3).any(2).any(1)
     assert 60 < int(changed.sum()) < 100
-    assert (varied[:, inside()] == batch[:, inside()]).all()
-    backgrounds = varied[changed][:, outside()].float()
+    assert (augmented[:, product_area()] == batch[:, product_area()]).all()
+    backgrounds = augmented[changed][:, background_area()].float()
     assert (backgrounds.mean(1) < 250).any(1).float().mean() > 0.9
     assert len({tuple(one) for one in backgrounds[:, 0].int().tolist()}) > 50
 
 
-def test_real_products_on_white_keep_their_middle_and_lose_their_corners() -> None:
+def test_real_products_keep_their_centre_and_lose_their_corners() -> None:
     path = dataset("kagl") / "data-00000-of-00002.parquet"
     contents = pq.read_table(path, columns=["image"])["image"].slice(500, 200).to_pylist()
     decoded = [Image.open(BytesIO(one["bytes"])).convert("RGB") for one in contents]
@@ -155,9 +155,9 @@ def test_real_products_on_white_keep_their_middle_and_lose_their_corners() -> No
     batch = torch.from_numpy(np.stack([np.array(image) for image in images]))
     mask = background_mask(batch.permute(0, 3, 1, 2).float())[0][:, 0]
     on_white = mask.any(2).any(1)
-    assert on_white.float().mean() > 0.7, "most of this catalog is"
+    assert on_white.float().mean() > 0.7, "most products of this catalog are on white"
     assert mask[on_white][:, 42:54, 42:54].mean() < 0.1
     assert mask[on_white][:, :4, :4].mean() > 0.9
-    varied = augment(batch, sample_augmentation(config(1.0), 200, torch.Generator().manual_seed(0)), size=96)
-    changed = (varied != batch).any(3).any(2).any(1)
+    augmented = augment(batch, sample_augmentation(config(1.0), 200, torch.Generator().manual_seed(0)), size=96)
+    changed = (augmented != batch).any(3).any(2).any(1)
     assert torch.equal(changed, on_white)

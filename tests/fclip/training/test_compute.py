@@ -1,4 +1,4 @@
-"""torch.compile is used where the config asks for it, or where it pays."""
+"""torch.compile is used if configured, or if it pays off."""
 
 import pytest
 import torch
@@ -16,5 +16,5 @@ from fclip.training.compute import MIN_STEPS_TO_COMPILE, should_compile
         (False, "cuda", 10**6, False),
     ],
 )
-def test_where_it_is_used(wanted: bool, device: str, num_steps: int, expected: bool) -> None:
+def test_should_compile(wanted: bool, device: str, num_steps: int, expected: bool) -> None:
     assert should_compile(wanted, torch.device(device), num_steps) == expected

@@ -1,4 +1,4 @@
-"""On a GPU a run goes as on a CPU but for rounding, and goes on where it was interrupted."""
+"""Training on a GPU equals training on a CPU up to rounding, and can be resumed."""
 
 import csv
 import gc
@@ -43,17 +43,21 @@ def losses(out: Path) -> list[float]:
     ],
     ids=lambda changes: ",".join(changes) or "plain",
 )
-def test_a_run_goes_as_on_a_cpu(
+def test_losses_equal_a_run_on_a_cpu(
     precision: str, changes: dict[str, Any], tmp_path: Path, shop: Path, tiny_base_model: Path
 ) -> None:
-    given = {"epochs": 2, "learning_rate": 2e-4, **changes}  # slow, so that rounding does not grow
-    on_cpu = run_job(make_job(tmp_path / "cpu", shop, tiny_base_model, **{**given, "compile": False}))
-    on_gpu = run_job(make_job(tmp_path / "gpu", shop, tiny_base_model, device="cuda", precision=precision, **given))
+    options = {
+        "epochs": 2,
+        "learning_rate": 2e-4,
+        **changes,
+    }  # a low learning rate, so that rounding errors do not grow
+    on_cpu = run_job(make_job(tmp_path / "cpu", shop, tiny_base_model, **{**options, "compile": False}))
+    on_gpu = run_job(make_job(tmp_path / "gpu", shop, tiny_base_model, device="cuda", precision=precision, **options))
     assert losses(on_gpu) == pytest.approx(losses(on_cpu), rel=ROUNDING[precision])
     assert [path.name for path in sorted(on_gpu.rglob("*"))] == [path.name for path in sorted(on_cpu.rglob("*"))]
 
 
-def test_all_options_at_once_resume(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_a_run_with_all_options_resumes(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     whole = run_job(make_job(tmp_path / "whole", shop, tiny_base_model, device="cuda", **EVERYTHING))
     job = make_job(tmp_path / "job", shop, tiny_base_model, device="cuda", **EVERYTHING)
     for after in (3, 6, 9):
@@ -62,12 +66,12 @@ def test_all_options_at_once_resume(tmp_path: Path, shop: Path, tiny_base_model:
     assert losses(run_job(job)) == pytest.approx(losses(whole), rel=ROUNDING["fp32"])
 
 
-def test_out_of_memory_names_the_knobs(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_out_of_memory_names_the_parameters(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model, device="cuda")
     gc.collect()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    allowed = torch.cuda.memory_reserved() + 32 * 2**20  # the model fits, and its optimiser does not
+    allowed = torch.cuda.memory_reserved() + 32 * 2**20  # enough for the model but not for its optimiser
     torch.cuda.set_per_process_memory_fraction(allowed / total)
     try:
         with pytest.raises(UserError, match=r"out of memory with 8 rows.*finetune\.objective"):
@@ -76,7 +80,7 @@ def test_out_of_memory_names_the_knobs(tmp_path: Path, shop: Path, tiny_base_mod
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def test_images_vary_as_on_a_cpu() -> None:
+def test_augmentation_equals_the_cpu() -> None:
     generator = torch.Generator().manual_seed(0)
     batch = torch.randint(0, 256, (32, 40, 40, 3), dtype=torch.uint8, generator=generator)
     config = AugmentConfig(
@@ -87,16 +91,16 @@ def test_images_vary_as_on_a_cpu() -> None:
     assert (on_gpu - augment(batch, sampled, size=32).short()).abs().max() <= 1
 
 
-def test_prefetched_batches_are_whole() -> None:
-    """Each is used long after the next was asked for, while the GPU is kept busy."""
+def test_prefetched_batches_are_not_overwritten() -> None:
+    """Each batch is used long after the next one was requested, while the GPU is busy."""
     device = torch.device("cuda")
     heavy = torch.randn(4096, 4096, device=device)
 
-    def made() -> Any:
+    def produce() -> Any:
         for number in range(20):
             yield torch.full((2**22,), number, device=device), 0.0
 
-    for number, (batch, _) in enumerate(prefetch_to_device(made(), device)):
+    for number, (batch, _) in enumerate(prefetch_to_device(produce(), device)):
         for _ in range(5):
             heavy = torch.nn.functional.normalize(heavy @ heavy)
         assert bool((batch == number).all())

@@ -1,4 +1,4 @@
-"""Batches are prepared before they are asked for."""
+"""Prefetching of batches."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ PLAN = [np.random.default_rng(seed).permutation(30)[:8] for seed in range(6)]
 
 
 class Numbers:
-    """A source whose batches are their rows; it is slow, and fails where it is told to."""
+    """A source whose batches are their row numbers. It can be slow, and fail at a given batch."""
 
     size = 1
 
@@ -46,7 +46,7 @@ def test_batches_keep_the_order_of_the_plan() -> None:
         assert not list(batches)
 
 
-def test_two_are_prefetched() -> None:
+def test_two_batches_are_prefetched() -> None:
     source = Numbers()
     with PrefetchedBatches(source, PLAN) as batches:
         deadline = time.monotonic() + 20
@@ -60,7 +60,7 @@ def test_two_are_prefetched() -> None:
         assert source.made == 3
 
 
-def test_waiting_is_measured() -> None:
+def test_waiting_time_is_measured() -> None:
     with PrefetchedBatches(Numbers(seconds=0.1), PLAN) as slow:
         list(slow)
     assert slow.seconds_waited > 0.4
@@ -70,7 +70,7 @@ def test_waiting_is_measured() -> None:
     assert quick.seconds_waited < slow.seconds_waited / 2
 
 
-def test_errors_reach_whoever_iterates() -> None:
+def test_errors_are_raised_in_the_consumer() -> None:
     with PrefetchedBatches(Numbers(fails_at=2), PLAN) as batches:
         assert len(next(batches)) == 8
         next(batches)
@@ -78,7 +78,7 @@ def test_errors_reach_whoever_iterates() -> None:
             next(batches)
 
 
-def test_left_early_it_leaves_no_thread() -> None:
+def test_leaving_early_ends_the_thread() -> None:
     before, source = threading.active_count(), Numbers(seconds=0.01)
 
     def leave() -> None:

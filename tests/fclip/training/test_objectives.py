@@ -1,4 +1,4 @@
-"""Losses against open_clip's own and against loops; what a batch of several processes gives against that of one."""
+"""Losses compared with open_clip and with loops; micro-batches, regularization and text batches."""
 
 import math
 from pathlib import Path
@@ -16,10 +16,10 @@ from fclip.images.pixels import normalise
 from fclip.models import store
 from fclip.training.config import RegularizationConfig
 from fclip.training.encoder import Encoder, TextBatch
-from fclip.training.learner import Inputs, Learner
-from fclip.training.objectives import Contrast, clip_loss, divergence, positives, siglip_loss, unit
+from fclip.training.learner import BatchInputs, Learner
+from fclip.training.objectives import Contrast, clip_loss, divergence, positive_mask, siglip_loss, unit
 from fclip.training.processes import World
-from fclip.training.trainable import freeze_others, trainable_names
+from fclip.training.trainable import freeze_all_except, trainable_names
 from tests.fclip.training.training_jobs import make_config, make_objective
 
 SCALE = torch.tensor(20.0)
@@ -30,37 +30,37 @@ def features(seed: int, rows: int = 7, width: int = 5) -> tuple[torch.Tensor, to
     return unit(torch.randn(rows, width, generator=generator)), unit(torch.randn(rows, width, generator=generator))
 
 
-def test_pairs_alone_are_open_clips_losses() -> None:
+def test_losses_of_pairs_equal_open_clip() -> None:
     images, texts = features(0)
-    contrast = Contrast.alone(images, texts)
+    contrast = Contrast.single_process(images, texts)
     torch.testing.assert_close(clip_loss(contrast, SCALE), ClipLoss()(images, texts, SCALE))
     bias = torch.tensor(-3.0)
     torch.testing.assert_close(siglip_loss(contrast, SCALE, bias), SigLipLoss()(images, texts, SCALE, bias))
 
 
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=8), st.integers(0, 99))
-def test_several_positives_by_a_double_loop(codes: list[int], seed: int) -> None:
+def test_losses_with_several_positives_equal_a_double_loop(codes: list[int], seed: int) -> None:
     images, texts = features(seed, len(codes))
-    positive = positives(torch.tensor(codes), rows=slice(None))
-    contrast = Contrast.alone(images, texts, positive)
+    positive = positive_mask(torch.tensor(codes), rows=slice(None))
+    contrast = Contrast.single_process(images, texts, positive)
     logits = (SCALE * images @ texts.T).double()
     bias = torch.tensor(-2.0)
     clip, siglip = 0.0, 0.0
     count = len(codes)
     for i in range(count):
-        of_row = [j for j in range(count) if i == j or (codes[i] == codes[j] >= 0)]
+        positives_of_row = [j for j in range(count) if i == j or (codes[i] == codes[j] >= 0)]
         for rows in (logits[i], logits[:, i]):
             log_sum = math.log(sum(math.exp(rows[j]) for j in range(count)))
-            clip += sum(log_sum - float(rows[j]) for j in of_row) / len(of_row) / (2 * count)
+            clip += sum(log_sum - float(rows[j]) for j in positives_of_row) / len(positives_of_row) / (2 * count)
         for j in range(count):
-            sign = 1 if j in of_row else -1
+            sign = 1 if j in positives_of_row else -1
             siglip += math.log1p(math.exp(-sign * (float(logits[i, j]) + float(bias)))) / count
     assert float(clip_loss(contrast, SCALE)) == pytest.approx(clip, rel=1e-4, abs=1e-5)
     assert float(siglip_loss(contrast, SCALE, bias)) == pytest.approx(siglip, rel=1e-4, abs=1e-5)
 
 
-def test_rows_share_any_code() -> None:
-    found = positives(torch.tensor([0, 1, 0, -1]), torch.tensor([5, 6, 7, 6]), rows=slice(1, 4))
+def test_rows_with_any_common_code_are_positives() -> None:
+    found = positive_mask(torch.tensor([0, 1, 0, -1]), torch.tensor([5, 6, 7, 6]), rows=slice(1, 4))
     assert found.tolist() == [
         [False, True, False, True],
         [True, False, True, False],
@@ -68,27 +68,27 @@ def test_rows_share_any_code() -> None:
     ]
 
 
-def test_a_model_diverges_from_itself_by_nothing() -> None:
-    mine, its = Contrast.alone(*features(0)), Contrast.alone(*features(1))
-    assert float(divergence(mine, SCALE, mine, SCALE)) == pytest.approx(0, abs=1e-6)
-    softmax = F.softmax(SCALE * its.images @ its.texts.T, dim=1)
-    log_ratio = softmax.log() - F.log_softmax(SCALE * mine.images @ mine.texts.T, dim=1)
+def test_divergence_equals_its_definition_and_is_zero_for_one_model() -> None:
+    ours, reference = Contrast.single_process(*features(0)), Contrast.single_process(*features(1))
+    assert float(divergence(ours, SCALE, ours, SCALE)) == pytest.approx(0, abs=1e-6)
+    softmax = F.softmax(SCALE * reference.images @ reference.texts.T, dim=1)
+    log_ratio = softmax.log() - F.log_softmax(SCALE * ours.images @ ours.texts.T, dim=1)
     of_images = (softmax * log_ratio).sum(1).mean()
-    softmax_of_texts = F.softmax(SCALE * its.texts @ its.images.T, dim=1)
-    log_ratio = softmax_of_texts.log() - F.log_softmax(SCALE * mine.texts @ mine.images.T, dim=1)
+    softmax_of_texts = F.softmax(SCALE * reference.texts @ reference.images.T, dim=1)
+    log_ratio = softmax_of_texts.log() - F.log_softmax(SCALE * ours.texts @ ours.images.T, dim=1)
     of_texts = (softmax_of_texts * log_ratio).sum(1).mean()
-    torch.testing.assert_close(divergence(mine, SCALE, its, SCALE), (of_images + of_texts) / 2)
+    torch.testing.assert_close(divergence(ours, SCALE, reference, SCALE), (of_images + of_texts) / 2)
 
 
 def make_learner(folder: Path, *, world: World | None = None, base: Any = None, **changes: Any) -> Learner:
     config = make_config(**changes)
     clip = store.load(folder)
-    freeze_others(clip.model, trainable_names(clip.model, config))
+    freeze_all_except(clip.model, trainable_names(clip.model, config))
     return Learner(clip, config, world or World(), base)
 
 
-def inputs_of(learner: Learner, texts: list[str], own: slice = slice(None)) -> Inputs:
-    """The rows `own` of a batch with these texts and random pixels; equal texts are each other's positives."""
+def inputs_of(learner: Learner, texts: list[str], own: slice = slice(None)) -> BatchInputs:
+    """Return the rows `own` of a batch with these texts and random pixels. Rows with equal texts are positives."""
     tokens = learner.clip.tokenize(texts)[own]
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (len(texts), 32, 32, 3), dtype=torch.uint8, generator=generator)
@@ -98,7 +98,7 @@ def inputs_of(learner: Learner, texts: list[str], own: slice = slice(None)) -> I
         return TextBatch(chosen, torch.arange(len(chosen)), torch.arange(len(chosen)), None, len(chosen))
 
     codes = torch.tensor([texts.index(text) for text in texts])
-    return Inputs(pixels[own], batch, positives(codes, rows=own))
+    return BatchInputs(pixels[own], batch, positive_mask(codes, rows=own))
 
 
 TEXTS = [f"{colour} coat number {number}" for number, colour in enumerate(["red", "blue", "green", "black", "white"])]
@@ -106,7 +106,7 @@ TEXTS = [f"{colour} coat number {number}" for number, colour in enumerate(["red"
 
 @pytest.mark.parametrize("loss", ["clip", "siglip"])
 @pytest.mark.parametrize("rows", [1, 2, 5])
-def test_micro_batches_have_the_whole_batchs_gradient(loss: str, rows: int, tiny_base_model: Path) -> None:
+def test_micro_batches_have_the_gradient_of_the_whole_batch(loss: str, rows: int, tiny_base_model: Path) -> None:
     whole = make_learner(tiny_base_model, objective=make_objective(loss=loss), clip_grad_norm=1e9)
     cached = make_learner(
         tiny_base_model, objective=make_objective(loss=loss, micro_batch_size=rows), clip_grad_norm=1e9
@@ -118,51 +118,55 @@ def test_micro_batches_have_the_whole_batchs_gradient(loss: str, rows: int, tiny
         torch.testing.assert_close(parameter.grad, cached.parameters[name].grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_can_be_learned_by_siglip(tiny_base_model: Path) -> None:
+def test_siglip_overfits_one_batch(tiny_base_model: Path) -> None:
     learner = make_learner(tiny_base_model, objective=make_objective(loss="siglip"))
     inputs = inputs_of(learner, TEXTS)
     losses = [learner.update(inputs, rate=3e-3, num_updates=n, seed=n).loss for n in range(60)]
-    assert losses[0] < 4  # the bias fits the base model
+    assert losses[0] < 4  # the initial bias fits the base model
     assert losses[-1] < 0.2
 
 
-@pytest.mark.parametrize("near", [{"weights": 200.0, "similarities": 0.0}, {"weights": 0.0, "similarities": 20.0}])
-def test_what_holds_a_model_to_its_start(near: dict[str, float], tiny_base_model: Path) -> None:
+@pytest.mark.parametrize(
+    "regularization", [{"weights": 200.0, "similarities": 0.0}, {"weights": 0.0, "similarities": 20.0}]
+)
+def test_regularization_keeps_similarities_near_the_base_model(
+    regularization: dict[str, float], tiny_base_model: Path
+) -> None:
     base_model = store.load(tiny_base_model).model.requires_grad_(False)
     changes = []
-    for held in (RegularizationConfig(weights=0.0, similarities=0.0), RegularizationConfig(**near)):
-        learner = make_learner(tiny_base_model, base=base_model, regularization=held)
+    for setting in (RegularizationConfig(weights=0.0, similarities=0.0), RegularizationConfig(**regularization)):
+        learner = make_learner(tiny_base_model, base=base_model, regularization=setting)
         inputs = inputs_of(learner, TEXTS)
         for n in range(20):
             learner.update(inputs, rate=2e-3, num_updates=n, seed=n)
         with torch.no_grad():
             now, then = (
-                unit(model.encode_text(learner.clip.tokenize(TEXTS))) @ unit(normalised(model, inputs)).T
+                unit(model.encode_text(learner.clip.tokenize(TEXTS))) @ unit(encode_pixels(model, inputs)).T
                 for model in (learner.clip.model, base_model)
             )
         changes.append(float((now - then).abs().mean()))
     assert changes[1] < 0.7 * changes[0]
 
 
-def normalised(model: Any, inputs: Inputs) -> torch.Tensor:
+def encode_pixels(model: Any, inputs: BatchInputs) -> torch.Tensor:
     features: torch.Tensor = model.encode_image(normalise(inputs.images, store.preprocess_of(model)))
     return features
 
 
 @pytest.mark.parametrize("texts", [["a"], ["a red coat", "hat"], ["a very long text " * 9, "b"]])
-def test_tokens_are_cut_where_that_changes_nothing(texts: list[str], tiny_base_model: Path) -> None:
+def test_truncating_tokens_does_not_change_features(texts: list[str], tiny_base_model: Path) -> None:
     clip = store.load(tiny_base_model)
     encoder = Encoder(clip, "fp32", image_is_tuned=True, text_is_tuned=True)
     tokens = clip.tokenizer(texts)
     lengths = (tokens != 0).sum(1)
-    needed = encoder.needed(lengths)
+    needed = encoder.needed_tokens(lengths)
     assert needed is not None
     batch = TextBatch(tokens[:, :needed], torch.arange(len(texts)), torch.arange(len(texts)), None, len(texts))
     torch.testing.assert_close(encoder.texts(batch), unit(clip.model.encode_text(tokens)), rtol=1e-5, atol=1e-6)
     assert needed == min(24, -(-int(lengths.max()) // 8) * 8)
 
 
-def test_a_row_of_several_fields_is_their_weighted_mean(tiny_base_model: Path) -> None:
+def test_features_of_several_fields_are_their_weighted_mean(tiny_base_model: Path) -> None:
     clip = store.load(tiny_base_model)
     encoder = Encoder(clip, "fp32", image_is_tuned=True, text_is_tuned=True)
     tokens = clip.tokenizer(["red coat", "coat", "blue hat"])
@@ -174,5 +178,5 @@ def test_a_row_of_several_fields_is_their_weighted_mean(tiny_base_model: Path) -
     torch.testing.assert_close(encoder.texts(batch), expected)
 
 
-def test_codes_of_numpy_are_taken() -> None:
-    assert positives(torch.from_numpy(np.array([1, 1])), rows=slice(None)).all()
+def test_positive_mask_accepts_tensors_from_numpy() -> None:
+    assert positive_mask(torch.from_numpy(np.array([1, 1])), rows=slice(None)).all()

@@ -1,4 +1,4 @@
-"""Pixels are decoded once for all runs, and are what decoding one by one gives."""
+"""The cache of decoded images: content, reuse, damage and interruption."""
 
 import logging
 import multiprocessing
@@ -14,7 +14,7 @@ from fclip.errors import UserError
 from fclip.images.packs import ImagePacks
 from fclip.training import pixel_cache
 from fclip.training.pixel_cache import Pixels, open_pixels
-from fclip.training.stop import Interrupted, never
+from fclip.training.stop import Interrupted, never_stop
 from tests.fclip.training.pictures import PREPROCESS, broken, expected, photograph, write_pictures
 
 IMAGES = [photograph(seed) for seed in range(40)]
@@ -27,13 +27,13 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> ImagePacks:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight images a block, two blocks a part."""
-    monkeypatch.setattr(pixel_cache, "BLOCK", 8)
+    """Use eight images per block and two blocks per part."""
+    monkeypatch.setattr(pixel_cache, "BLOCK_IMAGES", 8)
     monkeypatch.setattr(pixel_cache, "PART_BYTES", 17 * pixel_cache.image_bytes(PREPROCESS))
 
 
 def opened(folder: Path, packs: ImagePacks, rows: range = range(40)) -> Pixels:
-    return open_pixels(folder, packs, [IMAGES[row].sha256 for row in rows], PREPROCESS, stop=never)
+    return open_pixels(folder, packs, [IMAGES[row].sha256 for row in rows], PREPROCESS, stop=never_stop)
 
 
 def parts(folder: Path) -> list[Path]:
@@ -41,13 +41,13 @@ def parts(folder: Path) -> list[Path]:
 
 
 def num_decoded(caplog: pytest.LogCaptureFixture) -> int:
-    """How many images were decoded since the last call."""
-    said = [record.args for record in caplog.records if record.getMessage().startswith("decode at")]
+    """Return the number of images decoded since the last call."""
+    logged = [record.args for record in caplog.records if record.getMessage().startswith("Decoding images at")]
     caplog.clear()
-    return sum(int(args[1]) for args in said if isinstance(args, tuple))
+    return sum(int(args[1]) for args in logged if isinstance(args, tuple))
 
 
-def test_rows_are_what_decoding_one_by_one_gives(tmp_path: Path, packs: ImagePacks) -> None:
+def test_pixels_equal_decoding_one_by_one(tmp_path: Path, packs: ImagePacks) -> None:
     pixels = opened(tmp_path, packs)
     rows = np.array([3, 39, 0, 3, 17])
     assert (len(pixels), pixels.size) == (40, 24)
@@ -60,7 +60,9 @@ def test_rows_are_what_decoding_one_by_one_gives(tmp_path: Path, packs: ImagePac
     assert sorted(len(np.load(part)) for part in parts(tmp_path)) == [8, 16, 16]
 
 
-def test_the_next_run_decodes_what_is_new(tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_next_run_decodes_only_new_images(
+    tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     opened(tmp_path, packs, range(30))
     assert num_decoded(caplog) == 30
@@ -73,9 +75,9 @@ def test_the_next_run_decodes_what_is_new(tmp_path: Path, packs: ImagePacks, cap
     assert num_decoded(caplog) == 0
 
 
-def test_an_image_that_is_asked_for_twice_is_decoded_once(tmp_path: Path, packs: ImagePacks) -> None:
+def test_a_repeated_image_is_decoded_once(tmp_path: Path, packs: ImagePacks) -> None:
     digests = [IMAGES[0].sha256, IMAGES[1].sha256, IMAGES[0].sha256]
-    pixels = open_pixels(tmp_path, packs, digests, PREPROCESS, stop=never)
+    pixels = open_pixels(tmp_path, packs, digests, PREPROCESS, stop=never_stop)
     assert (pixels.read(np.arange(3)) == expected([IMAGES[0], IMAGES[1], IMAGES[0]])).all()
     assert sum(len(np.load(part)) for part in parts(tmp_path)) == 2
 
@@ -83,22 +85,22 @@ def test_an_image_that_is_asked_for_twice_is_decoded_once(tmp_path: Path, packs:
 @pytest.mark.parametrize(
     "change", [{"size": 20}, {"resize_mode": "longest"}, {"interpolation": "bilinear"}, {"fill_color": 9}]
 )
-def test_each_geometry_has_its_own(tmp_path: Path, packs: ImagePacks, change: dict[str, object]) -> None:
+def test_each_geometry_has_its_own_folder(tmp_path: Path, packs: ImagePacks, change: dict[str, object]) -> None:
     opened(tmp_path, packs)
     other = replace(PREPROCESS, **change)  # type: ignore[arg-type]
-    pixels = open_pixels(tmp_path, packs, [image.sha256 for image in IMAGES], other, stop=never)
+    pixels = open_pixels(tmp_path, packs, [image.sha256 for image in IMAGES], other, stop=never_stop)
     assert (pixels.read(np.arange(40)) == expected(IMAGES, other)).all()
     assert len(list(tmp_path.iterdir())) == 2
     same = replace(PREPROCESS, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))
-    open_pixels(tmp_path, packs, [IMAGES[0].sha256], same, stop=never)
-    assert len(list(tmp_path.iterdir())) == 2, "what is done to pixels afterwards is no matter"
+    open_pixels(tmp_path, packs, [IMAGES[0].sha256], same, stop=never_stop)
+    assert len(list(tmp_path.iterdir())) == 2, "normalisation is not part of the key"
 
 
-def cut(content: bytes) -> bytes:
+def truncated(content: bytes) -> bytes:
     return content[:-10]
 
 
-def header_lost(content: bytes) -> bytes:
+def without_header(content: bytes) -> bytes:
     return b"x" * 64 + content[64:]
 
 
@@ -110,8 +112,8 @@ def other_digests(content: bytes) -> bytes:
     return content[:-32] + b"0" * 32
 
 
-@pytest.mark.parametrize("damage", [cut, header_lost, emptied, other_digests])
-def test_damaged_parts_go_and_are_made_anew(
+@pytest.mark.parametrize("damage", [truncated, without_header, emptied, other_digests])
+def test_damaged_parts_are_deleted_and_decoded_again(
     damage: Callable[[bytes], bytes], tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -121,7 +123,7 @@ def test_damaged_parts_go_and_are_made_anew(
     victim.write_bytes(damage(victim.read_bytes()))
     caplog.clear()
     pixels = opened(tmp_path, packs)
-    assert f"{victim} is damaged" in caplog.text
+    assert f"Deleted {victim}, which is damaged" in caplog.text
     assert num_decoded(caplog) == lost
     assert (pixels.read(np.arange(40)) == expected(IMAGES)).all()
     assert "damaged" not in caplog.text
@@ -129,49 +131,49 @@ def test_damaged_parts_go_and_are_made_anew(
     assert num_decoded(caplog) == 0
 
 
-def test_told_to_stop_it_keeps_what_was_decoded(
+def test_an_interruption_keeps_decoded_images(
     tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    asked = iter(range(3))
+    calls = iter(range(3))
     digests = [image.sha256 for image in IMAGES]
-    with pytest.raises(Interrupted, match="what was decoded is kept"):
-        open_pixels(tmp_path, packs, digests, PREPROCESS, stop=lambda step: next(asked, None) is None)
+    with pytest.raises(Interrupted, match="decoded images are kept"):
+        open_pixels(tmp_path, packs, digests, PREPROCESS, stop=lambda step: next(calls, None) is None)
     assert sum(len(np.load(part)) for part in parts(tmp_path)) == 24
-    assert not list(tmp_path.rglob(".*")), "nothing half-written"
+    assert not list(tmp_path.rglob(".*")), "no partial files"
     caplog.clear()
     pixels = opened(tmp_path, packs)
     assert num_decoded(caplog) == 16
     assert (pixels.read(np.arange(40)) == expected(IMAGES)).all()
 
 
-def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+def test_an_undecodable_image_is_named(tmp_path: Path) -> None:
     images = [*IMAGES[:20], broken()]
     packs, digests = write_pictures(tmp_path / "packs", images)
-    with pytest.raises(UserError, match=f"^image {broken().sha256}: a stored image could not be decoded"):
-        open_pixels(tmp_path / "pixels", packs, digests, PREPROCESS, stop=never)
-    assert sum(len(np.load(part)) for part in parts(tmp_path / "pixels")) == 16, "those before it are kept"
+    with pytest.raises(UserError, match=f"^image {broken().sha256}: a stored image cannot be decoded"):
+        open_pixels(tmp_path / "pixels", packs, digests, PREPROCESS, stop=never_stop)
+    assert sum(len(np.load(part)) for part in parts(tmp_path / "pixels")) == 16, "earlier images are kept"
     with pytest.raises(UserError, match=r"f{64} is in no pack"):
-        open_pixels(tmp_path / "pixels", packs, ["f" * 64], PREPROCESS, stop=never)
+        open_pixels(tmp_path / "pixels", packs, ["f" * 64], PREPROCESS, stop=never_stop)
 
 
-def test_no_room_says_what_to_do(tmp_path: Path, packs: ImagePacks) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path, packs: ImagePacks) -> None:
     (tmp_path / "pixels").write_bytes(b"a file where a folder should be")
-    with pytest.raises(UserError, match=r"could not be written .* lower finetune.pixel_cache_gb"):
+    with pytest.raises(UserError, match=r"cannot be written .* reduce finetune.pixel_cache_gb"):
         opened(tmp_path / "pixels", packs)
 
 
-def _open_elsewhere(folder: Path, images: Path, failed: "multiprocessing.queues.Queue[bool]") -> None:
-    pixels = open_pixels(folder, ImagePacks([images]), [image.sha256 for image in IMAGES], PREPROCESS, stop=never)
+def _open_in_process(folder: Path, images: Path, failed: "multiprocessing.queues.Queue[bool]") -> None:
+    pixels = open_pixels(folder, ImagePacks([images]), [image.sha256 for image in IMAGES], PREPROCESS, stop=never_stop)
     failed.put(bool((pixels.read(np.arange(40)) != expected(IMAGES)).any()))
 
 
-def test_several_processes_may_open_it_at_a_time(tmp_path: Path) -> None:
+def test_several_processes_may_open_it_at_the_same_time(tmp_path: Path) -> None:
     write_pictures(tmp_path / "packs", IMAGES)
     context = multiprocessing.get_context("fork")
     failed = context.Queue()
     arguments = (tmp_path / "pixels", tmp_path / "packs", failed)
-    processes = [context.Process(target=_open_elsewhere, args=arguments) for _ in range(2)]
+    processes = [context.Process(target=_open_in_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     assert [failed.get(timeout=60) for _ in processes] == [False, False]

@@ -1,4 +1,4 @@
-"""Pixels that are decoded for each batch are those that are kept, and leave no process behind."""
+"""Streamed pixels equal cached pixels, and their worker processes always end."""
 
 import logging
 import multiprocessing
@@ -17,9 +17,9 @@ from fclip.images.packs import ImagePacks
 from fclip.training import pixel_stream
 from fclip.training.loader import PrefetchedBatches
 from fclip.training.pixel_cache import image_bytes, open_pixels
-from fclip.training.pixel_sources import open_source
+from fclip.training.pixel_sources import open_pixel_source
 from fclip.training.pixel_stream import StreamedPixels
-from fclip.training.stop import never
+from fclip.training.stop import never_stop
 from tests.conftest import REPOSITORY, eventually
 from tests.fclip.training.pictures import PREPROCESS, broken, expected, photograph, write_pictures
 
@@ -47,19 +47,19 @@ def processes() -> list[int]:
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
-def test_batches_are_those_of_the_kept_pixels(packs: ImagePacks, tmp_path: Path, num_processes: int) -> None:
-    kept = open_pixels(tmp_path, packs, DIGESTS, PREPROCESS, stop=never)
+def test_streamed_batches_equal_cached_batches(packs: ImagePacks, tmp_path: Path, num_processes: int) -> None:
+    cached = open_pixels(tmp_path, packs, DIGESTS, PREPROCESS, stop=never_stop)
     with stream(packs, num_processes=num_processes) as streamed:
-        assert (len(streamed), streamed.size) == (len(kept), kept.size)
+        assert (len(streamed), streamed.size) == (len(cached), cached.size)
         for _ in range(2):
-            for found, same in zip(streamed.batches(PLAN), kept.batches(PLAN), strict=True):
+            for found, same in zip(streamed.batches(PLAN), cached.batches(PLAN), strict=True):
                 assert found.dtype == torch.uint8
                 assert torch.equal(found, same)
-        assert len(processes()) == num_processes, "they stay from plan to plan"
+        assert len(processes()) == num_processes, "the processes are reused for all plans"
     assert not processes()
 
 
-def test_there_is_room_or_there_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_cache_limit_selects_the_source(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     packs, digests = write_pictures(tmp_path / "packs", IMAGES[:30])
     plan = [np.random.default_rng(seed).permutation(30)[:8] for seed in range(6)]
@@ -67,21 +67,20 @@ def test_there_is_room_or_there_is_not(tmp_path: Path, caplog: pytest.LogCapture
     found = []
     for max_bytes in (num_bytes, num_bytes - 1):
         with (
-            open_source(
-                tmp_path / "pixels", packs, digests, PREPROCESS, max_bytes=max_bytes, num_processes=1, stop=never
+            open_pixel_source(
+                tmp_path / "pixels", packs, digests, PREPROCESS, max_bytes=max_bytes, num_processes=1, stop=never_stop
             ) as source,
             PrefetchedBatches(source, plan) as batches,
         ):
             found.append(list(batches))
-    assert all(torch.equal(kept, streamed) for kept, streamed in zip(*found, strict=True))
+    assert all(torch.equal(cached, streamed) for cached, streamed in zip(*found, strict=True))
     assert len(found[0]) == len(plan)
-    kept, streamed = (record.getMessage() for record in caplog.records if "pixels:" in record.getMessage())
-    assert kept == f"pixels: 30 images at 24 px are 0.00 GB: decoded once, in {tmp_path / 'pixels'}"
-    assert "more than finetune.pixel_cache_gb" in streamed
-    assert "decoded for every batch, by 1 processes" in streamed
+    cached, streamed = (record.getMessage() for record in caplog.records if "GB decoded" in record.getMessage())
+    assert cached == f"Caching 30 images at 24 px (0.00 GB decoded) in {tmp_path / 'pixels'}"
+    assert "for every batch in 1 processes, since they exceed finetune.pixel_cache_gb" in streamed
 
 
-def test_a_plan_that_was_left_disturbs_no_other(packs: ImagePacks) -> None:
+def test_an_unfinished_plan_does_not_affect_the_next(packs: ImagePacks) -> None:
     with stream(packs) as streamed:
         for left in (1, 3):
             batches = streamed.batches(PLAN)
@@ -91,7 +90,7 @@ def test_a_plan_that_was_left_disturbs_no_other(packs: ImagePacks) -> None:
             assert (batch.numpy() == expected([IMAGES[row] for row in rows])).all()
 
 
-def test_an_image_that_cannot_be_decoded_is_named_in_one_line(tmp_path: Path) -> None:
+def test_an_undecodable_image_is_named_in_one_line(tmp_path: Path) -> None:
     packs, digests = write_pictures(tmp_path / "packs", [*IMAGES[:5], broken()])
     with stream(packs, digests) as streamed:
         batches = streamed.batches([np.arange(5), np.arange(6)])
@@ -99,7 +98,7 @@ def test_an_image_that_cannot_be_decoded_is_named_in_one_line(tmp_path: Path) ->
         with pytest.raises(UserError) as refused:
             next(batches)
         with pytest.raises(UserError) as same:
-            open_pixels(tmp_path / "pixels", packs, digests, PREPROCESS, stop=never)
+            open_pixels(tmp_path / "pixels", packs, digests, PREPROCESS, stop=never_stop)
         assert str(refused.value) == str(same.value)
         assert "\n" not in str(refused.value)
     with stream(packs, ["f" * 64]) as streamed, pytest.raises(UserError, match=r"f{64} is in no pack"):
@@ -107,17 +106,17 @@ def test_an_image_that_cannot_be_decoded_is_named_in_one_line(tmp_path: Path) ->
     assert not processes()
 
 
-def test_the_callers_randomness_is_left_alone(packs: ImagePacks) -> None:
+def test_the_global_random_state_is_not_changed(packs: ImagePacks) -> None:
     torch.manual_seed(5)
-    expected_draws = torch.rand(3)
+    expected_samples = torch.rand(3)
     torch.manual_seed(5)
     with stream(packs) as streamed:
         for _ in streamed.batches(PLAN):
             pass
-    assert torch.equal(torch.rand(3), expected_draws)
+    assert torch.equal(torch.rand(3), expected_samples)
 
 
-def test_they_end_well_where_a_thread_asks_for_the_batches(packs: ImagePacks) -> None:
+def test_workers_exit_cleanly_if_a_thread_requests_batches(packs: ImagePacks) -> None:
     for _ in range(3):
         with stream(packs) as streamed:
             with PrefetchedBatches(streamed, PLAN) as batches:
@@ -126,13 +125,13 @@ def test_they_end_well_where_a_thread_asks_for_the_batches(packs: ImagePacks) ->
         assert [process.exitcode for process in started] == [0, 0]
 
 
-def test_processes_that_are_killed_are_missed(packs: ImagePacks) -> None:
+def test_killed_workers_are_an_error(packs: ImagePacks) -> None:
     with stream(packs) as streamed:
         batches = streamed.batches(PLAN * 20)
         next(batches)
         for process in processes():
             os.kill(process, signal.SIGKILL)
-        with pytest.raises(UserError, match=r"were killed: leave them more memory.*larger finetune.pixel_cache_gb"):
+        with pytest.raises(UserError, match=r"were killed; free memory, or increase finetune.pixel_cache_gb"):
             list(batches)
     assert not processes()
 
@@ -144,61 +143,61 @@ from fclip.training.loader import PrefetchedBatches
 from fclip.training.stop import stop_on_signals
 from tests.fclip.training.test_pixel_stream import ImagePacks, PLAN, stream
 
-def say_children():
+def print_children():
     print(*[child.pid for child in multiprocessing.active_children()], flush=True)
 """
-"""What the scripts below begin with. They write to a file: their processes would hold a pipe open."""
+"""Common start of the scripts below. Their output goes to a file, because worker processes would keep a pipe open."""
 
 
 def run_script(tmp_path: Path, script: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """A process in a group of its own, and what it prints; its argument is a folder of packs."""
+    """Start a script in its own process group with a folder of packs as argument; return it and its output file."""
     write_pictures(tmp_path / "packs", IMAGES)
-    said = tmp_path / "said"
-    with said.open("w") as output:
+    output = tmp_path / "output"
+    with output.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT + script, str(tmp_path / "packs")],
             cwd=REPOSITORY,
-            stdout=output,
-            stderr=output,
+            stdout=file,
+            stderr=file,
             start_new_session=True,
         )
-    return process, said
+    return process, output
 
 
-def children(said: Path) -> list[int]:
-    eventually(lambda: said.read_text().endswith("\n"), seconds=60)
-    return [int(pid) for pid in said.read_text().splitlines()[0].split()]
+def children(output: Path) -> list[int]:
+    eventually(lambda: output.read_text().endswith("\n"), seconds=60)
+    return [int(pid) for pid in output.read_text().splitlines()[0].split()]
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "raise RuntimeError"])
-def test_they_end_with_the_process_that_started_them(tmp_path: Path, end: str) -> None:
-    script = f"batches = stream(ImagePacks([Path(sys.argv[1])])).batches(PLAN)\nnext(batches)\nsay_children()\n{end}"
-    process, said = run_script(tmp_path, script)
+def test_workers_end_with_their_parent_process(tmp_path: Path, end: str) -> None:
+    script = f"batches = stream(ImagePacks([Path(sys.argv[1])])).batches(PLAN)\nnext(batches)\nprint_children()\n{end}"
+    process, output = run_script(tmp_path, script)
     process.wait(60)
-    left = children(said)
-    assert len(left) == 2
-    eventually(lambda: not any(_runs(pid) for pid in left), seconds=30)
+    pids = children(output)
+    assert len(pids) == 2
+    eventually(lambda: not any(_runs(pid) for pid in pids), seconds=30)
 
 
-def test_a_signal_to_the_group_is_for_the_process_that_trains(tmp_path: Path) -> None:
+def test_a_signal_to_the_process_group_does_not_end_workers(tmp_path: Path) -> None:
     script = """
 with stop_on_signals() as stop, stream(ImagePacks([Path(sys.argv[1])])) as source:
     with PrefetchedBatches(source, PLAN * 1000) as batches:
         next(batches)
-        say_children()
+        print_children()
         while not stop(0):
             time.sleep(0.01)
         for _ in range(20):
             next(batches)
 assert not multiprocessing.active_children()
-print("all is well")
+print("finished")
 """
-    process, said = run_script(tmp_path, script)
-    left = children(said)
+    process, output = run_script(tmp_path, script)
+    pids = children(output)
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(60) == 0, said.read_text()
-    assert said.read_text().endswith("all is well\n")
-    assert not any(_runs(pid) for pid in left)
+    assert process.wait(60) == 0, output.read_text()
+    assert output.read_text().endswith("finished\n")
+    assert not any(_runs(pid) for pid in pids)
 
 
 def _runs(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Interrupted at any step and run again, a run ends with the bytes of one that was not interrupted."""
+"""A run that is interrupted and resumed gives the same bytes as an uninterrupted run."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from tests.fclip.training.training_jobs import make_job, make_objective
 
 
 @pytest.mark.parametrize("after", [1, 3, 7, 20])
-def test_told_to_stop_after_a_step(
+def test_interrupted_after_a_step(
     after: int, finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
 ) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model)
@@ -35,7 +35,7 @@ def test_told_to_stop_after_a_step(
     assert not (job / "work").exists()
 
 
-def test_told_to_stop_at_every_step(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_interrupted_at_every_step(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model)
     stops = iter(range(1, 8))
     for limit in stops:
@@ -44,26 +44,26 @@ def test_told_to_stop_at_every_step(finished: Path, tmp_path: Path, shop: Path, 
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_told_to_stop_while_preparing_or_validating(
+def test_interrupted_during_preparation_or_validation(
     finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
 ) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model)
-    for calls in range(1, 4):  # two files of pixels, then the base model's validation
+    for calls in range(1, 4):  # decoding of both splits, then validation of the base model
         left = iter(range(calls))
         with pytest.raises(Interrupted):
             run_job(job, stop=lambda step, left=left: next(left, None) is None)
-    assert not list((job / "work").rglob(".*")), "nothing half-written"
+    assert not list((job / "work").rglob(".*")), "no partial files"
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
 def test_killed_between_checkpoints(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
-    """What a run does after its last checkpoint it does again, the same."""
+    """Steps after the last checkpoint are repeated with the same result."""
 
     class Killed(BaseException):
         pass
 
     def kill(step: int) -> bool:
-        if step == 8:  # checkpoints are after 6 and 7
+        if step == 8:  # there are checkpoints of steps 6 and 7
             raise Killed
         return False
 
@@ -73,7 +73,7 @@ def test_killed_between_checkpoints(finished: Path, tmp_path: Path, shop: Path, 
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_a_frozen_text_tower_resumes_too(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_a_run_with_a_frozen_text_tower_resumes(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     whole = run_job(make_job(tmp_path / "whole", shop, tiny_base_model, trainable="image_tower", epochs=2))
     job = make_job(tmp_path / "job", shop, tiny_base_model, trainable="image_tower", epochs=2)
     with pytest.raises(Interrupted):
@@ -106,17 +106,17 @@ def everything(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_base_m
 
 
 @pytest.mark.parametrize("after", [1, 4, 5, 8, 9])
-def test_all_options_at_once_resume(
+def test_a_run_with_all_options_resumes(
     after: int, everything: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
 ) -> None:
-    """Twelve steps, four of them of the heads alone; candidates after 4, 8 and 12."""
+    """There are twelve steps, the first four of which train only the heads, and candidates after 4, 8 and 12."""
     job = make_job(tmp_path / "job", shop, tiny_base_model, **EVERYTHING)
     with pytest.raises(Interrupted, match=f"after step {after} of 12"):
         run_job(job, stop=lambda step: step >= after)
     assert sha256_tree(run_job(job)) == sha256_tree(everything)
 
 
-def test_a_damaged_checkpoint_is_passed_over(
+def test_a_damaged_checkpoint_is_skipped(
     finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model)
@@ -128,27 +128,29 @@ def test_a_damaged_checkpoint_is_passed_over(
     newest.write_bytes(content)
     with caplog.at_level("INFO"):
         assert sha256_tree(run_job(job)) == sha256_tree(finished)
-    assert "the checkpoint of step 8" in caplog.text
-    assert f"go on from step {int(older.name[5:13])} of 20" in caplog.text
+    assert "The checkpoint of step 8" in caplog.text
+    assert f"Resuming from step {int(older.name[5:13])} of 20" in caplog.text
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(
+def test_a_full_disk_keeps_the_previous_checkpoint(
     finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model)
-    true = torch.save
+    original_save = torch.save
 
     def full(content: dict[str, Any], path: Path) -> None:
-        true(content, path)
+        original_save(content, path)
         if content["step"] == 6:
             os.truncate(path, 1000)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"step 6 could not be saved in .*No space left on device.*make room"):
+    with pytest.raises(
+        UserError, match=r"the checkpoint of step 6 cannot be written .*No space left on device.*free disk space"
+    ):
         run_job(job)
     assert [path.name[:13] for path in (job / "work" / "checkpoints").iterdir()] == ["step-00000003"]
-    monkeypatch.setattr(torch, "save", true)
+    monkeypatch.setattr(torch, "save", original_save)
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
@@ -168,9 +170,11 @@ def test_sigkill_at_any_moment(finished: Path, tmp_path: Path, shop: Path, tiny_
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
-def test_sigterm_in_a_process_of_its_own(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_sigterm_saves_and_exits_with_code_75(
+    finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path
+) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model)
-    # As `python -m fclip.training` does it, slowed down so that the signal meets it in the middle.
+    # Like `python -m fclip.training`, but slower, so that the signal arrives during training.
     code = (
         "import sys, time\nfrom fclip.training.learner import Learner\nfrom fclip.training.__main__ import main\n"
         "update = Learner.update\n"
@@ -184,25 +188,25 @@ def test_sigterm_in_a_process_of_its_own(finished: Path, tmp_path: Path, shop: P
     while not list((job / "work").rglob("step-*.pt")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 75, said
-    assert "run it again to go on" in said
-    assert "Traceback" not in said
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "run the command again to resume" in output
+    assert "Traceback" not in output
     assert sha256_tree(run_job(job)) == sha256_tree(finished)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_signals_are_noticed_and_handlers_restored(number: signal.Signals) -> None:
+def test_signals_are_recorded_and_handlers_restored(number: signal.Signals) -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
     with stop_on_signals() as stop:
         assert not stop(0)
         signal.raise_signal(number)
         assert stop(1)
-        assert [signal.getsignal(each) for each in SIGNALS] == before, "a second one does not wait"
+        assert [signal.getsignal(each) for each in SIGNALS] == before, "a second signal has its default effect"
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
-def test_outside_the_main_thread_signals_are_left_alone() -> None:
+def test_other_threads_do_not_handle_signals() -> None:
     seen = []
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, that they learn, and that the same run gives the same bytes."""
+"""Complete training runs: output, learning, determinism and errors."""
 
 import csv
 import subprocess
@@ -13,7 +13,7 @@ from fclip.errors import UserError
 from fclip.files import sha256_tree
 from fclip.models import store
 from fclip.models.candidates import read_candidates
-from fclip.models.split import Split
+from fclip.models.split_tower import SplitTower
 from fclip.training.job import read_job, run_job
 from tests.conftest import REPOSITORY
 from tests.fclip.training.training_jobs import (
@@ -39,7 +39,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(store.load(folder).model.state_dict())
 
 
-def test_it_leaves_candidates_and_curves(finished: Path, tiny_base_model: Path) -> None:
+def test_a_run_writes_candidates_and_curves(finished: Path, tiny_base_model: Path) -> None:
     listed = read_candidates(finished / "candidates.json")
     assert [each.name for each in listed] == NAMES
     assert [each.kind for each in listed] == ["base", "checkpoint", "checkpoint", "checkpoint"]
@@ -63,10 +63,10 @@ def test_it_leaves_candidates_and_curves(finished: Path, tiny_base_model: Path) 
         "history.csv",
         "validation.csv",
     ]
-    assert not (finished.parent / "work").exists(), "checkpoints go when the result is there"
+    assert not (finished.parent / "work").exists(), "checkpoints are deleted when the run is finished"
 
 
-def test_moving_averages_are_candidates_of_their_own_kind(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_moving_averages_are_candidates(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     out = run_job(make_job(tmp_path / "job", shop, tiny_base_model, epochs=1, num_candidates=1, ema_decay=0.9))
     listed = read_candidates(out / "candidates.json")
     assert [(each.name, each.kind, each.step) for each in listed] == [
@@ -79,37 +79,37 @@ def test_moving_averages_are_candidates_of_their_own_kind(tmp_path: Path, shop: 
     assert not torch.equal(*trained)
 
 
-def test_it_learns(finished: Path) -> None:
+def test_losses_decrease(finished: Path) -> None:
     losses = [float(row["train_loss"]) for row in table(finished / "history.csv")]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     validation = [float(row["val_loss"]) for row in table(finished / "validation.csv")]
     assert min(validation[1:]) < validation[0]
 
 
-def test_candidates_load_and_are_whole(finished: Path) -> None:
+def test_candidates_can_be_loaded(finished: Path) -> None:
     last = store.load(finished / "candidates" / NAMES[-1])
     features = last.model.encode_text(last.tokenize(["red", "blue"]))
     assert features.shape == (2, 32)
     assert features.isfinite().all()
 
 
-def test_the_same_run_gives_the_same_bytes(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_a_run_is_deterministic(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     again = run_job(make_job(tmp_path / "job", shop, tiny_base_model))
     assert sha256_tree(again) == sha256_tree(finished)
 
 
-def test_another_seed_gives_another_model(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_the_seed_changes_the_model(finished: Path, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     other = run_job(make_job(tmp_path / "job", shop, tiny_base_model, seed=1))
     assert sha256_tree(other / "candidates" / NAMES[-1]) != sha256_tree(finished / "candidates" / NAMES[-1])
 
 
-def test_a_finished_job_is_left_as_it_is(finished: Path) -> None:
+def test_a_finished_job_is_not_run_again(finished: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert run_job(finished.parent) == finished
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == times
 
 
-def test_the_callers_randomness_is_left_alone(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_the_global_random_state_is_not_changed(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -118,13 +118,13 @@ def test_the_callers_randomness_is_left_alone(tmp_path: Path, shop: Path, tiny_b
 
 
 @pytest.mark.parametrize("trainable", ["heads", "image_only", "image_tower", "all"])
-def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_only_trainable_parameters_change(trainable: str, tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     out = run_job(make_job(tmp_path / "job", shop, tiny_base_model, trainable=trainable, epochs=1, num_candidates=1))
     before, after = weights(out / "candidates" / "base-model"), weights(out / "candidates" / "step-000005")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     heads = {"visual.proj", "text_projection", "logit_scale"}
     image_tower = {name for name in before if name.startswith("visual.")}
-    # Of the words only those that occur change, and a position past every text's end has no gradient.
+    # Word and position embeddings change only in rows that occur in the texts.
     expected = {
         "heads": heads,
         "image_only": image_tower | {"logit_scale"},
@@ -134,8 +134,8 @@ def test_only_what_is_to_be_tuned_changes(trainable: str, tmp_path: Path, shop: 
     assert changed == expected[trainable]
 
 
-def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_base_model: Path) -> None:
-    rows, images = product_rows({"train": 4, "val": 4})  # a colour each
+def test_training_overfits_one_batch(tmp_path: Path, tiny_base_model: Path) -> None:
+    rows, images = product_rows({"train": 4, "val": 4})  # one colour per product
 
     write_packs(tmp_path / PACKS, images)
     write_products(tmp_path, rows)
@@ -157,15 +157,15 @@ def test_one_batch_can_be_learned_by_heart(tmp_path: Path, tiny_base_model: Path
     assert losses[-1] < 0.05
 
 
-def test_a_ruinous_learning_rate_names_the_knob(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_divergence_names_the_learning_rate(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model, learning_rate=1e30, warmup_fraction=0.0)
-    with pytest.raises(UserError, match=r"lower finetune.learning_rate \(now 1e\+30\)"):
+    with pytest.raises(UserError, match=r"reduce finetune.learning_rate \(now 1e\+30\)"):
         run_job(job)
     assert not (job / "out").exists()
 
 
 @pytest.mark.parametrize("rows", [None, 4])
-def test_out_of_memory_names_the_knobs(
+def test_out_of_memory_names_the_parameters(
     rows: int | None, tmp_path: Path, shop: Path, tiny_base_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -173,17 +173,17 @@ def test_out_of_memory_names_the_knobs(
 
     monkeypatch.setattr(torch.optim.AdamW, "step", fail)
     job = make_job(tmp_path / "job", shop, tiny_base_model, objective=make_objective(micro_batch_size=rows))
-    with pytest.raises(UserError, match=rf"out of memory with {rows or 8} rows at once: lower finetune\.objective"):
+    with pytest.raises(UserError, match=rf"out of memory with {rows or 8} rows at once; reduce finetune\.objective"):
         run_job(job)
 
 
-def test_too_few_products_for_a_batch_names_the_knob(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_too_few_products_for_a_batch_name_the_batch_size(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     job = make_job(tmp_path / "job", shop, tiny_base_model, batch_size=41)
     with pytest.raises(UserError, match=r"40 training products are fewer than one batch of 41.*batch_size"):
         run_job(job)
 
 
-def test_an_image_in_no_pack_is_named(tmp_path: Path, tiny_base_model: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path, tiny_base_model: Path) -> None:
     shop = write_shop(tmp_path / "shop")
     rows, _ = product_rows({"train": 40, "val": 12})
     rows[3]["images"] = ["f" * 64]
@@ -192,32 +192,32 @@ def test_an_image_in_no_pack_is_named(tmp_path: Path, tiny_base_model: Path) -> 
         run_job(make_job(tmp_path / "job", shop, tiny_base_model))
 
 
-def test_job_folders(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
+def test_a_job_folder_is_read_as_written(tmp_path: Path, shop: Path, tiny_base_model: Path) -> None:
     job = read_job(make_job(tmp_path / "job", shop, tiny_base_model, seed=7))
     assert job.seed == 7
     assert job.config == make_config()
     assert job.base_model.resolve() == tiny_base_model
-    make_job(tmp_path / "job", shop, tiny_base_model)  # again, over itself
-    with pytest.raises(UserError, match="no job folder"):
+    make_job(tmp_path / "job", shop, tiny_base_model)  # overwrites itself
+    with pytest.raises(UserError, match="not a job folder"):
         read_job(tmp_path)
     (tmp_path / "job" / "base_model").unlink()
-    with pytest.raises(UserError, match="base_model, which does not exist"):
+    with pytest.raises(UserError, match="base_model does not exist"):
         read_job(tmp_path / "job")
 
 
-def test_towers_can_be_cut_before_their_projections(tiny_base_model: Path) -> None:
+def test_split_towers_equal_the_whole_model(tiny_base_model: Path) -> None:
     clip = store.load(tiny_base_model)
     tokens = clip.tokenize(["a red dress", "a blue bag"])
     pixels = torch.randn(2, 3, 32, 32)
     names = list(clip.model.state_dict())
-    texts, images = Split.of_texts(clip.model), Split.of_images(clip.model)
+    texts, images = SplitTower.of_texts(clip.model), SplitTower.of_images(clip.model)
     with torch.no_grad():
         torch.testing.assert_close(texts.project(texts.pooled(tokens)), clip.model.encode_text(tokens))
         torch.testing.assert_close(images.project(images.pooled(pixels)), clip.model.encode_image(pixels))
     assert list(clip.model.state_dict()) == names
 
 
-def test_training_stands_alone(tmp_path: Path) -> None:
+def test_training_needs_no_workflow_packages(tmp_path: Path) -> None:
     blocked = ["prefect", "mlflow", "dvc", "pandas", "pydantic"]
     code = (
         f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"

@@ -1,4 +1,4 @@
-"""A training run on the drawn catalog reaches a stated zero-shot score on products that it never saw."""
+"""Training on the sample catalog reaches a given zero-shot accuracy on unseen products."""
 
 import io
 from pathlib import Path
@@ -28,20 +28,23 @@ def products() -> list[SampleProduct]:
 
 
 def accuracy(model: Path, products: list[SampleProduct]) -> float:
-    """How many article types are the nearest among those of the products, by one image and one template."""
+    """Return the zero-shot accuracy of article types, with one image per product and one template."""
     clip = load(model)
     names = sorted({product.attributes["article_type"] for product in products})
     images = encode_images(clip, np.stack([decode(product.images[0], clip.preprocess) for product in products]))
     texts = encode_texts(clip, [f"a photo of a {name}" for name in names])
-    found = (images @ texts.T).argmax(1)
+    predicted = (images @ texts.T).argmax(1)
     return float(
         np.mean(
-            [names[one] == product.attributes["article_type"] for one, product in zip(found, products, strict=True)]
+            [
+                names[index] == product.attributes["article_type"]
+                for index, product in zip(predicted, products, strict=True)
+            ]
         )
     )
 
 
-def test_projections_learn_a_catalog_from_its_captions(products: list[SampleProduct], tmp_path: Path) -> None:
+def test_training_the_projections_raises_zero_shot_accuracy(products: list[SampleProduct], tmp_path: Path) -> None:
     rows, images = [], []
     for number, product in enumerate(products[: NUM_TRAIN + NUM_VAL]):
         content = product.images[0]

@@ -1,4 +1,4 @@
-"""Private torch functions are used in one module, and do there what their public names say."""
+"""Private torch functions are used in one module only, and their wrappers work."""
 
 import ast
 
@@ -17,10 +17,9 @@ def is_private(name: str) -> bool:
 
 
 def private_torch_names(source: str) -> set[str]:
-    """The private names of torch in a module: imported, or reached by dots from an imported name of torch.
+    """Return the private names of torch in a module: imported names, and attributes of imported names.
 
-    In a module that imports torch, also private attributes of other objects that the module itself does not define:
-    they may be torch's.
+    In a module that imports torch, private attributes of other objects are included unless the module defines them.
     """
     tree = ast.parse(source)
     found: set[str] = set()
@@ -48,7 +47,7 @@ def private_torch_names(source: str) -> set[str]:
     return found
 
 
-def test_one_module_uses_private_torch_names() -> None:
+def test_only_one_module_uses_private_torch_names() -> None:
     using = {path.relative_to(REPOSITORY).as_posix() for path in SOURCES if private_torch_names(path.read_text())}
     assert using == {"fclip/training/torch_private.py"}
 
@@ -65,12 +64,12 @@ def test_one_module_uses_private_torch_names() -> None:
         "from torch.utils.data import DataLoader\nloader._iterator._shutdown_workers()",
     ],
 )
-def test_private_names_are_found(source: str) -> None:
+def test_private_torch_names_detects_private_names(source: str) -> None:
     assert private_torch_names(source)
     assert not private_torch_names("import torch\nclass A:\n    def f(self):\n        self._x = torch.zeros(1)\n")
 
 
-def test_lerp_moves_each_tensor() -> None:
+def test_lerp_interpolates_each_tensor() -> None:
     generator = torch.Generator().manual_seed(0)
     tensors, ends = ([torch.randn(size, 3, generator=generator) for size in (2, 5)] for _ in range(2))
     expected = [tensor.lerp(end, 0.3) for tensor, end in zip(tensors, ends, strict=True)]
@@ -78,6 +77,6 @@ def test_lerp_moves_each_tensor() -> None:
     assert all(torch.equal(tensor, one) for tensor, one in zip(tensors, expected, strict=True))
 
 
-def test_workers_that_have_not_started_are_stopped_too() -> None:
+def test_stop_workers_accepts_a_loader_that_was_not_started() -> None:
     loader: DataLoader[int] = DataLoader([1, 2], num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
     stop_workers(loader)

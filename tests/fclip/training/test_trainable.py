@@ -1,4 +1,4 @@
-"""Which parameters are trainable, how fast each learns, and what training leaves unchanged."""
+"""Trainable parameters, their learning rates, and low-rank updates."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from torch import nn
 from fclip.models import store
 from fclip.training.low_rank import add_low_rank_updates, merged_state
 from fclip.training.trainable import (
-    depths,
-    freeze_others,
-    heads_of,
+    freeze_all_except,
+    head_names,
+    layer_depths,
     parameter_groups,
-    set_mode,
+    set_training_mode,
     trainable_names,
     trainable_parameters,
 )
@@ -49,23 +49,23 @@ class Towers(nn.Module):
 
 
 @pytest.mark.parametrize(("image", "text"), [(False, False), (True, False), (False, True), (True, True)])
-def test_only_tuned_towers_drop_out_and_none_changes_its_batch_statistics(image: bool, text: bool) -> None:
+def test_only_trained_towers_have_dropout_and_batch_statistics_are_fixed(image: bool, text: bool) -> None:
     model = Towers()
     names = frozenset(name for name, _ in model.named_parameters())
     wanted = tuple(tower for tower, tuned in (("visual.", image), ("text.", text)) if tuned)
-    freeze_others(model, frozenset(name for name in names if name.startswith(wanted)))
+    freeze_all_except(model, frozenset(name for name in names if name.startswith(wanted)))
     before = {name: value.clone() for name, value in model.visual[1].state_dict().items()}
-    set_mode(model, training=True)
+    set_training_mode(model, training=True)
     assert (model.visual[2].training, model.text[0].training) == (image, text)
     model.visual(torch.randn(8, 3, 4, 4) + 5)
     assert all(torch.equal(value, before[name]) for name, value in model.visual[1].state_dict().items())
-    set_mode(model, training=False)
+    set_training_mode(model, training=False)
     assert not any(module.training for module in model.modules())
 
 
-def test_depths_of_open_clips_vit(tiny_base_model: Path) -> None:
+def test_layer_depths_of_the_vit_of_open_clip(tiny_base_model: Path) -> None:
     names = [name for name, _ in store.load(tiny_base_model).model.named_parameters()]
-    depth = depths(names)
+    depth = layer_depths(names)
     assert depth["visual.conv1.weight"] == depth["visual.class_embedding"] == depth["token_embedding.weight"] == 0
     assert depth["visual.positional_embedding"] == depth["positional_embedding"] == depth["visual.ln_pre.weight"] == 0
     assert depth["visual.transformer.resblocks.0.ln_1.weight"] == depth["transformer.resblocks.0.ln_1.bias"] == 1
@@ -81,16 +81,16 @@ def test_depths_of_open_clips_vit(tiny_base_model: Path) -> None:
         (TIMM, open_clip.CustomTextCLIP, "trunk.conv_stem.weight", "trunk.blocks.1.", "trunk.conv_head.weight"),
     ],
 )
-def test_depths_of_other_towers(config: dict[str, Any], kind: Any, stem: str, block: str, last: str) -> None:
+def test_layer_depths_of_other_towers(config: dict[str, Any], kind: Any, stem: str, block: str, last: str) -> None:
     stem, block, last = (f"visual.{name}" for name in (stem, block, last))
-    depth = depths([name for name, _ in kind(**config).named_parameters()])
-    of_block = {each for name, each in depth.items() if name.startswith(block)}
+    depth = layer_depths([name for name, _ in kind(**config).named_parameters()])
+    block_depths = {each for name, each in depth.items() if name.startswith(block)}
     assert depth[stem] == 0
-    assert of_block == {2}
+    assert block_depths == {2}
     assert depth[last] == 1 + max(each for name, each in depth.items() if ".layer4." in name or ".blocks.6." in name)
 
 
-def test_the_last_layers_alone(tiny_base_model: Path) -> None:
+def test_last_layers_trains_only_the_last_blocks(tiny_base_model: Path) -> None:
     model = store.load(tiny_base_model).model
     tuned = trainable_names(model, make_config(trainable="image_tower", last_layers=1))
     blocks = {name.split(".")[3] for name in tuned if ".resblocks." in name}
@@ -99,29 +99,29 @@ def test_the_last_layers_alone(tiny_base_model: Path) -> None:
     assert not {"visual.conv1.weight", "visual.positional_embedding"} & tuned
 
 
-def test_a_locked_image_tower(tiny_base_model: Path) -> None:
+def test_text_tower_keeps_the_image_tower_frozen(tiny_base_model: Path) -> None:
     tuned = trainable_names(store.load(tiny_base_model).model, make_config(trainable="text_tower"))
     assert {name for name in tuned if name.startswith("visual.")} == {"visual.proj"}
     assert {"token_embedding.weight", "transformer.resblocks.0.ln_1.weight"} <= tuned
 
 
-def test_earlier_layers_learn_more_slowly(tiny_base_model: Path) -> None:
+def test_layer_decay_lowers_the_rates_of_earlier_layers(tiny_base_model: Path) -> None:
     model = store.load(tiny_base_model).model
     parameters = dict(model.named_parameters())
     groups = parameter_groups(parameters, weight_decay=0.1, layer_decay=0.5)
     scale = {id(parameter): group["rate_scale"] for group in groups for parameter in group["params"]}
-    of = {name: scale[id(parameter)] for name, parameter in parameters.items()}
-    assert of["visual.proj"] == of["text_projection"] == of["logit_scale"] == 1.0
-    assert of["visual.transformer.resblocks.1.ln_1.weight"] == 0.5
-    assert of["visual.transformer.resblocks.0.ln_1.weight"] == 0.25
-    assert of["visual.conv1.weight"] == 0.125
-    assert of["transformer.resblocks.0.ln_1.weight"] == 0.5
+    rate_scale = {name: scale[id(parameter)] for name, parameter in parameters.items()}
+    assert rate_scale["visual.proj"] == rate_scale["text_projection"] == rate_scale["logit_scale"] == 1.0
+    assert rate_scale["visual.transformer.resblocks.1.ln_1.weight"] == 0.5
+    assert rate_scale["visual.transformer.resblocks.0.ln_1.weight"] == 0.25
+    assert rate_scale["visual.conv1.weight"] == 0.125
+    assert rate_scale["transformer.resblocks.0.ln_1.weight"] == 0.5
 
 
 @pytest.mark.parametrize("trainable", ["heads", "image_only", "image_tower", "text_tower", "all"])
-def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_base_model: Path) -> None:
+def test_groups_contain_each_trainable_parameter_once(trainable: str, tiny_base_model: Path) -> None:
     model = store.load(tiny_base_model).model
-    freeze_others(model, trainable_names(model, make_config(trainable=trainable)))
+    freeze_all_except(model, trainable_names(model, make_config(trainable=trainable)))
     tuned = trainable_parameters(model)
     groups = parameter_groups(tuned, weight_decay=0.1, layer_decay=1.0)
     ids = [id(parameter) for group in groups for parameter in group["params"]]
@@ -132,12 +132,12 @@ def test_groups_hold_each_tuned_parameter_once(trainable: str, tiny_base_model: 
         assert all((parameter.ndim >= 2) == (group["weight_decay"] == 0.1) for parameter in group["params"])
 
 
-def test_low_rank_updates_start_at_nothing_and_merge(tiny_base_model: Path) -> None:
+def test_low_rank_updates_are_zero_initially_and_can_be_merged(tiny_base_model: Path) -> None:
     clip = store.load(tiny_base_model)
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
     config = make_config(trainable="all", lora_rank=4)
     names = trainable_names(clip.model, config)
-    tuned = add_low_rank_updates(clip.model, names - heads_of(names), 4, seed=0)
+    tuned = add_low_rank_updates(clip.model, names - head_names(names), 4, seed=0)
     assert merged_state(clip.model).keys() == before.keys()
     for name, value in merged_state(clip.model).items():
         torch.testing.assert_close(value, before[name])

@@ -1,4 +1,4 @@
-"""The section `finetune`: what is refused, and the form it has in a job."""
+"""The section `finetune`: validation, and its JSON form in a job."""
 
 import json
 from typing import Any
@@ -42,17 +42,17 @@ from tests.fclip.training.training_jobs import make_config, make_objective
         ({"max_logit_scale": 0.5}, "max_logit_scale"),
         ({"num_candidates": 0}, "num_candidates"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
-        ({"captions": {"titel": 1.0}}, "captions must be of the kinds"),
+        ({"captions": {"titel": 1.0}}, "the keys of captions must be among"),
         ({"captions": {"title": 0.0}}, "captions"),
         ({"captions": {"title": -1.0, "short": 1.0}}, "captions"),
     ],
 )
-def test_values_out_of_range_are_named(changes: dict[str, Any], names: str) -> None:
+def test_invalid_values_are_named(changes: dict[str, Any], names: str) -> None:
     with pytest.raises(ValueError, match=names):
         make_config(**changes)
 
 
-def test_replay_is_of_what_a_champion_has_seen() -> None:
+def test_replay_requires_a_champion_as_base_model() -> None:
     with pytest.raises(ValueError, match="share must be from 0 to below 1"):
         ReplayConfig(share=1.0)
     with pytest.raises(ValueError, match="replay must be null unless base_model is of the kind champion"):
@@ -64,7 +64,7 @@ def test_replay_is_of_what_a_champion_has_seen() -> None:
 
 
 @pytest.mark.parametrize("area", [0.0, 1.5])
-def test_a_crop_keeps_something(area: float) -> None:
+def test_invalid_crop_areas_are_refused(area: float) -> None:
     with pytest.raises(ValueError, match="min_crop_area"):
         AugmentConfig(
             min_crop_area=area,
@@ -82,12 +82,12 @@ def test_a_crop_keeps_something(area: float) -> None:
     [
         ({"loss": "triplet"}, "loss"),
         ({"positives": "all"}, "positives"),
-        ({"fields": {"titel": 1.0}}, "fields must be of the kinds"),
+        ({"fields": {"titel": 1.0}}, "the keys of fields must be among"),
         ({"hard_negatives": 1.5}, "hard_negatives"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
     ],
 )
-def test_objectives_out_of_range_are_named(changes: dict[str, Any], names: str) -> None:
+def test_invalid_objectives_are_named(changes: dict[str, Any], names: str) -> None:
     with pytest.raises(ValueError, match=names):
         make_objective(**changes)
 
@@ -103,7 +103,7 @@ def test_objectives_out_of_range_are_named(changes: dict[str, Any], names: str) 
         make_config().base_model,
     ],
 )
-def test_json_and_back(base_model: Any) -> None:
+def test_json_round_trip(base_model: Any) -> None:
     config = make_config(base_model=base_model)
     assert from_json(to_json(config)) == config
     config = make_config(
@@ -115,12 +115,12 @@ def test_json_and_back(base_model: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [{"lr": 1.0}, {"base_model": {"kind": "nothing"}}, {"epochs": 0}, {"betas": None}])
-def test_json_that_is_no_config_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="not a finetune config"):
+def test_invalid_json_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="not a valid finetune config"):
         from_json({**to_json(make_config()), **change})
 
 
-def test_the_repositorys_params_are_valid() -> None:
+def test_the_params_of_the_repository_are_valid() -> None:
     config = load_section(Workspace(REPOSITORY), "finetune", type(make_config()))
     assert isinstance(config.base_model, FclipTinyConfig)
     assert config.betas == (0.9, 0.98)

@@ -1,4 +1,4 @@
-"""Jobs small enough to train in a second: a tiny CLIP, a few dozen plain pictures, two kinds of captions."""
+"""Jobs that train in a second: a tiny CLIP, a few dozen plain pictures and two kinds of captions."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ PACKS = "packs"
 
 
 def make_objective(**changes: Any) -> ObjectiveConfig:
-    """CLIP's, whole batches."""
+    """Return the CLIP objective without micro-batches."""
     values = {"loss": "clip", "positives": "pairs", "fields": None, "hard_negatives": 0.0, "micro_batch_size": None}
     return ObjectiveConfig(**{**values, **changes})
 
 
 def make_config(**changes: Any) -> FinetuneConfig:
-    """Four passes of five batches, candidates after steps 7, 14 and 20."""
+    """Return a config of four passes of five batches, with candidates after steps 3, 9 and 20."""
     values: dict[str, Any] = {
         "base_model": LocalConfig(kind="local", path="base-model"),
         "replay": None,
@@ -67,21 +67,21 @@ def make_config(**changes: Any) -> FinetuneConfig:
 
 
 def product_rows(splits: dict[str, int]) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Rows of the training table and the images they name; every fifth product has two."""
+    """Return rows of the training table and their images. Every fifth product has two images."""
     rows, images = [], []
-    of_split = [split for split, number in splits.items() for _ in range(number)]
-    for number, split in enumerate(of_split):
+    splits_of_rows = [split for split, number in splits.items() for _ in range(number)]
+    for number, split in enumerate(splits_of_rows):
         colour = list(COLOURS)[number % len(COLOURS)]
-        own = [picture(COLOURS[colour], number)]
+        product_images = [picture(COLOURS[colour], number)]
         if number % 5 == 0:
-            own.append(picture(COLOURS[colour], number + 1000))
-        images += own
+            product_images.append(picture(COLOURS[colour], number + 1000))
+        images += product_images
         rows.append(
             {
                 "dataset": "shop",
                 "product_id": f"p{number:03d}",
                 "split": split,
-                "images": [image.sha256 for image in own],
+                "images": [image.sha256 for image in product_images],
                 "captions": [caption("title", f"{colour} number {number}"), caption("short", colour)],
                 "category": colour,
             }
@@ -100,7 +100,7 @@ def write_products(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def write_shop(folder: Path) -> Path:
-    """`products.parquet` and packs in `folder`."""
+    """Write `products.parquet` and image packs to `folder`."""
     rows, images = product_rows(SPLITS)
     folder.mkdir(parents=True, exist_ok=True)
     write_packs(folder / PACKS, images)
