@@ -12,8 +12,8 @@ from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
 from fclip.models.store import model_sha256
-from fclip.report.comparison import ModelComparison, compare, write_page
-from fclip.report.plots import of_candidates
+from fclip.report.comparison import ModelComparison, build_comparison, write_comparison_page
+from fclip.report.plots import candidate_plots
 from tasks.base_model import base_model_folder
 from tasks.evaluate import dataset_files, evaluate_on, require_dataset
 from tasks.selection_result import read_scores, read_selection
@@ -40,7 +40,7 @@ def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: st
     """What a page shows of two models of `evaluation`; `data` holds its dataset."""
     config = load_section(data, "evaluate", EvaluateConfig)
     files = dataset_files(data, evaluation.dataset)
-    return compare(
+    return build_comparison(
         evaluation,
         read_catalog(files, with_captions=files.captions.exists()),
         files.images,
@@ -48,7 +48,7 @@ def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: st
         after=after,
         attributes=config.datasets[evaluation.dataset].slices,
         newest=config.datasets[evaluation.dataset].newest,
-        least=config.min_slice,
+        min_items=config.min_slice,
     )
 
 
@@ -65,8 +65,8 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
     found = [side_by_side(workspace, judge(workspace, models, dataset), before, after) for dataset in datasets]
     plots = None
     if workspace.selection.is_file():
-        plots = of_candidates(read_selection(workspace), read_scores(workspace))
-    return write_page(found, workspace.evaluation_page, plots=plots)
+        plots = candidate_plots(read_selection(workspace), read_scores(workspace))
+    return write_comparison_page(found, workspace.evaluation_page, plots=plots)
 
 
 def model_folders(workspace: Workspace, *names: str) -> dict[str, Path]:

@@ -58,7 +58,7 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
 
 
 def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> GateComparison:
-    champion, challenger = evaluation.score(CHAMPION, split), evaluation.score(CHALLENGER, split)
+    champion, challenger = evaluation.primary_score(CHAMPION, split), evaluation.primary_score(CHALLENGER, split)
     difference = evaluation.compare(CHAMPION, CHALLENGER, split)
     return GateComparison(
         dataset=evaluation.dataset,
@@ -166,11 +166,11 @@ def rollback(workspace: Workspace) -> RolledBack:
     client = connect()
     with registry_lock(name):
         done = restore_previous(client, name)
-        write_pin(workspace.champion_pin, done.version.pin)
+        write_pin(workspace.champion_pin, done.champion.pin)
     return RolledBack(
-        version=done.version.version,
-        left=done.left.version,
-        reason=f"version {done.version.version} is champion again; version {done.left.version} was rolled back",
+        version=done.champion.version,
+        left=done.rolled_back.version,
+        reason=f"version {done.champion.version} is champion again; version {done.rolled_back.version} was rolled back",
     )
 
 

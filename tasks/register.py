@@ -17,8 +17,8 @@ from fclip.models.candidates import Candidate
 from fclip.profile.profile import Profile
 from fclip.registry import tags
 from fclip.registry.lineage import lineage
-from fclip.registry.log import Dataset, Point, Receipt, RunRecord, flatten, register_version
-from fclip.report.card import card
+from fclip.registry.log import MetricPoint, Receipt, RunDataset, RunRecord, flatten, register_version
+from fclip.report.card import model_card
 from fclip.selection.result import SelectionResult
 from fclip.training.seen_rows import write_seen_rows
 from tasks.base_model import read_base_model_pin
@@ -52,7 +52,7 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
     base = load_section(workspace, "base", Base)
     selection = read_selection(workspace)
     winner = selection.selected.candidate
-    if not selection.won:
+    if not selection.differs_from_base:
         return NotRegistered(f"the base model won: {selection.reason}")
     found = sha256_tree(workspace.selected)
     if found != winner.model_sha256:
@@ -84,7 +84,7 @@ def _write_rows(workspace: Workspace) -> None:
 def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: SelectionResult) -> RunRecord:
     origin = lineage(workspace.root)
     datasets = tuple(
-        Dataset(
+        RunDataset(
             name=name,
             sha256=sha256_tree(workspace.catalog(name)),
             roles=", ".join(f"{split}: {role}" for split, role in sorted(dataset.roles.items())),
@@ -98,7 +98,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: S
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
         headline=headline,
-        card=card(selection, read_scores(workspace)),
+        card=model_card(selection, read_scores(workspace)),
         tags={
             tags.WORKSPACE: base.workspace,
             tags.CANDIDATE: selection.winner,
@@ -113,19 +113,19 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: S
     )
 
 
-def _training(workspace: Workspace) -> list[Point]:
+def _training(workspace: Workspace) -> list[MetricPoint]:
     """The curves of the fine-tuning: history.csv's columns, the candidates' validation losses, how fast it was."""
     points = []
     for row in _rows(workspace.finetune / "history.csv"):
         for column, value in row.items():
             if column != "step" and value:
-                points.append(Point(CURVES.get(column, f"train/{column}"), float(value), int(float(row["step"]))))
+                points.append(MetricPoint(CURVES.get(column, f"train/{column}"), float(value), int(float(row["step"]))))
     for row in _rows(workspace.step_timings(sha256_file(workspace.finetune / "candidates.json"))):
         seconds, step = float(row["seconds"]), int(row["step"])
-        points.append(Point("timing/samples_per_second", float(row["samples"]) / seconds, step))
-        points.append(Point("timing/data_wait_fraction", float(row["wait_seconds"]) / seconds, step))
+        points.append(MetricPoint("timing/samples_per_second", float(row["samples"]) / seconds, step))
+        points.append(MetricPoint("timing/data_wait_fraction", float(row["wait_seconds"]) / seconds, step))
     points += [
-        Point(
+        MetricPoint(
             f"validation/{'mean_' if row['kind'] == 'ema' else ''}loss",
             float(row["val_loss"]),
             int(float(row["step"])),
@@ -137,7 +137,7 @@ def _training(workspace: Workspace) -> list[Point]:
 
 def _scores(
     workspace: Workspace, datasets: list[str], selection: SelectionResult
-) -> tuple[list[Point], dict[str, float]]:
+) -> tuple[list[MetricPoint], dict[str, float]]:
     """Every metric of the winner and the base model; the winner's primary ones are the headline."""
     points, headline = [], {}
     for name in datasets:
@@ -145,7 +145,7 @@ def _scores(
             if row.candidate not in (selection.winner, selection.base.name):
                 continue
             whose = "selected" if row.candidate == selection.winner else selection.base.name
-            points.append(Point(f"{whose}/{name}/{row.split}/{row.full_metric}", row.value))
+            points.append(MetricPoint(f"{whose}/{name}/{row.split}/{row.full_metric}", row.value))
             if row.primary and whose == "selected":
                 headline[f"{name}.{row.split}.{row.full_metric}"] = row.value
     return points, headline

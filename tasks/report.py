@@ -11,11 +11,11 @@ from fclip.files import read_json, sha256_tree
 from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
-    Gate,
-    Ingest,
+    GateResult,
+    IngestCounts,
     MetricResult,
     ReportInputs,
-    Training,
+    TrainingCurves,
 )
 from fclip.selection.result import SelectionResult
 from tasks.base_model import read_base_model_pin
@@ -59,7 +59,7 @@ def gather_inputs(
         results=_results(rows, ingest.training_datasets, selection),
         selection=selection,
         scores=candidate_scores(rows),
-        training=Training(
+        training=TrainingCurves(
             loss=_curve(workspace.finetune / "history.csv", "train_loss"),
             validation=_validation(selection),
         ),
@@ -94,10 +94,10 @@ def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) ->
     return tuple(found)
 
 
-def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> Ingest:
+def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> IngestCounts:
     counts = read_json(workspace.catalog(name) / "ingest.json")
     page = workspace.catalog_page(name)
-    return Ingest(
+    return IngestCounts(
         dataset=name,
         source=dataset.source.kind,
         roles=dataset.roles,
@@ -111,12 +111,12 @@ def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> Ingest:
     )
 
 
-def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion | None) -> Gate:
+def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion | None) -> GateResult:
     if isinstance(registered, NotRegistered) or promotion is None:
         reason = registered.reason if isinstance(registered, NotRegistered) else "the gate was not asked"
         version = registered.version if isinstance(registered, Receipt) else None
-        return Gate(base.registered_model, version, moved=False, is_champion=False, reason=reason, comparisons=())
-    return Gate(
+        return GateResult(base.registered_model, version, moved=False, is_champion=False, reason=reason, comparisons=())
+    return GateResult(
         registered_model=base.registered_model,
         version=promotion.version,
         moved=promotion.moved,
@@ -146,7 +146,7 @@ def _key(row: ScoreRow) -> tuple[str, str]:
 
 def _validation(selection: SelectionResult) -> tuple[tuple[int, float], ...]:
     """(step, validation loss) of the base model and the checkpoints, where it is finite."""
-    path = [entry.candidate for entry in selection.path]
+    path = [entry.candidate for entry in selection.trajectory]
     return tuple((candidate.step, candidate.val_loss) for candidate in path if candidate.val_loss is not None)
 
 

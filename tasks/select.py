@@ -26,7 +26,7 @@ from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection
 from fclip.selection.rules.registry import label_free_metrics
 from fclip.selection.select import select
-from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline
+from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline_metrics
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
@@ -63,7 +63,7 @@ def _write_views(workspace: Workspace, selection: SelectionResult, tables: Table
         for row in table
         if row.primary
     ]
-    write_json(workspace.headline, headline(selection, scores))
+    write_json(workspace.headline, headline_metrics(selection, scores))
     atomic_write(workspace.frontier, frontier_csv(selection))
     atomic_write(workspace.curves, curves_csv(selection, scores))
 

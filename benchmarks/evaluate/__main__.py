@@ -33,7 +33,7 @@ from fclip.base_models.towers import TowersConfig
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.protocols.attribute_search import AttributeQueries, AttributeSearchConfig, products
+from fclip.evaluation.protocols.attribute_search import AttributeSearch, AttributeSearchConfig, attribute_search
 from fclip.evaluation.protocols.retrieval import RetrievalConfig, retrieval
 from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import RunOptions, evaluate_models
@@ -161,7 +161,7 @@ def theirs(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvalu
                     hits = peers.retrieval(peer, packs, titles, workers)
                     scores[f"{protocol}.text_to_image.hit_at_10"] = hits
                 case AttributeSearchConfig():
-                    search: AttributeQueries = products(own, catalog, SPLIT, config.max_items)
+                    search: AttributeSearch = attribute_search(own, catalog, SPLIT, config.max_items)
                     if embeddings is None:
                         embeddings = peers.document_embeddings(peer, packs, search, workers)
                     scores[f"{protocol}.precision_at_10"] = peers.products(peer, embeddings, search)

@@ -18,7 +18,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from fclip.evaluation.protocols.attribute_search import AttributeQueries
+from fclip.evaluation.protocols.attribute_search import AttributeSearch
 from fclip.evaluation.protocols.retrieval import Retrieval
 from fclip.evaluation.protocols.zero_shot import ZeroShot
 from fclip.images.packs import ImagePacks
@@ -102,7 +102,7 @@ def retrieval(peer: Peer, packs: ImagePacks, task: Retrieval, workers: int, ks: 
 
 
 @torch.no_grad()
-def products(peer: Peer, embeddings: torch.Tensor, task: AttributeQueries) -> float:
+def products(peer: Peer, embeddings: torch.Tensor, task: AttributeSearch) -> float:
     """marqo-FashionCLIP's run_retrieval, a query at a time, and precision at 10.
 
     Args:
@@ -117,7 +117,7 @@ def products(peer: Peer, embeddings: torch.Tensor, task: AttributeQueries) -> fl
     return float(np.mean(precision))
 
 
-def document_embeddings(peer: Peer, packs: ImagePacks, task: AttributeQueries, workers: int) -> torch.Tensor:
+def document_embeddings(peer: Peer, packs: ImagePacks, task: AttributeSearch, workers: int) -> torch.Tensor:
     """marqo-FashionCLIP's get_embeddings and weighted sum: every document's image and text."""
     images = encode(peer, packs, task.documents.images, workers)
     total = task.documents.weights["image"] * images

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from benchmarks.selection.run_table import write_run
-from fclip.evaluation.outcomes import once
+from fclip.evaluation.outcomes import equal_weights
 from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.evaluation.run import Evaluation
 from fclip.models.candidates import Candidate, read_candidates
@@ -66,7 +66,7 @@ def _own_workspace(workspace: Workspace, trained: Path, root: Path, sections: Ma
 def _scored(candidate: Candidate, evaluations: dict[str, Evaluation], in_domain: str) -> ScoredCandidate:
     scores = {}
     for dataset, evaluation in evaluations.items():
-        scored = evaluation.score(candidate.name, SPLIT)
+        scored = evaluation.primary_score(candidate.name, SPLIT)
         estimate = scored.estimate
         scores[dataset] = Score(estimate.value, estimate.standard_error, scored.num_items, estimate.draws)
     return ScoredCandidate(
@@ -93,8 +93,8 @@ def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
 def _halves(evaluation: Evaluation, model: str) -> Floats:
     """The primary metric on either half of the items, near-duplicates together: float64 [2]."""
     protocol, _, metric = evaluation.primary.rpartition(".")
-    judged: TaskOutcome = evaluation.judged[model, SPLIT, protocol]
+    judged: TaskOutcome = evaluation.outcomes[model, SPLIT, protocol]
     clusters = np.arange(judged.outcome.num_items) if judged.clusters is None else judged.clusters
     second = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 2 == 1
     halves = [judged.outcome.take(np.flatnonzero(second == half)) for half in (False, True)]
-    return np.array([half.metrics(once(half))[metric][0] for half in halves])
+    return np.array([half.metrics(equal_weights(half))[metric][0] for half in halves])

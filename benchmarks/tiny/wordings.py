@@ -18,8 +18,8 @@ import yaml
 from benchmarks.tiny.workspace import add_arguments, dataset_and_config, model_folder, workspace_in
 from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
-from fclip.evaluation.outcomes import ClassificationOutcome, once
-from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, points, zero_shot
+from fclip.evaluation.outcomes import ClassificationOutcome, equal_weights
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, class_embeddings, zero_shot
 from fclip.features.extract import extract_features
 from fclip.features.similarity import FloatArray, unit
 from fclip.images.packs import ImagePacks
@@ -67,7 +67,7 @@ def choose(
     def value() -> float:
         predictions = scores.argmax(axis=1)
         outcome = ClassificationOutcome(truth, predictions, np.where(predictions == truth, 1, 0), scores.shape[1])
-        return float(outcome.metrics(once(outcome))[metric][0])
+        return float(outcome.metrics(equal_weights(outcome))[metric][0])
 
     plain = best = value()
     for _ in range(ROUNDS):
@@ -137,7 +137,7 @@ def choose_on_select(
         texts=[prompt for own in prompts for prompt in own],
         cache=workspace.feature_cache,
     )["model"]
-    embeddings = iter(points(features.texts, [len(own) for own in prompts]))
+    embeddings = iter(class_embeddings(features.texts, [len(own) for own in prompts]))
     of_class = {name: {text: next(embeddings) for text in own} for name, own in texts_of.items()}
     return choose(unit(features.images), of_class, task.labels, pool=judged.pool, metric=METRIC)
 

@@ -23,8 +23,8 @@ from benchmarks.tiny.workspace import add_arguments, dataset_and_config, model_f
 from benchmarks.tower.time import Timed, medians
 from benchmarks.tower.variants import Tower, backward_variants, forward_variants
 from fclip.evaluation.catalog import read_catalog
-from fclip.evaluation.outcomes import once
-from fclip.evaluation.protocols.zero_shot import ZeroShot, ZeroShotConfig, classify, points, zero_shot
+from fclip.evaluation.outcomes import equal_weights
+from fclip.evaluation.protocols.zero_shot import ZeroShot, ZeroShotConfig, class_embeddings, classify, zero_shot
 from fclip.features.encode import encode_texts
 from fclip.features.similarity import FloatArray
 from fclip.images.packs import ImagePacks
@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     backward = {name: make() for name, make in backward_variants(tower).items()}
     times = medians(forward, backward, pixels["val"], repeats=arguments.repeats)
     test = items["test"]
-    classes = points(encode_texts(clip, test.texts), test.num_prompts)
+    classes = class_embeddings(encode_texts(clip, test.texts), test.num_prompts)
     own = features(tower, pixels["test"])
     changes = {name: _change(own, features(made, pixels["test"]), classes, test) for name, made in forward.items()}
     found = {
@@ -86,8 +86,8 @@ def features(tower: Tower, pixels: torch.Tensor) -> FloatArray:
 
 def _change(own: FloatArray, found: FloatArray, classes: FloatArray, items: ZeroShot) -> dict[str, float]:
     cosines = (own * found).sum(1) / np.linalg.norm(own, axis=1) / np.linalg.norm(found, axis=1)
-    outcome = classify(found, classes, items.labels, items.num_points)
-    metrics = outcome.metrics(once(outcome))
+    outcome = classify(found, classes, items.labels, items.num_embeddings)
+    metrics = outcome.metrics(equal_weights(outcome))
     return {
         "mean_cosine": float(cosines.mean()),
         "acc1": float(metrics["acc1"][0]),

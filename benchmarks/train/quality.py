@@ -81,7 +81,7 @@ def measure_quality(
     tell(f"trained in {done.seconds / 60:.1f} minutes; evaluating")
     folders = {each["name"]: job / "out" / "candidates" / each["name"] for each in _candidates(job)}
     evaluation = evaluate_on(workspace, folders, DATASET, roles=("report",))
-    scores = {name: evaluation.score(name, SPLIT) for name in folders}
+    scores = {name: evaluation.primary_score(name, SPLIT) for name in folders}
     return Quality(
         metric=f"zero-shot {evaluation.primary} of {DATASET}'s split {SPLIT}",
         target=TARGET,

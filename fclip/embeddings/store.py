@@ -1,4 +1,4 @@
-"""Embeddings on disk: Parquet with the model's digest on every row, and a manifest. The canonical form."""
+"""Embeddings on disk, in their canonical form: Parquet with the model's digest in every row, and a manifest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EmbeddedRows:
-    """Embeddings float32 [n, d], L2-normalised, and what each row is of: columns of n values each."""
+    """L2-normalised embeddings, float32 [n, d], and columns of n values that describe the rows."""
 
     columns: dict[str, list[str]]
     embeddings: FloatArray
@@ -26,7 +26,12 @@ class EmbeddedRows:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A set as read: images, one row each, of products; the products' titles; the model that made it all."""
+    """The stored embeddings of a catalog, all by one model.
+
+    Attributes:
+        datasets, product_ids: for each image, its dataset and product. images: float32 [images, d].
+        titles: (dataset, product id) -> embedded text.
+    """
 
     model_sha256: str
     datasets: list[str]
@@ -35,14 +40,14 @@ class Embeddings:
     titles: dict[tuple[str, str], str]
 
     def title(self, dataset: str, product_id: str) -> str:
-        """The text that was embedded of a product, empty where it has none."""
+        """Return the embedded text of a product; "" if it has none."""
         return self.titles.get((dataset, product_id), "")
 
 
 def write_embeddings(
     folder: Path, *, model_sha256: str, images: EmbeddedRows, texts: EmbeddedRows, manifest: dict[str, Any]
 ) -> None:
-    """Write images.parquet, texts.parquet and manifest.json into `folder`, which exists.
+    """Write images.parquet, texts.parquet and manifest.json to the existing folder `folder`.
 
     Raises:
         UserError: an embedding is not finite.
@@ -50,21 +55,23 @@ def write_embeddings(
     for name, rows in (("images", images), ("texts", texts)):
         if broken := int((~np.isfinite(rows.embeddings)).any(axis=1).sum()):
             raise UserError(
-                f"the model {model_sha256[:12]} gives {broken} of {len(rows.embeddings)} {name} embeddings that are "
-                "not finite: roll back to another version with `fclip rollback`"
+                f"model {model_sha256[:12]} gives {broken} of {len(rows.embeddings)} {name} embeddings that are not "
+                "finite; go back to the previous champion with `fclip rollback`"
             )
         pq.write_table(_table(rows, model_sha256), folder / f"{name}.parquet", compression="none")
     write_json(folder / "manifest.json", {**manifest, "model_sha256": model_sha256})
 
 
 def read_embeddings(folder: Path) -> Embeddings:
-    """Read a set; raises UserError when rows are of another model than the manifest says."""
+    """Read stored embeddings. Raises UserError if rows are by another model than the one in the manifest."""
     manifest = read_json(folder / "manifest.json")
     images = pq.read_table(folder / "images.parquet")
     texts = pq.read_table(folder / "texts.parquet", columns=["dataset", "product_id", "text"])
     models = set(images["model_sha256"].unique().to_pylist())
     if models - {manifest["model_sha256"]}:
-        raise UserError(f"{folder} holds embeddings of several models ({', '.join(sorted(models))}): embed it again")
+        raise UserError(
+            f"{folder} has embeddings by several models ({', '.join(sorted(models))}); run `dvc repro embed`"
+        )
     column = images["embedding"].combine_chunks()
     keys = zip(texts["dataset"].to_pylist(), texts["product_id"].to_pylist(), strict=True)
     return Embeddings(

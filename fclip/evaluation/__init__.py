@@ -1,1 +1,1 @@
-"""How good a model is on a dataset: protocols, metrics and their intervals."""
+"""Evaluation of models on datasets: protocols, metrics and confidence intervals."""

@@ -1,4 +1,4 @@
-"""What of a dataset is judged: the products of a split, or a fixed sample of them."""
+"""The products of a dataset that evaluation reads: those of a split, or a fixed sample of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from fclip.files import sha256_bytes
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """Where a dataset lies: `products.parquet`, its captions, its packs; and the role of each of its splits."""
+    """Paths of a dataset's `products.parquet`, captions and image packs, and the role of each split."""
 
     name: str
     products: Path
@@ -24,13 +24,13 @@ class DatasetFiles:
 
     @property
     def judgements(self) -> Path:
-        """Written by `ingest` where the dataset has some."""
+        """Path of the relevance judgements. `ingest` writes the file only if the dataset has judgements."""
         return self.products.with_name("judgements.parquet")
 
 
 @dataclass(frozen=True)
-class Product:
-    """One product: its primary image, what is known of it, and its first caption of each kind."""
+class CatalogProduct:
+    """One product: the digest of its primary image, its attributes, and its first caption of each kind."""
 
     product_id: str
     split: str
@@ -42,45 +42,56 @@ class Product:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All products of a dataset, by their ids; protocols sample from it.
+    """All products of a dataset, sorted by id.
 
-    judgements: query -> product id -> grade, as people judged them; {} where they did not.
+    Attributes:
+        judgements: relevance judgements, query -> product id -> grade; empty if the dataset has none.
     """
 
     name: str
-    products: tuple[Product, ...]
+    products: tuple[CatalogProduct, ...]
     judgements: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    def of(self, split: str, max_items: int | None) -> list[Product]:
-        """The split's products, at most `max_items`: by a hash of their ids, whatever order they stand in."""
+    def products_in(self, split: str, max_items: int | None) -> list[CatalogProduct]:
+        """Return the products of a split, at most `max_items`, sorted by id.
+
+        The sample depends only on a hash of the product ids, not on their order.
+        """
         rows = [product for product in self.products if product.split == split]
         chosen = sorted(rows, key=lambda product: sha256_bytes(f"evaluate {product.product_id}".encode()))[:max_items]
         return sorted(chosen, key=lambda product: product.product_id)
 
-    def values(self, attribute: str) -> tuple[str, ...]:
-        """All values of an attribute, over all splits, sorted.
+    def attribute_values(self, attribute: str) -> tuple[str, ...]:
+        """Return all values of an attribute over all splits, sorted.
 
         Raises:
-            UserError: no product has it.
+            UserError: no product has the attribute.
         """
         values = tuple(sorted({value for product in self.products if (value := product.attributes.get(attribute))}))
         if not values:
             known = ", ".join(sorted({name for product in self.products for name in product.attributes})) or "none"
-            raise UserError(f"{self.name}: no product has the attribute `{attribute}`; there are {known}")
+            raise UserError(f"{self.name}: no product has the attribute `{attribute}`; the attributes are {known}")
         return values
 
 
 def read_catalog(files: DatasetFiles, *, with_captions: bool) -> Catalog:
-    """A dataset's products; raises UserError where it has no files yet."""
+    """Read the products of a dataset.
+
+    Args:
+        with_captions: whether to read the captions too; otherwise products have none.
+
+    Raises:
+        UserError: a file of the dataset is missing.
+    """
     captions: dict[str, dict[str, str]] = {}
     captioned = _rows(files.captions, ["product_id", "captions"], f"caption@{files.name}") if with_captions else []
     for row in captioned:
-        own = captions.setdefault(row["product_id"], {})
+        first_of_kind = captions.setdefault(row["product_id"], {})
         for caption in row["captions"]:
-            own.setdefault(caption["kind"], caption["text"])
+            first_of_kind.setdefault(caption["kind"], caption["text"])
     columns = ["product_id", "split", "group_id", "attributes", "images"]
     products = [
-        Product(
+        CatalogProduct(
             product_id=row["product_id"],
             split=row["split"],
             group_id=row["group_id"],
@@ -98,16 +109,16 @@ def read_catalog(files: DatasetFiles, *, with_captions: bool) -> Catalog:
 
 
 def clusters_of(groups: list[str]) -> Ints | None:
-    """int [n]: the cluster of each item by its group; None where every item is alone."""
+    """Return the cluster number of each item from its group, int [n]; None if every group has one item."""
     distinct, clusters = np.unique(groups, return_inverse=True)
     return None if len(distinct) == len(groups) else clusters.astype(np.int64)
 
 
 def _rows(path: Path, columns: list[str], stage: str) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq  # params are parsed with this module, and do not wait for it
+    import pyarrow.parquet as pq  # imported here to keep the parsing of params fast
 
     try:
         rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `dvc pull`, or `dvc repro {stage}`") from None
+        raise UserError(f"{path} is missing; run `dvc pull` or `dvc repro {stage}`") from None
     return rows

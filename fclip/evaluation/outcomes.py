@@ -1,8 +1,8 @@
-"""What happened to each item under a protocol, and metrics of it for any weighting of the items.
+"""The outcome of each item under a protocol, and metrics of the outcomes for any weights of the items.
 
-An outcome is of n items (images that were classified, queries that were searched). `metrics(weights)` computes every
-metric for each row of `weights`, float [r, n]: how often each item counts, which is once for the metric itself and as
-often as it was drawn for a bootstrap's resample.
+An outcome covers n items: images that were classified, or queries that were searched. `metrics(weights)` computes every
+metric for each row of `weights`, float [r, n]. A weight is the number of times an item counts: 1 for the metric itself,
+and the number of times it was drawn for a bootstrap resample.
 """
 
 from collections.abc import Mapping
@@ -21,33 +21,33 @@ BLOCK_ITEMS = 16_384
 
 
 class Outcome(Protocol):
-    """What happened to each of n items under one protocol."""
+    """The outcome of each of n items under one protocol."""
 
     @property
     def num_items(self) -> int: ...
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """bool [n]: whether each item came out well."""
+    def correct(self) -> NDArray[np.bool_]:
+        """bool [n]: whether each item is correct: the right class, or a relevant result for a query."""
         ...
 
     def metrics(self, weights: Weights) -> dict[str, Floats]:
-        """metric -> float64 [r], for `weights` [r, n]."""
+        """Return metric -> float64 [r] for `weights` [r, n]."""
         ...
 
     def take(self, rows: Ints) -> "Outcome":
-        """The outcome of some of the items."""
+        """Return the outcome of the items in `rows`."""
         ...
 
 
 @dataclass(frozen=True)
 class ClassificationOutcome:
-    """The class of each item and what was made of it.
+    """The true and the predicted class of each item.
 
     Attributes:
-        labels: int [n], classes from 0.
-        predictions: int [n]; -1 is of no class, and wrong.
-        ranks: int [n], the true class's rank from 1 among all classes; 0 where there is none.
+        labels: int [n], true classes from 0.
+        predictions: int [n], predicted classes; -1: no class, which counts as wrong.
+        ranks: int [n], the rank of the true class among all classes, from 1; 0: no rank.
     """
 
     labels: Ints
@@ -60,21 +60,21 @@ class ClassificationOutcome:
         return len(self.labels)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         return self.labels == self.predictions
 
     def take(self, rows: Ints) -> "ClassificationOutcome":
         return ClassificationOutcome(self.labels[rows], self.predictions[rows], self.ranks[rows], self.num_classes)
 
     def metrics(self, weights: Weights) -> dict[str, Floats]:
-        """acc1, acc5 (of more than five classes), mean_per_class_recall, macro_f1 and weighted_f1.
+        """Return acc1, acc5 (with more than five classes), mean_per_class_recall, macro_f1 and weighted_f1.
 
-        F1 as scikit-learn defines it, zero division = 0: macro is the mean over classes, weighted that by their number
-        of items (the paper's "weighted macro F1" may be either). Classes without an item in a sample are left out of
-        the means of that sample, unless, for F1, predicted.
+        F1 follows scikit-learn with zero division = 0. Macro F1 is the mean over classes; weighted F1 weights classes
+        by their number of items (the FashionCLIP paper's "weighted macro F1" may be either). The means of a resample
+        leave out classes without items in it, except, for macro F1, classes that were predicted.
         """
         true = _by_class(weights, self.labels, self.num_classes)
-        hit = _by_class(weights, np.where(self.right, self.labels, -1), self.num_classes)
+        hit = _by_class(weights, np.where(self.correct, self.labels, -1), self.num_classes)
         predicted = _by_class(weights, self.predictions, self.num_classes)
         with np.errstate(divide="ignore", invalid="ignore"):
             recall = np.where(true > 0, hit / true, 0.0)
@@ -92,11 +92,11 @@ class ClassificationOutcome:
 
 @dataclass(frozen=True)
 class MeanOutcome:
-    """Metrics that are means over items (queries, most often).
+    """Metrics that are means over items, usually queries.
 
     Attributes:
-        values: metric -> float [n], one value an item.
-        success: the metric whose value above 0 means that an item came out well.
+        values: metric -> float64 [n], one value per item.
+        success: the metric whose value is above 0 for correct items.
     """
 
     values: Mapping[str, Floats]
@@ -107,7 +107,7 @@ class MeanOutcome:
         return len(next(iter(self.values.values())))
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         return self.values[self.success] > 0
 
     def take(self, rows: Ints) -> "MeanOutcome":
@@ -118,8 +118,8 @@ class MeanOutcome:
         return {metric: (weights @ values) / total for metric, values in self.values.items()}
 
 
-def once(outcome: Outcome) -> Weights:
-    """The one sample that holds each item once, [1, n]."""
+def equal_weights(outcome: Outcome) -> Weights:
+    """Return weights [1, n] that count each item once."""
     return np.ones((1, outcome.num_items), np.float32)
 
 
@@ -128,10 +128,10 @@ def _share(*conditions: NDArray[np.bool_]) -> Floats:
 
 
 def _by_class(weights: Weights, classes: Ints, num_classes: int) -> Floats:
-    """The weight of each class in each sample, float64 [r, num_classes]; -1 is of none."""
-    found = np.zeros((len(weights), num_classes))
-    for begin in range(0, len(classes), BLOCK_ITEMS):  # a one-hot matrix of all items at once may be large
+    """Return the total weight of each class in each resample, float64 [r, num_classes]; class -1 is ignored."""
+    totals = np.zeros((len(weights), num_classes))
+    for begin in range(0, len(classes), BLOCK_ITEMS):  # in blocks, since a one-hot matrix of all items may be large
         block = classes[begin : begin + BLOCK_ITEMS]
         one_hot = (block[:, None] == np.arange(num_classes)).astype(np.float32)
-        found += weights[:, begin : begin + BLOCK_ITEMS] @ one_hot
-    return found
+        totals += weights[:, begin : begin + BLOCK_ITEMS] @ one_hot
+    return totals

@@ -1,6 +1,6 @@
-"""Evaluate models on one dataset: every protocol in its config, on every split that selects or reports.
+"""Evaluate models on one dataset: every configured protocol on every split with the role select or report.
 
-Images are decoded once for all models and encoded once per model (the feature cache); protocols share the features.
+Images are decoded once for all models and encoded once per model (see the feature cache). Protocols share the features.
 """
 
 import logging
@@ -14,7 +14,7 @@ from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
 from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.metrics import names
+from fclip.evaluation.metrics import metric_names
 from fclip.evaluation.protocols.registry import protocols
 from fclip.evaluation.protocols.task import EvaluationTask, TaskOutcome
 from fclip.evaluation.table import EVALUATED_ROLES
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run: device name, rows a batch, and how intervals are made."""
+    """Settings of an evaluation run: device name, rows per batch, and bootstrap."""
 
     device: str
     batch_size: int
@@ -34,12 +34,12 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One metric of a protocol, of one model on one split.
+class MetricScore:
+    """The value of one metric of one model on one split.
 
     Attributes:
-        protocol: its name in params, and the part of it: `retrieval.text_to_image`.
-        kind: the protocol's kind.
+        protocol: its name in params, followed by its part if it has parts: `retrieval.text_to_image`. kind: its kind.
+        primary: whether this is the dataset's primary metric.
     """
 
     model: str
@@ -56,32 +56,33 @@ class Scored:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All metrics of all models on one dataset, and the outcomes they came from, for paired comparisons.
+    """All metrics of all models on one dataset, and the outcomes behind them for paired comparisons.
 
     Attributes:
-        judged: what happened under each protocol: (model, split, protocol) -> outcome and its items.
-        num_nonfinite: for each model, how many images or texts it gave features that are not finite.
+        primary: the primary metric, `<protocol>.<metric>`.
+        outcomes: (model, split, protocol) -> outcome of the items.
+        num_nonfinite: model -> number of images and texts whose features are not finite.
     """
 
     dataset: str
     primary: str
-    scores: tuple[Scored, ...]
-    judged: Mapping[tuple[str, str, str], TaskOutcome]
+    scores: tuple[MetricScore, ...]
+    outcomes: Mapping[tuple[str, str, str], TaskOutcome]
     num_nonfinite: Mapping[str, int]
     options: RunOptions
 
-    def score(self, model: str, split: str) -> Scored:
-        """The primary metric of a model on a split."""
+    def primary_score(self, model: str, split: str) -> MetricScore:
+        """Return the primary metric of a model on a split."""
         return next(entry for entry in self.scores if (entry.model, entry.split, entry.primary) == (model, split, True))
 
     def compare(self, first: str, second: str, split: str) -> Estimate:
-        """second − first on the primary metric of a split: paired bootstrap over its items."""
+        """Return second − first on the primary metric of a split, by paired bootstrap over its items."""
         protocol, _, metric = self.primary.rpartition(".")
         return self.compare_all(first, second, split, protocol)[metric]
 
     def compare_all(self, first: str, second: str, split: str, protocol: str) -> dict[str, Estimate]:
-        """second − first on every metric of a protocol."""
-        pair = [self.judged[model, split, protocol] for model in (first, second)]
+        """Return second − first on every metric of a protocol, by paired bootstrap over its items."""
+        pair = [self.outcomes[model, split, protocol] for model in (first, second)]
         return differences(pair[0].outcome, pair[1].outcome, pair[1].clusters, self.options.resampling)
 
 
@@ -94,18 +95,18 @@ def evaluate_models(
     options: RunOptions,
     roles: Sequence[str] = EVALUATED_ROLES,
 ) -> Evaluation:
-    """Evaluate each of `models` (name -> model folder) on the splits of the dataset that have one of `roles`.
+    """Evaluate each of `models` (name -> model folder) on the splits of the dataset with one of `roles`.
 
-    A model whose features are not finite is never right, which is counted; it stops nothing.
+    Features that are not finite count as wrong and are counted. They do not stop the evaluation.
 
     Raises:
-        UserError: the dataset has no such split, a split has no item to judge by, or a model cannot be loaded.
+        UserError: no split has one of the roles, a protocol cannot be applied to a split, or a model cannot be loaded.
     """
     splits = {split: role for split, role in files.roles.items() if role in roles}
     if not splits:
-        raise UserError(f"{files.name}: no split has the role {' or '.join(roles)}: give one in ingest.datasets")
-    declarations = {name: protocols()[own.kind] for name, own in config.protocols.items()}
-    with_captions = any(declarations[name].reads_captions(own) for name, own in config.protocols.items())
+        raise UserError(f"{files.name}: no split has the role {' or '.join(roles)}; assign it in ingest.datasets")
+    declarations = {name: protocols()[protocol.kind] for name, protocol in config.protocols.items()}
+    with_captions = any(declarations[name].reads_captions(protocol) for name, protocol in config.protocols.items())
     catalog = read_catalog(files, with_captions=with_captions)
     tasks = {
         (split, name): task
@@ -123,16 +124,16 @@ def evaluate_models(
         device=options.device,
         batch_size=options.batch_size,
     )
-    happened: dict[tuple[str, str, str], TaskOutcome] = {}
-    scores: list[Scored] = []
+    outcomes: dict[tuple[str, str, str], TaskOutcome] = {}
+    scores: list[MetricScore] = []
     for model, features in encoded.items():
-        for split, protocol, found in _score(tasks, features):
-            happened[model, split, protocol] = found
+        for split, protocol, task_outcome in _score(tasks, features):
+            outcomes[model, split, protocol] = task_outcome
             declaration = declarations[protocol.partition(".")[0]]
-            for metric, estimate in estimates(found.outcome, found.clusters, options.resampling).items():
-                assert metric in names(declaration.metrics), f"{declaration.kind} does not declare {metric}"
+            for metric, estimate in estimates(task_outcome.outcome, task_outcome.clusters, options.resampling).items():
+                assert metric in metric_names(declaration.metrics), f"{declaration.kind} does not declare {metric}"
                 scores.append(
-                    Scored(
+                    MetricScore(
                         model,
                         features.model_sha256,
                         split,
@@ -141,7 +142,7 @@ def evaluate_models(
                         declaration.kind,
                         metric,
                         estimate,
-                        found.outcome.num_items,
+                        task_outcome.outcome.num_items,
                         primary=f"{protocol}.{metric}" == config.primary,
                     )
                 )
@@ -150,34 +151,34 @@ def evaluate_models(
         for name, features in encoded.items()
     }
     _log(files.name, scores, num_nonfinite)
-    return Evaluation(files.name, config.primary, tuple(scores), happened, num_nonfinite, options)
+    return Evaluation(files.name, config.primary, tuple(scores), outcomes, num_nonfinite, options)
 
 
 def _score(
     tasks: Mapping[tuple[str, str], EvaluationTask], features: Features
 ) -> Iterator[tuple[str, str, TaskOutcome]]:
-    """(split, protocol or protocol.part, what happened), task by task in the order that features were asked for."""
+    """Yield (split, protocol or protocol.part, outcome) for each task, in the order of the encoded features."""
     image = text = 0
     for (split, name), task in tasks.items():
         images = features.images[image : (image := image + len(task.images))]
         texts = features.texts[text : (text := text + len(task.texts))]
-        for part, found in task.judge(images, texts).items():
-            yield split, f"{name}.{part}" if part else name, found
+        for part, outcome in task.score(images, texts).items():
+            yield split, f"{name}.{part}" if part else name, outcome
 
 
 def _log_left_out(dataset: str, tasks: Mapping[tuple[str, str], EvaluationTask]) -> None:
     for (split, name), task in tasks.items():
-        for why, number in task.left_out.items():
-            logger.info("%s: %s: %d are left out of %s: %s", dataset, split, number, name, why)
+        for reason, number in task.left_out.items():
+            logger.info("%s: %s: left %d items out of %s: %s", dataset, split, number, name, reason)
 
 
-def _log(dataset: str, scores: list[Scored], num_nonfinite: Mapping[str, int]) -> None:
+def _log(dataset: str, scores: list[MetricScore], num_nonfinite: Mapping[str, int]) -> None:
     for model, broken in num_nonfinite.items():
-        said = ", ".join(
+        primary_scores = ", ".join(
             f"{entry.split} {entry.protocol}.{entry.metric} {entry.estimate.value:.3f} (n={entry.num_items})"
             for entry in scores
             if entry.model == model and entry.primary
         )
-        logger.info("%s: %s: %s", dataset, model, said)
+        logger.info("%s: %s: %s", dataset, model, primary_scores)
         if broken:
-            logger.warning("%s: %s gave %d features that are not finite: counted as wrong", dataset, model, broken)
+            logger.warning("%s: %s gave %d features that are not finite; they count as wrong", dataset, model, broken)

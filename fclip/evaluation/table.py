@@ -1,4 +1,4 @@
-"""An evaluation as tables: a row for each metric, and the resamples of the primary metric."""
+"""Tables of an evaluation: one row per metric, and the bootstrap values of the primary metric."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fclip.evaluation.run import Evaluation
 
 EVALUATED_ROLES = ("select", "report")
-"""Roles of splits that are evaluated."""
+"""Roles of the splits that are evaluated."""
 SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -43,10 +43,10 @@ class ScoreRow:
     """A row of the long table: one metric of one candidate on one split, with its interval.
 
     Attributes:
-        step: updates done; None where it is not known.
-        protocol: its name in params, with the direction of a retrieval. kind: the kind of the protocol.
-        num_nonfinite: images and texts of the whole dataset whose features are not finite.
-        primary: whether this is the metric by which the dataset selects and gates.
+        step: number of training steps; None if unknown.
+        protocol: its name in params, followed by its part if it has parts (`retrieval.text_to_image`). kind: its kind.
+        num_nonfinite: number of images and texts of the whole dataset whose features are not finite.
+        primary: whether this is the dataset's primary metric, which selection and gate use.
     """
 
     dataset: str
@@ -73,7 +73,7 @@ class ScoreRow:
 
 
 def score_rows(evaluation: "Evaluation", steps: Mapping[str, int]) -> list[ScoreRow]:
-    """One row for each candidate, split, protocol and metric."""
+    """Return one row for each candidate, split, protocol and metric."""
     return [
         ScoreRow(
             dataset=evaluation.dataset,
@@ -98,17 +98,17 @@ def score_rows(evaluation: "Evaluation", steps: Mapping[str, int]) -> list[Score
 
 
 def long_table(evaluation: "Evaluation", steps: Mapping[str, int]) -> pa.Table:
-    """The rows of `score_rows` as a table."""
+    """Return the rows of `score_rows` as a table."""
     return pa.Table.from_pylist([asdict(row) for row in score_rows(evaluation, steps)], schema=SCHEMA)
 
 
 def read_score_rows(path: Path) -> list[ScoreRow]:
-    """The rows of a long table that was written to `path`; raises FileNotFoundError where there is none."""
+    """Read the rows of a long table from the Parquet file `path`. Raises FileNotFoundError if it is missing."""
     return [ScoreRow(**row) for row in pq.read_table(path).to_pylist()]
 
 
 def draws_table(evaluation: "Evaluation") -> pa.Table:
-    """The primary metric of each candidate on what selects, in each resample: what tells near-ties."""
+    """Return the primary metric of each candidate on selection data in each resample, for finding near ties."""
     rows = [
         {"candidate": entry.model, "split": entry.split, "draws": entry.estimate.draws}
         for entry in evaluation.scores

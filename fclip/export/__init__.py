@@ -1,1 +1,1 @@
-"""Files for other programs: training data as WebDataset shards, models in the form of transformers."""
+"""Export for other programs: training data as WebDataset shards, models in transformers format."""

@@ -1,6 +1,6 @@
-"""The way back: a CLIP in open_clip's local-directory form -> transformers' `CLIPModel`, for those who load it there.
+"""Export a CLIP model from open_clip's local-directory form to transformers' `CLIPModel`.
 
-`CLIPModel.from_pretrained(OUT)` and `CLIPProcessor.from_pretrained(OUT)` then give the same features, up to rounding.
+`CLIPModel.from_pretrained(OUT)` and `CLIPProcessor.from_pretrained(OUT)` give the same features, up to rounding.
 """
 
 import logging
@@ -23,32 +23,33 @@ from fclip.models import store
 logger = logging.getLogger(__name__)
 
 MODEL = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale", "init_logit_bias"}
-# What has a counterpart, or matters in training alone; the rest must be as it is by default.
+# Settings that transformers supports or that matter only in training. All others must have their default values.
 TOWER = {"layers", "width", "mlp_ratio", "norm_kwargs"}
 IMAGE_TOWER = TOWER | {"head_width", "patch_size", "image_size", "patch_dropout"}
 TEXT_TOWER = TOWER | {"context_length", "vocab_size", "heads", "pool_type", "eos_id", "pad_id", "hf_tokenizer_name"}
 
 
 def export_clip(folder: Path, out_dir: Path) -> None:
-    """Write the model folder `folder` to `out_dir`, in place of what that holds, as transformers' files.
+    """Write the model in `folder` to `out_dir` in transformers format. Existing content of `out_dir` is replaced.
 
-    A `logit_bias` (of the sigmoid loss) is left out, with a warning: `CLIPModel` has none; no embedding needs it.
+    `CLIPModel` has no `logit_bias` (used by the sigmoid loss), so it is left out with a warning. Embeddings do not
+    depend on it.
 
     Raises:
-        UserError: the folder holds no model, or one that is no plain CLIP (timm's or transformers' towers, SigLIP).
+        UserError: the folder contains no model, or the model is not a plain CLIP (timm or transformers towers, SigLIP).
     """
     clip = store.load(folder)
     try:
         config = _config(store.read_config(folder)["model_cfg"], clip)
         processor = to_processor(clip.preprocess)
     except UserError as error:
-        raise UserError(f"{folder} cannot be a CLIPModel of transformers: {error}") from error
+        raise UserError(f"{folder} cannot be exported as a CLIPModel of transformers: {error}") from error
     from transformers import CLIPConfig, CLIPModel
 
     model = CLIPModel(CLIPConfig(**config, architectures=["CLIPModel"], dtype="float32"))
     state = {name.removeprefix("text."): tensor for name, tensor in clip.model.state_dict().items()}
     if "logit_bias" in state:
-        logger.warning("logit_bias (%.3f) is left out: CLIPModel has none", float(state.pop("logit_bias")))
+        logger.warning("left out logit_bias (%.3f), which CLIPModel does not have", float(state.pop("logit_bias")))
     state["logit_scale"] = state["logit_scale"].reshape(())
     image, text = config["vision_config"], config["text_config"]
     model.load_state_dict(
@@ -66,14 +67,14 @@ def export_clip(folder: Path, out_dir: Path) -> None:
 
 
 def _config(model_cfg: dict[str, Any], clip: store.Clip) -> dict[str, Any]:
-    """What transformers' `CLIPConfig` is made of."""
+    """Return the arguments of transformers' `CLIPConfig`."""
     if unknown := sorted(set(model_cfg) - MODEL):
-        raise UserError(f"model_cfg has {', '.join(unknown)}")
+        raise UserError(f"its model_cfg has unsupported keys: {', '.join(unknown)}")
     image, text = CLIPVisionCfg(**model_cfg["vision_cfg"]), CLIPTextCfg(**model_cfg["text_cfg"])
     _require_plain(image, IMAGE_TOWER, "vision_cfg")
     _require_plain(text, TEXT_TOWER, "text_cfg")
     if not isinstance(image.layers, int):
-        raise UserError("its image tower is a ResNet")
+        raise UserError("its image tower is a ResNet, not a vision transformer")
     activation = "quick_gelu" if model_cfg.get("quick_gelu") else "gelu"
     return {
         "projection_dim": model_cfg["embed_dim"],
@@ -97,7 +98,7 @@ def _layers(tower: Any, activation: str, embed_dim: int) -> dict[str, Any]:
     options = dict(tower.norm_kwargs or {})
     eps = options.pop("eps", LAYER_NORM_EPS)
     if options:
-        raise UserError(f"its norm_kwargs have {', '.join(sorted(options))}")
+        raise UserError(f"its norm_kwargs have unsupported keys: {', '.join(sorted(options))}")
     return {
         "hidden_size": tower.width,
         "intermediate_size": int(tower.width * tower.mlp_ratio),
@@ -109,15 +110,15 @@ def _layers(tower: Any, activation: str, embed_dim: int) -> dict[str, Any]:
 
 
 def _eos(text: Any, has_own_tokenizer: bool) -> int:
-    """The token at whose first place a text's features are taken, or `ARGMAX`."""
+    """Return the token whose first position gives the text features, or `ARGMAX`."""
     if text.pool_type == "argmax":
         return ARGMAX if has_own_tokenizer else tokens.SIZE - 1
     if text.pool_type != "eos" or text.eos_id == ARGMAX:
-        raise UserError(f"its text features are taken at `{text.pool_type}` {text.eos_id}")
+        raise UserError(f"its text pooling (`{text.pool_type}`, eos_id {text.eos_id}) is not supported")
     return int(text.eos_id)
 
 
 def _require_plain(tower: Any, known: set[str], name: str) -> None:
     for field in fields(tower):
         if field.name not in known and getattr(tower, field.name) != field.default:
-            raise UserError(f"it has {name}.{field.name} {getattr(tower, field.name)}")
+            raise UserError(f"{name}.{field.name} is {getattr(tower, field.name)}, which is not supported")

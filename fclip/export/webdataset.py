@@ -1,9 +1,9 @@
-"""Training products as WebDataset shards, which open_clip's training and the package `webdataset` read.
+"""Export of training products as WebDataset shards, for open_clip's training and the package `webdataset`.
 
-A sample is one image: `<key>.jpg` (or `.png`: the bytes as they are stored), `<key>.txt` (one caption) and
-`<key>.json` (what is known of it), laid out as img2dataset does it. Samples are in an order by digest, so that every
-shard is a fair part of the whole: who trains on shards shuffles whole ones, and few samples inside. `sizes.json` holds
-the number of samples in each shard, by which open_clip knows the length of an epoch.
+A sample is one image: `<key>.jpg` or `<key>.png` (the stored bytes), `<key>.txt` (one caption) and `<key>.json` (its
+metadata), in the layout of img2dataset. Samples are sorted by digest, so that every shard is a random part of the data:
+training shuffles whole shards and only few samples within them. `sizes.json` contains the number of samples of each
+shard, from which open_clip computes the length of an epoch.
 
 The same products give the same bytes.
 """
@@ -25,17 +25,17 @@ from fclip.images.packs import ImagePacks
 from fclip.progress import progress
 
 SIZES = "sizes.json"
-IMAGES_AT_ONCE = 256
-SUFFIXES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png"}  # what ingest stores
-BLOCK = 512  # tar's: a header is one, and content fills whole ones
+READ_BATCH_SIZE = 256
+SUFFIXES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png"}  # the formats that ingest stores
+BLOCK = 512  # bytes of a tar block: a header is one block, and content is padded to whole blocks
 
 Members = list[tuple[str, bytes]]
-"""The files of one sample: names and contents."""
+"""The files of one sample, as (name, content)."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a product, by its digest, with one of the product's captions; `captions` are all by kind."""
+    """One image of a product, by its digest, with one caption. `captions` contains all captions by kind."""
 
     dataset: str
     product_id: str
@@ -45,8 +45,12 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written: samples in each shard by its name, and products left out for want of image or caption."""
+class ExportSummary:
+    """The result of an export.
+
+    Attributes:
+        sizes: shard -> number of samples. num_left_out: number of products without an image or a caption.
+    """
 
     sizes: Mapping[str, int]
     num_left_out: int
@@ -58,21 +62,21 @@ class Exported:
 
 def export_shards(
     products: Path, images: Callable[[str], Path], out_dir: Path, *, split: str, kind: str, max_bytes: int
-) -> Exported:
-    """Write the products of a split into shards of at most `max_bytes` (a sample that is larger is one of its own).
+) -> ExportSummary:
+    """Write the products of a split to shards of at most `max_bytes`. A larger sample gets a shard of its own.
 
     Args:
-        products: Parquet of `dataset, product_id, split, images, captions`.
-        images: where the packs of a dataset are, by its name.
-        out_dir: does not exist, or is empty; it appears whole or not at all.
-        kind: of the caption in `.txt`; a product that has none of this kind has its first caption there.
+        products: Parquet file with the columns `dataset, product_id, split, images, captions`.
+        images: a function from a dataset's name to the folder of its image packs.
+        out_dir: missing or empty; it appears complete or not at all.
+        kind: the kind of caption in `.txt`. Products without this kind use their first caption.
 
     Raises:
-        UserError: `out_dir` holds something, the products are missing, none is in the split or has a caption of
-            the kind, or an image is in no pack.
+        UserError: `out_dir` is not empty, the products are missing, no product is in the split or has a caption of this
+            kind, or an image is in no pack.
     """
     if is_occupied(out_dir):
-        raise UserError(f"{out_dir} already holds something: name a folder that does not exist yet, or empty it")
+        raise UserError(f"{out_dir} is not empty; name a new folder or empty this one")
     samples, num_left_out = read_samples(products, split, kind)
     datasets = sorted({sample.dataset for sample in samples})
     packs = ImagePacks([images(name) for name in datasets])
@@ -83,22 +87,24 @@ def export_shards(
             _write_tar(temporary / name, shard)
             sizes[name] = len(shard)
         write_json(temporary / SIZES, sizes)
-    return Exported(sizes, num_left_out)
+    return ExportSummary(sizes, num_left_out)
 
 
 def read_samples(products: Path, split: str, kind: str) -> tuple[list[Sample], int]:
-    """A sample for every image of the split's products, in an order by digest; and how many products have none.
+    """Return a sample for every image of the split's products, sorted by digest, and the number of products left out.
 
     Raises:
-        UserError: there is no such file, or nothing in it to export.
+        UserError: the file is missing, or it has nothing to export.
     """
     if not products.is_file():
-        raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
+        raise UserError(f"{products} does not exist; run `dvc pull` or `dvc repro gather`")
     table = pq.read_table(products, columns=["dataset", "product_id", "split", "images", "captions"])
     splits = sorted(set(table["split"].to_pylist()))
     rows = table.filter(pc.equal(table["split"], split)).to_pylist()
     if not rows:
-        raise UserError(f"{products} has no product in the split `{split}`: it has {', '.join(splits) or 'none'}")
+        raise UserError(
+            f"{products} has no product in the split `{split}`; its splits are {', '.join(splits) or 'none'}"
+        )
     samples = []
     num_left_out = 0
     for row in rows:
@@ -112,26 +118,28 @@ def read_samples(products: Path, split: str, kind: str) -> tuple[list[Sample], i
         text = captions.get(kind, next(iter(captions.values())))[0]
         samples += [Sample(row["dataset"], row["product_id"], image, text, captions) for image in row["images"]]
     if not samples:
-        raise UserError(f"none of the {len(rows)} products of the split `{split}` has both an image and a caption")
+        raise UserError(
+            f"none of the {len(rows)} products of the split `{split}` has an image and a caption; check the captions"
+        )
     kinds = sorted({kind for sample in samples for kind in sample.captions})
     if kind not in kinds:
-        raise UserError(f"no product of the split `{split}` has a caption `{kind}`: there are {', '.join(kinds)}")
-    return sorted(samples, key=_place), num_left_out
+        raise UserError(f"no product of the split `{split}` has a caption `{kind}`; the kinds are {', '.join(kinds)}")
+    return sorted(samples, key=_sort_key), num_left_out
 
 
-def _place(sample: Sample) -> str:
+def _sort_key(sample: Sample) -> str:
     return sha256_bytes(json.dumps([sample.dataset, sample.product_id, sample.image]).encode())
 
 
 def _members(samples: Sequence[Sample], packs: ImagePacks) -> Iterator[Members]:
-    """The files of each sample; keys count from 0."""
+    """Yield the files of each sample. Keys count from 0."""
     numbers = itertools.count()
-    chunks = [samples[begin : begin + IMAGES_AT_ONCE] for begin in range(0, len(samples), IMAGES_AT_ONCE)]
+    chunks = [samples[begin : begin + READ_BATCH_SIZE] for begin in range(0, len(samples), READ_BATCH_SIZE)]
     for chunk in progress(chunks, label="export", total=len(samples), unit="images", size=len):
         images = packs.read_many([sample.image for sample in chunk])
         for sample, image in zip(chunk, images, strict=True):
             key = f"{next(numbers):09d}"
-            about = {
+            metadata = {
                 "key": key,
                 "caption": sample.caption,
                 "captions": sample.captions,
@@ -142,7 +150,7 @@ def _members(samples: Sequence[Sample], packs: ImagePacks) -> Iterator[Members]:
             yield [
                 (f"{key}.{_suffix(sample, image)}", image),
                 (f"{key}.txt", sample.caption.encode()),
-                (f"{key}.json", json.dumps(about, sort_keys=True, ensure_ascii=False).encode()),
+                (f"{key}.json", json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()),
             ]
 
 
@@ -150,20 +158,20 @@ def _suffix(sample: Sample, image: bytes) -> str:
     for beginning, suffix in SUFFIXES.items():
         if image.startswith(beginning):
             return suffix
-    raise UserError(f"image {sample.image} of {sample.dataset} is neither JPEG nor PNG: ingest the dataset again")
+    raise UserError(f"image {sample.image} of {sample.dataset} is neither JPEG nor PNG; ingest the dataset again")
 
 
 def _shards(samples: Iterable[Members], max_bytes: int) -> Iterator[list[Members]]:
-    """Samples a shard at a time, in memory."""
+    """Yield the samples of one shard after another, each shard in memory."""
     shard: list[Members] = []
     num_bytes = 0
     for sample in samples:
-        own = sum(BLOCK + -(-len(content) // BLOCK) * BLOCK for _, content in sample)
-        if shard and num_bytes + own > max_bytes:
+        size = sum(BLOCK + -(-len(content) // BLOCK) * BLOCK for _, content in sample)
+        if shard and num_bytes + size > max_bytes:
             yield shard
             shard, num_bytes = [], 0
         shard.append(sample)
-        num_bytes += own
+        num_bytes += size
     if shard:
         yield shard
 
@@ -172,6 +180,6 @@ def _write_tar(path: Path, shard: Sequence[Members]) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in shard:
             for name, content in sample:
-                member = tarfile.TarInfo(name)  # its time, owner and mode are always the same
+                member = tarfile.TarInfo(name)  # with constant time, owner and mode
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))

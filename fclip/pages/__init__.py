@@ -1,1 +1,1 @@
-"""What pages of a run have in common: style, plots, thumbnails, and how numbers are written."""
+"""Shared parts of the HTML pages: style, plots, thumbnails and number formats."""

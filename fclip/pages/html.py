@@ -1,4 +1,4 @@
-"""HTML pages that need no other file: where their templates are rendered, and pictures to put into them."""
+"""Self-contained HTML pages: the template environment and thumbnails as data URIs."""
 
 import base64
 import io
@@ -10,35 +10,35 @@ from PIL import Image
 
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import read_image
-from fclip.pages.wording import number, percent, signed, things
+from fclip.pages.wording import counted, number, percent, signed
 
-SIDE = 112  # of a thumbnail's longer side, pixels
-QUALITY = 68
+THUMBNAIL_SIDE = 112  # pixels of the longer side
+THUMBNAIL_QUALITY = 68
 
 
 def environment(templates: Path) -> Environment:
-    """Where the templates in the folder `templates` are rendered; they may include those of `fclip.pages`."""
-    found = Environment(
+    """Return a Jinja environment for the folder `templates`. Its templates can include those of `fclip.pages`."""
+    result = Environment(
         loader=FileSystemLoader([templates, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"number": number, "percent": percent, "signed": signed, "things": things}
-    return found
+    result.filters |= {"number": number, "percent": percent, "signed": signed, "counted": counted}
+    return result
 
 
 def thumbnails(images_dir: Path, digests: Iterable[str]) -> dict[str, str]:
-    """digest -> a small WebP as a data URI; raises UserError where an image is in no pack of the folder."""
-    wanted = sorted(set(digests))
-    contents = ImagePacks([images_dir]).read_many(wanted) if wanted else []
-    return dict(zip(wanted, map(_thumbnail, contents), strict=True))
+    """Return digest -> small WebP as a data URI. Raises UserError if an image is in no pack of the folder."""
+    distinct = sorted(set(digests))
+    contents = ImagePacks([images_dir]).read_many(distinct) if distinct else []
+    return dict(zip(distinct, map(_thumbnail, contents), strict=True))
 
 
 def _thumbnail(content: bytes) -> str:
-    image = read_image(content, draft_side=SIDE)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image = read_image(content, draft_side=THUMBNAIL_SIDE)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=QUALITY, method=4)
+    image.save(buffer, "WEBP", quality=THUMBNAIL_QUALITY, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

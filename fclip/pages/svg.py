@@ -1,4 +1,4 @@
-"""Plots as SVG to put into a page, in the page's colours, whichever scheme it is in."""
+"""Plots as SVG elements that follow the colour scheme of the page."""
 
 import io
 import re
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Drawn in stand-ins that are replaced by the page's variables, so that a plot follows the colour scheme.
+# Placeholder colours for drawing. The CSS variables of the page replace them, so that plots follow its colour scheme.
 COLOURS = {
     "ink": "#010101",
     "muted": "#020202",
@@ -22,20 +22,20 @@ COLOURS = {
     "s3": "#080808",
     "s4": "#090909",
 }
-SIZE = (5.6, 4.0)
+SIZE = (5.6, 4.0)  # inches
 
 
 def svg(
     name: str, draw: Callable[[Axes], None], *, legend: bool = False, size: tuple[float, float] = SIZE, font: int = 12
 ) -> str:
-    """What `draw` draws, as an element for an HTML page: it scales with the page and has its colours.
+    """Return the plot that `draw` draws, as an SVG element that scales with the page and uses its colours.
 
     Args:
-        name: of this plot alone on its page.
-        size: inches, of 72 units; font: of so many units.
+        name: unique on the page.
+        size: width and height in inches of 72 units. font: font size in units.
     """
     settings: Any = {
-        "svg.fonttype": "none",  # text stays text: the page's font, and it can be selected
+        "svg.fonttype": "none",  # text remains text in the font of the page and can be selected
         "svg.hashsalt": name,  # the same input gives the same bytes
         "font.size": font,
         "axes.edgecolor": COLOURS["line"],
@@ -65,7 +65,7 @@ def svg(
 
 
 def _fit_to_page(svg: str, name: str) -> str:
-    """An element for an HTML page: scales with it, uses its colours, and shares no id with another plot."""
+    """Make the SVG scale with the page, use its colours, and have ids that no other plot has."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)

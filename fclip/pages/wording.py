@@ -1,8 +1,8 @@
-"""How numbers are written: the same in the terminal, on pages and in warnings."""
+"""Number formats for the terminal, the pages and warnings."""
 
 
 def percent(share: float) -> str:
-    """0.176 -> `17.6 %`; what is not nothing is never said to be 0 %, nor what is not all 100 %."""
+    """Format a share: 0.176 -> `17.6 %`. Only 0 gives `0 %`, and only 1 gives `100 %`."""
     if share in (0, 1):
         return f"{share:.0%}".replace("%", " %")
     if share < 0.0005:
@@ -10,14 +10,14 @@ def percent(share: float) -> str:
     return "> 99.9 %" if share >= 0.9995 else f"{100 * share:.1f} %"
 
 
-def things(num: int, thing: str) -> str:
-    """`1 image`, `2,000 images`."""
-    plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}es" if thing.endswith("s") else f"{thing}s"
-    return f"{num:,} {thing if num == 1 else plural}"
+def counted(num: int, noun: str) -> str:
+    """Format a number with its noun: `1 image`, `2,000 images`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{num:,} {noun if num == 1 else plural}"
 
 
 def number(value: float | None) -> str:
-    """Three or four digits of it; – for none."""
+    """Format a number with three or four digits; None gives `–`."""
     if value is None:
         return "–"
     if float(value).is_integer() or abs(value) >= 1000:
@@ -26,5 +26,5 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """`+0.012`, `−0.012`: a difference of scores."""
+    """Format a difference of scores: `+0.012`, `−0.012`."""
     return f"{value:+.3f}".replace("-", "−")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fclip.pages.wording import percent, things
+from fclip.pages.wording import counted, percent
 from fclip.profile.config import DriftConfig
 from fclip.profile.profile import Profile, ValueCounts
 from fclip.profile.stability import population_stability_index, psi_chance_bound
@@ -60,10 +60,10 @@ class Drift:
             names = ", ".join(dict.fromkeys(f"{f.dataset} {f.name}" for f in drifted[:MAX_NAMED]))
             more = f" and {len(drifted) - MAX_NAMED} more" if len(drifted) > MAX_NAMED else ""
             text = (
-                f"{len(drifted)} of {things(len(self.features), 'feature')} drifted from {self.against}: {names}{more}"
+                f"{len(drifted)} of {counted(len(self.features), 'feature')} drifted from {self.against}: {names}{more}"
             )
         else:
-            text = f"none of {things(len(self.features), 'feature')} drifted from {self.against}"
+            text = f"none of {counted(len(self.features), 'feature')} drifted from {self.against}"
             text += f" (largest PSI {largest.psi:.3f}, {largest.dataset} {largest.name})"
         return "; ".join([text, *self.notes])
 

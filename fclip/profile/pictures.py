@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fclip.pages.html import thumbnails
-from fclip.pages.wording import things
+from fclip.pages.wording import counted
 from fclip.profile.measure import ordered_splits
 
 SHEET = 60
@@ -61,7 +61,7 @@ def select_pictures(catalog_dir: Path, images_dir: Path, *, label: str | None) -
     return PagePictures(
         sheet=_drawn(sheet, drawn),
         classes=tuple(
-            PictureRow(key, things(num, "product"), _drawn(of_class[key], drawn)) for key, num in classes
+            PictureRow(key, counted(num, "product"), _drawn(of_class[key], drawn)) for key, num in classes
         ),
         groups=tuple(
             PictureRow(table["title"][0].as_py(), _group_note(table), _drawn(of_group_first[key], drawn))
@@ -120,5 +120,5 @@ def _drawn(products: pa.Table, sources: Mapping[str, str]) -> tuple[CatalogPictu
 def _group_note(products: pa.Table) -> str:
     num_images = pc.count_distinct(products["image"]).as_py()
     splits = ", ".join(ordered_splits(dict.fromkeys(products["split"].to_pylist(), 0)))
-    pictures = f", {things(num_images, 'picture')}" if num_images != products.num_rows else ""
-    return f"{things(products.num_rows, 'product')} in {splits}{pictures}"
+    pictures = f", {counted(num_images, 'picture')}" if num_images != products.num_rows else ""
+    return f"{counted(products.num_rows, 'product')} in {splits}{pictures}"

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fclip.pages.wording import number, percent, things
+from fclip.pages.wording import counted, number, percent
 from fclip.profile.classes import class_balance
 from fclip.profile.histogram import Distribution
 from fclip.profile.measure import ordered_splits
@@ -55,17 +55,17 @@ def details(profile: Profile) -> RenderableType:
 def _head(profile: Profile) -> Table:
     splits = (f"{name} {_share(profile.splits[name], profile.num_products)}" for name in ordered_splits(profile.splits))
     sizes, across = profile.group_sizes, profile.num_groups_across_splits
-    groups = f"{sizes.num:,}, the largest of {things(int(sizes.maximum or 0), 'product')}; "
+    groups = f"{sizes.num:,}, the largest of {counted(int(sizes.maximum or 0), 'product')}; "
     groups += f"{across:,} IN MORE THAN ONE SPLIT" if across else "none in more than one split"
-    images = things(profile.num_images, "distinct image")
+    images = counted(profile.num_images, "distinct image")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    _add(table, profile.dataset, f"{things(profile.num_products, 'product')} with {images}")
+    _add(table, profile.dataset, f"{counted(profile.num_products, 'product')} with {images}")
     _add(table, "splits", " · ".join(splits))
     _add(table, "groups", groups, style="red" if across else None)
     _add(table, "refused", f"{_share(profile.num_refused, profile.num_rows)}{_listed(profile.refused_by_reason)}")
-    _add(table, "repaired", f"{things(sum(profile.repaired.values()), 'cell')}{_listed(profile.repaired)}")
+    _add(table, "repaired", f"{counted(sum(profile.repaired.values()), 'cell')}{_listed(profile.repaired)}")
     return table
 
 
@@ -74,7 +74,7 @@ def _classes(profile: Profile) -> RenderableType | None:
     if balance is None:
         return None
     splits = ordered_splits(profile.splits)
-    heading = f"{things(len(balance.classes), 'class')} by {balance.label}"
+    heading = f"{counted(len(balance.classes), 'class')} by {balance.label}"
     table = _table(heading, "products", "", *splits)
     table.columns[2].justify = "left"
     shown = list(balance.classes[:CLASSES])
@@ -82,13 +82,13 @@ def _classes(profile: Profile) -> RenderableType | None:
         shown.append(balance.classes[-1])
     for each in shown:
         if each is shown[-1] and len(balance.classes) > CLASSES + 1:
-            _add(table, f"… {things(len(balance.classes) - CLASSES - 1, 'more class')}", style="dim")
+            _add(table, f"… {counted(len(balance.classes) - CLASSES - 1, 'more class')}", style="dim")
         length = max(1, round(BAR * each.num / balance.classes[0].num))
         counts = (f"{each.splits.get(split, 0):,}" for split in splits)
         _add(table, _cut(each.name, NAME_WIDTH), f"{each.num:,}", Text("█" * length, style="cyan"), *counts)
     notes = []
     if balance.num_missing:
-        notes.append(f"{things(balance.num_missing, 'product')} without a class")
+        notes.append(f"{counted(balance.num_missing, 'product')} without a class")
     if balance.missing_from_train:
         notes.append(f"in val or test but not in train: {_named(balance.missing_from_train)}")
     return Group(table, *(Text(note, style="yellow") for note in notes))

@@ -1,1 +1,1 @@
-"""The model registry: the only part of the project that knows MLflow. (`registry.py` elsewhere lists extensions.)"""
+"""The model registry, the only package that uses MLflow. (Modules called `registry.py` list extensions.)"""

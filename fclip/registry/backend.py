@@ -1,4 +1,4 @@
-"""Where the registry is, and a client for it. MLflow is imported by the first call, not by this module."""
+"""The location of the registry and its client. MLflow is imported by the first call, not by this module."""
 
 import fcntl
 import logging
@@ -16,8 +16,8 @@ SQLITE = "sqlite:///"
 EXPERIMENT_ARTIFACTS = "artifacts"
 
 
-def home() -> Path:
-    """The folder of the embedded registry: `$FCLIP_HOME`, else `fclip` in the user's data folder."""
+def registry_home() -> Path:
+    """Return the folder of the embedded registry: `$FCLIP_HOME`, otherwise `fclip` in the user's data folder."""
     if chosen := os.environ.get("FCLIP_HOME"):
         return Path(chosen).expanduser().resolve()
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
@@ -25,34 +25,34 @@ def home() -> Path:
 
 
 def tracking_uri() -> str:
-    """`$MLFLOW_TRACKING_URI` (a server or a database), else the embedded SQLite store in `home()`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home() / 'mlflow.db'}"
+    """Return `$MLFLOW_TRACKING_URI`, otherwise the address of the embedded SQLite store in `registry_home()`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{registry_home() / 'mlflow.db'}"
 
 
 def connect() -> "MlflowClient":
-    """A client of `tracking_uri()`, for tracking and registry both; MLflow's own functions use it from now on too.
+    """Return a client for tracking and registry at `tracking_uri()`, and make MLflow's functions use the same address.
 
-    An SQLite store is created, or brought to the schema of the installed MLflow, under a file lock.
+    An SQLite store is created or migrated to the schema of the installed MLflow, under a file lock.
     """
     mlflow = _import_mlflow()
     uri = tracking_uri()
     _prepare(uri)
-    # Always set: with nothing set, a stray ./mlruns in the current folder would change what MLflow uses.
+    # Without an explicit address, MLflow would use ./mlruns in the current folder if it exists.
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
-    """The experiment `name`, made where it does not exist.
+    """Return the id of the experiment `name`; create the experiment if it does not exist.
 
-    On an SQLite store its artifacts lie beside the database; without that they would land in ./mlruns.
+    With an SQLite store, its artifacts are stored next to the database, not in ./mlruns, which is MLflow's default.
     """
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
     database = _database(tracking_uri())
     if database is None:
         return str(client.create_experiment(name))
@@ -61,11 +61,12 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
 @contextmanager
 def registry_lock(name: str) -> Iterator[None]:
-    """Hold the registered model `name` against other registrations, promotions and rollbacks on this machine.
+    """Lock the registered model `name` against other registrations, promotions and rollbacks on this machine.
 
-    Aliases are last-write-wins, so whoever reads one in order to move it holds this. Waits for its turn.
+    For aliases the last write wins, so code that reads an alias in order to move it must hold this lock. Waits until
+    the lock is free.
     """
-    with _file_lock(home() / "locks" / f"{name}.lock"):
+    with _file_lock(registry_home() / "locks" / f"{name}.lock"):
         yield
 
 
@@ -78,20 +79,20 @@ def _file_lock(path: Path) -> Iterator[None]:
 
 
 def _import_mlflow():  # type: ignore[no-untyped-def]
-    # MLflow reads these at its import; what the user set stays.
+    # MLflow reads these variables when it is imported. Values set by the user are kept.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
-    for talkative in ("mlflow", "alembic"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow
 
 
 def _database(uri: str) -> Path | None:
-    """The file of an SQLite store's URI; None for any other store."""
+    """Return the database file of an SQLite address; None for other addresses."""
     return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
 
 
@@ -104,6 +105,6 @@ def _prepare(uri: str) -> None:
 
     with _file_lock(database.with_suffix(".lock")):
         assert upgrade.callback is not None
-        upgrade.callback(uri)  # what `mlflow db upgrade` does, without starting another interpreter
-        for talkative in ("mlflow", "alembic"):
-            logging.getLogger(talkative).setLevel(logging.WARNING)
+        upgrade.callback(uri)  # the same as `mlflow db upgrade`, in this process
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Who is champion: hand the alias on, and take it back."""
+"""Move the alias `champion` to a version, and back to the previous one."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fclip.errors import UserError
 from fclip.registry import tags
-from fclip.registry.store import list_versions, with_alias
+from fclip.registry.store import find_by_alias, list_versions
 from fclip.registry.versions import Version
 
 if TYPE_CHECKING:
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rollback:
-    """`left` was champion; `version` is now."""
+    """The result of a rollback: `rolled_back` was the champion, and `champion` is the champion now."""
 
-    left: Version
-    version: Version
+    rolled_back: Version
+    champion: Version
 
 
 def set_champion(client: "MlflowClient", name: str, version: int) -> Version:
-    """Make `version` the champion of `name`: the succession is written first, the alias moves last.
+    """Make `version` the champion of `name` and return it. The tags are written first; the alias moves last.
 
-    The caller holds `registry_lock(name)`. The mark of an earlier rollback goes, since someone overruled it.
+    This removes the mark of an earlier rollback. The caller must hold `registry_lock(name)`.
     """
-    before = with_alias(client, name, tags.CHAMPION)
+    before = find_by_alias(client, name, tags.CHAMPION)
     number = str(version)
     if before is None:
         client.delete_model_version_tag(name, number, tags.SUCCEEDS)
@@ -35,46 +35,47 @@ def set_champion(client: "MlflowClient", name: str, version: int) -> Version:
     client.set_model_version_tag(name, number, tags.PROMOTED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
     client.set_model_version_tag(name, number, tags.ROLLED_BACK, "false")
     client.set_registered_model_alias(name, tags.CHAMPION, number)
-    promoted = with_alias(client, name, tags.CHAMPION)
+    promoted = find_by_alias(client, name, tags.CHAMPION)
     assert promoted is not None
     return promoted
 
 
 def restore_previous(client: "MlflowClient", name: str) -> Rollback:
-    """Give the alias `champion` of `name` back to the last champion before it that was not itself rolled back.
+    """Make the previous champion of `name` that was not rolled back the champion again.
 
-    The version left behind is marked first, so that a crash in between cannot have it promoted again.
-    The caller holds `registry_lock(name)`.
+    The current champion is marked as rolled back first, so that a crash before the alias moves cannot lead to a new
+    promotion of it. The caller must hold `registry_lock(name)`.
 
     Raises:
-        UserError: there is no champion, or none before it.
+        UserError: there is no champion or no previous one.
     """
     present = {entry.version: entry for entry in list_versions(client, name)}
-    left = next((entry for entry in present.values() if entry.is_champion), None)
-    if left is None:
-        raise UserError(f"{name} has no champion: there is nothing to roll back")
-    previous = _predecessor(left, present)
-    client.set_model_version_tag(name, str(left.version), tags.ROLLED_BACK, "true")
+    current = next((entry for entry in present.values() if entry.is_champion), None)
+    if current is None:
+        raise UserError(f"{name} has no champion, so there is nothing to roll back; promote a version first")
+    previous = _predecessor(current, present)
+    client.set_model_version_tag(name, str(current.version), tags.ROLLED_BACK, "true")
     client.set_registered_model_alias(name, tags.CHAMPION, str(previous.version))
-    found = with_alias(client, name, tags.CHAMPION)
-    assert found is not None
-    return Rollback(left=left, version=found)
+    champion = find_by_alias(client, name, tags.CHAMPION)
+    assert champion is not None
+    return Rollback(rolled_back=current, champion=champion)
 
 
-def _predecessor(left: Version, present: dict[int, Version]) -> Version:
-    seen = {left.version}
-    number = left.succeeds
+def _predecessor(current: Version, present: dict[int, Version]) -> Version:
+    seen = {current.version}
+    number = current.succeeds
     while number is not None and number not in seen:
         seen.add(number)
         entry = present.get(number)
         if entry is None:
             raise UserError(
-                f"version {number} of {left.registered_model}, champion before version {left.version}, was deleted "
-                "from the registry: promote another version instead"
+                f"version {number} of {current.registered_model}, the champion before version {current.version}, was "
+                "deleted from the registry; promote another version"
             )
-        if not entry.rolled_back and entry.model_sha256 != left.model_sha256:
+        if not entry.rolled_back and entry.model_sha256 != current.model_sha256:
             return entry
         number = entry.succeeds
     raise UserError(
-        f"no champion of {left.registered_model} came before version {left.version}: there is nothing to roll back to"
+        f"{current.registered_model} had no champion before version {current.version}, so there is nothing to roll "
+        "back to; promote another version"
     )

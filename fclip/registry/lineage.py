@@ -1,4 +1,4 @@
-"""Which code and which data a model came from."""
+"""The code and data that a model was made from."""
 
 import subprocess
 from dataclasses import dataclass
@@ -9,16 +9,19 @@ import yaml
 from fclip.files import sha256_json
 
 UNKNOWN = "none"
-# What every run writes itself; anything else that differs from the commit makes it dirty.
+# Every run writes these files; a change to any other file makes the commit dirty.
 OWN_FILES = (":(exclude)dvc.lock", ":(exclude)pins")
-DOWNSTREAM_STAGES = frozenset({"embed"})  # read the champion, so they change after registration
+DOWNSTREAM_STAGES = frozenset({"embed"})  # depend on the champion, so they change after registration
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """git_commit: full hash, `none` outside git. git_dirty: files other than dvc.lock and pins/ differ from it.
+    """The lineage of a model.
 
-    dvc_lock_sha256: of the stages that lead to the model, `none` without a dvc.lock.
+    Attributes:
+        git_commit: full hash; `none` without git.
+        git_dirty: whether files other than dvc.lock and pins/ differ from it.
+        dvc_lock_sha256: digest of the stages that lead to the model; `none` without a dvc.lock.
     """
 
     git_commit: str
@@ -27,7 +30,7 @@ class Lineage:
 
 
 def lineage(root: Path) -> Lineage:
-    """The lineage of what lies in the workspace `root` now."""
+    """Return the lineage of the current content of the workspace `root`."""
     commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     changes = _git(root, "status", "--porcelain", "--", ".", *OWN_FILES)
     return Lineage(
@@ -38,7 +41,7 @@ def lineage(root: Path) -> Lineage:
 
 
 def upstream_lock_sha256(dvc_lock: Path) -> str:
-    """Digest of dvc.lock without the stages after registration; `none` where there is no such file."""
+    """Return the digest of dvc.lock without the stages after registration; `none` if the file is missing."""
     if not dvc_lock.is_file():
         return UNKNOWN
     stages = (yaml.safe_load(dvc_lock.read_text(encoding="utf-8")) or {}).get("stages", {})
@@ -47,7 +50,7 @@ def upstream_lock_sha256(dvc_lock: Path) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """What git prints, or nothing where there is no git or no repository."""
+    """Return the output of a git command; "" without git or outside a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Register a model: one run with its lineage, one version of its weights."""
+"""Register a model: an MLflow run with its lineage, and a version with its weights."""
 
 import json
 import shutil
@@ -14,24 +14,24 @@ from fclip.errors import UserError
 from fclip.files import link_or_copy, sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, experiment_id, registry_lock
-from fclip.registry.store import MODEL_FOLDER, with_alias, with_weights
+from fclip.registry.store import MODEL_FOLDER, find_by_alias, find_by_weights
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# What loading a version needs beside the project's own code, which the version brings along.
+# Packages that a version needs to load, besides the fclip code that is stored with it.
 REQUIREMENTS = (
     "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "pyarrow", "safetensors", "timm", "torch", "torchvision",
     "transformers",
 )  # fmt: skip
 CODE = ("__init__.py", "config.py", "errors.py", "files.py", "progress.py", "features", "images", "models")
-PARAMS_A_BATCH = 100
-METRICS_A_BATCH = 1000
+PARAMS_PER_BATCH = 100
+METRICS_PER_BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Point:
-    """One point of a curve, or a single number at step 0."""
+class MetricPoint:
+    """One point of a metric's curve; a single value has step 0."""
 
     key: str
     value: float
@@ -39,8 +39,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A dataset that the run read: its name, its catalog's digest, its roles, and where it came from."""
+class RunDataset:
+    """A dataset that the run read: name, digest of its catalog, roles of its splits, and source."""
 
     name: str
     sha256: str
@@ -50,25 +50,27 @@ class Dataset:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run says about a model.
+    """The data that is logged with a model.
 
-    params: flat, by dotted key. points: metrics and curves. headline: the primary metrics.
-    tags: `fclip.…`, put on run and version. artifacts: files by the folder that they go to.
-    card: what the version says of itself, in Markdown.
+    Attributes:
+        params: flat, by dotted key. points: metrics and curves. headline: the primary metrics.
+        tags: `fclip.…`, set on the run and on the version.
+        artifacts: (file, folder among the run's artifacts).
+        card: the model card in Markdown, which becomes the description of the version.
     """
 
     params: Mapping[str, str]
-    points: tuple[Point, ...]
+    points: tuple[MetricPoint, ...]
     headline: Mapping[str, float]
     tags: Mapping[str, str]
-    datasets: tuple[Dataset, ...] = ()
+    datasets: tuple[RunDataset, ...] = ()
     artifacts: tuple[tuple[Path, str], ...] = field(default=())
     card: str = ""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """A version that holds the weights `model_sha256`; `created` is False where it was there before."""
+    """The result of a registration: the version with the weights `model_sha256`, and whether it was created now."""
 
     registered_model: str
     version: int
@@ -79,19 +81,19 @@ class Receipt:
 def register_version(name: str, model_dir: Path, record: RunRecord, *, run_name: str) -> Receipt:
     """Register the open_clip folder `model_dir` as a version of `name` and give it the alias `challenger`.
 
-    Weights that a version holds already make no new one: that version becomes the challenger, unless it is the
-    champion. The alias is moved last.
+    If a version with the same weights exists, no new version is created, and that version becomes the challenger unless
+    it is the champion. The alias moves last.
     """
     client = connect()
     digest = sha256_tree(model_dir)
     with registry_lock(name):
-        present = with_weights(client, name, digest)
+        present = find_by_weights(client, name, digest)
         if present:
             chosen = next((entry for entry in present if entry.is_champion), present[0])
             number = chosen.version
         else:
             number = _create_version(client, name, model_dir, digest, record, run_name)
-        champion = with_alias(client, name, tags.CHAMPION)
+        champion = find_by_alias(client, name, tags.CHAMPION)
         if champion is None or champion.version != number:
             client.set_registered_model_alias(name, tags.CHALLENGER, str(number))
         return Receipt(registered_model=name, version=number, model_sha256=digest, created=not present)
@@ -105,7 +107,7 @@ def _create_version(
     labels = {**record.tags, tags.MODEL_SHA256: digest, tags.HEADLINE: json.dumps(dict(record.headline))}
     run = client.create_run(experiment_id(client, name), run_name=run_name, tags=labels)
     run_id = run.info.run_id
-    with mlflow.start_run(run_id=run_id):  # ends it as failed when anything below raises
+    with mlflow.start_run(run_id=run_id):  # marks the run as failed if anything below raises
         _log_numbers(client, run_id, record)
         for path, folder in record.artifacts:
             if path.is_file():
@@ -114,12 +116,12 @@ def _create_version(
         logged = client.get_logged_model(model_id)
         if str(logged.status.value) != "READY":
             raise UserError(
-                f"MLflow did not store the model {model_id} whole (status {logged.status.value}): look at the space "
-                "left where its artifacts go, and register again"
+                f"MLflow did not store the model {model_id} completely (status {logged.status.value}); check the free "
+                "disk space for artifacts and register again"
             )
         created = mlflow.register_model(f"models:/{model_id}", name, tags=labels)
         if str(created.status) != "READY":
-            raise UserError(f"version {created.version} of {name} is {created.status}, not READY: register again")
+            raise UserError(f"version {created.version} of {name} is {created.status}, not READY; register again")
         client.update_model_version(name, created.version, description=record.card)
         return int(created.version)
 
@@ -129,16 +131,16 @@ def _log_numbers(client: "MlflowClient", run_id: str, record: RunRecord) -> None
     from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
     params = [Param(key, value) for key, value in sorted(record.params.items())]
-    for first in range(0, len(params), PARAMS_A_BATCH):
-        client.log_batch(run_id, params=params[first : first + PARAMS_A_BATCH])
+    for first in range(0, len(params), PARAMS_PER_BATCH):
+        client.log_batch(run_id, params=params[first : first + PARAMS_PER_BATCH])
     now = client.get_run(run_id).info.start_time
     points = [Metric(point.key, point.value, now, point.step) for point in record.points]
-    for first in range(0, len(points), METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=points[first : first + METRICS_A_BATCH])
+    for first in range(0, len(points), METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=points[first : first + METRICS_PER_BATCH])
     client.log_inputs(
         run_id,
         [
-            # MLflow keeps 36 characters of a digest; the whole one is a tag of the run.
+            # MLflow keeps 36 characters of a digest; a tag of the run has the full digest.
             DatasetInput(
                 Input(dataset.name, dataset.sha256[:36], "fclip", json.dumps({"source": dataset.source})),
                 [InputTag("mlflow.data.context", dataset.roles)],
@@ -152,23 +154,23 @@ def _log_model(name: str, model_dir: Path, digest: str) -> str:
     import mlflow
 
     with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
-        # MLflow names the artifact's folder after the source's; this gives it the one that download_model reads.
+        # MLflow takes the artifact's name from the source folder, and download_model reads this name.
         named = Path(temporary) / MODEL_FOLDER
         shutil.copytree(model_dir, named, copy_function=link_or_copy)
         info = mlflow.pyfunc.log_model(
             name=name,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={MODEL_FOLDER: str(named)},
-            code_paths=[str(_own_code(Path(temporary)))],
+            code_paths=[str(_copy_code(Path(temporary)))],
             pip_requirements=requirements(),
-            model_config={"device": "cpu"},  # what load_model(..., model_config=...) may override
+            model_config={"device": "cpu"},  # load_model(..., model_config=...) can override it
             metadata={tags.MODEL_SHA256: digest},
         )
     return str(info.model_id)
 
 
-def _own_code(folder: Path) -> Path:
-    """A copy of the package as a version brings it along: what encodes, and nothing else."""
+def _copy_code(folder: Path) -> Path:
+    """Copy the modules of the package that encode images and texts into `folder`; return the copy."""
     package = Path(fclip.__path__[0])
     copy = folder / package.name
     copy.mkdir()
@@ -181,12 +183,12 @@ def _own_code(folder: Path) -> Path:
 
 
 def requirements() -> list[str]:
-    """The packages that a version needs, each at the version that is installed now (without a local build's mark)."""
+    """Return the packages that a version needs, each at its installed version without a local build suffix."""
     return [f"{package}=={installed_version(package).partition('+')[0]}" for package in REQUIREMENTS]
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested parameters by dotted key; what is no string is written as JSON."""
+    """Return nested parameters by dotted key. Values other than strings are written as JSON."""
     flat: dict[str, str] = {}
     for key, entry in value.items():
         if isinstance(entry, Mapping) and entry:

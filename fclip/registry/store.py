@@ -1,4 +1,4 @@
-"""Read the registry: versions, who is champion, and the weights of a version, verified."""
+"""Read the registry: versions, the champion, and files and weights of versions."""
 
 import json
 import shutil
@@ -21,34 +21,36 @@ MODEL_FOLDER = "open_clip"  # the name of the weights' folder among a version's 
 
 
 def versions(name: str) -> list[Version]:
-    """All versions of the registered model `name`, the newest first; none where it is not registered."""
+    """Return all versions of the registered model `name`, the newest first; empty if it is not registered."""
     return list_versions(connect(), name)
 
 
 def find_version(registered_model: str, name: str) -> Version:
-    """The version of `registered_model` that a person means by `name`: a number or an alias.
+    """Return the version of `registered_model` with the number or alias `name`.
 
     Raises:
-        UserError: there is none; the message names those there are.
+        UserError: no version has this number or alias; the message lists the existing ones.
     """
     return version_named(versions(registered_model), name, registered_model=registered_model)
 
 
 def champion(name: str) -> Version | None:
-    """The version that others use, or None while there is none."""
-    return with_alias(connect(), name, tags.CHAMPION)
+    """Return the champion of the registered model `name`, or None."""
+    return find_by_alias(connect(), name, tags.CHAMPION)
 
 
 def set_version_tag(name: str, version: int, key: str, value: str) -> None:
-    """Tag a version, as the closing commit does with what reproduces it."""
+    """Set a tag of a version."""
     connect().set_model_version_tag(name, str(version), key, value)
 
 
 def download_model(pin: VersionPin, out_dir: Path) -> Path:
-    """Fetch the weights that `pin` names into `out_dir` (an open_clip folder), whole and verified, or not at all.
+    """Download the weights of the pinned version to `out_dir`, an open_clip folder, and verify the digest.
+
+    `out_dir` appears complete or not at all.
 
     Raises:
-        UserError: the registry has no such version, or its files are not those of the pinned digest.
+        UserError: the registry does not have the version, or its weights do not have the pinned digest.
     """
     connect()
     import mlflow
@@ -60,14 +62,14 @@ def download_model(pin: VersionPin, out_dir: Path) -> Path:
             fetched = Path(mlflow.artifacts.download_artifacts(f"{uri}/artifacts/{MODEL_FOLDER}", dst_path=temporary))
         except (mlflow.exceptions.MlflowException, OSError) as error:
             raise UserError(
-                f"{pin.title} could not be fetched from {tracking_uri()} ({error}): "
-                "set MLFLOW_TRACKING_URI to the registry that has it, or run `fclip pin` to pin its present champion"
+                f"{pin.title} could not be fetched from {tracking_uri()} ({error}); set MLFLOW_TRACKING_URI to the "
+                "registry with this version, or run `fclip pin` to pin the current champion"
             ) from error
-        found = sha256_tree(fetched)
-        if found != pin.model_sha256:
+        digest = sha256_tree(fetched)
+        if digest != pin.model_sha256:
             raise UserError(
-                f"{pin.title} has weights {found[:12]}, but {pin.model_sha256[:12]} are pinned: "
-                "run `fclip pin` if the registry is right, else restore the version's artifacts"
+                f"{pin.title} has weights {digest[:12]}, but {pin.model_sha256[:12]} are pinned; if the registry is "
+                "correct, run `fclip pin`, otherwise restore the artifacts of the version"
             )
         with atomic_dir(out_dir) as target:
             shutil.copytree(fetched, target, dirs_exist_ok=True)
@@ -75,24 +77,26 @@ def download_model(pin: VersionPin, out_dir: Path) -> Path:
 
 
 def read_artifact(pin: VersionPin, name: str) -> Any | None:
-    """The JSON file `name` that was stored with the pinned version; None where it was registered without one.
+    """Read the JSON file `name` that was registered with the pinned version; None if there is no such file.
 
     Raises:
-        UserError: the registry has no such version, or the file cannot be fetched or read.
+        UserError: the registry does not have the version, or the file cannot be fetched or read.
     """
     with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
         path = download_artifact(pin, name, Path(temporary))
         try:
             return read_json(path) if path else None
         except (OSError, ValueError) as error:
-            raise UserError(f"{name} of {pin.title} could not be read ({error})") from error
+            raise UserError(
+                f"{name} of {pin.title} could not be read ({error}); restore the artifacts of the version"
+            ) from error
 
 
 def download_artifact(pin: VersionPin, name: str, out_dir: Path) -> Path | None:
-    """Fetch the file `name` that was stored with the pinned version into `out_dir`; None where there is none.
+    """Download the file `name` that was registered with the pinned version to `out_dir`; None if there is no such file.
 
     Raises:
-        UserError: the registry has no such version, or the file cannot be fetched.
+        UserError: the registry does not have the version, or the file cannot be fetched.
     """
     client = connect()
     import mlflow
@@ -101,44 +105,46 @@ def download_artifact(pin: VersionPin, name: str, out_dir: Path) -> Path | None:
     version = next((entry for entry in present if entry.version == pin.version), None)
     if version is None:
         raise UserError(
-            f"{tracking_uri()} has no {pin.title}: set MLFLOW_TRACKING_URI to the registry that has "
-            "it, or run `fclip pin` to pin its present champion"
+            f"{tracking_uri()} does not have {pin.title}; set MLFLOW_TRACKING_URI to the registry with this version, "
+            "or run `fclip pin` to pin the current champion"
         )
     try:
         if name not in {entry.path for entry in client.list_artifacts(version.run_id)}:
             return None
         return Path(client.download_artifacts(version.run_id, name, str(out_dir)))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UserError(f"{name} of {pin.title} could not be fetched ({error})") from error
+        raise UserError(
+            f"{name} of {pin.title} could not be fetched ({error}); check the connection to the registry"
+        ) from error
 
 
 def list_versions(client: "MlflowClient", name: str) -> list[Version]:
-    """As `versions`, by a client at hand."""
+    """Return all versions of the registered model `name`, the newest first, with an existing client."""
     aliases = _aliases(client, name)
     if aliases is None:
         return []
-    found: list[Version] = []
+    result: list[Version] = []
     token = None
     while True:
         page = client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=token)
-        found += [_version(entry, aliases) for entry in page]
+        result += [_version(entry, aliases) for entry in page]
         token = page.token
         if not token:
-            return sorted(found, key=lambda entry: -entry.version)
+            return sorted(result, key=lambda entry: -entry.version)
 
 
-def with_alias(client: "MlflowClient", name: str, alias: str) -> Version | None:
-    """The version that bears `alias`, or None."""
+def find_by_alias(client: "MlflowClient", name: str, alias: str) -> Version | None:
+    """Return the version with this alias, or None."""
     return next((entry for entry in list_versions(client, name) if alias in entry.aliases), None)
 
 
-def with_weights(client: "MlflowClient", name: str, model_sha256: str) -> list[Version]:
-    """The versions that hold these weights, the newest first."""
+def find_by_weights(client: "MlflowClient", name: str, model_sha256: str) -> list[Version]:
+    """Return the versions with these weights, the newest first."""
     return [entry for entry in list_versions(client, name) if entry.model_sha256 == model_sha256]
 
 
 def _aliases(client: "MlflowClient", name: str) -> dict[str, str] | None:
-    """alias -> version number; None where no such model is registered. (A search leaves aliases out.)"""
+    """Return alias -> version number; None if the model is not registered. (Searches do not return aliases.)"""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,4 +1,4 @@
-"""The names of aliases and version tags, once."""
+"""Names of aliases and version tags."""
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -6,13 +6,13 @@ CHALLENGER = "challenger"
 MODEL_SHA256 = "fclip.model_sha256"
 GIT_COMMIT = "fclip.git_commit"
 GIT_DIRTY = "fclip.git_dirty"
-CLOSING_COMMIT = "fclip.closing_commit"  # what `git checkout` and `dvc pull` reproduce the version from
+CLOSING_COMMIT = "fclip.closing_commit"  # the commit from which `git checkout` and `dvc pull` reproduce the version
 DVC_LOCK_SHA256 = "fclip.dvc_lock_sha256"
 WORKSPACE = "fclip.workspace"
 BASE_MODEL_SHA256 = "fclip.base_model_sha256"
 CANDIDATE = "fclip.candidate"
 HEADLINE = "fclip.headline"  # JSON: "<dataset>.<split>.<protocol>.<metric>" -> value, the primary metrics
 PROMOTED_AT = "fclip.promoted_at"  # ISO time, UTC
-SUCCEEDS = "fclip.succeeds"  # the version that was champion before
+SUCCEEDS = "fclip.succeeds"  # number of the previous champion
 ROLLED_BACK = "fclip.rolled_back"
 DATASET_SHA256 = "fclip.dataset."  # + the dataset's name

@@ -1,4 +1,4 @@
-"""Versions of a registered model: what the registry says of one, how it is pinned, and which one a name means."""
+"""Versions of a registered model, their pins, and the lookup of a version by number or alias."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from fclip.registry import tags
 
 @dataclass(frozen=True)
 class VersionPin:
-    """A version by its number and the digest of its weights, as pins/champion.json holds one."""
+    """The number of a version and the digest of its weights, as in pins/champion.json."""
 
     registered_model: str
     version: int
@@ -19,28 +19,29 @@ class VersionPin:
 
     @property
     def title(self) -> str:
-        """The version, for people."""
+        """Name of the version for messages."""
         return f"version {self.version} of {self.registered_model}"
 
     def to_json(self) -> dict[str, Any]:
-        """The content of a pin file."""
+        """Return the content of a pin file."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Any) -> "VersionPin":
-        """The pin that `to_json` gave; other keys are ignored. Raises ValueError for anything else."""
+        """Return the pin from the result of `to_json`. Other keys are ignored. Raises ValueError for other content."""
         match values:
             case {"registered_model": str(name), "version": int(number), "model_sha256": str(digest)}:
                 return cls(name, number, digest)
-        raise ValueError("the pin of a version has `registered_model`, `version` and `model_sha256`")
+        raise ValueError("the pin of a version must have `registered_model`, `version` and `model_sha256`")
 
 
 @dataclass(frozen=True)
 class Version:
     """One version of a registered model.
 
-    headline: the primary metrics of the evaluation it was registered with, `<dataset>.<split>.<protocol>.<metric>`.
-    succeeds: the version that it followed as champion, if it ever became one after another.
+    Attributes:
+        headline: primary metrics at registration, `<dataset>.<split>.<protocol>.<metric>` -> value.
+        succeeds: the champion that it replaced; None if it replaced none.
     """
 
     registered_model: str
@@ -67,18 +68,21 @@ class Version:
 
     @property
     def pin(self) -> VersionPin:
-        """What pins/champion.json holds while this version is champion."""
+        """The content of pins/champion.json while this version is the champion."""
         return VersionPin(self.registered_model, self.version, self.model_sha256)
 
 
 def version_named(present: Sequence[Version], name: str, *, registered_model: str) -> Version:
-    """The version that has the number or the alias `name`.
+    """Return the version with the number or alias `name`.
+
+    Args:
+        present: all versions of `registered_model`.
 
     Raises:
-        UserError: there is none among `present`, which are all versions of `registered_model`.
+        UserError: no version has this number or alias.
     """
     for version in present:
         if name == str(version.version) or name in version.aliases:
             return version
     known = ", ".join(" ".join([str(version.version), *version.aliases]) for version in present) or "none"
-    raise UserError(f"{registered_model} has no version or alias `{name}`: its versions and aliases are {known}")
+    raise UserError(f"{registered_model} has no version or alias `{name}`; its versions and aliases are {known}")

@@ -1,1 +1,1 @@
-"""One page that says what a run did to the model, and why."""
+"""HTML pages about a run: the retraining report and the comparison of two models."""

@@ -1,4 +1,4 @@
-"""Put the report together: one HTML file that needs nothing else."""
+"""The retraining report: one self-contained HTML file."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.files import atomic_write
 from fclip.pages import html
 from fclip.report.inputs import MetricResult, ReportInputs
-from fclip.report.plots import curves, of_candidates
+from fclip.report.plots import candidate_plots, loss_curves
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 
@@ -18,75 +18,78 @@ ROLE_ORDER = tuple(reversed(EVALUATED_ROLES))
 
 
 def write_report(inputs: ReportInputs, path: Path) -> Path:
-    """Render `inputs` to `path`: self-contained, no script, no address but its own. Returns `path`."""
-    atomic_write(path, render(inputs))
+    """Write the report to `path` as a self-contained page without scripts or remote addresses. Return `path`."""
+    atomic_write(path, render_report(inputs))
     return path
 
 
-def render(inputs: ReportInputs) -> str:
-    """The page as text."""
+def render_report(inputs: ReportInputs) -> str:
+    """Return the report as HTML text."""
     results = sorted(inputs.results, key=_order)
     return (
-        environment()
+        report_environment()
         .get_template("report.html.j2")
         .render(
             inputs=inputs,
             headline=headline(inputs),
-            evidence=evidence(inputs),
+            result_summary=result_summary(inputs),
             primary=[result for result in results if result.primary],
             all_results=results,
             rules=_rules(inputs.selection),
             selected=inputs.scores.select,
             reported=inputs.scores.report,
             plots={
-                **of_candidates(inputs.selection, inputs.scores),
-                "curves": curves(inputs.training, inputs.selection),
+                **candidate_plots(inputs.selection, inputs.scores),
+                "curves": loss_curves(inputs.training, inputs.selection),
             },
             num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
         )
     )
 
 
-def environment() -> Environment:
-    """Where this folder's templates are rendered."""
-    found = html.environment(Path(__file__).parent)
-    found.filters["metric"] = metric_label
-    found.filters["direction"] = direction
-    found.tests["knows_answers"] = lambda metric: direction(metric) != 0
-    return found
+def report_environment() -> Environment:
+    """Return the Jinja environment for the templates of this folder."""
+    environment = html.environment(Path(__file__).parent)
+    environment.filters["metric"] = metric_label
+    environment.filters["direction"] = direction
+    environment.tests["label_based"] = lambda metric: direction(metric) != 0
+    return environment
 
 
 def headline(inputs: ReportInputs) -> str:
-    """What became of the selected model, in one sentence."""
+    """Return one sentence about the outcome of the run: promoted, not promoted or not registered."""
     gate = inputs.gate
     if gate.version is None:
-        return "The base model stays: no fine-tuned model was registered."
+        return "No new version was registered: the base model was selected."
     if gate.moved:
         return f"Version {gate.version} is the new champion."
     if gate.is_champion:
-        return f"Version {gate.version} is champion already."
-    return f"Version {gate.version} stays a challenger: the gate did not open."
+        return f"Version {gate.version} is already the champion."
+    return f"Version {gate.version} remains a challenger: it did not pass the gate."
 
 
-def evidence(inputs: ReportInputs) -> str:
-    """What data that chose nothing says of the selected model, outside data first; "" without such data."""
+def result_summary(inputs: ReportInputs) -> str:
+    """Return one sentence with the primary metrics on report data, out-of-domain datasets first.
+
+    Empty if there is no report data or no version was registered.
+    """
     reported = sorted((r for r in inputs.results if r.primary and r.role == "report"), key=_order)
     if not reported or inputs.gate.version is None:
         return ""
-    told = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
-    return f"From the base model to {inputs.selection.winner}, on data that chose nothing: {told}."
+    changes = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
+    return f"Primary metric on report data, from the base model to {inputs.selection.winner}: {changes}."
 
 
 def _rules(selection: SelectionResult) -> list[dict[str, Any]]:
-    """What each rule would have chosen; the rule in use first."""
+    """Return the candidate that each rule selects, the configured rule first."""
     rows = [
-        {"rule": rules()[kind], "candidate": selection.candidate(name), "used": kind == selection.rule}
+        {"rule": rules()[kind], "candidate": selection.candidate(name), "configured": kind == selection.rule}
         for kind, name in selection.choices.items()
     ]
-    return sorted(rows, key=lambda row: not row["used"])
+    return sorted(rows, key=lambda row: not row["configured"])
 
 
 def _order(result: MetricResult) -> tuple[int, bool, str, bool, str]:
-    """Reported data before data that selects, outside before in domain."""
+    """Sort key: report data before selection data, out-of-domain before in-domain datasets."""
     role = ROLE_ORDER.index(result.role) if result.role in ROLE_ORDER else len(ROLE_ORDER)
     return role, result.in_domain, result.dataset, not result.primary, result.metric

@@ -1,4 +1,4 @@
-"""Two models on one dataset, side by side: what changed, for whom, and what a person should look at."""
+"""Changes between two models on one dataset: by metric, slice, class, item and ranking."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,20 @@ from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
 from fclip.evaluation.protocols.registry import direction
 from fclip.evaluation.protocols.task import TaskOutcome
-from fclip.evaluation.run import Evaluation, Scored
+from fclip.evaluation.run import Evaluation, MetricScore
 
 PERSISTENCE = 0.9
-"""Of RBO: how likely a reader goes on from one place to the next; at .9 the first ten weigh 86 %."""
-SHORT, LONG = 2, 5
-"""Words of a short query at most, and of a middling one."""
-NEWEST = 0.1
-"""The share of products that are new arrivals; those that came at the same time as the last of them are too."""
+"""Of rank-biased overlap: the probability that a reader continues to the next rank; at 0.9 the first ten ranks have
+86 % of the weight."""
+SHORT_QUERY, MEDIUM_QUERY = 2, 5
+"""Largest number of words of a short and of a medium query."""
+NEWEST_FRACTION = 0.1
+"""Fraction of products that count as new arrivals; products with the same time as the oldest of them count too."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """One metric before and after, and the difference with its paired interval."""
+class MetricChange:
+    """One metric of both models, and the difference with its paired bootstrap interval."""
 
     split: str
     role: str
@@ -39,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True)
 class SliceChange:
-    """The same of the items that share something: an attribute's value, a query's length."""
+    """One metric of both models on a slice: the items with one attribute value or one query length."""
 
     name: str
     value: str
@@ -51,18 +52,18 @@ class SliceChange:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Recall of one class before and after, and what its items were taken for instead, most often first."""
+    """Recall of one class for both models, and the wrong classes that `after` predicts with their counts."""
 
     name: str
     num_items: int
     before: float
     after: float
-    taken_for: tuple[tuple[str, int], ...]
+    confused_with: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Rows of items that came out well before and no longer do, and the other way round."""
+    """Rows of items that were correct and no longer are (`lost`), and of items that became correct (`won`)."""
 
     lost: tuple[int, ...]
     won: tuple[int, ...]
@@ -70,32 +71,32 @@ class Flips:
 
 @dataclass(frozen=True)
 class RankingChange:
-    """How much what is found first changed, for each query: float [n] from 0 (all new) to 1 (as it was).
+    """Similarity of the first ten results of both models for each query: float64 [n], from 0 (disjoint) to 1 (equal).
 
     Attributes:
-        overlap: share of the first ten that are in both, whatever their order.
-        rbo: rank-biased overlap of the first ten, scaled so that equal lists have 1.
+        overlap: share of results that are in both lists, in any order.
+        rbo: rank-biased overlap, scaled so that equal lists have 1.
     """
 
     overlap: Floats
     rbo: Floats
 
 
-def changes(evaluation: Evaluation, before: str, after: str) -> tuple[Change, ...]:
-    """Every metric of every split and protocol."""
-    first: dict[tuple[str, str, str], Scored] = {
+def metric_changes(evaluation: Evaluation, before: str, after: str) -> tuple[MetricChange, ...]:
+    """Return the change of every metric on every split and protocol."""
+    scores_before: dict[tuple[str, str, str], MetricScore] = {
         (entry.split, entry.protocol, entry.metric): entry for entry in evaluation.scores if entry.model == before
     }
     paired: dict[tuple[str, str], dict[str, Estimate]] = {}
-    found = []
+    result = []
     for entry in evaluation.scores:
         if entry.model != after:
             continue
-        place = (entry.split, entry.protocol)
-        if place not in paired:
-            paired[place] = evaluation.compare_all(before, after, *place)
-        found.append(
-            Change(
+        key = (entry.split, entry.protocol)
+        if key not in paired:
+            paired[key] = evaluation.compare_all(before, after, *key)
+        result.append(
+            MetricChange(
                 split=entry.split,
                 role=entry.role,
                 protocol=entry.protocol,
@@ -103,77 +104,80 @@ def changes(evaluation: Evaluation, before: str, after: str) -> tuple[Change, ..
                 metric=entry.metric,
                 num_items=entry.num_items,
                 primary=entry.primary,
-                before=first[*place, entry.metric].estimate,
+                before=scores_before[*key, entry.metric].estimate,
                 after=entry.estimate,
-                difference=paired[place][entry.metric],
+                difference=paired[key][entry.metric],
             )
         )
-    return tuple(found)
+    return tuple(result)
 
 
-def with_answers(evaluation: Evaluation, model: str) -> tuple[tuple[str, str], ...]:
-    """Each (split, protocol) that knows what is right; of a label-free protocol nothing is won or lost."""
-    own = (entry for entry in evaluation.scores if entry.model == model and direction(entry.metric))
-    return tuple(dict.fromkeys((entry.split, entry.protocol) for entry in own))
+def labelled_protocols(evaluation: Evaluation, model: str) -> tuple[tuple[str, str], ...]:
+    """Return each (split, protocol) with correct answers, which leaves out the label-free protocols."""
+    entries = (entry for entry in evaluation.scores if entry.model == model and direction(entry.metric))
+    return tuple(dict.fromkeys((entry.split, entry.protocol) for entry in entries))
 
 
-def slices(
+def slice_changes(
     before: TaskOutcome,
     after: TaskOutcome,
     values: Mapping[str, Sequence[str | None]],
     metric: str,
     *,
-    least: int,
-    how: Resampling,
+    min_items: int,
+    resampling: Resampling,
 ) -> tuple[SliceChange, ...]:
-    """One metric by what items share, groups of fewer than `least` left out; the largest loss first.
+    """Return the change of one metric on each slice of at least `min_items` items, the largest loss first.
 
     Args:
-        values: of each name (an attribute), its value for each item; None: it has none.
+        values: attribute or other property -> its value for each item; None if the item has no value.
     """
-    found = []
-    for name, own in values.items():
-        column = np.array([value or "" for value in own])
+    result = []
+    for name, item_values in values.items():
+        column = np.array([value or "" for value in item_values])
         for value, count in zip(*np.unique(column, return_counts=True), strict=True):
-            if not value or count < least:
+            if not value or count < min_items:
                 continue
             rows = np.flatnonzero(column == value)
-            pair = [judged.outcome.take(rows) for judged in (before, after)]
+            pair = [each.outcome.take(rows) for each in (before, after)]
             clusters = None if after.clusters is None else np.unique(after.clusters[rows], return_inverse=True)[1]
-            scores = [estimates(outcome, clusters, how)[metric].value for outcome in pair]
-            difference = differences(pair[0], pair[1], clusters, how)[metric]
-            found.append(SliceChange(name, str(value), int(count), scores[0], scores[1], difference))
-    return tuple(sorted(found, key=lambda each: each.difference.value))
+            scores = [estimates(outcome, clusters, resampling)[metric].value for outcome in pair]
+            difference = differences(pair[0], pair[1], clusters, resampling)[metric]
+            result.append(SliceChange(name, str(value), int(count), scores[0], scores[1], difference))
+    return tuple(sorted(result, key=lambda each: each.difference.value))
 
 
-def values_of(
-    judged: TaskOutcome, catalog: Catalog, attributes: Sequence[str], newest: str | None = None
+def slice_values(
+    task: TaskOutcome, catalog: Catalog, attributes: Sequence[str], newest: str | None = None
 ) -> dict[str, list[str | None]]:
-    """What items may be grouped by: attributes of products; of queries in words, their length.
+    """Return the properties that items are sliced by: attributes of products, or the length of text queries.
 
     Args:
-        newest: the attribute by which products are new arrivals; None: there are none.
+        newest: the attribute with the arrival time of products; None if there is none.
+
+    Returns:
+        property -> its value for each item; None if the item has no value.
     """
     products = {product.product_id: product for product in catalog.products}
-    if not all(item in products for item in judged.items):
-        return {"query": [query_length(item) for item in judged.items]}
-    found = {name: [products[item].attributes.get(name) for item in judged.items] for name in attributes}
+    if not all(item in products for item in task.items):
+        return {"query": [query_length(item) for item in task.items]}
+    values = {name: [products[item].attributes.get(name) for item in task.items] for name in attributes}
     if newest is not None:
-        found["arrival"] = new_arrivals([products[item].attributes.get(newest) for item in judged.items])
-    return found
+        values["arrival"] = new_arrivals([products[item].attributes.get(newest) for item in task.items])
+    return values
 
 
 def new_arrivals(times: Sequence[str | None]) -> list[str | None]:
-    """`new` of the newest tenth of the items that say when they came, `earlier` of the others that do.
+    """Return `new` for the newest tenth of the items with a time, `earlier` for the others, None without a time.
 
     Args:
-        times: numbers, or ISO dates, which sort as text; None: an item does not say.
+        times: numbers or ISO dates, which sort as text; None if an item has no time.
     """
     known = [time for time in times if time is not None]
     if not known:
         return [None] * len(times)
     order: Callable[[str], Any] = float if all(map(_is_number, known)) else str
-    since = sorted(map(order, known))[-max(1, round(NEWEST * len(known)))]
+    since = sorted(map(order, known))[-max(1, round(NEWEST_FRACTION * len(known)))]
     return [None if time is None else "new" if order(time) >= since else "earlier" for time in times]
 
 
@@ -186,59 +190,62 @@ def _is_number(text: str) -> bool:
 
 
 def query_length(query: str) -> str:
-    """`short`, `middling` or `long`, by the number of words."""
+    """Return the length class of a query, by its number of words."""
     words = len(query.split())
-    if words <= SHORT:
-        return f"up to {SHORT} words"
-    return f"{SHORT + 1} to {LONG} words" if words <= LONG else f"more than {LONG} words"
+    if words <= SHORT_QUERY:
+        return f"up to {SHORT_QUERY} words"
+    if words <= MEDIUM_QUERY:
+        return f"{SHORT_QUERY + 1} to {MEDIUM_QUERY} words"
+    return f"more than {MEDIUM_QUERY} words"
 
 
 def flips(before: TaskOutcome, after: TaskOutcome) -> Flips:
-    """Negative flips (well before, not now) and positive ones."""
-    first, second = before.outcome.right, after.outcome.right
+    """Return the items that `after` gets wrong and `before` got right, and the reverse."""
+    first, second = before.outcome.correct, after.outcome.correct
     return Flips(_rows(first & ~second), _rows(second & ~first))
 
 
-def by_class(before: TaskOutcome, after: TaskOutcome, most: int = 3) -> tuple[ClassChange, ...]:
-    """Recall of every class that has items; the one that lost most items first."""
+def class_changes(before: TaskOutcome, after: TaskOutcome, most: int = 3) -> tuple[ClassChange, ...]:
+    """Return the recall of every class that has items; the class that lost most items first."""
     first, second = before.outcome, after.outcome
     assert isinstance(first, ClassificationOutcome)
     assert isinstance(second, ClassificationOutcome)
-    found = []
+    result = []
     for number, name in enumerate(before.classes):
         rows = np.flatnonzero(second.labels == number)
         if not len(rows):
             continue
-        others = second.predictions[rows]
-        taken, counts = np.unique(others[(others != number) & (others >= 0)], return_counts=True)
+        predictions = second.predictions[rows]
+        is_wrong = (predictions != number) & (predictions >= 0)
+        wrong, counts = np.unique(predictions[is_wrong], return_counts=True)
         order = np.argsort(-counts, kind="stable")[:most]
-        found.append(
+        result.append(
             ClassChange(
                 name=name,
                 num_items=len(rows),
-                before=float(first.right[rows].mean()),
-                after=float(second.right[rows].mean()),
-                taken_for=tuple((before.classes[taken[row]], int(counts[row])) for row in order),
+                before=float(first.correct[rows].mean()),
+                after=float(second.correct[rows].mean()),
+                confused_with=tuple((before.classes[wrong[row]], int(counts[row])) for row in order),
             )
         )
-    return tuple(sorted(found, key=lambda each: ((each.after - each.before) * each.num_items, -each.num_items)))
+    return tuple(sorted(result, key=lambda each: ((each.after - each.before) * each.num_items, -each.num_items)))
 
 
-def confusion(judged: TaskOutcome) -> Ints:
-    """int [classes, classes]: items of the row's class that were taken for the column's."""
-    outcome = judged.outcome
+def confusion_counts(task: TaskOutcome) -> Ints:
+    """int [classes, classes]: number of items by true class (row) and predicted class (column)."""
+    outcome = task.outcome
     assert isinstance(outcome, ClassificationOutcome)
     matrix = np.zeros((outcome.num_classes, outcome.num_classes), np.int64)
-    known = outcome.predictions >= 0
-    np.add.at(matrix, (outcome.labels[known], outcome.predictions[known]), 1)
+    predicted = outcome.predictions >= 0
+    np.add.at(matrix, (outcome.labels[predicted], outcome.predictions[predicted]), 1)
     return matrix
 
 
 def ranking_change(before: TaskOutcome, after: TaskOutcome) -> RankingChange:
-    """How far each query's first ten changed; both searched the same documents."""
-    assert before.found is not None
-    assert after.found is not None
-    pairs = list(zip(before.found.ranked, after.found.ranked, strict=True))
+    """Return how similar each query's first ten results are. Both models must have searched the same documents."""
+    assert before.search_results is not None
+    assert after.search_results is not None
+    pairs = list(zip(before.search_results.ranked, after.search_results.ranked, strict=True))
     return RankingChange(
         overlap=np.array([_overlap(first, second) for first, second in pairs]),
         rbo=np.array([rank_biased_overlap(first, second) for first, second in pairs]),
@@ -246,10 +253,10 @@ def ranking_change(before: TaskOutcome, after: TaskOutcome) -> RankingChange:
 
 
 def rank_biased_overlap(first: Ints, second: Ints, persistence: float = PERSISTENCE) -> float:
-    """Rank-biased overlap of two rankings cut at the same depth, divided by what equal ones have.
+    """Return the rank-biased overlap of two rankings, cut at the shorter one and scaled so that equal ones have 1.
 
-    The mean, over depths, of the share of items that both have so far, a depth weighing `persistence` times the one
-    before it (Webber, Moffat and Zobel 2010, equation 4, cut).
+    It is the weighted mean over depths of the share of items that both rankings have up to that depth. Each depth has
+    `persistence` times the weight of the one before (Webber, Moffat and Zobel 2010, equation 4, truncated).
     """
     depth = min(int((first >= 0).sum()), int((second >= 0).sum()))
     if not depth:
@@ -259,14 +266,9 @@ def rank_biased_overlap(first: Ints, second: Ints, persistence: float = PERSISTE
     return float((weights * agreement).sum() / weights.sum())
 
 
-def examples(count: int, key: Callable[[int], float], rows: Sequence[int]) -> tuple[int, ...]:
-    """The `count` of `rows` with the least keys, ties by row."""
-    return tuple(sorted(rows, key=lambda row: (key(row), row))[:count])
-
-
 def _overlap(first: Ints, second: Ints) -> float:
-    found = [set(ranked[ranked >= 0].tolist()) for ranked in (first, second)]
-    return len(found[0] & found[1]) / max(len(found[0]), len(found[1]), 1)
+    items = [set(ranked[ranked >= 0].tolist()) for ranked in (first, second)]
+    return len(items[0] & items[1]) / max(len(items[0]), len(items[1]), 1)
 
 
 def _rows(condition: np.ndarray) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Two models on one dataset as a page: what changed, for whom, and pictures to look at."""
+"""The page that compares two models: metrics, slices, classes and example images."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,36 +12,37 @@ from matplotlib.axes import Axes
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import Floats, MeanOutcome
 from fclip.evaluation.protocols.registry import direction, metric_label, protocols
-from fclip.evaluation.protocols.task import Found, TaskOutcome
+from fclip.evaluation.protocols.task import SearchResults, TaskOutcome
 from fclip.evaluation.run import Evaluation
 from fclip.files import atomic_write
 from fclip.pages.html import thumbnails
 from fclip.pages.svg import COLOURS, svg
-from fclip.report.build import environment
+from fclip.report.build import report_environment
 from fclip.report.changes import (
-    Change,
     ClassChange,
+    MetricChange,
     SliceChange,
-    by_class,
-    changes,
-    confusion,
+    class_changes,
+    confusion_counts,
     flips,
+    labelled_protocols,
+    metric_changes,
     ranking_change,
-    slices,
-    values_of,
-    with_answers,
+    slice_changes,
+    slice_values,
 )
 from fclip.report.plots import confusion_matrix
 
-SHOWN = 5  # pictures a query
-EXAMPLES = 4  # of each kind
-MOST_ROWS = 12  # of slices and classes, beside what is folded away
-FEW = 30  # items; with fewer no difference is to be believed
+MAX_IMAGES = 5  # of a query
+MAX_EXAMPLES = 4  # of each kind
+MAX_ROWS = 12  # of slices and classes before the rest is folded
+MIN_RELIABLE_ITEMS = 30
+"""With fewer items, a difference is shown as unreliable."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One found product; `source` is a data URI."""
+class ResultImage:
+    """The image of one search result; `source` is a data URI."""
 
     source: str
     title: str
@@ -49,23 +50,24 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Example:
-    """What a query found before and after."""
+class QueryExample:
+    """The results of one query for both models, and the reason why it is shown."""
 
-    why: str
+    reason: str
     query: str
-    before: tuple[Picture, ...]
-    after: tuple[Picture, ...]
+    before: tuple[ResultImage, ...]
+    after: tuple[ResultImage, ...]
 
 
 @dataclass(frozen=True)
-class View:
-    """A protocol on a split.
+class ProtocolView:
+    """The changes under one protocol on one split.
 
     Attributes:
-        lost, won: shares of the items that came out well before and no longer do, and the other way round.
-        overlap, rbo: means over queries, of a search; None of a classification.
-        confusion: a plot, or "".
+        lost, won: share of items that were correct and no longer are, and share that became correct.
+        overlap, rbo: means of `RankingChange` over the queries; None for classification.
+        sliced_by: label of the metric in `slices`.
+        confusion: plot of the confusion matrix; "" without one.
     """
 
     split: str
@@ -80,31 +82,32 @@ class View:
     sliced_by: str
     classes: tuple[ClassChange, ...]
     confusion: str
-    examples: tuple[Example, ...]
+    examples: tuple[QueryExample, ...]
 
 
-Shown = TypeVar("Shown", Change, View)
+Entry = TypeVar("Entry", MetricChange, ProtocolView)
 
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """All that a page shows of a dataset.
+    """The content of the page for one dataset.
 
     Attributes:
-        headlines: one metric of each protocol on each split, splits that report first, as the views.
-        forest: a plot of them.
+        headlines: one metric of each protocol on each split, splits with the role report first.
+        forest: plot of the headline differences with their intervals.
+        views: one for each protocol and split, splits with the role report first.
     """
 
     dataset: str
     before: str
     after: str
-    changes: tuple[Change, ...]
-    headlines: tuple[Change, ...]
+    changes: tuple[MetricChange, ...]
+    headlines: tuple[MetricChange, ...]
     forest: str
-    views: tuple[View, ...]
+    views: tuple[ProtocolView, ...]
 
 
-def compare(
+def build_comparison(
     evaluation: Evaluation,
     catalog: Catalog,
     images_dir: Path,
@@ -113,55 +116,62 @@ def compare(
     after: str,
     attributes: Sequence[str],
     newest: str | None,
-    least: int,
+    min_items: int,
 ) -> ModelComparison:
-    """What is to be shown of two models of an evaluation.
+    """Compare two models of an evaluation.
 
     Args:
-        attributes: of products, by whose values scores are sliced. newest: that by which they are new arrivals.
-        least: items of a slice.
+        attributes: product attributes that define the slices. newest: the attribute with the arrival time.
+        min_items: smallest number of items of a slice.
     """
     roles = {entry.split: entry.role for entry in evaluation.scores}
-    how = evaluation.options.resampling
+    resampling = evaluation.options.resampling
 
-    def sliced(first: TaskOutcome, second: TaskOutcome, metric: str) -> tuple[SliceChange, ...]:
-        return slices(first, second, values_of(second, catalog, attributes, newest), metric, least=least, how=how)
+    def slices_of(first: TaskOutcome, second: TaskOutcome, metric: str) -> tuple[SliceChange, ...]:
+        return slice_changes(
+            first,
+            second,
+            slice_values(second, catalog, attributes, newest),
+            metric,
+            min_items=min_items,
+            resampling=resampling,
+        )
 
     views = [
-        _view(evaluation, place, roles[place[0]], catalog, images_dir, before, after, sliced)
-        for place in with_answers(evaluation, after)
+        _view(evaluation, place, roles[place[0]], catalog, images_dir, before, after, slices_of)
+        for place in labelled_protocols(evaluation, after)
     ]
-    every = changes(evaluation, before, after)
-    headlines = _report_first([_headline(every, view.split, view.protocol) for view in views])
+    all_changes = metric_changes(evaluation, before, after)
+    headlines = _report_first([_headline(all_changes, view.split, view.protocol) for view in views])
     return ModelComparison(
         dataset=evaluation.dataset,
-        before=shown_name(before),
-        after=shown_name(after),
-        changes=tuple(_report_first(every)),
+        before=display_name(before),
+        after=display_name(after),
+        changes=tuple(_report_first(all_changes)),
         headlines=tuple(headlines),
         forest=_forest(headlines, f"forest-{evaluation.dataset}"),
         views=tuple(_report_first(views)),
     )
 
 
-def shown_name(model: str) -> str:
-    """A model's name for people: of a path its last part, of a digest its beginning."""
+def display_name(model: str) -> str:
+    """Return a short name of a model: the last part of a path, the first 12 characters of a digest."""
     last = Path(model).name if Path(model).is_absolute() or model.count("/") > 1 else model
     return last[:12] if re.fullmatch("[0-9a-f]{40,}", last) else last
 
 
-def _report_first(found: Sequence[Shown]) -> list[Shown]:
-    return sorted(found, key=lambda each: each.role != "report")
+def _report_first(entries: Sequence[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda each: each.role != "report")
 
 
-def _headline(every: Sequence[Change], split: str, protocol: str) -> Change:
-    own = {change.metric: change for change in every if (change.split, change.protocol) == (split, protocol)}
-    declaration = protocols()[next(iter(own.values())).kind]
-    return own[next(metric for metric in (*declaration.headlines, *own) if metric in own)]
+def _headline(all_changes: Sequence[MetricChange], split: str, protocol: str) -> MetricChange:
+    by_metric = {each.metric: each for each in all_changes if (each.split, each.protocol) == (split, protocol)}
+    declaration = protocols()[next(iter(by_metric.values())).kind]
+    return by_metric[next(metric for metric in (*declaration.headlines, *by_metric) if metric in by_metric)]
 
 
-def _forest(headlines: Sequence[Change], name: str) -> str:
-    """Each headline's difference with its interval, by the dataset's first role."""
+def _forest(headlines: Sequence[MetricChange], name: str) -> str:
+    """Plot the difference of each headline metric with its interval, on the splits of the first role."""
     shown = [change for change in headlines if change.role == headlines[0].role]
     labels = [f"{_protocol_name(change.protocol)} ({change.num_items:,})" for change in shown]
 
@@ -171,13 +181,13 @@ def _forest(headlines: Sequence[Change], name: str) -> str:
             difference = change.difference
             better = difference.value * direction(change.metric) > 0
             colour = COLOURS["s3" if not difference.excludes_zero else "s1" if better else "s2"]
-            faint = 0.45 if change.num_items < FEW else 1.0
-            axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2.2, alpha=faint)
-            axes.plot([difference.value], [row], marker="o", markersize=6, color=colour, alpha=faint)
+            alpha = 0.45 if change.num_items < MIN_RELIABLE_ITEMS else 1.0
+            axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2.2, alpha=alpha)
+            axes.plot([difference.value], [row], marker="o", markersize=6, color=colour, alpha=alpha)
         axes.set_yticks(range(len(shown)), labels)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("change, with its interval")
+        axes.set_xlabel("change, with confidence interval")
 
     return svg(name, draw, size=(6.4, 0.9 + 0.32 * len(shown)))
 
@@ -194,16 +204,16 @@ def _view(
     images_dir: Path,
     before: str,
     after: str,
-    sliced: Callable[[TaskOutcome, TaskOutcome, str], tuple[SliceChange, ...]],
-) -> View:
-    first, second = (evaluation.judged[model, *place] for model in (before, after))
+    slices_of: Callable[[TaskOutcome, TaskOutcome, str], tuple[SliceChange, ...]],
+) -> ProtocolView:
+    first, second = (evaluation.outcomes[model, *place] for model in (before, after))
     outcome = second.outcome
     sliced_by = outcome.success if isinstance(outcome, MeanOutcome) else "acc1"
     flipped = flips(first, second)
     num_items = outcome.num_items
     name = f"{evaluation.dataset}-{'-'.join(place)}".replace(".", "-").replace("_", "-")
-    change = ranking_change(first, second) if second.found is not None else None
-    return View(
+    change = ranking_change(first, second) if second.search_results is not None else None
+    return ProtocolView(
         split=place[0],
         role=role,
         protocol=place[1],
@@ -212,64 +222,69 @@ def _view(
         won=len(flipped.won) / num_items,
         overlap=None if change is None else float(change.overlap.mean()),
         rbo=None if change is None else float(change.rbo.mean()),
-        slices=sliced(first, second, sliced_by),
+        slices=slices_of(first, second, sliced_by),
         sliced_by=metric_label(f"classification.{sliced_by}"),
-        classes=by_class(first, second) if second.classes else (),
-        confusion=confusion_matrix(confusion(second), second.classes, name) if second.classes else "",
+        classes=class_changes(first, second) if second.classes else (),
+        confusion=confusion_matrix(confusion_counts(second), second.classes, name) if second.classes else "",
         examples=_examples(first, second, change.rbo, catalog, images_dir) if change is not None else (),
     )
 
 
 def _examples(
     before: TaskOutcome, after: TaskOutcome, rbo: Floats, catalog: Catalog, images_dir: Path
-) -> tuple[Example, ...]:
-    """Queries that lost most, won most, and whose first ten changed most, each once."""
-    ranks = [_reciprocal_rank(judged) for judged in (before, after)]
+) -> tuple[QueryExample, ...]:
+    """Return the queries with the largest loss, the largest gain and the most changed results, each query once."""
+    ranks = [_reciprocal_rank(each) for each in (before, after)]
     gain = ranks[1] - ranks[0]
     chosen: dict[int, str] = {}
-    for why, key, fits in (
-        ("lost", gain, gain < 0),
-        ("won", -gain, gain > 0),
-        ("most changed", rbo, np.ones(len(gain), bool)),
+    for reason, key, applies in (
+        ("loss", gain, gain < 0),
+        ("gain", -gain, gain > 0),
+        ("changed results", rbo, np.ones(len(gain), bool)),
     ):
-        rows = [row for row in np.argsort(key, kind="stable") if fits[row] and row not in chosen]
-        chosen |= {int(row): why for row in rows[:EXAMPLES]}
-    assert before.found is not None
-    assert after.found is not None
+        rows = [row for row in np.argsort(key, kind="stable") if applies[row] and row not in chosen]
+        chosen |= {int(row): reason for row in rows[:MAX_EXAMPLES]}
+    assert before.search_results is not None
+    assert after.search_results is not None
     products = {product.product_id: product for product in catalog.products}
-    shown = {name for found in (before.found, after.found) for row in chosen for name in _names(found, row)}
-    sources = thumbnails(images_dir, {products[name].image for name in shown})
+    both = (before.search_results, after.search_results)
+    shown = {product_id for results in both for row in chosen for product_id in _product_ids(results, row)}
+    sources = thumbnails(images_dir, {products[product_id].image for product_id in shown})
 
-    def pictures(found: Found, row: int) -> tuple[Picture, ...]:
+    def images(results: SearchResults, row: int) -> tuple[ResultImage, ...]:
         return tuple(
-            Picture(sources[products[name].image], products[name].captions.get("title", name), bool(relevant))
-            for name, relevant in zip(_names(found, row), found.relevant[row], strict=False)
+            ResultImage(sources[products[name].image], products[name].captions.get("title", name), bool(relevant))
+            for name, relevant in zip(_product_ids(results, row), results.relevant[row], strict=False)
         )
 
     return tuple(
-        Example(why, after.items[row], pictures(before.found, row), pictures(after.found, row))
-        for row, why in chosen.items()
+        QueryExample(reason, after.items[row], images(before.search_results, row), images(after.search_results, row))
+        for row, reason in chosen.items()
     )
 
 
-def _names(found: Found, row: int) -> list[str]:
-    return [found.documents[document] for document in found.ranked[row][:SHOWN] if document >= 0]
+def _product_ids(results: SearchResults, row: int) -> list[str]:
+    return [results.documents[document] for document in results.ranked[row][:MAX_IMAGES] if document >= 0]
 
 
-def _reciprocal_rank(judged: TaskOutcome) -> Floats:
-    assert isinstance(judged.outcome, MeanOutcome)
-    return judged.outcome.values["mrr"]
+def _reciprocal_rank(task: TaskOutcome) -> Floats:
+    assert isinstance(task.outcome, MeanOutcome)
+    return task.outcome.values["mrr"]
 
 
-def write_page(comparisons: Sequence[ModelComparison], path: Path, *, plots: Mapping[str, str] | None = None) -> Path:
-    """Render to `path`: self-contained, no script. Returns `path`.
+def write_comparison_page(
+    comparisons: Sequence[ModelComparison], path: Path, *, plots: Mapping[str, str] | None = None
+) -> Path:
+    """Write the page to `path`, self-contained and without scripts. Return `path`.
 
     Args:
-        plots: those `of_candidates`, where the two models are of one run.
+        plots: the result of `candidate_plots`, if both models are from one run.
     """
-    shown = environment()
-    shown.filters["protocol"] = _protocol_name
+    environment = report_environment()
+    environment.filters["protocol"] = _protocol_name
     plots = plots or {"domain": "", "scores": ""}
-    page = shown.get_template("compared.html.j2").render(comparisons=comparisons, most=MOST_ROWS, few=FEW, plots=plots)
+    page = environment.get_template("comparison.html.j2").render(
+        comparisons=comparisons, most=MAX_ROWS, few=MIN_RELIABLE_ITEMS, plots=plots
+    )
     atomic_write(path, page)
     return path

@@ -1,4 +1,4 @@
-"""What the report is made of."""
+"""The inputs of the report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fclip.selection.result import SelectionResult
 
 @dataclass(frozen=True)
 class ReportedValue:
-    """A metric's value and its bootstrap interval."""
+    """A metric's value with its bootstrap confidence interval."""
 
     value: float
     low: float
@@ -19,9 +19,11 @@ class ReportedValue:
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One metric of one split: the base model's, and the selected model's on the same items.
+    """One metric on one split, of the base model (`before`) and of the selected model (`after`) on the same items.
 
-    metric: `<protocol>.<metric>`. primary: the metric that selects and gates. in_domain: the dataset trains.
+    Attributes:
+        metric: `<protocol>.<metric>`. primary: whether selection and gate use it.
+        in_domain: whether the model trains on the dataset.
     """
 
     dataset: str
@@ -41,9 +43,10 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class CandidateScores:
-    """Every candidate's primary metric with its interval: name -> dataset -> estimate.
+    """The primary metric of every candidate: candidate name -> dataset -> value.
 
-    select: on data that selects. report: on data that selected nothing.
+    Attributes:
+        select: on selection data. report: on report data.
     """
 
     select: Mapping[str, Mapping[str, ReportedValue]]
@@ -51,18 +54,19 @@ class CandidateScores:
 
 
 @dataclass(frozen=True)
-class Training:
-    """Curves: (step, training loss), and (step, loss on in-domain validation) at every candidate."""
+class TrainingCurves:
+    """Points (step, loss): the training loss at every step, the in-domain validation loss at every checkpoint."""
 
     loss: tuple[tuple[int, float], ...]
     validation: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
-class Ingest:
+class IngestCounts:
     """The counts of one dataset's ingest; `num_rows` = `num_products` + `num_refused`.
 
-    page: where the page of its catalog is, relative to the report; None where there is none.
+    Attributes:
+        page: address of the dataset's catalog page relative to the report; None if there is no page.
     """
 
     dataset: str
@@ -78,11 +82,12 @@ class Ingest:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What became of the selected model.
+class GateResult:
+    """Registration and promotion of the selected model.
 
-    version: its number in the registry, None where it was not registered. moved: it is champion since this run.
-    is_champion: it is champion, whether since this run or before.
+    Attributes:
+        version: its number in the registry; None if it was not registered.
+        moved: whether this run made it the champion. is_champion: whether it is the champion, since this run or before.
     """
 
     registered_model: str
@@ -95,10 +100,14 @@ class Gate:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """One run. `lineage`: what to show of digests and commits, (name, value) in order. `made_at`: ISO time.
+    """The inputs of one run's report.
 
-    drift: the catalogs that train against the champion's, None where nobody looked.
-    evaluation_page: where the comparison of the base model with the winner is, seen from the report; None: there is none.
+    Attributes:
+        made_at: ISO time.
+        lineage: digests and commits to show, as (name, value).
+        drift: drift of the training catalogs from the champion's; None if it was not measured.
+        evaluation_page: address of the comparison of the base model with the selected one, relative to the report;
+            None if there is no such page.
     """
 
     workspace: str
@@ -106,9 +115,9 @@ class ReportInputs:
     results: tuple[MetricResult, ...]
     selection: SelectionResult
     scores: CandidateScores
-    training: Training
-    gate: Gate
-    ingests: tuple[Ingest, ...]
+    training: TrainingCurves
+    gate: GateResult
+    ingests: tuple[IngestCounts, ...]
     lineage: tuple[tuple[str, str], ...]
     drift: Drift | None = None
     evaluation_page: str | None = None

@@ -1,4 +1,4 @@
-"""The report's plots."""
+"""Plots of the report and the comparison page, as SVG elements."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 
 from fclip.evaluation.outcomes import Ints
 from fclip.pages.svg import COLOURS, svg
-from fclip.report.inputs import CandidateScores, Training
+from fclip.report.inputs import CandidateScores, TrainingCurves
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 
-MOST_CLASSES = 24  # of a confusion matrix
+MAX_CLASSES = 24  # of a confusion matrix
 SERIES = ("s1", "s2", "s4", "s3")
 
 
-def of_candidates(selection: SelectionResult, scores: CandidateScores) -> dict[str, str]:
-    """What is shown of a run's candidates: `trade_off`, `domain` and `scores`, each a plot, or ""."""
+def candidate_plots(selection: SelectionResult, scores: CandidateScores) -> dict[str, str]:
+    """Return the plots `trade_off`, `domain` and `scores` of a run's candidates; "" for a plot without data."""
     return {
         "trade_off": trade_off(selection),
         "domain": in_domain_against_out_of_domain(selection, scores),
@@ -25,21 +25,21 @@ def of_candidates(selection: SelectionResult, scores: CandidateScores) -> dict[s
 
 
 def in_domain_against_out_of_domain(selection: SelectionResult, scores: CandidateScores) -> str:
-    """Every candidate's score in domain against that on each outside dataset, averages smaller; "" without these."""
-    outside = selection.out_of_domain_datasets
-    if not outside:
+    """Plot the in-domain against the out-of-domain scores of all candidates; "" without out-of-domain datasets."""
+    out_of_domain = selection.out_of_domain_datasets
+    if not out_of_domain:
         return ""
     winner = selection.selected
     best = max(candidate.in_domain for candidate in selection.candidates)
 
     def draw(axes: Axes) -> None:
         colours = _colours(selection)
-        for name in outside:
+        for name in out_of_domain:
             colour = colours[name]
-            own = {each: found[name].value for each, found in scores.select.items() if name in found}
-            points = [c for c in selection.path if c.name in own]
+            values = {each: by_dataset[name].value for each, by_dataset in scores.select.items() if name in by_dataset}
+            points = [c for c in selection.trajectory if c.name in values]
             x = [c.in_domain for c in points]
-            y = [own[c.name] for c in points]
+            y = [values[c.name] for c in points]
             axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.55, zorder=2)
             filled = [c.candidate.step > 0 for c in points]
             axes.scatter(
@@ -47,13 +47,13 @@ def in_domain_against_out_of_domain(selection: SelectionResult, scores: Candidat
                 [v for v, f in zip(y, filled, strict=True) if f],
                 s=26, color=colour, zorder=3, label=name,
             )  # fmt: skip
-            others = [c for c in selection.candidates if not c.candidate.is_on_training_path and c.name in own]
-            axes.scatter([c.in_domain for c in others], [own[c.name] for c in others],
+            others = [c for c in selection.candidates if not c.candidate.is_on_training_path and c.name in values]
+            axes.scatter([c.in_domain for c in others], [values[c.name] for c in others],
                          s=9, color=colour, alpha=0.6, linewidth=0, zorder=2)  # fmt: skip
             axes.scatter(x[:1], y[:1], s=30, facecolor=COLOURS["paper"], edgecolor=colour, linewidth=1.5, zorder=4)
-            if winner.name in own:
+            if winner.name in values:
                 axes.scatter(
-                    [winner.in_domain], [own[winner.name]],
+                    [winner.in_domain], [values[winner.name]],
                     s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5,
                 )  # fmt: skip
         left, right = axes.get_xlim()
@@ -64,13 +64,13 @@ def in_domain_against_out_of_domain(selection: SelectionResult, scores: Candidat
         axes.axvline(winner.in_domain, color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
         _label_line(axes, winner.in_domain, winner.name)
         axes.set_xlabel(f"in domain: {', '.join(selection.in_domain_datasets) or 'none'}")
-        axes.set_ylabel("outside")
+        axes.set_ylabel("out of domain")
 
     return svg("domain", draw, legend=True)
 
 
 def trade_off(selection: SelectionResult) -> str:
-    """Every candidate's score by the rule against its cost in domain, and who wins at every tolerance."""
+    """Plot each candidate's score by the rule against its in-domain cost, and the best score at each tolerance."""
     best = max(candidate.in_domain for candidate in selection.candidates)
     winner = selection.selected
     far = max(3 * selection.in_domain_tolerance, 0.1, best - winner.in_domain)
@@ -100,32 +100,32 @@ def trade_off(selection: SelectionResult) -> str:
         if len(ties) > 1:
             x, y = zip(*ties, strict=True)
             axes.scatter(x, y, s=70, facecolor="none", edgecolor=COLOURS["muted"], linewidth=0.8, zorder=4,
-                         label="near-ties")  # fmt: skip
+                         label="near ties")  # fmt: skip
         axes.scatter(*ringed, s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5)
         left, right = axes.get_xlim()
         if selection.in_domain_tolerance < right:
             axes.axvspan(selection.in_domain_tolerance, right, color=COLOURS["shade"], zorder=0, linewidth=0)
             axes.set_xlim(left, right)
-        axes.set_xlabel("cost in domain: below the best there by")
+        axes.set_xlabel("in-domain cost: distance to the best in-domain score")
         axes.set_ylabel(rules()[selection.rule].label)
 
     return svg("trade-off", draw, legend=True)
 
 
 def scores_over_steps(selection: SelectionResult, scores: CandidateScores) -> str:
-    """The primary metric on every dataset that selects, with its interval, over the candidates."""
+    """Plot the primary metric on the selection data of each dataset, with its interval, over the training steps."""
     names = (*selection.in_domain_datasets, *selection.out_of_domain_datasets)
 
     def draw(axes: Axes) -> None:
         colours = _colours(selection)
         for name in names:
             colour = colours[name]
-            points = [c for c in selection.path if name in scores.select.get(c.name, {})]
+            points = [c for c in selection.trajectory if name in scores.select.get(c.name, {})]
             steps = [c.candidate.step for c in points]
-            own = [scores.select[c.name][name] for c in points]
-            band = ([s.low for s in own], [s.high for s in own])
+            values = [scores.select[c.name][name] for c in points]
+            band = ([s.low for s in values], [s.high for s in values])
             axes.fill_between(steps, *band, color=colour, alpha=0.13, linewidth=0, zorder=1)
-            axes.plot(steps, [s.value for s in own], color=colour, marker="o", markersize=4, linewidth=1.6,
+            axes.plot(steps, [s.value for s in values], color=colour, marker="o", markersize=4, linewidth=1.6,
                       zorder=3, label=name)  # fmt: skip
         _mark_step(axes, selection)
         axes.set_xlabel("step")
@@ -134,8 +134,8 @@ def scores_over_steps(selection: SelectionResult, scores: CandidateScores) -> st
     return svg("scores", draw, legend=True)
 
 
-def curves(training: Training, selection: SelectionResult) -> str:
-    """Training loss at every step, and the loss on in-domain validation at every candidate; "" without either."""
+def loss_curves(training: TrainingCurves, selection: SelectionResult) -> str:
+    """Plot the training loss and the in-domain validation loss over the steps; "" without losses."""
     if not training.loss and not training.validation:
         return ""
 
@@ -145,7 +145,7 @@ def curves(training: Training, selection: SelectionResult) -> str:
                       label="training")  # fmt: skip
         if training.validation:
             axes.plot(*zip(*training.validation, strict=True), color=COLOURS["s1"], marker="o", markersize=4,
-                      linewidth=1.6, zorder=3, label="validation, in domain")  # fmt: skip
+                      linewidth=1.6, zorder=3, label="in-domain validation")  # fmt: skip
         _mark_step(axes, selection)
         axes.set_xlabel("step")
         axes.set_ylabel("contrastive loss")
@@ -160,29 +160,29 @@ def _mark_step(axes: Axes, selection: SelectionResult) -> None:
 
 
 def _label_line(axes: Axes, x: float, name: str) -> None:
-    """The winner's name above the plot, where no point can be; pulled in at the edges."""
+    """Write `name` above the plot at `x`, aligned so that it stays within the plot's width."""
     left, right = axes.get_xlim()
-    place = (x - left) / (right - left)
-    side = "left" if place < 0.15 else "right" if place > 0.85 else "center"
+    position = (x - left) / (right - left)
+    alignment = "left" if position < 0.15 else "right" if position > 0.85 else "center"
     axes.annotate(
         name, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 4), textcoords="offset points",
-        ha=side, va="bottom", color=COLOURS["ink"],
+        ha=alignment, va="bottom", color=COLOURS["ink"],
     )  # fmt: skip
 
 
 def _colours(selection: SelectionResult) -> dict[str, str]:
-    """dataset -> its colour, the same in every plot."""
+    """Return dataset -> colour, the same in every plot."""
     names = (*selection.in_domain_datasets, *selection.out_of_domain_datasets)
     return {name: COLOURS[SERIES[i % len(SERIES)]] for i, name in enumerate(names)}
 
 
 def confusion_matrix(counts: Ints, classes: Sequence[str], name: str) -> str:
-    """For each true class the shares of the predicted ones, of the largest classes; "" for fewer than two classes.
+    """Plot the confusion matrix of the `MAX_CLASSES` largest classes; "" for fewer than two classes.
 
     Args:
-        counts: int [classes, classes], items by their true class and the predicted one.
+        counts: int [classes, classes], number of items by true class (row) and predicted class (column).
     """
-    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES]
+    largest = np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_CLASSES]
     chosen = sorted(int(number) for number in largest if counts[number].sum())
     if len(chosen) < 2:
         return ""
@@ -200,7 +200,7 @@ def confusion_matrix(counts: Ints, classes: Sequence[str], name: str) -> str:
         axes.set_yticks(range(len(chosen)), labels)
         axes.set_xlim(-0.6, len(chosen) - 0.4)
         axes.set_ylim(len(chosen) - 0.4, -0.6)
-        axes.set_xlabel("taken for")
-        axes.set_ylabel("is")
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
 
     return svg(f"confusion-{name}", draw, size=(6.4, 5.6), font=9)

@@ -1,1 +1,1 @@
-"""Which candidate of a fine-tuning to keep."""
+"""Selection of one candidate of a fine-tuning run, and the promotion gate."""

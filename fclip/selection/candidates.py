@@ -1,4 +1,4 @@
-"""What a selection rule reads: candidates with their scores on `select` data."""
+"""The input of selection rules: candidates with their scores on the selection data (role `select`)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ NO_DRAWS: Floats = np.empty(0)
 
 @dataclass(frozen=True)
 class Score:
-    """A candidate's primary metric on one dataset's select split.
+    """A candidate's primary metric on the selection data of one dataset.
 
     Attributes:
-        standard_error: of the bootstrap over items.
+        standard_error: from the bootstrap over items.
         num_items: number of items; 0 if unknown.
-        draws: float64 [b], the metric in each resample, the same resamples for every candidate; empty if they were
-            not kept.
+        draws: float64 [b], the metric in each bootstrap resample. All candidates share the resamples. Empty if the
+            values were not stored.
     """
 
     value: float
@@ -36,9 +36,9 @@ class ScoredCandidate:
     """A candidate with its scores.
 
     Attributes:
-        in_domain: scores on datasets that train, by dataset. out_of_domain: on datasets that do not.
-        label_free: metrics that need no labels, on out-of-domain datasets: dataset -> metric -> value.
-        num_nonfinite: number of features that are not finite; such a candidate is never selected.
+        in_domain: scores on training datasets, by dataset name. out_of_domain: scores on the other datasets.
+        label_free: label-free metrics on out-of-domain datasets: dataset -> metric -> value.
+        num_nonfinite: number of features that are not finite. A candidate with any is never selected.
     """
 
     candidate: Candidate
@@ -54,20 +54,22 @@ class ScoredCandidate:
 
     @property
     def in_domain_score(self) -> float:
-        """The mean over the in-domain datasets; 0 without any."""
+        """Mean score over the in-domain datasets; 0 if there are none."""
         return sum(score.value for score in self.in_domain.values()) / len(self.in_domain) if self.in_domain else 0.0
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The scores of n candidates as rules read them, the base model's first; resamples, if any, are leading axes.
+    """The scores of n candidates as arrays, the base model first. A leading axis, if any, is over resamples.
 
     Attributes:
-        out_of_domain: float64 [..., n, d], on d out-of-domain datasets. in_domain: [..., n], the mean in domain.
-        noise: [d], the base model's bootstrap standard error on each out-of-domain dataset. in_domain_noise: that of
-            its `in_domain`.
-        finite: bool [n]. steps (−inf for averages), val_loss (inf if unknown): [n].
-        label_free: metric -> [n, datasets that have it].
+        out_of_domain: float64 [..., n, d], scores on d out-of-domain datasets.
+        in_domain: float64 [..., n], mean score over the in-domain datasets.
+        noise: float64 [d], the base model's bootstrap standard error on each out-of-domain dataset.
+        in_domain_noise: the base model's bootstrap standard error of `in_domain`.
+        finite: bool [n], whether all features are finite.
+        steps: float64 [n]; −inf for weight averages. val_loss: float64 [n]; inf if unknown.
+        label_free: metric -> float64 [n, number of datasets with this metric].
     """
 
     out_of_domain: Floats
@@ -80,21 +82,24 @@ class Pool:
     label_free: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, candidates: Sequence[ScoredCandidate]) -> "Pool":
-        """The scores themselves."""
-        return cls._of(candidates, lambda score: score.value, ())
+    def from_candidates(cls, candidates: Sequence[ScoredCandidate]) -> "Pool":
+        """Return the pool of the candidates' scores."""
+        return cls._build(candidates, lambda score: score.value, ())
 
     @classmethod
     def resampled(cls, candidates: Sequence[ScoredCandidate]) -> "Pool | None":
-        """The scores of every resample, as one leading axis; None unless every score has the same number of them."""
+        """Return the pool of the scores in every resample, with a leading axis over resamples.
+
+        None if the scores have no resamples or different numbers of them.
+        """
         scores = [score for each in candidates for score in (*each.in_domain.values(), *each.out_of_domain.values())]
-        numbers = {len(score.draws) for score in scores} or {0}
-        if numbers == {0} or len(numbers) > 1:
+        counts = {len(score.draws) for score in scores} or {0}
+        if counts == {0} or len(counts) > 1:
             return None
-        return cls._of(candidates, lambda score: score.draws, (numbers.pop(),))
+        return cls._build(candidates, lambda score: score.draws, (counts.pop(),))
 
     def with_in_domain(self) -> "Pool":
-        """The same pool with the in-domain mean as one more out-of-domain dataset."""
+        """Return the pool with the in-domain mean as one more out-of-domain dataset."""
         return replace(
             self,
             out_of_domain=np.concatenate([self.out_of_domain, self.in_domain[..., None]], axis=-1),
@@ -102,13 +107,13 @@ class Pool:
         )
 
     @classmethod
-    def _of(cls, candidates: Sequence[ScoredCandidate], read: Any, leading: tuple[int, ...]) -> "Pool":
+    def _build(cls, candidates: Sequence[ScoredCandidate], read: Any, leading: tuple[int, ...]) -> "Pool":
         base = candidates[0]
 
         def table(domain: str, names: Sequence[str]) -> Floats:
             rows = [[read(getattr(each, domain)[name]) for name in names] for each in candidates]
-            found = np.asarray(rows, np.float64).reshape(len(candidates), len(names), *leading)
-            return np.moveaxis(found, (0, 1), (-2, -1))
+            values = np.asarray(rows, np.float64).reshape(len(candidates), len(names), *leading)
+            return np.moveaxis(values, (0, 1), (-2, -1))
 
         in_domain = table("in_domain", list(base.in_domain))
         errors = [score.standard_error for score in base.in_domain.values()]

@@ -1,4 +1,4 @@
-"""The gate: may a challenger take the champion's place?"""
+"""The gate, which decides whether a challenger replaces the champion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +21,12 @@ class PromoteConfig:
 
 @dataclass(frozen=True)
 class GateComparison:
-    """Challenger minus champion on the primary metric of one `select` split, both scored in the same run.
+    """Champion and challenger on the primary metric of one `select` split, both scored in the same run.
 
-    low and high bound the paired bootstrap interval of the difference; num_items is how many items both were
-    scored on. in_domain: the dataset is one that the model trains on.
+    Attributes:
+        in_domain: whether the model trains on the dataset.
+        difference: challenger minus champion. low, high: bounds of its paired bootstrap interval.
+        num_items: number of items that both models were scored on.
     """
 
     dataset: str
@@ -40,40 +42,44 @@ class GateComparison:
 
     @property
     def worse(self) -> bool:
-        """Significantly: the whole interval lies below 0."""
+        """Whether the challenger is significantly worse: the whole interval is below 0."""
         return self.high < 0
 
     @property
     def better(self) -> bool:
-        """Significantly: the whole interval lies above 0."""
+        """Whether the challenger is significantly better: the whole interval is above 0."""
         return self.low > 0
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the champion changes, and why in one sentence."""
+    """Whether to promote the challenger, and the reason in one sentence."""
 
     promote: bool
     reason: str
 
 
 def decide(comparisons: Sequence[GateComparison]) -> Decision:
-    """Promote when no dataset is significantly worse and at least one is significantly better.
+    """Promote if the challenger is significantly worse on no dataset and significantly better on at least one.
 
-    In-domain validation and outside datasets count alike. Raises ValueError when there is nothing to judge by.
+    In-domain and out-of-domain datasets count equally.
+
+    Raises:
+        ValueError: there are no comparisons.
     """
     if not comparisons:
         raise ValueError(
-            "no dataset has the role select, so a challenger cannot be judged: give one in ingest.datasets"
+            "no dataset has the role select, so champion and challenger cannot be compared; assign the role in "
+            "ingest.datasets"
         )
     worse = [entry for entry in comparisons if entry.worse]
     better = [entry for entry in comparisons if entry.better]
     if worse:
         return Decision(promote=False, reason=f"significantly worse on {_named(worse)}")
     if not better:
-        return Decision(promote=False, reason=f"significantly better on none of {_named(comparisons)}")
-    same = len(comparisons) - len(better)
-    rest = f", and significantly worse on none of the other {same}" if same else ""
+        return Decision(promote=False, reason=f"not significantly better on any dataset: {_named(comparisons)}")
+    num_others = len(comparisons) - len(better)
+    rest = f", and not significantly worse on the other {num_others}" if num_others else ""
     return Decision(promote=True, reason=f"significantly better on {_named(better)}{rest}")
 
 

@@ -1,4 +1,4 @@
-"""The result of a selection, and its file reports/selection.json."""
+"""The result of the selection and its file, reports/selection.json."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,11 +14,11 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class DatasetScore:
-    """A candidate's primary metric on the select data of one out-of-domain dataset.
+    """A candidate's primary metric on the selection data of one out-of-domain dataset.
 
     Attributes:
-        base: the base model's value there. gain: the normalised gain over it (`fclip.selection.rules.out_of_domain`).
-        standard_error: of `value`, by the bootstrap over items.
+        base: the base model's value. gain: normalised gain over it (see `fclip.selection.rules.out_of_domain`).
+        standard_error: of `value`, from the bootstrap over items.
     """
 
     value: float
@@ -29,13 +29,13 @@ class DatasetScore:
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """A candidate as the selection judged it.
+    """The scores of one candidate in the selection.
 
     Attributes:
-        score: by the rule in use; None where it is not finite.
-        in_domain: mean of the primary metrics on the select data of the datasets that train; 0 without any.
-        out_of_domain: by dataset.
-        eligible: whether the rule could choose it; the base model always is eligible.
+        score: by the configured rule; None if it is not finite.
+        in_domain: mean primary metric on the selection data of the training datasets; 0 if there are none.
+        out_of_domain: scores by dataset.
+        eligible: whether the rule may select it. The base model is always eligible.
         num_nonfinite: number of features that are not finite.
     """
 
@@ -54,16 +54,17 @@ class CandidateResult:
 
 @dataclass(frozen=True)
 class SelectionResult:
-    """Which candidate was selected, and why.
+    """The selected candidate and the reason.
 
     Attributes:
         rule, in_domain_tolerance, tie_confidence: as in params.
         winner: name of the selected candidate. best: name of the eligible candidate with the highest score.
-        near_ties: names of the eligible candidates that cannot be told from `best`, itself among them.
-        reason: in one sentence without a full stop. warning: what makes the selection doubtful; None without any.
-        choices: rule -> name of the candidate that it would have chosen, for every rule that is applicable.
-        in_domain_datasets: the datasets that train and select.
-        candidates: the base model first, then by step.
+        near_ties: names of `best` and of the eligible candidates that it does not significantly beat.
+        reason: one sentence without its full stop.
+        warning: sentences about weaknesses of the selection, without the last full stop; None if there are none.
+        choices: rule -> name of the candidate that it selects, for every applicable rule.
+        in_domain_datasets: the training datasets that have a `select` split.
+        candidates: the base model first, then in the order of their steps.
     """
 
     rule: str
@@ -85,56 +86,56 @@ class SelectionResult:
 
     @property
     def selected(self) -> CandidateResult:
-        """The winner."""
+        """The selected candidate."""
         return self.candidate(self.winner)
 
     @property
-    def won(self) -> bool:
-        """Whether another candidate than the base model won."""
+    def differs_from_base(self) -> bool:
+        """Whether the selected candidate is another one than the base model."""
         return self.winner != self.base.name
 
     @property
-    def path(self) -> tuple[CandidateResult, ...]:
+    def trajectory(self) -> tuple[CandidateResult, ...]:
         """The base model and the checkpoints, in the order of training."""
         return tuple(entry for entry in self.candidates if entry.candidate.is_on_training_path)
 
     @property
     def out_of_domain_datasets(self) -> tuple[str, ...]:
-        """The datasets that select without training, in the order of their names."""
+        """The out-of-domain datasets that have a `select` split, sorted by name."""
         return tuple(sorted(self.base.out_of_domain))
 
     def candidate(self, name: str) -> CandidateResult:
-        """The candidate of that name."""
+        """The candidate with this name."""
         return next(entry for entry in self.candidates if entry.name == name)
 
 
 def write_selection(path: Path, result: SelectionResult) -> None:
-    """Write `result` as JSON, its scores rounded to `DIGITS` digits."""
+    """Write `result` as JSON, with the scores rounded to `DIGITS` digits."""
     values = asdict(result)
     for entry in values["candidates"]:
-        candidate = entry.pop("candidate")  # its record stays exact
+        candidate = entry.pop("candidate")  # not rounded
         entry |= {**_rounded(entry), "candidate": candidate}
     write_json(path, values)
 
 
 def read_selection(path: Path) -> SelectionResult:
-    """The result that `write_selection` wrote.
+    """Read a file that `write_selection` wrote.
 
     Raises:
-        UserError: the file is missing or does not hold such a result.
+        UserError: the file is missing or is not a selection result.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `dvc pull`, or `dvc repro select`")
+        raise UserError(f"{path} is missing; run `dvc pull` or `dvc repro select`")
     try:
         values: dict[str, Any] = read_json(path)
         for name in ("near_ties", "in_domain_datasets"):
             values[name] = tuple(values[name])
-        found = SelectionResult(**{**values, "candidates": tuple(_candidate(entry) for entry in values["candidates"])})
-        if not {found.winner, found.best} <= {entry.name for entry in found.candidates}:
+        result = SelectionResult(**{**values, "candidates": tuple(_candidate(entry) for entry in values["candidates"])})
+        if not {result.winner, result.best} <= {entry.name for entry in result.candidates}:
             raise ValueError("the winner is not among the candidates")
-        return found
+        return result
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not the result of a selection ({error}): run `dvc repro select`") from error
+        raise UserError(f"{path} is not a selection result ({error}); run `dvc repro select`") from error
 
 
 def _candidate(entry: dict[str, Any]) -> CandidateResult:

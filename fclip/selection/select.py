@@ -1,4 +1,4 @@
-"""Select one candidate by a rule, and say why. Pure: scores in, selection out."""
+"""Select one candidate by a rule and explain the choice. A pure function of the scores."""
 
 import math
 from collections.abc import Sequence
@@ -14,52 +14,53 @@ from fclip.selection.rules.out_of_domain import gains
 from fclip.selection.rules.registry import Rule, rules
 
 FEW_ITEMS = 100
+"""With fewer items, a warning gives the smallest reliable difference."""
 IN_DOMAIN_ONLY = (
-    "no outside dataset has the role select: the choice is judged in domain only, a criterion of which the model card "
-    "of FashionCLIP warns that it says little about how a model generalises; add a dataset of another kind to "
+    "No out-of-domain dataset has the role select, so the model was selected by in-domain data alone. In-domain scores "
+    "say little about how well a model generalises (see the FashionCLIP model card). Add an out-of-domain dataset to "
     "ingest.datasets"
 )
 NO_IN_DOMAIN = (
-    "no dataset that trains has a split with the role select: the in-domain tolerance cannot be held, so every "
-    "candidate is eligible; give one in ingest.datasets"
+    "No training dataset has a split with the role select, so the in-domain tolerance cannot be applied and every "
+    "candidate is eligible. Assign the role select to a split in ingest.datasets"
 )
-NOTHING_TO_CHOOSE = "training left no candidate beside the base model, so there is nothing to choose from"
-NONE_FINITE = "every candidate that training left gives features that are not finite"
+NO_CANDIDATES = "Training saved no candidates, so the base model was the only choice"
+NONE_FINITE = "Every candidate other than the base model gives features that are not finite (NaN or infinity)"
 
 
 def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> SelectionResult:
-    """Choose among the base model and the candidates.
+    """Select the base model or one of the other candidates.
 
-    Eligible is every candidate with finite features whose in-domain score is within the tolerance of the best. A base
-    model that is not within it wins if the best of them does not beat it by the rule, with the in-domain score counted
-    as one more dataset. Of those within it that the highest by the rule does not beat with `tie_confidence`, by the
-    paired bootstrap over items, the one nearest the base model wins; if nothing is known of that, the highest, and of
-    equals the earliest.
+    1. A candidate is eligible if its features are finite and its in-domain score is within the tolerance of the best.
+    2. The best candidate is the eligible one with the highest score by the rule. Among equal scores it is the one with
+       the earliest step.
+    3. If the base model is not within the tolerance, it wins unless the best candidate beats it by the rule, with the
+       in-domain score counted as one more dataset.
+    4. Candidates that the best one does not beat with `tie_confidence`, by the paired bootstrap over items, are near
+       ties. The near tie closest to the base model wins.
 
     Raises:
-        UserError: there is no base model among the candidates, its features are not finite, or the rule reads a metric
-            that was not measured.
+        UserError: the candidates do not include the base model, its features are not finite, or the rule reads a
+            metric that was not measured.
     """
     ordered = sorted(candidates, key=lambda each: (each.candidate.kind != "base", each.candidate.step))
     if not ordered or ordered[0].candidate.kind != "base":
-        raise UserError(
-            "models/average has no base-model among its candidates: run the stages finetune and average again"
-        )
-    pool = Pool.of(ordered)
+        raise UserError("models/average has no candidate `base-model`; run the stages finetune and average again")
+    pool = Pool.from_candidates(ordered)
     if not pool.finite[0]:
         raise UserError(
-            "the base model itself gives features that are not finite: name another base model in finetune.base_model"
+            "the base model gives features that are not finite; choose another base model in finetune.base_model"
         )
     rule = rules()[config.rule]
     if not rule.is_applicable(pool):
         raise UserError(
-            f"select.rule {rule.kind} reads what a protocol of the kind label-free measures: give one to an outside "
-            "dataset in evaluate.datasets"
+            f"select.rule {rule.kind} reads a metric that no label-free protocol measures; add a label-free protocol "
+            "to an out-of-domain dataset in evaluate.datasets"
         )
     resampled = None if config.tie_confidence is None else Pool.resampled(ordered)
     distances = [math.inf if each.candidate.distance is None else each.candidate.distance for each in ordered]
     applicable = [each for each in rules().values() if each.is_applicable(pool)]
-    within = {each.kind: _within(each, pool, config.in_domain_tolerance) for each in applicable}
+    within = {each.kind: _within_tolerance(each, pool, config.in_domain_tolerance) for each in applicable}
     chosen = {
         each.kind: _choose(each, pool, resampled, within[each.kind], distances, config.tie_confidence)
         for each in applicable
@@ -74,7 +75,7 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
         best=ordered[best].name,
         near_ties=tuple(ordered[row].name for row in ties.nonzero()[0]),
         reason=_reason(ordered, winner, best, scores, rule, base_is_within=bool(within[rule.kind][0])),
-        warning="; ".join(_warnings(ordered)) or None,
+        warning=". ".join(_warnings(ordered)) or None,
         choices={kind: ordered[row].name for kind, (row, _, _) in chosen.items()},
         in_domain_datasets=tuple(ordered[0].in_domain),
         candidates=_results(ordered, pool, scores, within[rule.kind]),
@@ -91,23 +92,26 @@ def _results(
             score=float(score) if math.isfinite(score) else None,
             in_domain=each.in_domain_score,
             out_of_domain={
-                name: DatasetScore(own.value, base.out_of_domain[name].value, float(gain), own.standard_error)
-                for (name, own), gain in zip(each.out_of_domain.items(), own_gains, strict=True)
+                name: DatasetScore(dataset.value, base.out_of_domain[name].value, float(gain), dataset.standard_error)
+                for (name, dataset), gain in zip(each.out_of_domain.items(), dataset_gains, strict=True)
             },
             eligible=each is base or bool(eligible),
             num_nonfinite=each.num_nonfinite,
         )
-        for each, score, own_gains, eligible in zip(ordered, scores, gains(pool), within, strict=True)
+        for each, score, dataset_gains, eligible in zip(ordered, scores, gains(pool), within, strict=True)
     )
 
 
-def _within(rule: Rule, pool: Pool, tolerance: float) -> NDArray[np.bool_]:
-    """bool [n]: those within the in-domain tolerance, of those that the rule can score (averages have no loss)."""
-    known = pool.finite & np.isfinite(rule.scores(pool))
-    if not known.any():
-        return known
-    found: NDArray[np.bool_] = known & (pool.in_domain >= pool.in_domain[known].max() - tolerance)
-    return found
+def _within_tolerance(rule: Rule, pool: Pool, tolerance: float) -> NDArray[np.bool_]:
+    """bool [n]: the candidates that the rule can score and that are within the in-domain tolerance of the best of them.
+
+    A rule cannot score every candidate: weight averages have no validation loss.
+    """
+    scorable = pool.finite & np.isfinite(rule.scores(pool))
+    if not scorable.any():
+        return scorable
+    within: NDArray[np.bool_] = scorable & (pool.in_domain >= pool.in_domain[scorable].max() - tolerance)
+    return within
 
 
 def _choose(
@@ -118,42 +122,47 @@ def _choose(
     distances: Sequence[float],
     confidence: float | None,
 ) -> tuple[int, int, NDArray[np.bool_]]:
-    """The rows of the winner and of the highest by the rule, and which rows cannot be told from the latter."""
+    """Return the row of the winner, the row of the best by the rule, and bool [n]: the near ties of the best."""
     rows = np.arange(len(within))
-    best = int(np.where(within, rule.scores(pool), -np.inf).argmax())  # of equals the earliest step
+    best = int(np.where(within, rule.scores(pool), -np.inf).argmax())  # argmax takes the earliest of equals
     if not within[0] and not rule.beats_base(pool, best):
         best = 0
     ties = rows == best
     if resampled is not None and confidence is not None and rule.scores_items:
-        ties |= within & (_surely_less(rule.scores(resampled), best, confidence) <= 0)
+        ties |= within & (_deficit_bound(rule.scores(resampled), best, confidence) <= 0)
     nearest = min(rows[ties], key=lambda row: (distances[row], row != best))
     return int(nearest), best, ties
 
 
-def _surely_less(resampled: Floats, best: int, confidence: float) -> Floats:
-    """[n]: by how much each is at least below `best`, with this confidence, of the scores [b, n] of resamples."""
-    found: Floats = np.quantile(resampled[:, best, None] - resampled, 1 - confidence, axis=0)
-    return found
+def _deficit_bound(resampled: Floats, best: int, confidence: float) -> Floats:
+    """float64 [n]: the lower bound, at this confidence, of how far each candidate is below `best`.
+
+    Args:
+        resampled: float64 [b, n], the scores of b bootstrap resamples.
+    """
+    bound: Floats = np.quantile(resampled[:, best, None] - resampled, 1 - confidence, axis=0)
+    return bound
 
 
 def _warnings(candidates: Sequence[ScoredCandidate]) -> list[str]:
     base, *others = candidates
-    found = []
+    warnings = []
     if not others:
-        found.append(NOTHING_TO_CHOOSE)
+        warnings.append(NO_CANDIDATES)
     elif all(candidate.num_nonfinite for candidate in others):
-        found.append(NONE_FINITE)
+        warnings.append(NONE_FINITE)
     if not base.out_of_domain:
-        found.append(IN_DOMAIN_ONLY)
+        warnings.append(IN_DOMAIN_ONLY)
     if not base.in_domain:
-        found.append(NO_IN_DOMAIN)
+        warnings.append(NO_IN_DOMAIN)
     for name, score in {**base.in_domain, **base.out_of_domain}.items():
         if 0 < score.num_items < FEW_ITEMS:
-            found.append(
-                f"{name} selects by {score.num_items} items: a difference of less than "
-                f"{score.num_items**-0.5:.2f} there may be chance, and decides nothing"  # two standard errors at most
+            two_standard_errors = score.num_items**-0.5  # of a share, at most
+            warnings.append(
+                f"The dataset {name} has only {score.num_items} items for selection, so a difference of less than "
+                f"{two_standard_errors:.2f} on it may be due to chance"
             )
-    return found
+    return warnings
 
 
 def _reason(
@@ -167,25 +176,25 @@ def _reason(
 ) -> str:
     base, chosen = candidates[0], candidates[winner]
     if best == 0:
-        counted = base_is_within or not rule.reads_out_of_domain
-        by = rule.label if counted else f"{rule.label}, what is in domain counted in"
-        return f"no eligible candidate beats the base model by {by}: fine-tuning did not help where it is judged"
+        in_domain_counts = rule.reads_out_of_domain and not base_is_within
+        by = f"{rule.label}, with the in-domain score counted as one more dataset" if in_domain_counts else rule.label
+        return f"no eligible candidate beats the base model by {by}; fine-tuning did not improve the selection scores"
     if winner == 0:
         return (
-            f"no eligible candidate surely beats the base model by {rule.label}: the best, {candidates[best].name}, has "
-            f"{scores[best]:.3f}, which may be chance"
+            f"no eligible candidate is significantly better than the base model by {rule.label}; the advantage of the "
+            f"best one, {candidates[best].name} (score {scores[best]:.3f}), may be due to chance"
         )
-    why = f"highest {rule.label} ({scores[winner]:.3f})"
+    why = f"best eligible candidate by {rule.label} (score {scores[winner]:.3f})"
     if winner != best:
         why = (
-            f"nearest the base model ({scores[winner]:.3f}) of those that {candidates[best].name}, the highest by "
-            f"{rule.label} ({scores[best]:.3f}), does not surely beat"
+            f"closest to the base model of the candidates tied by {rule.label} (score {scores[winner]:.3f}); the best, "
+            f"{candidates[best].name} (score {scores[best]:.3f}), is not significantly better"
         )
-    outside = ", ".join(
+    changes = ", ".join(
         f"{name} {base.out_of_domain[name].value:.3f} -> {score.value:.3f}"
         for name, score in chosen.out_of_domain.items()
     )
-    where = f"outside: {outside}; " if outside else ""
+    out_of_domain = f"out of domain: {changes}; " if changes else ""
     if rule.reads_out_of_domain and scores[winner] < scores[0]:
-        where += "by these it is worse than the base model, which what was won in domain outweighs; "
-    return f"{why}; {where}in domain {base.in_domain_score:.3f} -> {chosen.in_domain_score:.3f}"
+        out_of_domain += "its loss out of domain is outweighed by its gain in domain; "
+    return f"{why}; {out_of_domain}in domain: {base.in_domain_score:.3f} -> {chosen.in_domain_score:.3f}"

@@ -1,4 +1,4 @@
-"""What DVC shows of a selection: a dozen headline metrics and two plots. The tables and reports hold the rest."""
+"""The metrics and plots of a selection that DVC shows: a dozen headline metrics, a trade-off plot and curves."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from fclip.selection.result import CandidateResult, SelectionResult
 
 @dataclass(frozen=True)
 class PrimaryScore:
-    """The primary metric of a candidate on one split of a dataset, and the number of items that it was scored on."""
+    """A candidate's primary metric on one split of a dataset, and the number of items."""
 
     dataset: str
     role: str
@@ -21,11 +21,11 @@ class PrimaryScore:
     num_items: int
 
 
-def headline(result: SelectionResult, scores: Sequence[PrimaryScore]) -> dict[str, Any]:
-    """The primary metrics `{dataset: {role: value}}` of the `selected` model and of the `base` model, and the in-domain
-    cost.
+def headline_metrics(result: SelectionResult, scores: Sequence[PrimaryScore]) -> dict[str, Any]:
+    """Return the primary metrics of the `selected` and the `base` model and the in-domain cost.
 
-    The in-domain cost is how much the best finite candidate scores above the selected one in domain.
+    The primary metrics are `{dataset: {role: value}}`. The in-domain cost is the in-domain score of the best candidate
+    with finite features minus that of the selected one.
     """
     finite = [entry.in_domain for entry in result.candidates if entry.num_nonfinite == 0]
     cost = max(finite, default=result.selected.in_domain) - result.selected.in_domain
@@ -37,7 +37,7 @@ def headline(result: SelectionResult, scores: Sequence[PrimaryScore]) -> dict[st
 
 
 def frontier_csv(result: SelectionResult) -> str:
-    """A row for each candidate that has out-of-domain scores: its mean score there, and in domain."""
+    """Return CSV with the in-domain and mean out-of-domain score of each candidate that has out-of-domain scores."""
     rows = [
         (entry.name, entry.candidate.kind, _rounded(entry.in_domain), _rounded(_mean_out_of_domain(entry)))
         for entry in result.candidates
@@ -47,10 +47,10 @@ def frontier_csv(result: SelectionResult) -> str:
 
 
 def curves_csv(result: SelectionResult, scores: Sequence[PrimaryScore]) -> str:
-    """A row for the base model and each checkpoint, dataset and role: its step and its primary metric."""
+    """Return CSV with the step and primary metric of the base model and each checkpoint, by dataset and role."""
     rows = [
         (dataset, role, entry.name, entry.candidate.step, value)
-        for entry in result.path
+        for entry in result.trajectory
         for dataset, values in _by_dataset(scores, entry.name).items()
         for role, value in values.items()
     ]
@@ -58,14 +58,14 @@ def curves_csv(result: SelectionResult, scores: Sequence[PrimaryScore]) -> str:
 
 
 def _by_dataset(scores: Iterable[PrimaryScore], candidate: str) -> dict[str, dict[str, float]]:
-    """{dataset: {role: the mean over the items of all splits with this role}} of one candidate."""
-    found: dict[str, dict[str, list[PrimaryScore]]] = {}
+    """Return {dataset: {role: mean over the items of all splits with this role}} for one candidate."""
+    scores_of: dict[str, dict[str, list[PrimaryScore]]] = {}
     for score in scores:
         if score.candidate == candidate:
-            found.setdefault(score.dataset, {}).setdefault(score.role, []).append(score)
+            scores_of.setdefault(score.dataset, {}).setdefault(score.role, []).append(score)
     return {
         dataset: {role: _rounded(_mean(roles[role])) for role in EVALUATED_ROLES if role in roles}
-        for dataset, roles in found.items()
+        for dataset, roles in scores_of.items()
     }
 
 

@@ -12,8 +12,8 @@ from flows.cli.terminal import console, workspace_here
 from tasks.workspace.paths import Workspace
 
 if TYPE_CHECKING:
-    from fclip.evaluation.run import Scored
-    from fclip.report.changes import Change
+    from fclip.evaluation.run import MetricScore
+    from fclip.report.changes import MetricChange
 
 Model = Annotated[
     str,
@@ -87,7 +87,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The page; reports/comparisons/… without it.")] = None,
 ) -> None:
     """Two models on the same items: what changed and what did not, for whom, and pictures to look at."""
-    from fclip.report.comparison import write_page
+    from fclip.report.comparison import write_comparison_page
     from tasks.model_evaluation import judge, model_folders, same_weights, side_by_side
 
     workspace = workspace_here()
@@ -123,11 +123,11 @@ def compare(
     said = "* selects and gates; coloured: a difference, since its interval (paired bootstrap) leaves out 0"
     console.print(said, style="dim")
     _say_what_is_left(len(found.changes) - len(shown))
-    page = write_page([found], out or workspace.comparison(dataset, before, after))
+    page = write_comparison_page([found], out or workspace.comparison(dataset, before, after))
     console.print(f"page  {page}", highlight=False, soft_wrap=True)
 
 
-def _colour(change: "Change") -> str | None:
+def _colour(change: "MetricChange") -> str | None:
     """Of a difference, but not where no change of the metric is a gain or a loss."""
     from fclip.evaluation.protocols.registry import direction
 
@@ -137,7 +137,7 @@ def _colour(change: "Change") -> str | None:
     return "green" if gain > 0 else "red"
 
 
-def _is_headline(entry: "Scored | Change") -> bool:
+def _is_headline(entry: "MetricScore | MetricChange") -> bool:
     """Whether it is shown without --all."""
     from fclip.evaluation.protocols.registry import protocols
 
@@ -149,9 +149,9 @@ def _style(primary: bool, num_items: int) -> str | None:
 
 
 def _few() -> int:
-    from fclip.report.comparison import FEW  # matplotlib takes its time to import
+    from fclip.report.comparison import MIN_RELIABLE_ITEMS  # matplotlib takes its time to import
 
-    return FEW
+    return MIN_RELIABLE_ITEMS
 
 
 def _say_what_is_left(number: int) -> None:

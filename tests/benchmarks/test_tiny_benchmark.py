@@ -6,7 +6,7 @@ import yaml
 
 from benchmarks.tiny.wordings import OFFERED, changed, choose
 from benchmarks.tiny.workspace import PRESET
-from fclip.evaluation.protocols.zero_shot import classify, points
+from fclip.evaluation.protocols.zero_shot import class_embeddings, classify
 from fclip.features.similarity import FloatArray, unit
 from tasks.workspace.params import read_params
 
@@ -23,7 +23,7 @@ def embeddings(seed: int) -> tuple[FloatArray, dict[str, dict[str, FloatArray]]]
 
 def accuracy(images: FloatArray, chosen: list[list[FloatArray]], pool: str) -> float:
     if pool == "mean":
-        chosen = [list(points(np.stack(own), [len(own)])) for own in chosen]
+        chosen = [list(class_embeddings(np.stack(own), [len(own)])) for own in chosen]
     found = classify(images, np.concatenate([np.stack(own) for own in chosen]), LABELS, [len(own) for own in chosen])
     return float((found.predictions == LABELS).mean())
 

@@ -44,14 +44,14 @@ class OwnCaption:
     items: tuple[str, ...]
     left_out: Mapping[str, int]
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         own, other = ((unit(images) * unit(rows)).sum(axis=1) for rows in (texts, np.roll(texts, 1, axis=0)))
         values = {"own_first": (own > other).astype(np.float64), "angle": np.arccos(np.clip(own, -1, 1))}
         return {"": TaskOutcome(MeanOutcome(values, success="own_first"), self.items)}
 
 
 def own_caption(config: OwnCaptionConfig, catalog: Catalog, split: str, max_items: int | None) -> OwnCaption:
-    products = [each for each in catalog.of(split, max_items) if config.caption in each.captions]
+    products = [each for each in catalog.products_in(split, max_items) if config.caption in each.captions]
     return OwnCaption(
         images=tuple(each.image for each in products),
         texts=tuple(each.captions[config.caption] for each in products),
@@ -82,7 +82,7 @@ from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.table import long_table
-from fclip.report.comparison import write_page
+from fclip.report.comparison import write_comparison_page
 from tasks.model_evaluation import judge, side_by_side
 from tasks.workspace.paths import Workspace
 
@@ -101,7 +101,7 @@ def refusal(kind, metric):
 
 evaluation = judge(workspace, {name: workspace.candidate(name) for name in names}, "studio")
 found = side_by_side(workspace, evaluation, *names)
-write_page([found], Path(page))
+write_comparison_page([found], Path(page))
 print(json.dumps({
     "code": fclip.__file__,
     "refusals": [refusal("unknown", "own_first"), refusal("own-caption", "angle")],

@@ -38,7 +38,7 @@ FIRST = Rule(
 SESSION = """
 from dataclasses import replace
 
-from fclip.report.build import render
+from fclip.report.build import render_report
 from fclip.report.card import card
 from tasks.select import main
 from tasks.selection_result import read_selection
@@ -55,7 +55,7 @@ print(json.dumps({
     "reason": selection.reason,
     "choices": dict(selection.choices),
     "card": card(inputs.selection, inputs.scores),
-    "report": render(inputs),
+    "report": render_report(inputs),
 }))
 """
 

@@ -48,8 +48,8 @@ def test_a_csv_of_ones_own_through_the_commands_of_the_readme(retrained: Space, 
     mine.set_params(own_columns)
     finished = mine.run("fclip", "retrain", timeout=600)
     assert finished.code == 0, finished.output
-    assert "judged in domain only" in mine.json("reports/selection.json")["warning"]
-    assert "judged in domain only" in finished.output
+    assert "selected by in-domain data alone" in mine.json("reports/selection.json")["warning"]
+    assert "selected by in-domain data alone" in finished.output
     found = mine.run("fclip", "search", "red bag", "-k", "2")
     assert found.code == 0, found.output
     assert "SKU" in found.output

@@ -81,9 +81,7 @@ def test_a_broken_rule_is_named_by_its_key(workspace: Workspace) -> None:
     params = yaml.safe_load(workspace.params.read_text())
     params["caption"]["settings"] = {"cleaning": {"sku": ["[A-Z"]}}
     workspace.params.write_text(yaml.safe_dump(params))
-    with pytest.raises(
-        UserError, match=r"settings\.cleaning: sku\.0 must be a regular expression, not '\[A-Z'"
-    ):
+    with pytest.raises(UserError, match=r"settings\.cleaning: sku\.0 must be a regular expression, not '\[A-Z'"):
         caption(workspace, "studio")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fclip.errors import UserError
-from fclip.report.comparison import write_page
+from fclip.report.comparison import write_comparison_page
 from tasks.model_evaluation import judge, model_folder, model_folders, same_weights, side_by_side, write_comparisons
 from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop
@@ -42,8 +42,8 @@ def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
     searched = views["val", "retrieval.text_to_image"]
     assert searched.examples
     assert all(len(example.after) == 5 for example in searched.examples)
-    page = write_page([found], tmp_path / "page.html").read_text()
-    assert "step-000010 against base-model" in page
+    page = write_comparison_page([found], tmp_path / "page.html").read_text()
+    assert "step-000010 compared with base-model" in page
     assert page.count("data:image/webp") > 5
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page

@@ -222,7 +222,7 @@ def test_where_the_start_won_nothing_is_registered(space: Workspace) -> None:
     assert register(space) == NotRegistered("the base model won: it did not help")
     assert versions("fclip-squares") == []
     page = write_report(space, NotRegistered("the base model won: it did not help"), None).read_text()
-    assert "The base model stays" in page
+    assert "No new version was registered: the base model was selected." in page
 
 
 def test_what_was_not_selected_is_not_registered(space: Workspace) -> None:

@@ -1,1 +1,1 @@
-"""The protocols: what is measured, and how. One file each (`registry` says what a protocol declares)."""
+"""The evaluation protocols, one module each. `registry` defines the declaration of a protocol."""

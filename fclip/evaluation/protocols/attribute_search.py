@@ -1,10 +1,10 @@
-"""From an attribute's value to its products: category to product, colour to product …, as marqo-FashionCLIP judges it.
+"""Search for products by attribute values (category to product, colour to product, …), as in marqo-FashionCLIP.
 
-Every value is a query, every product a document of weighted fields, and those with the value are relevant. Rankings are
-cut at 10, MRR too; among equal similarities the greater product id comes first (pytrec_eval's order), and a product
-whose id is the query is taken out of the ten (BEIR's rule). `avg_precision_1_10`, their AvgP, is the mean of precision
-at 1 and 10. Query sets are small (7 categories, 4 seasons): no dataset is selected by them, and wherever they are shown
-their number is.
+Each value of an attribute is a query, each product is a document of weighted fields, and the products with the value
+are relevant. Rankings are cut at 10, also for MRR. Among equal similarities the greater product id comes first, as in
+pytrec_eval. A product whose id equals the query is removed from the first ten, as in BEIR. `avg_precision_1_10`, called
+AvgP by Marqo, is the mean of the precision at 1 and at 10. The query sets are small (7 categories, 4 seasons), so these
+metrics cannot be a dataset's primary metric, and reports show the number of queries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from fclip.evaluation.metrics import Metric, first_k_metrics, ranking_metrics
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
 from fclip.evaluation.protocols.documents import Documents, check_weights, documents, read_captions
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, TaskOutcome
+from fclip.evaluation.protocols.task import SearchResults, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 10)
@@ -42,8 +42,13 @@ class AttributeSearchConfig:
 
 
 @dataclass(frozen=True)
-class AttributeQueries:
-    """The task: `ids` are the documents', and `value_of` says which query each is relevant to; -1: none."""
+class AttributeSearch:
+    """The task.
+
+    Attributes:
+        queries: the attribute values. ids: the product ids of the documents.
+        value_of: int [n], the query that each document is relevant to; -1: none.
+    """
 
     documents: Documents
     queries: tuple[str, ...]
@@ -57,46 +62,57 @@ class AttributeQueries:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Queries, then what documents hold."""
+        """The queries, followed by the texts of the documents."""
         return self.queries + self.documents.texts
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         queries, fields = texts[: len(self.queries)], texts[len(self.queries) :]
         ranked = rank(
-            unit(queries), self.documents.embeddings(images, fields), max(CUTOFFS), preference=falling(self.ids)
+            unit(queries),
+            self.documents.embeddings(images, fields),
+            max(CUTOFFS),
+            preference=descending_positions(self.ids),
         )
-        found = without_itself(ranked.documents, self.queries, self.ids)
-        relevant = (found >= 0) & (self.value_of[found] == np.arange(len(self.queries))[:, None])
+        results = drop_own_document(ranked.documents, self.queries, self.ids)
+        relevant = (results >= 0) & (self.value_of[results] == np.arange(len(self.queries))[:, None])
         num_relevant = np.bincount(self.value_of[self.value_of >= 0], minlength=len(self.queries))
         outcome = MeanOutcome(marqo_metrics(relevant, num_relevant))
-        return {"": TaskOutcome(outcome, self.queries, found=Found(self.ids, found, relevant))}
+        return {"": TaskOutcome(outcome, self.queries, search_results=SearchResults(self.ids, results, relevant))}
 
 
-def products(config: AttributeSearchConfig, catalog: Catalog, split: str, max_items: int | None) -> AttributeQueries:
-    """The task on a split; raises UserError where none of its products has the attribute."""
-    found = catalog.of(split, max_items)
-    values = [product.attributes.get(config.query) for product in found]
+def attribute_search(
+    config: AttributeSearchConfig, catalog: Catalog, split: str, max_items: int | None
+) -> AttributeSearch:
+    """Return the task on a split.
+
+    Raises:
+        UserError: no product of the split has the attribute.
+    """
+    products = catalog.products_in(split, max_items)
+    values = [product.attributes.get(config.query) for product in products]
     queries = tuple(sorted({value for value in values if value}))
     if not queries:
         raise UserError(
-            f"{catalog.name}: none of the {len(found)} products of the split {split} has a {config.query} to search "
-            "by: the query set is empty"
+            f"{catalog.name}: none of the {len(products)} products of the split {split} has the attribute "
+            f"{config.query}, so there are no queries; give the split more products, or remove the protocol from "
+            "params.yaml"
         )
     number = {value: index for index, value in enumerate(queries)}
-    return AttributeQueries(
-        documents=documents(found, config.documents),
+    return AttributeSearch(
+        documents=documents(products, config.documents),
         queries=queries,
-        ids=tuple(product.product_id for product in found),
+        ids=tuple(product.product_id for product in products),
         value_of=np.array([number.get(value or "", -1) for value in values], np.int64),
         left_out={},
     )
 
 
 def marqo_metrics(relevant: NDArray[np.bool_], num_relevant: Ints) -> dict[str, Floats]:
-    """Recall, precision, map and ndcg at 1 and 10, MRR at 10, and the averages of two cut-offs that Marqo shows.
+    """Return recall, precision, map and ndcg at 1 and 10, MRR at 10, and Marqo's means of the values at 1 and 10.
 
     Args:
-        relevant: bool [q, up to 10], whether each document found is relevant. num_relevant: int [q].
+        relevant: bool [q, up to 10], whether each result is relevant.
+        num_relevant: int [q], number of documents relevant to each query.
     """
     ideal = (np.arange(max(CUTOFFS)) < num_relevant[:, None]).astype(np.int64)
     values = first_k_metrics(relevant.astype(np.int64), ideal, CUTOFFS, num_relevant=num_relevant)
@@ -106,33 +122,33 @@ def marqo_metrics(relevant: NDArray[np.bool_], num_relevant: Ints) -> dict[str, 
     return values
 
 
-def falling(ids: Sequence[str]) -> Ints:
-    """int [n]: the place of each id when they are sorted from the greatest."""
-    places = np.empty(len(ids), np.int64)
-    places[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
-    return places
+def descending_positions(ids: Sequence[str]) -> Ints:
+    """Return the position of each id in descending order, int [n]."""
+    positions = np.empty(len(ids), np.int64)
+    positions[sorted(range(len(ids)), key=ids.__getitem__, reverse=True)] = np.arange(len(ids))
+    return positions
 
 
-def without_itself(found: Ints, queries: Sequence[str], ids: Sequence[str]) -> Ints:
-    """`found` [q, k] without the document whose id is the query: those after it move up, and -1 comes last."""
+def drop_own_document(ranked: Ints, queries: Sequence[str], ids: Sequence[str]) -> Ints:
+    """Return `ranked` [q, k] without the document whose id equals the query; later results move up, then -1."""
     number = {name: index for index, name in enumerate(ids)}
-    kept = found.copy()
+    kept = ranked.copy()
     for row, query in enumerate(queries):
         if query in number:
-            others = found[row][found[row] != number[query]]
-            kept[row] = np.pad(others, (0, found.shape[1] - len(others)), constant_values=-1)
+            others = ranked[row][ranked[row] != number[query]]
+            kept[row] = np.pad(others, (0, ranked.shape[1] - len(others)), constant_values=-1)
     return kept
 
 
 PROTOCOL = ProtocolDeclaration(
     kind="attribute-search",
     label="search by attribute",
-    description="Products are searched by the values of an attribute; its few queries decide nothing.",
+    description="Products are searched by the values of an attribute. These few queries are not used for selection.",
     config=AttributeSearchConfig,
-    make_task=products,
+    make_task=attribute_search,
     metrics=(
         *ranking_metrics(CUTOFFS),
-        *(Metric(f"avg_{metric}_1_10", f"avg {metric} 1 10") for metric in ("recall", "precision")),
+        *(Metric(f"avg_{metric}_1_10", f"mean {metric} at 1 and 10") for metric in ("recall", "precision")),
     ),
     headlines=("avg_precision_1_10", "ndcg_at_10", "recall_at_10", "mrr"),
     reads_captions=read_captions,

@@ -1,4 +1,4 @@
-"""Products as documents of several fields: an image and captions, each with a weight, as one vector."""
+"""Products as documents: the weighted fields of a product (image and captions) as one vector."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,24 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from fclip.evaluation.catalog import Product
+from fclip.evaluation.catalog import CatalogProduct
 from fclip.features.similarity import FloatArray, unit
 
 IMAGE = "image"
 
 
 def check_weights(weights: Mapping[str, float]) -> None:
-    """Raise ValueError unless some field has a weight, and none a negative one."""
+    """Raise ValueError unless there is at least one field and all weights are above 0."""
     if not weights or min(weights.values()) <= 0:
-        raise ValueError("documents must be fields with weights above 0, as {image: 0.9, title: 0.1}")
+        raise ValueError("documents must contain fields with weights above 0, for example {image: 0.9, title: 0.1}")
 
 
 @dataclass(frozen=True)
 class Documents:
-    """What of each product is encoded, and with which weights: `image`, and kinds of captions.
+    """The fields to encode for each of n products.
 
     Attributes:
-        text_rows: of each kind of caption, which row of `texts` each product has; -1: none.
+        weights: field -> weight; a field is `image` or a kind of caption.
+        images: digest of each product's image; empty if `image` is no field.
+        texts: distinct captions.
+        text_rows: kind of caption -> row in `texts` for each product; -1: no caption.
     """
 
     weights: Mapping[str, float]
@@ -32,20 +35,20 @@ class Documents:
     text_rows: Mapping[str, tuple[int, ...]]
 
     def embeddings(self, images: FloatArray, texts: FloatArray) -> FloatArray:
-        """float32 [n, d], normalised: the weighted sum of the normalised fields, as marqo-FashionCLIP makes it.
+        """Return the normalised weighted sums of the normalised fields, float32 [n, d], as in marqo-FashionCLIP.
 
-        A product that lacks a field is what its other fields make it.
+        A missing field of a product is left out of its sum.
         """
-        of_texts = np.concatenate([unit(texts), np.zeros((1, texts.shape[1]), np.float32)])
-        fields = {kind: of_texts[np.asarray(rows, np.int64)] for kind, rows in self.text_rows.items()}
+        padded = np.concatenate([unit(texts), np.zeros((1, texts.shape[1]), np.float32)])  # row -1 is zero
+        fields = {kind: padded[np.asarray(rows, np.int64)] for kind, rows in self.text_rows.items()}
         if self.images:
             fields[IMAGE] = unit(images)
         weighted = [np.float32(self.weights[name]) * rows for name, rows in fields.items()]
         return unit(np.sum(weighted, axis=0))
 
 
-def documents(products: Sequence[Product], weights: Mapping[str, float]) -> Documents:
-    """The documents of some products; texts are distinct."""
+def documents(products: Sequence[CatalogProduct], weights: Mapping[str, float]) -> Documents:
+    """Return the documents of the products."""
     kinds = [kind for kind in weights if kind != IMAGE]
     texts = tuple(dict.fromkeys(p.captions[kind] for kind in kinds for p in products if kind in p.captions))
     number = {text: row for row, text in enumerate(texts)}
@@ -60,5 +63,5 @@ def documents(products: Sequence[Product], weights: Mapping[str, float]) -> Docu
 
 
 def read_captions(config: Any) -> bool:
-    """Whether a protocol's config gives `documents` that hold more than an image."""
+    """Whether the `documents` of a protocol's config contain captions."""
     return set(config.documents) != {IMAGE}

@@ -1,7 +1,7 @@
-"""What image features hold for a classifier fitted on them: a linear probe, and the k nearest neighbours.
+"""Classifiers fitted on frozen image features: a linear probe and k nearest neighbours.
 
-The probe is the FashionCLIP paper's: logistic regression on frozen image features. Both are fitted on another split
-than they are judged on, and never change the model.
+The linear probe is that of the FashionCLIP paper: logistic regression on image features. Both are fitted on one split
+and scored on another. They do not change the model.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ import numpy as np
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
-from fclip.evaluation.metrics import CLASSIFICATION, names
+from fclip.evaluation.metrics import CLASSIFICATION, metric_names
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import TaskOutcome
 from fclip.features.similarity import FloatArray, finite_rows, rank, unit
 
-MOST_ITERATIONS = 200
+MAX_ITERATIONS = 200
 
 
 @config
@@ -60,8 +60,12 @@ FittedConfig: TypeAlias = LinearProbeConfig | NeighboursConfig
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The task: the first `num_fitted` images are fitted on, the others judged; `labels` are of all."""
+class FittedClassification:
+    """The task: the classifier is fitted on the first `num_fitted` images and scored on the others.
+
+    Attributes:
+        items: product ids of the scored images. labels: int, classes of all images.
+    """
 
     config: FittedConfig
     images: tuple[str, ...]
@@ -73,20 +77,20 @@ class Fitted:
     clusters: Ints | None
     texts: tuple[str, ...] = ()
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         embeddings, num_classes = unit(images), len(self.classes)
-        known, asked = embeddings[: self.num_fitted], embeddings[self.num_fitted :]
+        known, queries = embeddings[: self.num_fitted], embeddings[self.num_fitted :]
         labels, truth = self.labels[: self.num_fitted], self.labels[self.num_fitted :]
-        usable, finite = finite_rows(known), finite_rows(asked)
+        usable, finite = finite_rows(known), finite_rows(queries)
         scores: Floats
         if not usable.any():
-            scores = np.zeros((len(asked), num_classes))
+            scores = np.zeros((len(queries), num_classes))
             finite[:] = False
         elif isinstance(self.config, LinearProbeConfig):
             weights, bias = logistic_regression(known[usable], labels[usable], num_classes, self.config.l2)
-            scores = (np.where(finite[:, None], asked, 0) @ weights.T + bias).astype(np.float64)
+            scores = (np.where(finite[:, None], queries, 0) @ weights.T + bias).astype(np.float64)
         else:
-            scores = votes(known[usable], labels[usable], asked, num_classes, self.config.k)
+            scores = votes(known[usable], labels[usable], queries, num_classes, self.config.k)
         order = np.argsort(-scores, axis=1, kind="stable")
         ranks = 1 + (order == truth[:, None]).argmax(axis=1)
         outcome = ClassificationOutcome(
@@ -95,60 +99,66 @@ class Fitted:
         return {"": TaskOutcome(outcome, self.items, self.clusters, self.classes)}
 
 
-def fitted(config: FittedConfig, catalog: Catalog, split: str, max_items: int | None) -> Fitted | None:
-    """The task on a split; None for the split that is fitted on, and one that has no class in common with it.
+def fitted(config: FittedConfig, catalog: Catalog, split: str, max_items: int | None) -> FittedClassification | None:
+    """Return the task on a split; None for the fitted split itself and for a split without a class of the fitted split.
 
-    What is of a class that the fitted split lacks, as a hold-out is, is left out: no classifier could name it.
+    Products of a class that the fitted split lacks, such as a hold-out, are left out: the classifier cannot predict it.
 
     Raises:
         UserError: a split has no product with the label.
     """
     if split == config.fit:
         return None
-    classes = {name: number for number, name in enumerate(catalog.values(config.label))}
-    found = {
-        name: [product for product in catalog.of(name, max_items) if config.label in product.attributes]
+    classes = {name: number for number, name in enumerate(catalog.attribute_values(config.label))}
+    labelled = {
+        name: [product for product in catalog.products_in(name, max_items) if config.label in product.attributes]
         for name in (config.fit, split)
     }
-    for name, products in found.items():
+    for name, products in labelled.items():
         if not products:
-            raise UserError(f"{catalog.name}: the split {name} has no product with a {config.label} to fit or judge by")
-    known = found[config.fit]
+            raise UserError(
+                f"{catalog.name}: the split {name} has no product with a {config.label}; give the split more products, "
+                "or remove the protocol from params.yaml"
+            )
+    known = labelled[config.fit]
     fitted_on = {product.attributes[config.label] for product in known}
-    asked = [product for product in found[split] if product.attributes[config.label] in fitted_on]
-    if not asked:
+    scored = [product for product in labelled[split] if product.attributes[config.label] in fitted_on]
+    if not scored:
         return None
     left_out = {
-        f"no {config.label}": len(catalog.of(split, max_items)) - len(found[split]),
-        f"a {config.label} that {config.fit} does not have": len(found[split]) - len(asked),
+        f"no {config.label}": len(catalog.products_in(split, max_items)) - len(labelled[split]),
+        f"a {config.label} that the split {config.fit} lacks": len(labelled[split]) - len(scored),
     }
-    return Fitted(
+    return FittedClassification(
         config=config,
-        images=tuple(product.image for product in known + asked),
-        left_out={why: number for why, number in left_out.items() if number},
-        items=tuple(product.product_id for product in asked),
-        labels=np.array([classes[product.attributes[config.label]] for product in known + asked], np.int64),
+        images=tuple(product.image for product in known + scored),
+        left_out={reason: number for reason, number in left_out.items() if number},
+        items=tuple(product.product_id for product in scored),
+        labels=np.array([classes[product.attributes[config.label]] for product in known + scored], np.int64),
         num_fitted=len(known),
         classes=tuple(classes),
-        clusters=clusters_of([product.group_id for product in asked]),
+        clusters=clusters_of([product.group_id for product in scored]),
     )
 
 
 def logistic_regression(
     features: FloatArray, labels: Ints, num_classes: int, l2: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Multinomial, from zero, by L-BFGS: weights float32 [classes, d] and bias [classes].
+    """Fit multinomial logistic regression by L-BFGS from zero.
 
     Args:
         features: float32 [n, d]. labels: int [n].
-        l2: weight of the squared weights (not the bias), beside the mean loss.
+        l2: factor of the squared weights, without the bias, relative to the mean loss.
+
+    Returns:
+        Weights, float32 [classes, d], and bias, float32 [classes].
     """
-    import torch  # params are parsed with this module, and do not wait for it
+    import torch  # imported here to keep the parsing of params fast
 
     inputs, targets = torch.from_numpy(np.ascontiguousarray(features)), torch.from_numpy(labels)
     weights = torch.zeros(num_classes, features.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=MOST_ITERATIONS, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weights, bias], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
@@ -161,35 +171,34 @@ def logistic_regression(
     return weights.detach().numpy(), bias.detach().numpy()
 
 
-def votes(known: FloatArray, labels: Ints, asked: FloatArray, num_classes: int, k: int) -> Floats:
-    """float64 [n, classes]: how many of the k nearest have each class, and less than one vote more for being near."""
-    ranked = rank(asked, known, k)
-    scores = np.zeros((len(asked), num_classes))
-    places = ranked.documents.shape[1]
-    for place in range(places):
-        rows = np.flatnonzero(ranked.documents[:, place] >= 0)
-        own = labels[ranked.documents[rows, place]]
-        np.add.at(scores, (rows, own), 1.0)
-        # Powers of a half: the nearest of the tied classes' neighbours decides, whatever comes after it.
-        np.add.at(scores, (rows, own), 0.5 ** min(place + 1, 50))
+def votes(known: FloatArray, labels: Ints, queries: FloatArray, num_classes: int, k: int) -> Floats:
+    """Return the votes of the k nearest images, float64 [n, classes]; nearness adds less than one vote."""
+    ranked = rank(queries, known, k)
+    scores = np.zeros((len(queries), num_classes))
+    for position in range(ranked.documents.shape[1]):
+        rows = np.flatnonzero(ranked.documents[:, position] >= 0)
+        classes = labels[ranked.documents[rows, position]]
+        np.add.at(scores, (rows, classes), 1.0)
+        # Powers of one half break ties: the tied class with the nearest image wins.
+        np.add.at(scores, (rows, classes), 0.5 ** min(position + 1, 50))
     return scores
 
 
 LINEAR_PROBE = ProtocolDeclaration(
     kind="linear-probe",
     label="linear probe",
-    description="Images are classified by a logistic regression on the features of another split.",
+    description="Images are classified by a logistic regression fitted on the features of another split.",
     config=LinearProbeConfig,
     make_task=fitted,
     metrics=CLASSIFICATION,
-    primaries=names(CLASSIFICATION),
+    primaries=metric_names(CLASSIFICATION),
     headlines=("weighted_f1", "acc1"),
     summary=("acc1", "weighted_f1"),
 )
 NEIGHBOURS = replace(
     LINEAR_PROBE,
     kind="k-nn",
-    label="nearest neighbours",
+    label="k nearest neighbours",
     description="Images are classified by the classes of the nearest images of another split.",
     config=NeighboursConfig,
 )

@@ -1,4 +1,4 @@
-"""From an image to images: the nearest other products, right where they share an attribute's value."""
+"""Retrieval from image to image. A result is relevant if it shares an attribute value with the query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
-from fclip.evaluation.metrics import first_k_metrics, names, ranking_metrics, recall_metrics
+from fclip.evaluation.metrics import first_k_metrics, metric_names, ranking_metrics, recall_metrics
 from fclip.evaluation.outcomes import Ints, MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, TaskOutcome
+from fclip.evaluation.protocols.task import SearchResults, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, unit
 
 CUTOFFS = (1, 5, 10)
@@ -32,8 +32,8 @@ class ImageRetrievalConfig:
 
 
 @dataclass(frozen=True)
-class SimilarImages:
-    """The task: every image is a query among the others."""
+class ImageRetrieval:
+    """The task: each image is a query, and the other images are the documents."""
 
     images: tuple[str, ...]
     left_out: Mapping[str, int]
@@ -42,39 +42,55 @@ class SimilarImages:
     clusters: Ints | None
     texts: tuple[str, ...] = ()
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         outcome, ranked, relevant = neighbours(unit(images), self.labels)
-        return {"": TaskOutcome(outcome, self.items, self.clusters, found=Found(self.items, ranked, relevant))}
+        return {
+            "": TaskOutcome(
+                outcome, self.items, self.clusters, search_results=SearchResults(self.items, ranked, relevant)
+            )
+        }
 
 
-def similar(config: ImageRetrievalConfig, catalog: Catalog, split: str, max_items: int | None) -> SimilarImages:
-    """The task on a split; raises UserError where no two of its products share a value."""
-    products = catalog.of(split, max_items)
+def image_retrieval(
+    config: ImageRetrievalConfig, catalog: Catalog, split: str, max_items: int | None
+) -> ImageRetrieval:
+    """Return the task on a split.
+
+    Raises:
+        UserError: no two products of the split share a value of the attribute.
+    """
+    products = catalog.products_in(split, max_items)
     labelled = [product for product in products if config.label in product.attributes]
     _, numbers, counts = np.unique(
         [product.attributes[config.label] for product in labelled], return_inverse=True, return_counts=True
     )
-    judged = [product for product, number in zip(labelled, numbers, strict=True) if counts[number] > 1]
-    if not judged:
-        raise UserError(f"{catalog.name}: no two products of the split {split} share a {config.label} to judge by")
+    scored = [product for product, number in zip(labelled, numbers, strict=True) if counts[number] > 1]
+    if not scored:
+        raise UserError(
+            f"{catalog.name}: no two products of the split {split} share a {config.label}; "
+            "give the split more products, or remove the protocol from params.yaml"
+        )
     left_out = {
         f"no {config.label}": len(products) - len(labelled),
-        f"alone with its {config.label}": len(labelled) - len(judged),
+        f"unique {config.label}": len(labelled) - len(scored),
     }
-    return SimilarImages(
-        images=tuple(product.image for product in judged),
-        left_out={why: number for why, number in left_out.items() if number},
-        items=tuple(product.product_id for product in judged),
+    return ImageRetrieval(
+        images=tuple(product.image for product in scored),
+        left_out={reason: number for reason, number in left_out.items() if number},
+        items=tuple(product.product_id for product in scored),
         labels=numbers[counts[numbers] > 1].astype(np.int64),
-        clusters=clusters_of([product.group_id for product in judged]),
+        clusters=clusters_of([product.group_id for product in scored]),
     )
 
 
 def neighbours(embeddings: FloatArray, labels: Ints) -> tuple[MeanOutcome, Ints, NDArray[np.bool_]]:
-    """Of each image the others, nearest first: metrics, the ten nearest int [n, 10], and whether each is right.
+    """Search the nearest other images of each image.
 
     Args:
-        embeddings: float32 [n, d], normalised. labels: int [n], each at least twice.
+        embeddings: float32 [n, d], normalised. labels: int [n]; each label occurs at least twice.
+
+    Returns:
+        The metrics, the ten nearest images int [n, 10], and whether each has the query's label, bool [n, 10].
     """
     ranked = rank(embeddings, embeddings, max(CUTOFFS), excluded=np.arange(len(labels))).documents
     relevant = (ranked >= 0) & (labels[ranked] == labels[:, None])
@@ -87,10 +103,10 @@ def neighbours(embeddings: FloatArray, labels: Ints) -> tuple[MeanOutcome, Ints,
 PROTOCOL = ProtocolDeclaration(
     kind="image-retrieval",
     label="image to image",
-    description="Each image finds the nearest others, which are right where they share its value of an attribute.",
+    description="Each image is a query for other images; results with the same attribute value are relevant.",
     config=ImageRetrievalConfig,
-    make_task=similar,
+    make_task=image_retrieval,
     metrics=ranking_metrics(CUTOFFS),
-    primaries=(*names(recall_metrics(CUTOFFS)), "mrr"),
+    primaries=(*metric_names(recall_metrics(CUTOFFS)), "mrr"),
     headlines=("ndcg_at_10", "recall_at_10", "mrr"),
 )

@@ -1,9 +1,9 @@
-"""How a model lies on images whose labels nobody reads: margins, alignment and uniformity.
+"""Metrics of image embeddings that use no labels: margin, alignment and uniformity.
 
-For choosing among models where no label of a target domain is to be had. Alignment and uniformity are those of Wang &
-Isola 2020 ("Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere"),
-with the nearest class in the place of the positive. None of the three knows a right answer: a model may be sure and
-wrong.
+They help to choose a model for a domain without labels. Alignment and uniformity follow Wang & Isola 2020
+("Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere"), with the
+nearest class in place of the positive example. None of the three knows the correct answer: a model can be confident
+and wrong.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ from fclip.evaluation.metrics import Metric
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import TaskOutcome
-from fclip.evaluation.protocols.zero_shot import check_templates, points
+from fclip.evaluation.protocols.zero_shot import check_templates, class_embeddings
 from fclip.features.similarity import FloatArray, similarities, unit
 
 LABEL_FREE = ("margin", "alignment", "uniformity")
-LEAST_SPREAD = 1e-6  # of cosines; what is below is float32's rounding, and a margin in its units would be noise
-FARTHEST = 4.0  # the squared distance of two opposite unit features
+MIN_SPREAD = 1e-6  # of cosines; a smaller spread is float32 rounding error, and margins in its units are noise
+MAX_SQUARED_DISTANCE = 4.0  # between two unit vectors
 
 
 @config
@@ -50,7 +50,7 @@ class LabelFreeConfig:
 
 @dataclass(frozen=True)
 class LabelFree:
-    """The task: `texts` are the prompts of all classes, those of a class together, `num_prompts` of each."""
+    """The task: `texts` contains the prompts of all classes in the order of the classes, `num_prompts` for each."""
 
     images: tuple[str, ...]
     texts: tuple[str, ...]
@@ -59,67 +59,70 @@ class LabelFree:
     clusters: Ints | None
     left_out: Mapping[str, int] = field(default_factory=dict)
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         with np.errstate(invalid="ignore", over="ignore"):
-            embeddings, classes = unit(images), points(texts, self.num_prompts)
-        values = {**nearness(embeddings, classes), "uniformity": uniformity(embeddings)}
+            embeddings, classes = unit(images), class_embeddings(texts, self.num_prompts)
+        values = {**margin_and_alignment(embeddings, classes), "uniformity": uniformity(embeddings)}
         return {"": TaskOutcome(MeanOutcome(values, success="margin"), self.items, self.clusters)}
 
 
 def label_free(config: LabelFreeConfig, catalog: Catalog, split: str, max_items: int | None) -> LabelFree:
-    """The task on a split: all of its products, whatever is known of them.
+    """Return the task on all products of a split.
 
     Raises:
-        UserError: there are fewer than two.
+        UserError: the split has fewer than two products.
     """
-    judged = catalog.of(split, max_items)
-    if len(judged) < 2:
+    products = catalog.products_in(split, max_items)
+    if len(products) < 2:
         raise UserError(
-            f"{catalog.name}: a label-free protocol looks at pairs of images, and {len(judged)} of the split {split} "
-            "is too few: give the split more products, raise max_items, or take the protocol out of params.yaml"
+            f"{catalog.name}: a label-free protocol needs at least two products, and the split {split} has "
+            f"{len(products)}; give the split more products, raise max_items, or remove the protocol from params.yaml"
         )
     prompts = [config.prompts(name) for name in config.classes]
     return LabelFree(
-        images=tuple(product.image for product in judged),
-        texts=tuple(text for own in prompts for text in own),
-        items=tuple(product.product_id for product in judged),
-        num_prompts=tuple(len(own) for own in prompts),
-        clusters=clusters_of([product.group_id for product in judged]),
+        images=tuple(product.image for product in products),
+        texts=tuple(text for class_prompts in prompts for text in class_prompts),
+        items=tuple(product.product_id for product in products),
+        num_prompts=tuple(len(class_prompts) for class_prompts in prompts),
+        clusters=clusters_of([product.group_id for product in products]),
     )
 
 
-def nearness(embeddings: FloatArray, classes: FloatArray) -> dict[str, Floats]:
-    """How near each image is to the nearest of the classes, and how much nearer than to the next.
+def margin_and_alignment(embeddings: FloatArray, classes: FloatArray) -> dict[str, Floats]:
+    """Return the margin and the alignment of each image.
 
-    `margin`: largest − second largest cosine, in standard deviations of all cosines of images with classes, so that
-    models of other temperature compare; more is surer. `alignment`: squared distance to the nearest class, from 0 to 4,
-    less is closer. An image without a direction has 0 and 4, and so has every image where a class has none.
+    `margin` is the largest minus the second largest cosine similarity to a class, in standard deviations of all
+    similarities between images and classes. This makes models with different temperatures comparable. A higher margin
+    is more confident. `alignment` is the squared distance to the nearest class, from 0 to 4. A lower one is closer.
+    An embedding that is zero or not finite has margin 0 and alignment 4. With such a class, all images have
+    these values.
 
     Args:
         embeddings: float32 [n, d], normalised. classes: float32 [at least 2, d], normalised.
 
     Returns:
-        float64 [n] each.
+        metric -> float64 [n].
     """
-    found = {"margin": np.zeros(len(embeddings)), "alignment": np.full(len(embeddings), FARTHEST)}
+    values = {"margin": np.zeros(len(embeddings)), "alignment": np.full(len(embeddings), MAX_SQUARED_DISTANCE)}
     rows = np.flatnonzero(_have_direction(embeddings))
     if not len(rows) or not _have_direction(classes).all():
-        return found
+        return values
     cosines = np.concatenate([block for _, block in similarities(embeddings, classes, rows=rows)])
-    found["alignment"][rows] = np.clip(2 - 2 * cosines.max(axis=1).astype(np.float64), 0, FARTHEST)
+    values["alignment"][rows] = np.clip(2 - 2 * cosines.max(axis=1).astype(np.float64), 0, MAX_SQUARED_DISTANCE)
     spread = float(cosines.std(dtype=np.float64))
-    if spread > LEAST_SPREAD:
+    if spread > MIN_SPREAD:
         second, first = np.partition(cosines, -2, axis=1)[:, -2:].T.astype(np.float64)
-        found["margin"][rows] = (first - second) / spread
-    return found
+        values["margin"][rows] = (first - second) / spread
+    return values
 
 
 def uniformity(embeddings: FloatArray) -> Floats:
-    """Of each image x the mean of exp(−2‖x − y‖²) over all other images y: 1 where all are at one point.
+    """Return for each image x the mean of exp(−2‖x − y‖²) over all other images y.
 
-    The paper's uniformity is the logarithm of the mean of these (t = 2); less is more uniform. An image without a
-    direction counts as being where every other is: a broken model is never the most uniform. In resamples, an image's
-    value stays the one among all images.
+    The value is 1 if all images have the same embedding; lower is more uniform. The uniformity in the paper is the
+    logarithm of the mean of these values (t = 2). An embedding that is zero or not finite counts as equal to every
+    other one, so that a broken model is never the most uniform. In bootstrap resamples, the value of an image does not
+    change: it is the mean over all images.
 
     Args:
         embeddings: float32 [n, d], n at least 2, normalised.
@@ -128,7 +131,7 @@ def uniformity(embeddings: FloatArray) -> Floats:
         float64 [n].
     """
     num_images = len(embeddings)
-    found = np.ones(num_images)
+    values = np.ones(num_images)
     rows = np.flatnonzero(_have_direction(embeddings))
     usable = np.ascontiguousarray(embeddings[rows])
     num_broken = num_images - len(rows)
@@ -136,19 +139,19 @@ def uniformity(embeddings: FloatArray) -> Floats:
         np.minimum(pairs, 1, out=pairs)
         np.exp(4 * pairs - 4, out=pairs)  # ‖x − y‖² of unit vectors is 2 − 2 x·y
         pairs[np.arange(len(pairs)), np.arange(len(usable))[block]] = 0
-        found[rows[block]] = (pairs.sum(axis=1, dtype=np.float64) + num_broken) / (num_images - 1)
-    return found
+        values[rows[block]] = (pairs.sum(axis=1, dtype=np.float64) + num_broken) / (num_images - 1)
+    return values
 
 
 def _have_direction(embeddings: FloatArray) -> NDArray[np.bool_]:
-    """bool [n]: the rows that are finite and not all zeros; of zeros, a dead tower's, every cosine is 0."""
+    """bool [n]: whether each row is finite and not zero."""
     return np.asarray(np.isfinite(embeddings).all(axis=1) & embeddings.any(axis=1))
 
 
 PROTOCOL = ProtocolDeclaration(
     kind="label-free",
     label="label-free",
-    description="How surely, closely and evenly images lie about classes, without any label.",
+    description="Confidence, closeness to classes and spread of image embeddings, without labels.",
     config=LabelFreeConfig,
     make_task=label_free,
     metrics=tuple(Metric(name, name, direction=0) for name in LABEL_FREE),

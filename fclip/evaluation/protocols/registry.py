@@ -1,7 +1,7 @@
-"""The protocols. Each is one module here with its config, its task and its declaration; nothing else lists them.
+"""The registry of protocols. Each protocol is one module of this package with a config, a task and a declaration.
 
-Config unions, primary metrics, reports and the terminal read the declarations. An extension's module imports heavy
-libraries (torch) only inside functions, since params are parsed with all of them.
+Params, primary metrics, reports and the terminal read the declarations. A module imports heavy libraries such as torch
+only inside functions, because the parsing of params imports all modules.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from fclip.extensions import collect_declarations
 
 
 class ProtocolConfig(Protocol):
-    """What params say of a protocol: a dataclass made by `fclip.config.config`, its `kind` a `Literal`."""
+    """The config of a protocol in params: a dataclass made by `fclip.config.config` with a `Literal` as its `kind`."""
 
     @property
     def kind(self) -> str: ...
@@ -27,22 +27,23 @@ class ProtocolDeclaration:
     """One kind of protocol.
 
     Attributes:
-        kind: as in params.
-        label: its short name for people.
+        kind: the name of the kind in params.
+        label: a short name for reports.
         description: one sentence.
-        config: the class of its config.
-        make_task: of (config, catalog, split, max_items), what it asks on that split, at most `max_items` products of
-            it; None where it does not judge the split. Raises UserError where there is nothing to judge by.
-        metrics: all that it may give. A task that fills `TaskOutcome.found` gives `mrr`, and a `MeanOutcome` names one of
-            its own metrics as `success`.
-        primaries: names of the metrics by which a dataset may select; more of them must be better.
-        headlines: names of the metrics that the terminal shows unless all are asked for. Where one metric stands for
-            the protocol, it is the first of these that was measured.
-        summary: names of the metrics in the summary of a run, where the dataset's primary metric is of this protocol.
-        is_always_in_summary: they are there whatever the primary metric is.
-        parts: the parts that its tasks give outcomes of, which come between its name and a metric's; ("",): one
-            outcome, without a part.
-        reads_captions: whether a config of it needs the products' captions.
+        config: the class of the config.
+        make_task: a function from (config, catalog, split, max_items) to the task on the split, with at most
+            `max_items` products; None if the protocol does not apply to the split. It raises UserError if the split
+            has no usable items.
+        metrics: all metrics that its tasks can give. A task that sets `TaskOutcome.search_results` gives `mrr`. The
+            `success` of a `MeanOutcome` is one of its metrics.
+        primaries: names of the metrics that can be a dataset's primary metric. Higher must be better.
+        headlines: names of the metrics that the terminal shows by default. If one metric represents the protocol, it is
+            the first of these that was measured.
+        summary: names of the metrics in the summary of a run, if the dataset's primary metric is of this protocol.
+        is_always_in_summary: whether `summary` is shown for every primary metric.
+        parts: parts of the outcome, such as `text_to_image`, named between the protocol and the metric; ("",): one
+            outcome without parts.
+        reads_captions: a function from a config to whether it needs the products' captions.
     """
 
     kind: str
@@ -65,47 +66,47 @@ class ProtocolDeclaration:
 
     @property
     def knows_answers(self) -> bool:
-        """Whether some change of its metrics is a gain or a loss."""
+        """Whether the protocol knows correct answers, so that a change in a metric is a gain or a loss."""
         return any(metric.direction for metric in self.metrics)
 
     @property
     def primary_names(self) -> tuple[str, ...]:
-        """What may follow `<protocol>.` in a dataset's `primary`."""
+        """The names that may follow `<protocol>.` in a dataset's `primary`."""
         return tuple(f"{part}.{name}" if part else name for part in self.parts for name in self.primaries)
 
 
 def protocols() -> Mapping[str, ProtocolDeclaration]:
-    """Every protocol by its kind."""
+    """All protocols by kind."""
     return collect_declarations("fclip.evaluation.protocols", ProtocolDeclaration)
 
 
 @cache
 def _metrics() -> dict[str, Metric]:
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for declaration in protocols().values():
         for metric in declaration.metrics:
-            assert found.setdefault(metric.name, metric) == metric, f"{metric.name} means two things"
-    return found
+            assert metrics.setdefault(metric.name, metric) == metric, f"{metric.name} has two meanings"
+    return metrics
 
 
 def direction(metric: str) -> int:
-    """1 where more of a metric is better, -1 where less is, 0 where no change of it is a gain or a loss.
+    """Return 1 if higher values of a metric are better, -1 if lower values are better, 0 if neither is.
 
     Args:
-        metric: its name, whatever stands before it: `acc1`, `classification.acc1`.
+        metric: the name, with or without its protocol: `acc1`, `classification.acc1`.
     """
     return _metrics()[metric.rpartition(".")[2]].direction
 
 
 def metric_label(metric: str, *, short: bool = False) -> str:
-    """A metric's name for people: `classification.acc1` -> `accuracy`, `probe.acc1` -> `probe: accuracy`.
+    """Return the label of a metric: `classification.acc1` -> `accuracy`, `probe.acc1` -> `probe: accuracy`.
 
     Args:
         metric: `<protocol>.<metric>` or `<protocol>.<part>.<metric>`.
-        short: for a narrow column: `text→image R@10` in place of `text to image recall at 10`.
+        short: whether to shorten it for a narrow column: `text→image R@10`, not `text to image recall at 10`.
     """
     protocol, *parts, name = metric.split(".")
-    own = _metrics()[name]
+    declared_metric = _metrics()[name]
     words = [part.replace("_to_", "→") if short else part.replace("_", " ") for part in parts]
     prefix = "" if protocol in ("classification", "retrieval") else f"{protocol.replace('_', ' ')}: "
-    return prefix + " ".join([*words, (own.short if short else "") or own.label])
+    return prefix + " ".join([*words, (declared_metric.short if short else "") or declared_metric.label])

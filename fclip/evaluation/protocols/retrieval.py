@@ -1,7 +1,7 @@
-"""Retrieval from text to image and back, with every product that carries a text relevant to it.
+"""Retrieval from text to image and from image to text. All products with the same text are relevant to it.
 
 `hit_at_k` is CLIP_benchmark's recall@k and the FashionCLIP paper's HIT@k: whether any relevant item is among the first
-k. `recall_at_k` is the share of a query's relevant items that are.
+k. `recall_at_k` is the share of a query's relevant items among the first k.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
-from fclip.evaluation.metrics import MRR, names, recall_metrics
+from fclip.evaluation.metrics import MRR, metric_names, recall_metrics
 from fclip.evaluation.outcomes import Floats, Ints, MeanOutcome
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
-from fclip.evaluation.protocols.task import Found, TaskOutcome
+from fclip.evaluation.protocols.task import SearchResults, TaskOutcome
 from fclip.features.similarity import FloatArray, rank, similarities, unit
 
 CUTOFFS = (1, 5, 10)
@@ -38,7 +38,7 @@ class RetrievalConfig:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The task: `text_of` says which of the distinct `texts` each image's product carries."""
+    """The task: `texts` are distinct, and `text_of` is the row of each image's text in `texts`."""
 
     images: tuple[str, ...]
     texts: tuple[str, ...]
@@ -47,50 +47,56 @@ class Retrieval:
     text_of: tuple[int, ...]
     clusters: Ints | None
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
         outcomes = retrieve(images, texts, self.text_of)
         ranked = rank(_embeddings(texts), _embeddings(images), max(CUTOFFS)).documents
-        own = np.asarray(self.text_of)[ranked] == np.arange(len(self.texts))[:, None]
-        found = Found(self.items, ranked, (ranked >= 0) & own)
+        has_text = np.asarray(self.text_of)[ranked] == np.arange(len(self.texts))[:, None]
+        results = SearchResults(self.items, ranked, (ranked >= 0) & has_text)
         return {
-            "text_to_image": TaskOutcome(outcomes["text_to_image"], self.texts, found=found),
+            "text_to_image": TaskOutcome(outcomes["text_to_image"], self.texts, search_results=results),
             "image_to_text": TaskOutcome(outcomes["image_to_text"], self.items, self.clusters),
         }
 
 
 def retrieval(config: RetrievalConfig, catalog: Catalog, split: str, max_items: int | None) -> Retrieval:
-    """The task on a split; raises UserError where none of its products has the caption."""
-    products = catalog.of(split, max_items)
-    judged = [product for product in products if config.caption in product.captions]
-    if not judged:
+    """Return the task on a split.
+
+    Raises:
+        UserError: no product of the split has the caption.
+    """
+    products = catalog.products_in(split, max_items)
+    captioned = [product for product in products if config.caption in product.captions]
+    if not captioned:
         raise UserError(
             f"{catalog.name}: none of the {len(products)} products of the split {split} has a caption "
-            f"`{config.caption}` to judge by: give the split more products, or take the protocol out of params.yaml"
+            f"`{config.caption}`; give the split more products, or remove the protocol from params.yaml"
         )
-    captions = [product.captions[config.caption] for product in judged]
+    captions = [product.captions[config.caption] for product in captioned]
     texts = tuple(dict.fromkeys(captions))
+    num_left_out = len(products) - len(captioned)
     number = {text: index for index, text in enumerate(texts)}
     return Retrieval(
-        images=tuple(product.image for product in judged),
+        images=tuple(product.image for product in captioned),
         texts=texts,
-        left_out={f"no caption `{config.caption}`": len(products) - len(judged)} if len(products) > len(judged) else {},
-        items=tuple(product.product_id for product in judged),
+        left_out={f"no caption `{config.caption}`": num_left_out} if num_left_out else {},
+        items=tuple(product.product_id for product in captioned),
         text_of=tuple(number[text] for text in captions),
-        clusters=clusters_of([product.group_id for product in judged]),
+        clusters=clusters_of([product.group_id for product in captioned]),
     )
 
 
 def retrieve(
     image_features: FloatArray, text_features: FloatArray, text_of_image: Sequence[int]
 ) -> dict[str, MeanOutcome]:
-    """Both ways between n images and m distinct texts.
+    """Search in both directions between n images and m distinct texts.
 
     Args:
-        image_features: float32 [n, d]. text_features: float32 [m, d]. Rows that are not finite find nothing.
-        text_of_image: for each image the index of its text; identical texts are one, relevant to all their images.
+        image_features: float32 [n, d]. text_features: float32 [m, d]. Rows that are not finite have no results.
+        text_of_image: index of the text of each image. All images with the same text are relevant to it.
 
     Returns:
-        `text_to_image` (queries: texts, several relevant images) and `image_to_text` (queries: images, one text).
+        `text_to_image`: texts are queries with one or more relevant images. `image_to_text`: images are queries with
+        one relevant text.
     """
     images, texts = _embeddings(image_features), _embeddings(text_features)
     texts_of = np.asarray(text_of_image, np.int64)
@@ -102,7 +108,7 @@ def retrieve(
 
 
 def _outcome(queries: FloatArray, items: FloatArray, query_of: Ints, item_of: Ints) -> MeanOutcome:
-    """(query_of[i], item_of[i]) are the relevant pairs."""
+    """Return the outcome of a search, where (query_of[i], item_of[i]) are the relevant pairs."""
     ranks = _ranks(queries, items, query_of, item_of)
     best = np.full(len(queries), np.inf)
     np.minimum.at(best, query_of, ranks)
@@ -115,16 +121,16 @@ def _outcome(queries: FloatArray, items: FloatArray, query_of: Ints, item_of: In
 
 
 def _ranks(queries: FloatArray, items: FloatArray, query_of: Ints, item_of: Ints) -> Floats:
-    """Rank from 1 of each relevant pair's item among all items; ties go to the earlier item; inf where not finite."""
+    """Return the rank, from 1, of each relevant pair's item; the earlier item wins ties; inf: not finite."""
     columns = np.arange(len(items))
     ranks = np.full(len(query_of), np.inf)
     for block, similarity in similarities(queries, items, rows=query_of):
         item = item_of[block]
-        own = similarity[np.arange(len(item)), item][:, None]
+        relevant = similarity[np.arange(len(item)), item][:, None]
         earlier = np.asarray(columns[None] < item[:, None])
-        ahead: NDArray[np.bool_] = np.greater(similarity, own) | (np.equal(similarity, own) & earlier)
-        fine = np.isfinite(own[:, 0])
-        ranks[block][fine] = 1.0 + ahead[fine].sum(axis=1)
+        ahead: NDArray[np.bool_] = np.greater(similarity, relevant) | (np.equal(similarity, relevant) & earlier)
+        finite = np.isfinite(relevant[:, 0])
+        ranks[block][finite] = 1.0 + ahead[finite].sum(axis=1)
     return ranks
 
 
@@ -136,11 +142,11 @@ def _embeddings(features: FloatArray) -> FloatArray:
 PROTOCOL = ProtocolDeclaration(
     kind="retrieval",
     label="retrieval",
-    description="Texts find the images of the products that carry them, and images their texts.",
+    description="Captions are queries for the images of their products, and images are queries for captions.",
     config=RetrievalConfig,
     make_task=retrieval,
     metrics=METRICS,
-    primaries=names(METRICS),
+    primaries=metric_names(METRICS),
     headlines=("recall_at_10", "mrr"),
     summary=("recall_at_10",),
     is_always_in_summary=True,

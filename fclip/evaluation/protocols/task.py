@@ -1,4 +1,4 @@
-"""A protocol on one split: what it wants encoded, and what it makes of the features."""
+"""The task of a protocol on one split: the images and texts to encode, and the scoring of their features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from fclip.features.similarity import FloatArray
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found for each of n queries, for people to look at.
+class SearchResults:
+    """The first results of each of n queries, for the comparison page.
 
     Attributes:
-        documents: ids of all products that could be found.
-        ranked: int [n, k], the first of them, -1 where there are no more.
-        relevant: bool [n, k].
+        documents: ids of all products that were searched.
+        ranked: int [n, k], rows of the first k results in `documents`; -1: no more results.
+        relevant: bool [n, k], whether each result is relevant.
     """
 
     documents: tuple[str, ...]
@@ -28,28 +28,28 @@ class Found:
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """What happened to the items of a task.
+    """The outcome of a task and its items.
 
     Attributes:
-        items: what each item is, for people: a product's id, or a query in words.
-        clusters: int [n], which items come and go together in resamples; None: none do.
-        classes: names, of a classification.
-        found: of a search, what came first; the outcome is then a `MeanOutcome` with `mrr`.
+        items: the id of each product, or the text of each query.
+        clusters: int [n], the cluster of each item for resampling; None: every item is a cluster.
+        classes: names of the classes; empty if the task is not a classification.
+        search_results: results of a search; None for other tasks. The outcome is then a `MeanOutcome` with `mrr`.
     """
 
     outcome: Outcome
     items: tuple[str, ...]
     clusters: Ints | None = None
     classes: tuple[str, ...] = ()
-    found: Found | None = None
+    search_results: SearchResults | None = None
 
 
 class EvaluationTask(Protocol):
-    """What a protocol asks of a model.
+    """A protocol on one split.
 
     Attributes:
-        images: digests of the images to encode. texts: the texts.
-        left_out: why products of the split are not judged -> how many.
+        images: digests of the images to encode. texts: the texts to encode.
+        left_out: reason -> number of items of the split that are not scored for this reason.
     """
 
     @property
@@ -61,10 +61,13 @@ class EvaluationTask(Protocol):
     @property
     def left_out(self) -> Mapping[str, int]: ...
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
-        """Outcomes by their part of the protocol's name ("" where there is one), of features as they were asked for.
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+        """Score the features of `images` and `texts`.
 
         Args:
-            images: float32 [number of images, d], not normalised. texts: the same of the texts.
+            images: float32 [number of images, d], not normalised. texts: float32 [number of texts, d], not normalised.
+
+        Returns:
+            part of the protocol -> outcome; the only part of a protocol without parts is "".
         """
         ...

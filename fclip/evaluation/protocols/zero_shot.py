@@ -1,4 +1,4 @@
-"""Zero-shot classification: the class whose prompts are nearest (Radford et al. 2021, section 3.1)."""
+"""Zero-shot classification: the class with the most similar prompts (Radford et al. 2021, section 3.1)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.evaluation.catalog import Catalog, clusters_of
-from fclip.evaluation.metrics import CLASSIFICATION, names
+from fclip.evaluation.metrics import CLASSIFICATION, metric_names
 from fclip.evaluation.outcomes import ClassificationOutcome, Ints
 from fclip.evaluation.protocols.registry import ProtocolDeclaration
 from fclip.evaluation.protocols.task import TaskOutcome
@@ -48,18 +48,20 @@ class ZeroShotConfig:
 
 
 def check_templates(templates: Sequence[str]) -> None:
-    """Raise ValueError unless there is one, and each has a place for the class."""
+    """Raise ValueError unless there is at least one template and each contains {} for the class."""
     if not templates or not all("{}" in template for template in templates):
         raise ValueError("templates must be at least one text with {} in it")
 
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """The task: `labels` count in `classes`, and `texts` are the prompts of all classes, those of a class together.
+    """The task.
 
     Attributes:
-        num_prompts: of each point of each class, how many prompts make it.
-        num_points: how many points each class has.
+        texts: the prompts of all classes, in the order of the classes.
+        labels: for each image, the index of its class in `classes`.
+        num_prompts: for each class embedding, the number of prompts that are averaged.
+        num_embeddings: for each class, the number of its embeddings: one, or one per wording with `pool: max`.
     """
 
     images: tuple[str, ...]
@@ -69,94 +71,102 @@ class ZeroShot:
     classes: tuple[str, ...]
     labels: tuple[int, ...]
     num_prompts: tuple[int, ...]
-    num_points: tuple[int, ...]
+    num_embeddings: tuple[int, ...]
     clusters: Ints | None
 
-    def judge(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
-        outcome = classify(images, points(texts, self.num_prompts), self.labels, self.num_points)
+    def score(self, images: FloatArray, texts: FloatArray) -> dict[str, TaskOutcome]:
+        outcome = classify(images, class_embeddings(texts, self.num_prompts), self.labels, self.num_embeddings)
         return {"": TaskOutcome(outcome, self.items, self.clusters, self.classes)}
 
 
 def zero_shot(config: ZeroShotConfig, catalog: Catalog, split: str, max_items: int | None) -> ZeroShot:
-    """The task on a split.
+    """Return the task on a split.
 
     Raises:
-        UserError: no product of the catalog, or of the split, has the label; or wordings are of no class.
+        UserError: no product of the catalog or of the split has the label, or a wording is for an unknown class.
     """
-    classes = catalog.values(config.label)
+    classes = catalog.attribute_values(config.label)
     if unknown := sorted(set(config.wordings) - set(classes)):
-        raise UserError(f"{catalog.name}: wordings of no class: {', '.join(unknown)} (classes: {', '.join(classes)})")
-    number = {name: index for index, name in enumerate(classes)}
-    products = catalog.of(split, max_items)
-    judged = [product for product in products if config.label in product.attributes]
-    if not judged:
         raise UserError(
-            f"{catalog.name}: none of the {len(products)} products of the split {split} has a {config.label} to judge "
-            "by: give the split more products, or take the protocol out of params.yaml"
+            f"{catalog.name}: wordings of unknown classes: {', '.join(unknown)}; the classes are {', '.join(classes)}"
+        )
+    number = {name: index for index, name in enumerate(classes)}
+    products = catalog.products_in(split, max_items)
+    labelled = [product for product in products if config.label in product.attributes]
+    if not labelled:
+        raise UserError(
+            f"{catalog.name}: none of the {len(products)} products of the split {split} has a {config.label}; "
+            "give the split more products, or remove the protocol from params.yaml"
         )
     prompts = [config.prompts(name) for name in classes]
+    num_left_out = len(products) - len(labelled)
     return ZeroShot(
-        images=tuple(product.image for product in judged),
-        texts=tuple(text for own in prompts for point in own for text in point),
-        left_out={f"no {config.label}": len(products) - len(judged)} if len(products) > len(judged) else {},
-        items=tuple(product.product_id for product in judged),
+        images=tuple(product.image for product in labelled),
+        texts=tuple(text for groups in prompts for group in groups for text in group),
+        left_out={f"no {config.label}": num_left_out} if num_left_out else {},
+        items=tuple(product.product_id for product in labelled),
         classes=classes,
-        labels=tuple(number[product.attributes[config.label]] for product in judged),
-        num_prompts=tuple(len(point) for own in prompts for point in own),
-        num_points=tuple(len(own) for own in prompts),
-        clusters=clusters_of([product.group_id for product in judged]),
+        labels=tuple(number[product.attributes[config.label]] for product in labelled),
+        num_prompts=tuple(len(group) for groups in prompts for group in groups),
+        num_embeddings=tuple(len(groups) for groups in prompts),
+        clusters=clusters_of([product.group_id for product in labelled]),
     )
 
 
-def points(prompt_features: FloatArray, num_prompts: Sequence[int]) -> FloatArray:
-    """The mean of the normalised features of each point's prompts, normalised.
+def class_embeddings(prompt_features: FloatArray, num_prompts: Sequence[int]) -> FloatArray:
+    """Return the class embeddings: the normalised mean of the normalised features of each one's prompts.
 
     Args:
-        prompt_features: float32 [prompts, d], those of a point together.
-        num_prompts: how many of them each point has, at least one.
+        prompt_features: float32 [prompts, d], in the order of the class embeddings.
+        num_prompts: number of prompts of each class embedding, at least one.
 
     Returns:
-        float32 [points, d].
+        float32 [class embeddings, d].
     """
     begins = np.cumsum([0, *num_prompts[:-1]])
     sums: FloatArray = np.add.reduceat(unit(prompt_features), begins, axis=0)
-    return unit(sums)  # the mean's direction
+    return unit(sums)  # the sum has the direction of the mean
 
 
 def classify(
-    image_features: FloatArray, embeddings: FloatArray, labels: Sequence[int], num_points: Sequence[int]
+    image_features: FloatArray, embeddings: FloatArray, labels: Sequence[int], num_embeddings: Sequence[int]
 ) -> ClassificationOutcome:
-    """The class of each image's nearest point; an image is never right where its features or a point are not finite.
+    """Classify each image by the nearest class embedding.
+
+    An image with features that are not finite counts as wrong. If a class embedding is not finite, all images do.
 
     Args:
-        image_features: float32 [n, d]. embeddings: float32 [points, d], normalised, those of a class together.
-        labels: class of each image.
-        num_points: how many points each class has, at least one.
+        image_features: float32 [n, d].
+        embeddings: float32 [class embeddings, d], normalised, in the order of the classes.
+        labels: true class of each image.
+        num_embeddings: number of embeddings of each class, at least one.
     """
     truth = np.asarray(labels, np.int64)
     finite = finite_rows(image_features)
     if not np.isfinite(embeddings).all():
         finite[:] = False
     predictions, ranks = np.full(len(truth), -1), np.zeros(len(truth), np.int64)
-    begins = np.cumsum([0, *num_points[:-1]])
-    for block, to_points in similarities(image_features, embeddings):
-        similarity = np.maximum.reduceat(to_points, begins, axis=1)
+    begins = np.cumsum([0, *num_embeddings[:-1]])
+    for block, to_embeddings in similarities(image_features, embeddings):
+        similarity = np.maximum.reduceat(to_embeddings, begins, axis=1)
         predictions[block] = similarity.argmax(axis=1)
-        own = similarity[np.arange(len(similarity)), truth[block]][:, None]
-        # Ties go to the first class, in the rank as in the prediction.
-        first = np.arange(len(num_points))[None] < truth[block][:, None]
-        ranks[block] = 1 + ((similarity > own) | ((similarity == own) & first)).sum(axis=1)
-    return ClassificationOutcome(truth, np.where(finite, predictions, -1), np.where(finite, ranks, 0), len(num_points))
+        correct = similarity[np.arange(len(similarity)), truth[block]][:, None]
+        # Among equal similarities the first class wins, for the rank as for the prediction.
+        earlier = np.arange(len(num_embeddings))[None] < truth[block][:, None]
+        ranks[block] = 1 + ((similarity > correct) | ((similarity == correct) & earlier)).sum(axis=1)
+    return ClassificationOutcome(
+        truth, np.where(finite, predictions, -1), np.where(finite, ranks, 0), len(num_embeddings)
+    )
 
 
 PROTOCOL = ProtocolDeclaration(
     kind="zero-shot",
     label="zero-shot classification",
-    description="Images are classified by the nearest of the classes' prompts.",
+    description="Images are classified by the class with the most similar prompts.",
     config=ZeroShotConfig,
     make_task=zero_shot,
     metrics=CLASSIFICATION,
-    primaries=names(CLASSIFICATION),
+    primaries=metric_names(CLASSIFICATION),
     headlines=("weighted_f1", "acc1"),
     summary=("acc1", "weighted_f1"),
 )

@@ -1,1 +1,1 @@
-"""Selection rules: each module holds a family of them, and `registry` collects them all."""
+"""Selection rules. Each module defines related rules; `registry` collects all of them."""

@@ -1,8 +1,9 @@
-"""The form of a selection rule, and all rules that there are.
+"""The declaration of selection rules, and the registry of all rules.
 
-A rule gives every candidate of a `Pool` a score: float64 [..., n], with a leading axis where the pool has resamples.
-The highest score wins, unless the base model does (`Rule.beats_base`). To add a rule, declare a `Rule` in a new module
-of this package: params accept it, selection.json tells what it would choose, and the report shows that.
+A rule scores every candidate of a `Pool`: float64 [..., n], with a leading axis if the pool contains resamples. The
+eligible candidate with the highest score wins, unless the base model beats it (`Rule.beats_base`). To add a rule,
+declare a `Rule` in a new module of this package. Params then accept it, and selection.json and the report show the
+candidate that it selects.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +19,13 @@ class Rule:
     """A selection rule.
 
     Attributes:
-        kind: its name in params.yaml. label: a few words for tables. description: one sentence without a full stop.
-        score: float64 [..., n] of a pool; −inf for a candidate that the rule cannot score.
-        reads_out_of_domain: it reads the scores on out-of-domain datasets; without such datasets, the in-domain metric
-            takes their place.
-        label_free_metric: the metric that it reads of protocols of the kind `label-free`; None if it reads none.
-        scores_items: its scores are means over items, so that resamples say how sure a difference is.
-        needs_val_loss, needs_steps: it can score only candidates with a validation loss, or with a training step.
+        kind: the name in params.yaml. label: a few words for tables. description: one phrase without a full stop.
+        score: the function from a pool to scores, float64 [..., n]; −inf for a candidate that the rule cannot score.
+        reads_out_of_domain: whether it reads the scores on out-of-domain datasets. If there are no such datasets, the
+            in-domain metric replaces them.
+        label_free_metric: the metric of label-free protocols that it reads; None if it reads none.
+        scores_items: whether its scores are means over items, so that resamples show the uncertainty of a difference.
+        needs_val_loss, needs_steps: whether it scores only candidates that have a validation loss or a training step.
     """
 
     kind: str
@@ -39,27 +40,29 @@ class Rule:
 
     @property
     def in_domain_only(self) -> bool:
-        """Whether it reads nothing of out-of-domain datasets."""
+        """Whether the rule reads no metric of out-of-domain datasets."""
         return not self.reads_out_of_domain and self.label_free_metric is None
 
     def is_applicable(self, pool: Pool) -> bool:
-        """Whether the metric that it reads was measured."""
+        """Whether the metric that the rule reads was measured."""
         return self.label_free_metric is None or self.label_free_metric in pool.label_free
 
     def scores(self, pool: Pool) -> Floats:
-        """float64 [..., n]; the in-domain metric where it reads out-of-domain datasets and there are none.
+        """Return the scores of all candidates, float64 [..., n].
+
+        A rule that reads out-of-domain datasets returns the in-domain metric if there are no such datasets.
 
         Raises:
-            KeyError: it is not applicable.
+            KeyError: the rule is not applicable.
         """
         if self.reads_out_of_domain and not pool.out_of_domain.shape[-1]:
             return pool.in_domain
         return self.score(pool)
 
     def beats_base(self, pool: Pool, row: int) -> bool:
-        """Whether a candidate beats a base model that the in-domain tolerance excludes.
+        """Whether the candidate in `row` beats a base model that is outside the in-domain tolerance.
 
-        A rule that reads out-of-domain datasets counts the in-domain score as one more of them here, so that a gain
+        For a rule that reads out-of-domain datasets, the in-domain score counts as one more dataset, so that the gain
         in domain is part of the comparison.
         """
         scores = self.scores(pool.with_in_domain() if self.reads_out_of_domain else pool)
@@ -67,11 +70,13 @@ class Rule:
 
 
 def label_free_metrics() -> frozenset[str]:
-    """The metrics of label-free protocols that some rule reads."""
+    """The label-free metrics that at least one rule reads."""
     return frozenset(rule.label_free_metric for rule in rules().values() if rule.label_free_metric is not None)
 
 
 def rules() -> Mapping[str, Rule]:
-    """All rules by kind: those that read out-of-domain scores first, then in the order of the modules."""
-    found = collect_declarations(__package__, Rule).values()
-    return MappingProxyType({rule.kind: rule for rule in sorted(found, key=lambda rule: not rule.reads_out_of_domain)})
+    """All rules by kind: those that read out-of-domain scores first, otherwise in the order of the modules."""
+    all_rules = collect_declarations(__package__, Rule).values()
+    return MappingProxyType(
+        {rule.kind: rule for rule in sorted(all_rules, key=lambda rule: not rule.reads_out_of_domain)}
+    )

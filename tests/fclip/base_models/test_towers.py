@@ -126,4 +126,4 @@ def test_zero_shot_scores_on_real_catalogs(
         cache=tmp_path / "features",
         options=RunOptions("cpu", 64, Resampling(resamples=10, confidence=0.9, seed=0)),
     )
-    assert at_least < evaluation.score("base-model", "test").estimate.value < at_most
+    assert at_least < evaluation.primary_score("base-model", "test").estimate.value < at_most

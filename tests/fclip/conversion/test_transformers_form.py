@@ -269,10 +269,10 @@ def test_a_tokenizer_is_required_unless_the_vocabulary_is_clips(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("vision_cfg", {"timm_model_name": "resnet18"}, "vision_cfg.timm_model_name resnet18"),
+        ("vision_cfg", {"timm_model_name": "resnet18"}, "vision_cfg.timm_model_name is resnet18"),
         ("vision_cfg", {"layers": [1, 1, 1, 1]}, "a ResNet"),
         ("vision_cfg", {"ls_init_value": 0.1}, "vision_cfg.ls_init_value"),
-        ("text_cfg", {"pool_type": "last"}, "taken at `last`"),
+        ("text_cfg", {"pool_type": "last"}, "text pooling .`last`"),
         ("text_cfg", {"no_causal_mask": True}, "text_cfg.no_causal_mask"),
     ],
 )
@@ -285,6 +285,6 @@ def test_a_model_that_transformers_cannot_represent_is_a_user_error(
     (folder / store.CONFIG).write_text(json.dumps(stored))
     model_cfg = json.loads(json.dumps(stored["model_cfg"]))
     store.write_weights(open_clip.CLIP(**model_cfg), folder)
-    with pytest.raises(UserError, match=f"cannot be a CLIPModel of transformers: .*{message}"):
+    with pytest.raises(UserError, match=f"cannot be exported as a CLIPModel of transformers: .*{message}"):
         export_clip(folder, tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()

@@ -31,7 +31,7 @@ def stored(tmp_path: Path) -> Embeddings:
     return read_embeddings(tmp_path / "set")
 
 
-def test_search_is_the_brute_force_one_and_gives_each_product_once(stored: Embeddings) -> None:
+def test_search_equals_brute_force_with_each_product_once(stored: Embeddings) -> None:
     query = np.random.default_rng(1).normal(size=16).astype("f4")
     hits = search(stored, query, k=50, model_sha256=MODEL)
     similarity = stored.images @ (query / np.linalg.norm(query))
@@ -45,20 +45,20 @@ def test_search_is_the_brute_force_one_and_gives_each_product_once(stored: Embed
     assert stored.title("shop", "p003") == "p003"
 
 
-def test_another_models_query_is_refused_with_both_digests(stored: Embeddings) -> None:
+def test_query_of_another_model_is_refused_with_both_digests(stored: Embeddings) -> None:
     with pytest.raises(UserError, match=r"b{12}.*a{12}"):
         search(stored, np.ones(16, "f4"), k=1, model_sha256="b" * 64)
 
 
 @pytest.mark.parametrize("k", [1, 3, 49, 50, 200])
-def test_a_few_hits_are_the_first_of_all(stored: Embeddings, k: int) -> None:
+def test_k_hits_are_the_first_of_all_hits(stored: Embeddings, k: int) -> None:
     query = stored.images[7]  # the product with two images
     everything = search(stored, query, k=50, model_sha256=MODEL)
     assert everything[0].product_id == "p007"
     assert search(stored, query, k=k, model_sha256=MODEL) == everything[:k]
 
 
-def test_many_images_of_a_product_are_one_hit_and_equals_keep_their_order() -> None:
+def test_product_with_many_images_is_one_hit_and_ties_keep_their_order() -> None:
     vectors = np.zeros((30, 2), np.float32)
     vectors[:20, 0] = 1
     vectors[20:, 1] = 1
@@ -68,15 +68,15 @@ def test_many_images_of_a_product_are_one_hit_and_equals_keep_their_order() -> N
     assert [hit.product_id for hit in hits] == ["a", "b0", "b1"]
 
 
-def test_a_query_that_is_none_is_refused(stored: Embeddings) -> None:
+def test_zero_or_nonfinite_query_is_refused(stored: Embeddings) -> None:
     for query in (np.zeros(16, "f4"), np.full(16, np.nan, "f4")):
-        with pytest.raises(UserError, match="cannot embed it"):
+        with pytest.raises(UserError, match="cannot embed the query"):
             search(stored, query, k=1, model_sha256=MODEL)
     with pytest.raises(UserError, match="at least 1"):
         search(stored, np.ones(16, "f4"), k=0, model_sha256=MODEL)
 
 
-def test_embeddings_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+def test_nonfinite_embeddings_are_not_written(tmp_path: Path) -> None:
     rows = EmbeddedRows({"product_id": ["a", "b"]}, np.array([[1, 0], [np.nan, 1]], "f4"))
     with pytest.raises(UserError, match="1 of 2 images embeddings"):
         write_embeddings(tmp_path, model_sha256=MODEL, images=rows, texts=rows, manifest={})

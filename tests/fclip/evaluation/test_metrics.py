@@ -1,4 +1,4 @@
-"""Metrics and intervals against naive references and scikit-learn."""
+"""Metrics and confidence intervals against naive references and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates, resamples
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome, Outcome, once
+from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome, Outcome, equal_weights
 from fclip.evaluation.protocols.retrieval import retrieve
-from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, classify, points
+from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, class_embeddings, classify
 from fclip.features.similarity import unit
 
 
@@ -23,16 +23,16 @@ def outcome(seed: int, num_items: int = 400, num_classes: int = 7) -> Classifica
 
 
 def measured(outcome: Outcome) -> dict[str, float]:
-    return {name: float(value[0]) for name, value in outcome.metrics(once(outcome)).items()}
+    return {name: float(value[0]) for name, value in outcome.metrics(equal_weights(outcome)).items()}
 
 
 @pytest.mark.filterwarnings("ignore")
 @given(seed=st.integers(0, 10_000), num_items=st.integers(1, 60))
 @settings(max_examples=60, deadline=None)
-def test_classification_metrics_are_scikit_learns(seed: int, num_items: int) -> None:
-    found = outcome(seed, num_items)
-    values = measured(found)
-    labels, predictions = found.labels, found.predictions
+def test_classification_metrics_equal_scikit_learn(seed: int, num_items: int) -> None:
+    actual = outcome(seed, num_items)
+    values = measured(actual)
+    labels, predictions = actual.labels, actual.predictions
     present = sorted(set(labels) | set(predictions))
     assert values["acc1"] == pytest.approx(accuracy_score(labels, predictions))
     assert values["mean_per_class_recall"] == pytest.approx(balanced_accuracy_score(labels, predictions))
@@ -40,17 +40,17 @@ def test_classification_metrics_are_scikit_learns(seed: int, num_items: int) -> 
     assert values["macro_f1"] == pytest.approx(macro)
     weighted = f1_score(labels, predictions, average="weighted", zero_division=0)
     assert values["weighted_f1"] == pytest.approx(weighted)
-    assert values["acc5"] == pytest.approx(np.mean(found.ranks <= 5))
+    assert values["acc5"] == pytest.approx(np.mean(actual.ranks <= 5))
 
 
-def test_metrics_of_a_resample_are_those_of_its_items() -> None:
-    found = outcome(0)
+def test_metrics_of_a_resample_equal_those_of_its_items() -> None:
+    actual = outcome(0)
     samples = np.random.default_rng(1).integers(400, size=(5, 400))
     weights = np.stack([np.bincount(sample, minlength=400) for sample in samples]).astype("f4")
-    resampled = found.metrics(weights)
+    resampled = actual.metrics(weights)
     for row, sample in enumerate(samples):
         alone = ClassificationOutcome(
-            found.labels[sample], found.predictions[sample], found.ranks[sample], found.num_classes
+            actual.labels[sample], actual.predictions[sample], actual.ranks[sample], actual.num_classes
         )
         for metric, value in measured(alone).items():
             assert resampled[metric][row] == pytest.approx(value)
@@ -67,48 +67,48 @@ def naive_retrieval(images: np.ndarray, texts: np.ndarray, text_of: list[int]) -
     return {"recall_at_5": float(np.mean(recalls)), "mrr": float(np.mean(ranks))}
 
 
-def test_retrieval_is_the_naive_one_with_several_relevant_and_ties() -> None:
+def test_retrieval_equals_the_naive_reference_with_ties() -> None:
     random = np.random.default_rng(0)
     images, texts = random.normal(size=(60, 8)).astype("f4"), random.normal(size=(25, 8)).astype("f4")
     images[10:20] = images[0]  # ties
     text_of = [*range(25), *random.integers(25, size=35)]
-    found = retrieve(images, texts, text_of)
-    values = measured(found["text_to_image"])
+    actual = retrieve(images, texts, text_of)
+    values = measured(actual["text_to_image"])
     for metric, value in naive_retrieval(images, texts, text_of).items():
         assert values[metric] == pytest.approx(value)
-    back = measured(found["image_to_text"])
+    back = measured(actual["image_to_text"])
     order = np.argsort(-(unit(images) @ unit(texts).T), axis=1, kind="stable")
     hits = [text_of[image] in order[image][:10] for image in range(60)]
     assert back["recall_at_10"] == back["hit_at_10"] == pytest.approx(np.mean(hits))
 
 
-def test_classification_takes_the_nearest_class_by_the_mean_of_its_prompts() -> None:
+def test_class_embedding_is_the_mean_of_its_prompts() -> None:
     wordings = {"b": "bee", "c": ["sea", "see"]}
     config = ZeroShotConfig(
         kind="zero-shot", label="type", templates=["a {}", "one {}"], wordings=wordings, pool="mean"
     )
     texts = [("a a", "one a"), ("a bee", "one bee"), ("a sea", "one sea", "a see", "one see")]
-    assert [config.prompts(name) for name in "abc"] == [(own,) for own in texts]
+    assert [config.prompts(name) for name in "abc"] == [(prompts,) for prompts in texts]
     features = np.random.default_rng(0).normal(size=(8, 5)).astype("f4")
-    embeddings = points(features, [len(own) for own in texts])
-    for found, own in zip(embeddings, (features[:2], features[2:4], features[4:]), strict=True):
-        assert found == pytest.approx(unit(unit(own).mean(axis=0)), abs=1e-6)
+    embeddings = class_embeddings(features, [len(prompts) for prompts in texts])
+    for embedding, prompts in zip(embeddings, (features[:2], features[2:4], features[4:]), strict=True):
+        assert embedding == pytest.approx(unit(unit(prompts).mean(axis=0)), abs=1e-6)
 
 
 @pytest.mark.parametrize("wording", ["", [], ["bee", ""]])
-def test_a_wording_must_say_something(wording: str | list[str]) -> None:
+def test_empty_wording_is_refused(wording: str | list[str]) -> None:
     with pytest.raises(ValueError, match="wordings of b must be a text, or a list of at least one"):
         ZeroShotConfig(kind="zero-shot", label="type", templates=["a {}"], wordings={"b": wording}, pool="mean")
 
 
-def test_an_image_is_of_the_nearest_class_and_of_none_where_it_is_not_finite() -> None:
+def test_nearest_class_is_predicted_and_none_for_nonfinite_features() -> None:
     embeddings = unit(np.array([[1, 0], [0.1, 3]], "f4"))
-    found = classify(np.array([[5, 1], [0.1, 0.2], [np.nan, 1]], "f4"), embeddings, [0, 1, 1], [1, 1])
-    assert found.predictions.tolist() == [0, 1, -1]
-    assert found.ranks.tolist() == [1, 1, 0]
+    actual = classify(np.array([[5, 1], [0.1, 0.2], [np.nan, 1]], "f4"), embeddings, [0, 1, 1], [1, 1])
+    assert actual.predictions.tolist() == [0, 1, -1]
+    assert actual.ranks.tolist() == [1, 1, 0]
 
 
-def test_where_points_of_a_class_are_not_averaged_the_nearest_counts() -> None:
+def test_pool_max_uses_the_nearest_wording() -> None:
     wordings: dict[str, str | list[str]] = {"bottoms": ["jeans", "skirts"]}
     config = ZeroShotConfig(kind="zero-shot", label="type", templates=["a {}", "{}"], wordings=wordings, pool="max")
     assert config.prompts("bottoms") == (("a jeans", "jeans"), ("a skirts", "skirts"))
@@ -123,16 +123,16 @@ def test_where_points_of_a_class_are_not_averaged_the_nearest_counts() -> None:
     assert classify(near_one, mean, [1], [1, 1]).predictions.tolist() == [0]
 
 
-def test_features_that_are_not_finite_are_wrong_and_stop_nothing() -> None:
+def test_nonfinite_features_count_as_wrong() -> None:
     broken = np.full((4, 3), np.nan, "f4")
     fine = np.eye(4, 3, dtype="f4")
     assert measured(classify(broken, fine, [0, 1, 2, 3], [1, 1, 1, 1]))["acc1"] == 0
     assert measured(classify(fine, broken, [0, 1, 2, 3], [1, 1, 1, 1]))["acc1"] == 0
-    found = retrieve(broken, fine, [0, 1, 2, 3])
-    assert set(measured(found["text_to_image"]).values()) == {0.0}
+    actual = retrieve(broken, fine, [0, 1, 2, 3])
+    assert set(measured(actual["text_to_image"]).values()) == {0.0}
 
 
-def test_a_model_does_not_differ_from_itself_and_a_better_one_does() -> None:
+def test_difference_is_zero_for_equal_and_significant_for_better_models() -> None:
     first = outcome(0)
     better = ClassificationOutcome(first.labels, first.labels, np.ones_like(first.ranks), first.num_classes)
     how = Resampling(resamples=200, confidence=0.95, seed=0)
@@ -144,17 +144,17 @@ def test_a_model_does_not_differ_from_itself_and_a_better_one_does() -> None:
     assert loss.excludes_zero
 
 
-def test_intervals_cover_and_are_seeded() -> None:
+def test_intervals_contain_the_value_and_depend_on_the_seed() -> None:
     how = Resampling(resamples=500, confidence=0.95, seed=7)
-    found = estimates(outcome(3), None, how)["acc1"]
-    assert found == estimates(outcome(3), None, how)["acc1"]
-    assert found.low < found.value < found.high
-    expected = np.sqrt(found.value * (1 - found.value) / 400)
-    assert found.standard_error == pytest.approx(expected, rel=0.15)
+    actual = estimates(outcome(3), None, how)["acc1"]
+    assert actual == estimates(outcome(3), None, how)["acc1"]
+    assert actual.low < actual.value < actual.high
+    expected = np.sqrt(actual.value * (1 - actual.value) / 400)
+    assert actual.standard_error == pytest.approx(expected, rel=0.15)
 
 
-def test_what_belongs_together_is_drawn_together() -> None:
-    """Copies of an item say nothing new: with them as one cluster the interval is that of the items alone."""
+def test_clusters_are_resampled_as_a_whole() -> None:
+    """Copies of an item in one cluster do not narrow the interval."""
     how = Resampling(resamples=2000, confidence=0.95, seed=0)
     values = np.random.default_rng(0).random(50)
     alone = estimates(MeanOutcome({"x": values}), None, how)["x"]
@@ -168,7 +168,7 @@ def test_what_belongs_together_is_drawn_together() -> None:
         assert (weights.sum(axis=1) == 1000).all()
 
 
-def test_a_primary_metric_must_be_measured() -> None:
+def test_primary_metric_must_be_of_a_configured_protocol() -> None:
     with pytest.raises(ValueError, match=r"primary must be one of classification\.acc1"):
         DatasetEvaluation(
             primary="text_to_image.mrr",

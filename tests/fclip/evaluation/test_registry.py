@@ -1,4 +1,4 @@
-"""What protocols declare is what they give."""
+"""Protocols give the metrics and parts that they declare."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import pytest
 from fclip.config import parse_config
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.config import DatasetEvaluation
-from fclip.evaluation.metrics import names
-from fclip.evaluation.outcomes import once
+from fclip.evaluation.metrics import metric_names
+from fclip.evaluation.outcomes import equal_weights
 from fclip.evaluation.protocols.registry import direction, metric_label, protocols
-from tests.fclip.evaluation.test_protocols import drawn, product
+from tests.fclip.evaluation.test_protocols import product, random_features
 
 COLOURS = ("red", "blue", "green", "grey", "pink", "black")
 SHOP = Catalog(
@@ -36,37 +36,37 @@ VALUES: dict[str, dict[str, Any]] = {
 
 
 def parsed(kind: str) -> Any:
-    """A config of the protocol `kind`."""
+    """Return a config of the protocol `kind`."""
     protocols = {
         "known": {"kind": "zero-shot", **VALUES["zero-shot"]},
-        "own": {"kind": kind, **VALUES[kind]},
+        "tested": {"kind": kind, **VALUES[kind]},
     }
     values = {"primary": "known.acc1", "max_items": None, "slices": [], "protocols": protocols}
-    return parse_config(values, DatasetEvaluation, where="params.yaml").protocols["own"]
+    return parse_config(values, DatasetEvaluation, where="params.yaml").protocols["tested"]
 
 
 @pytest.mark.parametrize("kind", protocols())
-def test_a_protocol_gives_the_metrics_and_parts_that_it_declares(kind: str) -> None:
+def test_protocol_gives_its_declared_metrics_and_parts(kind: str) -> None:
     declaration, config = protocols()[kind], parsed(kind)
     assert isinstance(config, declaration.config)
     task = declaration.make_task(config, SHOP, "test", None)
     assert task is not None
-    found = task.judge(drawn((len(task.images), 8)), drawn((len(task.texts), 8), 1))
-    assert tuple(found) == declaration.parts
-    for judged in found.values():
-        measured = judged.outcome.metrics(once(judged.outcome))
-        assert set(measured) == set(names(declaration.metrics))
+    results = task.score(random_features((len(task.images), 8)), random_features((len(task.texts), 8), 1))
+    assert tuple(results) == declaration.parts
+    for result in results.values():
+        measured = result.outcome.metrics(equal_weights(result.outcome))
+        assert set(measured) == set(metric_names(declaration.metrics))
         assert all(np.isfinite(value).all() for value in measured.values())
     assert declaration.description.endswith(".")
 
 
-def test_metrics_are_found_by_their_names() -> None:
+def test_direction_and_label_of_a_metric() -> None:
     assert direction("retrieval.text_to_image.recall_at_10") == 1
     assert direction("margin") == 0
     assert metric_label("retrieval.text_to_image.recall_at_10", short=True) == "text→image R@10"
     assert metric_label("classification.acc1", short=True) == "accuracy"
 
 
-def test_only_what_needs_captions_reads_them() -> None:
+def test_protocols_that_read_captions() -> None:
     reads = {kind: protocols()[kind].reads_captions(parsed(kind)) for kind in VALUES}
     assert {kind for kind, needed in reads.items() if needed} == {"retrieval", "attribute-search"}

@@ -1,4 +1,4 @@
-"""A dataset's evaluation, end to end on tiny models, against scores computed the plain way."""
+"""Evaluation of a dataset end to end on tiny models, against naive scores."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,8 +45,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="module")
 def models(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("broken")
-    found = {name: workspace.finetune / "candidates" / name for name in ("base-model", "step-000010")}
-    return {**found, "broken": tiny_clip(folder / "broken", seed=9, broken=True)}
+    folders = {name: workspace.finetune / "candidates" / name for name in ("base-model", "step-000010")}
+    return {**folders, "broken": tiny_clip(folder / "broken", seed=9, broken=True)}
 
 
 def files_of(workspace: Workspace, name: str, roles: dict[str, str]) -> DatasetFiles:
@@ -72,8 +72,8 @@ def values(evaluation: Evaluation, model: str, split: str) -> dict[str, float]:
     }
 
 
-def plain_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, float]:
-    """What is measured, one item at a time and with scikit-learn's metrics."""
+def naive_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, float]:
+    """Compute some metrics one item at a time and with scikit-learn."""
     clip = load(folder)
     packs = ImagePacks([files.images])
     products = pq.read_table(files.products).to_pylist()
@@ -93,8 +93,8 @@ def plain_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, flo
 
     with torch.no_grad():
         classes = ["blue", "green", "grey", "red"]
-        said = ["blue", "green", "gray", "red"]
-        prompts = [(text(f"a photo of a {c}") + text(f"{c}, {c}")) / 2 for c in said]
+        wordings = ["blue", "green", "gray", "red"]
+        prompts = [(text(f"a photo of a {c}") + text(f"{c}, {c}")) / 2 for c in wordings]
         labels, predictions, shown = [], [], []
         for row in products:
             if row["split"] != split:
@@ -106,59 +106,59 @@ def plain_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, flo
                 predictions.append(classes[int(np.argmax(similarity))])
             if row["product_id"] in titles:
                 shown.append((features, titles[row["product_id"]]))
-        found = []
+        recalls = []
         for title in dict.fromkeys(title for _, title in shown):
             similarity = np.array([float(features @ text(title)) for features, _ in shown])
             order = np.argsort(-similarity)
             relevant = {i for i, (_, own) in enumerate(shown) if own == title}
-            found.append(len(relevant & set(order[:5].tolist())) / len(relevant))
+            recalls.append(len(relevant & set(order[:5].tolist())) / len(relevant))
     return {
         "classification.acc1": accuracy_score(labels, predictions),
         "classification.weighted_f1": f1_score(labels, predictions, average="weighted", zero_division=0),
-        "retrieval.text_to_image.recall_at_5": float(np.mean(found)),
+        "retrieval.text_to_image.recall_at_5": float(np.mean(recalls)),
     }
 
 
 @pytest.mark.parametrize("model", ["base-model", "step-000010"])
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_scores_are_those_of_the_plain_way(
+def test_scores_equal_the_naive_reference(
     evaluation: Evaluation, models: dict[str, Path], files: DatasetFiles, model: str, split: str
 ) -> None:
-    found = values(evaluation, model, split)
-    for metric, value in plain_scores(models[model], files, split).items():
-        assert found[metric] == pytest.approx(value), metric
+    actual = values(evaluation, model, split)
+    for metric, value in naive_scores(models[model], files, split).items():
+        assert actual[metric] == pytest.approx(value), metric
 
 
-def test_a_model_whose_features_are_not_finite_scores_nothing_and_is_counted(evaluation: Evaluation) -> None:
+def test_model_with_nonfinite_features_scores_zero_and_is_counted(evaluation: Evaluation) -> None:
     assert evaluation.num_nonfinite["base-model"] == 0
     assert evaluation.num_nonfinite["broken"] > 0
     assert set(values(evaluation, "broken", "val").values()) == {0.0}
     assert evaluation.compare("broken", "base-model", "val").low > 0
 
 
-def test_the_difference_is_of_the_primary_metric_and_paired(evaluation: Evaluation) -> None:
+def test_compare_gives_the_paired_difference_of_the_primary_metric(evaluation: Evaluation) -> None:
     difference = evaluation.compare("base-model", "step-000010", "val")
-    scores = [evaluation.score(model, "val").estimate.value for model in ("base-model", "step-000010")]
+    scores = [evaluation.primary_score(model, "val").estimate.value for model in ("base-model", "step-000010")]
     assert difference.value == pytest.approx(scores[1] - scores[0])
     assert difference.low <= difference.value <= difference.high
     itself = evaluation.compare("base-model", "base-model", "val")
     assert (itself.low, itself.high, itself.standard_error) == (0, 0, 0)
 
 
-def test_the_long_table(evaluation: Evaluation) -> None:
+def test_long_table(evaluation: Evaluation) -> None:
     steps = {"base-model": 0, "step-000010": 10, "broken": 20}
     rows = long_table(evaluation, steps).to_pylist()
     assert len(rows) == 3 * 2 * (4 + 7 + 7)
     assert {row["role"] for row in rows if row["split"] == "test"} == {"report"}
     assert [row["metric"] for row in rows if row["primary"]] == ["macro_f1"] * 6
     assert all(row["low"] <= row["high"] for row in rows)
-    (own,) = [
+    (value,) = [
         row["value"]
         for row in rows
         if (row["candidate"], row["role"], row["protocol"], row["metric"])
         == ("base-model", "select", "classification", "acc1")
     ]
-    assert own == values(evaluation, "base-model", "val")["classification.acc1"]
+    assert value == values(evaluation, "base-model", "val")["classification.acc1"]
     assert {row["step"] for row in rows if row["candidate"] == "broken"} == {20}
     broken = [row for row in rows if row["candidate"] == "broken" and row["primary"]]
     assert [(row["value"], row["low"], row["high"]) for row in broken] == [(0, 0, 0)] * 2
@@ -176,11 +176,11 @@ def test_products_without_a_label_or_a_caption_are_left_out_and_counted(
     assert labelled.texts[4:6] == ("a photo of a gray", "gray, gray")
     caplog.set_level("INFO")
     evaluate_models({"base-model": models["base-model"]}, files, CONFIG, cache=workspace.feature_cache, options=OPTIONS)
-    assert "val: 4 are left out of classification: no colour" in caplog.text
-    assert "val: 2 are left out of retrieval: no caption `title`" in caplog.text
+    assert "val: left 4 items out of classification: no colour" in caplog.text
+    assert "val: left 2 items out of retrieval: no caption `title`" in caplog.text
 
 
-def test_retrieval_takes_the_first_caption_of_its_kind(files: DatasetFiles, tmp_path: Path) -> None:
+def test_retrieval_reads_the_first_caption_of_its_kind(files: DatasetFiles, tmp_path: Path) -> None:
     table = pq.read_table(files.captions)
     rows = table.to_pylist()
     for row in rows:
@@ -190,19 +190,19 @@ def test_retrieval_takes_the_first_caption_of_its_kind(files: DatasetFiles, tmp_
     assert several == read_catalog(files, with_captions=True)
 
 
-def test_the_sample_is_of_the_products_and_not_of_their_order(workspace: Workspace, files: DatasetFiles) -> None:
+def test_sample_does_not_depend_on_the_order_of_products(workspace: Workspace, files: DatasetFiles) -> None:
     catalog = read_catalog(files, with_captions=False)
-    whole, some, fewer = ([each.product_id for each in catalog.of("train", most)] for most in (None, 12, 6))
+    whole, some, fewer = ([each.product_id for each in catalog.products_in("train", most)] for most in (None, 12, 6))
     assert len(some) == 12
     assert set(fewer) < set(some) < set(whole)
     table = pq.read_table(files.products)
     other = workspace.root / "shuffled.parquet"
     pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), other)
     shuffled = read_catalog(replace(files, products=other), with_captions=False)
-    assert [each.product_id for each in shuffled.of("train", 12)] == some
+    assert [each.product_id for each in shuffled.products_in("train", 12)] == some
 
 
-def test_several_splits_of_a_role_are_told_apart(workspace: Workspace, models: dict[str, Path]) -> None:
+def test_splits_with_the_same_role_are_separate_rows(workspace: Workspace, models: dict[str, Path]) -> None:
     files = files_of(workspace, "street", {"val": "report", "test": "report"})
     config = replace(CONFIG, primary="classification.acc1", protocols={"classification": CLASSIFICATION})
     evaluation = evaluate_models(
@@ -212,7 +212,7 @@ def test_several_splits_of_a_role_are_told_apart(workspace: Workspace, models: d
     assert {(row["split"], row["role"]) for row in rows} == {("val", "report"), ("test", "report")}
 
 
-def test_what_a_user_can_get_wrong_is_said(files: DatasetFiles, models: dict[str, Path], workspace: Workspace) -> None:
+def test_user_errors_are_reported(files: DatasetFiles, models: dict[str, Path], workspace: Workspace) -> None:
     def run(files: DatasetFiles, config: DatasetEvaluation = CONFIG) -> None:
         evaluate_models(models, files, config, cache=workspace.feature_cache, options=OPTIONS)
 
@@ -222,9 +222,9 @@ def test_what_a_user_can_get_wrong_is_said(files: DatasetFiles, models: dict[str
     def with_protocol(name: str, protocol: ZeroShotConfig | RetrievalConfig) -> DatasetEvaluation:
         return replace(CONFIG, protocols={**CONFIG.protocols, name: protocol})
 
-    with pytest.raises(UserError, match=r"studio: no product has the attribute `shape`; there are colour"):
+    with pytest.raises(UserError, match=r"studio: no product has the attribute `shape`; the attributes are colour"):
         run(files, with_protocol("shapes", replace(CLASSIFICATION, label="shape")))
-    with pytest.raises(UserError, match="wordings of no class: pink"):
+    with pytest.raises(UserError, match="wordings of unknown classes: pink"):
         run(files, with_protocol("shapes", replace(CLASSIFICATION, wordings={"pink": "rose"})))
     with pytest.raises(UserError, match="none of the 24 products of the split val has a caption `highlights`"):
         run(files, with_protocol("long", replace(RETRIEVAL, caption="highlights")))

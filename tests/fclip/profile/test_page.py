@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from fclip.catalog.tables import PRODUCTS
-from fclip.pages.wording import number, percent, things
+from fclip.pages.wording import counted, number, percent
 from fclip.profile.histogram import SHARE, distribution
 from fclip.profile.page import read_refused, write_page
 from fclip.profile.pictures import select_pictures
@@ -168,7 +168,11 @@ def test_shares_are_never_rounded_to_none_or_all(share: float, expected: str) ->
 
 def test_numbers_and_plurals_are_formatted() -> None:
     assert [number(x) for x in (None, 3.0, 0.126, 12.345, 12345.6)] == ["–", "3", "0.13", "12.3", "12,346"]
-    assert [things(1, "class"), things(2, "class"), things(1200, "image")] == ["1 class", "2 classes", "1,200 images"]
+    assert [counted(1, "class"), counted(2, "class"), counted(1200, "image")] == [
+        "1 class",
+        "2 classes",
+        "1,200 images",
+    ]
 
 
 def test_sparkline_shows_every_bin_that_is_not_empty() -> None:

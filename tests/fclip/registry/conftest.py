@@ -1,4 +1,4 @@
-"""A registry of its own for each test, and models small enough to register in no time."""
+"""A separate registry for each test, and tiny models."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ CONFIG = {
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new SQLite store, made once: the migrations take seconds."""
+    """A new SQLite store, created once because the migrations take seconds."""
     home = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FCLIP_HOME", str(home))
@@ -33,7 +33,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_registry(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of an embedded registry of this test alone."""
+    """The folder of an embedded registry for this test."""
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(empty_store, home / "mlflow.db")
@@ -44,16 +44,16 @@ def own_registry(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(autouse=True)
 def registry_home(tmp_path: Path, own_registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The embedded registry of this test alone; the current folder is elsewhere."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
+    """The embedded registry of this test; the current folder is an empty one, `tmp_path / "cwd"`."""
+    current = tmp_path / "cwd"
+    current.mkdir()
+    monkeypatch.chdir(current)
     return own_registry
 
 
 @pytest.fixture
 def make_clip(tmp_path: Path) -> Callable[[int], Path]:
-    """make_clip(seed) -> the folder of a tiny CLIP with weights drawn by that seed."""
+    """make_clip(seed) -> the folder of a tiny CLIP with random weights of this seed."""
 
     def make(seed: int) -> Path:
         folder = tmp_path / f"clip-{seed}"
@@ -78,7 +78,7 @@ def make_clip(tmp_path: Path) -> Callable[[int], Path]:
 
 @pytest.fixture
 def make_weights(tmp_path: Path) -> Callable[[str], Path]:
-    """make_weights(name) -> a folder that stands for a model where nothing loads it."""
+    """make_weights(name) -> a folder with fake weights, for tests that do not load the model."""
 
     def make(name: str) -> Path:
         folder = tmp_path / f"weights-{name}"

@@ -1,4 +1,4 @@
-"""A registered version loads where the repository is not."""
+"""A registered version loads without the repository."""
 
 import io
 import os
@@ -36,7 +36,7 @@ print("\\n".join(refused))
 """
 
 
-def test_the_champion_loads_in_a_clean_process_elsewhere(make_clip, tmp_path: Path) -> None:
+def test_champion_loads_in_a_clean_process_without_the_repository(make_clip, tmp_path: Path) -> None:
     repository = str(Path(__file__).parents[3])
     register_version("clip", make_clip(0), RunRecord(params={}, points=(), headline={}, tags={}), run_name="test")
     with registry_lock("clip"):
@@ -51,7 +51,7 @@ def test_the_champion_loads_in_a_clean_process_elsewhere(make_clip, tmp_path: Pa
     environment["MLFLOW_TRACKING_URI"] = tracking_uri()
     code = LOADED.format(repository=repository, image=str(image), out=str(out))
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tmp_path / "cwd", env=environment, capture_output=True, text=True
     )
 
     assert done.returncode == 0, done.stderr
@@ -64,9 +64,9 @@ def test_the_champion_loads_in_a_clean_process_elsewhere(make_clip, tmp_path: Pa
     np.testing.assert_allclose(mixed[0], mixed[3], atol=1e-6)
     np.testing.assert_allclose(mixed[1], texts[0], atol=1e-5)
     refused = done.stdout.splitlines()
-    assert refused[0] == "row 0 must hold either an image or a text, not both"
-    assert refused[1] == "row 0 must hold either an image or a text, not neither"
+    assert refused[0] == "row 0 must have either an image or a text, not both"
+    assert refused[1] == "row 0 must have either an image or a text, not neither"
     assert "picture" in refused[2]
     assert refused[3].startswith("row 0: ")
     assert "Warning" not in done.stderr
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert list((tmp_path / "cwd").iterdir()) == []

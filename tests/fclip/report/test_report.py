@@ -1,4 +1,4 @@
-"""The page says what it was given, needs nothing else, and reads well at any width (that part by eye)."""
+"""The report is complete and self-contained, and the model card describes the selection."""
 
 import re
 from dataclasses import replace
@@ -11,16 +11,16 @@ from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.evaluation.protocols.registry import metric_label
 from fclip.models.candidates import Candidate
 from fclip.profile.drift import Drift, FeatureDrift
-from fclip.report.build import evidence, headline, render, write_report
-from fclip.report.card import card
+from fclip.report.build import headline, render_report, result_summary, write_report
+from fclip.report.card import model_card
 from fclip.report.inputs import (
     CandidateScores,
-    Gate,
-    Ingest,
+    GateResult,
+    IngestCounts,
     MetricResult,
     ReportedValue,
     ReportInputs,
-    Training,
+    TrainingCurves,
 )
 from fclip.selection.gate import GateComparison
 from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
@@ -44,7 +44,7 @@ def result(dataset: str, role: str, metric: str, before: float, after: float, *,
 
 
 def made_up() -> ReportInputs:
-    """A run in which two rules choose differently and the gate opens."""
+    """A run in which two rules select different candidates and the challenger passes the gate."""
     candidates = tuple(
         CandidateResult(
             candidate=Candidate(
@@ -83,7 +83,8 @@ def made_up() -> ReportInputs:
         winner="step-000018",
         best="step-000018",
         near_ties=("step-000018",),
-        reason="highest mean normalised gain (0.971); outside: street 0.254 -> 0.522; in domain 0.312 -> 0.777",
+        reason="best eligible candidate by mean normalised gain (score 0.971); out of domain: street 0.254 -> 0.522, "
+        "phone 0.401 -> 0.468; in domain: 0.312 -> 0.777",
         warning=None,
         choices={
             "mean_normalised_gain": "step-000018",
@@ -111,17 +112,17 @@ def made_up() -> ReportInputs:
         ),
         selection=selection,
         scores=scores,
-        training=Training(
+        training=TrainingCurves(
             loss=tuple((step, 4.85 * 0.94**step + 1.6 + 0.12 * (step % 3)) for step in range(1, 32)),
             validation=tuple(zip(STEPS, LOSSES, strict=True)),
         ),
-        gate=Gate(
+        gate=GateResult(
             registered_model="fclip-sample",
             version=3,
             moved=True,
             is_champion=True,
             reason="version 3 is champion after version 2: significantly better on street val (classification.acc1 "
-            "+0.061, interval +0.018 to +0.104), and significantly worse on none of the other 2",
+            "+0.061, interval +0.018 to +0.104), and not significantly worse on the other 2",
             comparisons=(
                 GateComparison("studio", "val", accuracy, True, 0.771, 0.777, 0.006, -0.021, 0.033, 300),
                 GateComparison("street", "val", accuracy, False, 0.461, 0.522, 0.061, 0.018, 0.104, 350),
@@ -129,11 +130,11 @@ def made_up() -> ReportInputs:
             ),
         ),
         ingests=(
-            Ingest("studio", "sample", {"train": "train", "val": "select", "test": "report"}, 2600, 2588, 2901, 12,
-                   {"train": 1990, "val": 301, "test": 297}, {"image also in train": 9, "truncated image": 3}),
-            Ingest("street", "sample", {"val": "select", "test": "report"}, 700, 700, 780, 0,
+            IngestCounts("studio", "sample", {"train": "train", "val": "select", "test": "report"}, 2600, 2588, 2901,
+                   12, {"train": 1990, "val": 301, "test": 297}, {"image also in train": 9, "truncated image": 3}),
+            IngestCounts("street", "sample", {"val": "select", "test": "report"}, 700, 700, 780, 0,
                    {"val": 344, "test": 356}, {}),
-            Ingest("phone", "clothing", {"val": "select", "test": "report"}, 5403, 4981, 4981, 422,
+            IngestCounts("phone", "clothing", {"val": "select", "test": "report"}, 5403, 4981, 4981, 422,
                    {"val": 2510, "test": 2471}, {"label is left out": 421, "unreadable image": 1}),
         ),
         lineage=(
@@ -148,7 +149,7 @@ def made_up() -> ReportInputs:
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed out of turn."""
+    """Fails if tags are not closed in the order of nesting."""
 
     VOID = frozenset({"meta", "br", "link", "img", "hr", "input"})
 
@@ -169,7 +170,7 @@ class Balanced(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+def test_report_is_self_contained(tmp_path: Path) -> None:
     path = write_report(made_up(), tmp_path / "reports" / "report.html")
     page = path.read_text(encoding="utf-8")
     parser = Balanced()
@@ -179,62 +180,63 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]+"', "", page)
     assert not re.search(r"https?://|<script|<link|<img|@import", without_namespaces)
     assert page.count("<svg") == 4
-    assert not re.search(r"#(0[1-9])\1\1\b", page), "a stand-in colour is left"
-    assert page == render(made_up())
+    assert not re.search(r"#(0[1-9])\1\1\b", page), "a placeholder colour was not replaced"
+    assert page == render_report(made_up())
 
 
-def test_it_shows_results_gate_rules_and_refusals() -> None:
-    page = render(made_up())
+def test_report_shows_results_gate_rules_and_refused_rows() -> None:
+    page = render_report(made_up())
     for text in (
-        "0.509", "0.459–0.559", "+0.248", "−0.022", "step-000018", "lowest loss in domain", "+0.018 to +0.104",
-        "image also in train", "421", "9f2c1d", "text to image recall at 10", "the rule in use",
+        "0.509", "0.459–0.559", "+0.248", "−0.022", "step-000018", "validation loss in domain", "+0.018 to +0.104",
+        "image also in train", "421", "9f2c1d", "text to image recall at 10", "configured",
     ):  # fmt: skip
         assert text in page, text
     assert page.index(">report<") < page.index(">select<")
 
 
-def test_the_headline_says_what_became_of_it_by_report_data_only() -> None:
+def test_headline_reports_the_outcome_and_summary_uses_report_data() -> None:
     inputs = made_up()
     assert headline(inputs) == "Version 3 is the new champion."
-    said = evidence(inputs)
-    assert "street 0.261 to 0.509" in said
-    assert "0.254" not in said
+    summary = result_summary(inputs)
+    assert "street 0.261 to 0.509" in summary
+    assert "0.254" not in summary
     gate = inputs.gate
-    assert "stays a challenger" in headline(replace(inputs, gate=replace(gate, moved=False, is_champion=False)))
+    assert "remains a challenger" in headline(replace(inputs, gate=replace(gate, moved=False, is_champion=False)))
     assert "already" in headline(replace(inputs, gate=replace(gate, moved=False)))
     none = replace(gate, version=None, moved=False, is_champion=False, comparisons=(), reason="the base model won")
-    assert headline(replace(inputs, gate=none)).startswith("The base model stays")
-    assert evidence(replace(inputs, gate=none)) == ""
-    assert "none registered" in render(replace(inputs, gate=none))
+    assert headline(replace(inputs, gate=none)).startswith("No new version was registered")
+    assert result_summary(replace(inputs, gate=none)) == ""
+    assert "<dd>none</dd>" in render_report(replace(inputs, gate=none))
 
 
-def test_names_are_text_and_never_markup() -> None:
+def test_report_escapes_markup() -> None:
     inputs = made_up()
-    page = render(replace(inputs, workspace="<b>shop</b> & sons"))
+    page = render_report(replace(inputs, workspace="<b>shop</b> & sons"))
     assert "<b>shop" not in page
     assert "&lt;b&gt;shop" in page
 
 
-def test_a_run_without_outside_data_or_curves_says_so() -> None:
+def test_report_without_out_of_domain_data_or_losses_shows_the_warning() -> None:
     inputs = made_up()
-    inside = tuple(replace(c, out_of_domain={}) for c in inputs.selection.candidates)
-    selection = replace(inputs.selection, candidates=inside, warning="judged in domain only")
+    in_domain = tuple(replace(c, out_of_domain={}) for c in inputs.selection.candidates)
+    selection = replace(inputs.selection, candidates=in_domain, warning="Selected by in-domain data alone")
     scores = replace(
-        inputs.scores, select={name: {"studio": own["studio"]} for name, own in inputs.scores.select.items()}
+        inputs.scores,
+        select={name: {"studio": by_dataset["studio"]} for name, by_dataset in inputs.scores.select.items()},
     )
     inputs = replace(inputs, selection=selection, scores=scores, ingests=inputs.ingests[1:2], results=())
-    page = render(replace(inputs, training=Training((), ())))
-    assert "judged in domain only" in page
+    page = render_report(replace(inputs, training=TrainingCurves((), ())))
+    assert "Selected by in-domain data alone." in page
     assert page.count("<svg") == 2
     assert "No row was refused." in page
 
 
-def test_what_reads_no_label_is_shown_as_neither_gain_nor_loss() -> None:
+def test_label_free_metrics_are_shown_without_colour() -> None:
     inputs = made_up()
     unlabelled = tuple(
         result("street", "report", f"unlabelled.{metric}", 0.4, after) for metric in LABEL_FREE for after in (0.3, 0.6)
     )
-    page = render(replace(inputs, results=(*inputs.results, *unlabelled)))
+    page = render_report(replace(inputs, results=(*inputs.results, *unlabelled)))
     rows = [row for row in page.split("<tr") if "unlabelled" in row]
     assert len(rows) == 6
     assert all("+0.200" in row or "−0.100" in row for row in rows)
@@ -246,7 +248,7 @@ def test_what_reads_no_label_is_shown_as_neither_gain_nor_loss() -> None:
     ("metric", "name"),
     [
         ("classification.acc1", "accuracy"),
-        ("classification.mean_per_class_recall", "mean-per-class-recall"),
+        ("classification.mean_per_class_recall", "mean per-class recall"),
         ("classification.weighted_f1", "weighted F1"),
         ("retrieval.image_to_text.recall_at_5", "image to text recall at 5"),
         ("retrieval.text_to_image.mrr", "text to image MRR"),
@@ -254,11 +256,11 @@ def test_what_reads_no_label_is_shown_as_neither_gain_nor_loss() -> None:
         ("probe.acc1", "probe: accuracy"),
     ],
 )
-def test_metrics_have_names_for_people(metric: str, name: str) -> None:
+def test_metric_label(metric: str, name: str) -> None:
     assert metric_label(metric) == name
 
 
-def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> None:
+def test_original_base_model_is_a_candidate_but_not_on_the_trajectory() -> None:
     inputs = made_up()
     base_model, *steps = inputs.selection.candidates
     original = replace(
@@ -267,49 +269,49 @@ def test_what_a_warm_start_came_from_is_a_candidate_and_no_step_of_the_way() -> 
         in_domain=0.2,
     )
     selection = replace(inputs.selection, candidates=(base_model, original, *steps))
-    assert selection.path == inputs.selection.candidates
-    assert "All 7 candidates" in render(replace(inputs, selection=selection))
+    assert selection.trajectory == inputs.selection.candidates
+    assert "All 7 candidates" in render_report(replace(inputs, selection=selection))
 
 
-def test_drift_from_the_champions_catalog_is_shown_where_somebody_looked() -> None:
-    assert "The catalog against" not in render(made_up())
+def test_report_shows_catalog_drift_if_it_was_measured() -> None:
+    assert "Catalog drift" not in render_report(made_up())
     features = (
         FeatureDrift("studio", "brand", 0.41, 0.02, new=(("<Elm>", 90),), faults=("PSI 0.41 is above 0.2",)),
         FeatureDrift("studio", "colour", 0.003, 0.02),
     )
-    page = render(replace(made_up(), drift=Drift("version 3 of shop", features)))
+    page = render_report(replace(made_up(), drift=Drift("version 3 of shop", features)))
     assert "1 of 2 features drifted from version 3 of shop: studio brand." in page
     assert '<p class="warning">studio: brand: PSI 0.41 is above 0.2</p>' in page
     assert "&lt;Elm&gt; 90" in page
-    calm = render(replace(made_up(), drift=Drift("no champion", notes=("there is no champion yet",))))
+    calm = render_report(replace(made_up(), drift=Drift("no champion", notes=("there is no champion yet",))))
     assert "There is no champion yet." in calm
     assert "<summary>All 0 features" not in calm
 
 
-def test_a_dataset_leads_to_the_page_of_its_catalog() -> None:
+def test_report_links_to_catalog_pages() -> None:
     inputs = made_up()
     ingests = tuple(replace(each, page=f"catalog/{each.dataset}.html") for each in inputs.ingests)
-    assert '<a href="catalog/studio.html">studio</a>' in render(replace(inputs, ingests=ingests))
-    assert "<a " not in render(inputs)
+    assert '<a href="catalog/studio.html">studio</a>' in render_report(replace(inputs, ingests=ingests))
+    assert "<a " not in render_report(inputs)
 
 
-def test_the_rules_that_were_not_used_show_what_they_would_have_cost() -> None:
-    page = render(made_up())
-    assert "−0.033" in page  # street, on data that chose nothing: .489 against .522
+def test_other_rules_show_the_difference_on_report_data() -> None:
+    page = render_report(made_up())
+    assert "−0.033" in page  # street on report data: 0.489 instead of 0.522
 
 
-def test_the_card_says_in_words_how_it_was_chosen() -> None:
+def test_model_card_describes_the_selection() -> None:
     inputs = made_up()
-    selection = replace(inputs.selection, near_ties=("step-000018", "step-000024"), warning="phone is small")
-    text = card(selection, inputs.scores)
-    for said in (
-        "step-000018, among the base model, 5 checkpoints and 0 others",
-        "by mean normalised gain on data that selects: phone, street",
-        "2 of them are not told from the best",
-        "**Mind:** phone is small.",
+    selection = replace(inputs.selection, near_ties=("step-000018", "step-000024"), warning="Phone is small")
+    text = model_card(selection, inputs.scores)
+    for expected in (
+        "step-000018 was selected from the base model, 5 checkpoints and 0 other candidates",
+        "mean normalised gain on the selection data of the out-of-domain datasets (phone, street)",
+        "2 candidates are tied",
+        "**Warning:** Phone is small.",
         "street 0.241 to 0.509",
         "| in-domain loss | step-000031 | +0.029 | −0.033 |",
-        "| mean normalised gain (in use) | step-000018 | +0.000 | +0.000 |",
+        "| mean normalised gain (configured) | step-000018 | +0.000 | +0.000 |",
     ):
-        assert said in text
-    assert "data that chose nothing" not in card(selection, replace(inputs.scores, report={}))
+        assert expected in text
+    assert "report data" not in model_card(selection, replace(inputs.scores, report={}))

@@ -22,27 +22,27 @@ BETTER, WORSE, SAME = (0.01, 0.05), (-0.05, -0.01), (-0.02, 0.03)
         ([SAME, SAME], False),
         ([WORSE, SAME], False),
         ([BETTER, BETTER, WORSE], False),
-        ([(0.0, 0.05)], False),  # touching 0 is not better ...
+        ([(0.0, 0.05)], False),  # an interval that touches 0 is not better ...
         ([(-0.05, 0.0), BETTER], True),  # ... nor worse
     ],
 )
-def test_champion_moves_only_when_none_is_worse_and_one_is_better(intervals, promote) -> None:
+def test_gate_promotes_if_no_dataset_is_worse_and_one_is_better(intervals, promote) -> None:
     assert decide([comparison(f"d{i}", *interval) for i, interval in enumerate(intervals)]).promote is promote
 
 
 @pytest.mark.parametrize("in_domain_is_worse", [True, False])
-def test_in_domain_and_outside_count_alike(in_domain_is_worse: bool) -> None:
-    inside, outside = (WORSE, BETTER) if in_domain_is_worse else (BETTER, WORSE)
-    assert not decide([comparison("in", *inside, in_domain=True), comparison("out", *outside)]).promote
+def test_in_domain_and_out_of_domain_datasets_count_equally(in_domain_is_worse: bool) -> None:
+    in_domain, out_of_domain = (WORSE, BETTER) if in_domain_is_worse else (BETTER, WORSE)
+    assert not decide([comparison("in", *in_domain, in_domain=True), comparison("out", *out_of_domain)]).promote
 
 
-def test_reason_names_the_datasets_that_decided() -> None:
+def test_reason_names_the_deciding_datasets() -> None:
     refused = decide([comparison("studio", *WORSE, in_domain=True), comparison("street", *BETTER)])
     assert "studio" in refused.reason
     assert "street" not in refused.reason
     assert "street" in decide([comparison("studio", *SAME), comparison("street", *BETTER)]).reason
 
 
-def test_nothing_to_judge_by_is_an_error() -> None:
+def test_gate_without_comparisons_is_an_error() -> None:
     with pytest.raises(ValueError, match="role select"):
         decide([])

@@ -1,4 +1,4 @@
-"""What DVC shows of a selection."""
+"""The metrics and plots of a selection that DVC shows."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import pytest
 
 from fclip.models.candidates import Candidate
 from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
-from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline
+from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headline_metrics
 
 
 def entry(
@@ -44,30 +44,30 @@ SCORES = [
 ]
 
 
-def test_the_headline_is_a_dozen_numbers_by_dataset_and_role() -> None:
-    assert headline(RESULT, SCORES) == {
+def test_headline_metrics_by_dataset_and_role() -> None:
+    assert headline_metrics(RESULT, SCORES) == {
         "selected": {"street": {"select": 0.75, "report": 0.75}, "studio": {"report": 0.75}},
-        "in_domain_cost": pytest.approx(0.05),  # the broken candidate is no measure
+        "in_domain_cost": pytest.approx(0.05),  # the candidate with nonfinite features does not count
         "base": {"street": {"select": 0.25, "report": 0.25}, "studio": {"report": 0.25}},
     }
 
 
-def test_splits_of_one_role_count_by_their_items() -> None:
+def test_splits_of_one_role_are_weighted_by_items() -> None:
     several = [
         PrimaryScore("home", "report", "base-model", 0.5, 10),
         PrimaryScore("home", "report", "base-model", 0.8, 20),
     ]
-    assert headline(RESULT, several)["base"] == {"home": {"report": pytest.approx(0.7)}}
+    assert headline_metrics(RESULT, several)["base"] == {"home": {"report": pytest.approx(0.7)}}
 
 
-def test_the_frontier_has_a_point_for_each_candidate() -> None:
+def test_frontier_has_a_row_for_each_candidate() -> None:
     rows = list(csv.DictReader(io.StringIO(frontier_csv(RESULT))))
     assert [row["candidate"] for row in rows] == [each.name for each in RESULT.candidates]
     assert [row["kind"] for row in rows] == ["base", "checkpoint", "interpolated", "ema"]
     assert (float(rows[2]["in_domain"]), float(rows[2]["out_of_domain"])) == (0.75, 0.5)
 
 
-def test_curves_follow_the_checkpoints_alone() -> None:
+def test_curves_contain_only_base_model_and_checkpoints() -> None:
     rows = list(csv.DictReader(io.StringIO(curves_csv(RESULT, SCORES))))
     studio = [row for row in rows if row["dataset"] == "studio"]
     assert [(row["role"], row["candidate"], row["step"], row["value"]) for row in studio] == [
