@@ -1,4 +1,4 @@
-# `make retrain` and `make test` do all set-up themselves.
+# Every target that needs the virtual environment creates it first.
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -10,10 +10,10 @@ TINY ?= ../tiny
   benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate docs docs-serve test-docs lint \
   types format clean
 
-help:                    ## what there is to make
+help:                    ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-install: $(VENV)/.installed  ## .venv with the project and its dependencies
+install: $(VENV)/.installed  ## create .venv with the project and its dependencies
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fclip needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
@@ -21,66 +21,66 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-retrain: install         ## the whole loop; WORKSPACE=PATH for another catalog
+retrain: install         ## run the whole pipeline; WORKSPACE=PATH selects another workspace
 	@cd $(WORKSPACE) && $(BIN)/python -m flows.cli retrain
 
-repro: install           ## the DVC stages alone: pins first, no registry
+repro: install           ## write the pins and run the DVC stages only, without registry and promotion
 	@cd $(WORKSPACE) && $(BIN)/python -m flows.cli pin && PATH=$(BIN):$$PATH $(BIN)/dvc repro
 
-fclip-tiny: install      ## train the model that the package carries anew, on real data, in a workspace at TINY; an hour
+fclip-tiny: install      ## train the bundled model fclip-tiny again in a workspace at TINY (about an hour)
 	test -d $(TINY) || $(BIN)/fclip workspace new $(TINY) --params params/fclip-tiny.yaml
 	cd $(TINY) && $(BIN)/python -m flows.cli retrain
 	$(BIN)/python -m fclip.base_models.fclip_tiny $(TINY)/models/selected
 
-test: lint types         ## lint, format, types, tests
+test: lint types         ## run lint, format check, type check and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: install       ## the tests that take minutes
+test-slow: install       ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-test-properties: install  ## the property tests on thousands of new random examples
+test-properties: install  ## run the property tests on thousands of new random examples
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile search -n 2 --dist worksteal
 
-benchmark-ingest: install  ## ingest against img2dataset, memory and the next day's ingest; give it the machine for itself
+benchmark-ingest: install  ## compare ingest with img2dataset; measure memory and incremental ingest (needs an idle machine)
 	$(BIN)/python -m benchmarks.ingest --memory --incremental --out benchmarks/results/ingest.json
 
-benchmark-train: install  ## training against open_clip's, precisions, minutes to a score; give it the machine for itself
+benchmark-train: install  ## compare training with open_clip; measure precisions and time to a score (needs an idle machine)
 	$(BIN)/python -m benchmarks.train --quality --out benchmarks/results/train.json
 
-benchmark-tiny: install  ## what fclip-tiny scores on data that trained nothing
+benchmark-tiny: install  ## evaluate fclip-tiny on datasets that were not used in training
 	$(BIN)/python -m benchmarks.tiny --work benchmarks/results/tiny --out benchmarks/results/tiny.json
 
-benchmark-tower: install  ## what an image tower costs on a CPU; give it the machine for itself
+benchmark-tower: install  ## measure the cost of image towers on a CPU (needs an idle machine)
 	$(BIN)/python -m benchmarks.tower --work benchmarks/results/tiny --out benchmarks/results/tower.json
 
-benchmark-ablation: install  ## what each part of the recipe is worth: a run a row, hours
+benchmark-ablation: install  ## measure the effect of each part of the training recipe (one run per row, hours)
 	$(BIN)/python -m benchmarks.ablation --work benchmarks/results/ablation --limit 12000 --epochs 2
 
-benchmark-selection: install  ## runs on real data for the study of selection rules; half an hour each
+benchmark-selection: install  ## run trainings on real data for the study of selection rules (half an hour each)
 	$(BIN)/python -m benchmarks.selection --work benchmarks/results/selection
 
-benchmark-evaluate: install  ## evaluating several models against the peers' loops; give it the machine for itself
+benchmark-evaluate: install  ## compare the evaluation of several models with other projects (needs an idle machine)
 	$(BIN)/python -m benchmarks.evaluate --work benchmarks/results/tiny --out benchmarks/results/evaluate.json
 
 docs: install            ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-docs-serve: install      ## serve the documentation at http://127.0.0.1:8000, rebuilt on each change
+docs-serve: install      ## serve the documentation at http://127.0.0.1:8000 and rebuild it on each change
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 test-docs: install       ## run every command that README and docs/ show; takes minutes
 	$(BIN)/python -m pytest tests/docs -m "slow or not slow"
 
-lint: install            ## ruff: rules and format
+lint: install            ## check with ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install           ## mypy
+types: install           ## check types with mypy
 	$(BIN)/mypy
 
-format: install          ## mend what ruff can mend
+format: install          ## fix and format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:                   ## remove caches (never outputs)
+clean:                   ## delete caches (outputs stay)
 	rm -rf cache .mypy_cache .ruff_cache .pytest_cache

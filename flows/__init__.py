@@ -1,1 +1,1 @@
-"""What is scheduled and run by people: Prefect flows and the command line."""
+"""Prefect flows and the command line."""

@@ -1,4 +1,4 @@
-"""The catalogs before training: profiled, logged, and compared with the champion's."""
+"""Profile the catalogs before training, log the profiles, and compare them with those of the champion."""
 
 import io
 from collections.abc import Mapping
@@ -20,34 +20,36 @@ profile_task = effect(profile)
 drift_task = effect(drift, retries=2)
 
 
-def look_at_catalogs(space: Workspace, name: str) -> tuple[dict[str, Profile], Drift]:
-    """Profile every catalog, log that, and compare the catalogs that train with the champion's. Drift is a warning.
+def profile_catalogs(space: Workspace, name: str) -> tuple[dict[str, Profile], Drift]:
+    """Profile every catalog, log the profiles, and compare the training catalogs with those of the champion.
+
+    Drift is logged as a warning and does not stop the run.
 
     Args:
-        name: of the workspace, for the artifact.
+        name: name of the workspace, for the artifact.
 
     Returns:
         The profile of each dataset, and the drift.
     """
     logger = get_run_logger()
     profiles = profile_task(space)
-    logger.info("catalogs (pages in %s):\n%s", space.profile.parent, _overview(profiles))
-    found = drift_task(space, profiles)
-    for warning in found.warnings:
-        logger.warning("drift: %s", warning)
-    logger.info("drift: %s", found.summary)
+    logger.info("Profiled the catalogs (pages in %s):\n%s", space.profile.parent, _overview(profiles))
+    measured_drift = drift_task(space, profiles)
+    for warning in measured_drift.warnings:
+        logger.warning("Drift: %s", warning)
+    logger.info("Drift: %s", measured_drift.summary)
     create_markdown_artifact(
         key=artifact_key("catalog", name),
-        markdown=as_markdown(name, profiles, found),
-        description="The catalogs of the last run, and their drift from the champion's",
+        markdown=catalogs_markdown(name, profiles, measured_drift),
+        description="Catalogs of the last run, and their drift since the champion",
     )
-    return profiles, found
+    return profiles, measured_drift
 
 
-def as_markdown(name: str, profiles: Mapping[str, Profile], found: Drift) -> str:
-    """The catalogs and their drift as an artifact shows them."""
-    warnings = "".join(f"- {warning}\n" for warning in found.warnings)
-    return f"# {name}: catalogs\n\n```\n{_overview(profiles)}\n```\n\n## Drift\n\n{found.summary}\n\n{warnings}"
+def catalogs_markdown(name: str, profiles: Mapping[str, Profile], drift: Drift) -> str:
+    """The profiles and the drift as Markdown for the Prefect artifact."""
+    warnings = "".join(f"- {warning}\n" for warning in drift.warnings)
+    return f"# {name}: catalogs\n\n```\n{_overview(profiles)}\n```\n\n## Drift\n\n{drift.summary}\n\n{warnings}"
 
 
 def _overview(profiles: Mapping[str, Profile]) -> str:

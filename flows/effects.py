@@ -1,4 +1,4 @@
-"""How Prefect runs and shows steps that touch the outside world: their tasks, artifact names and log."""
+"""Prefect tasks for steps with side effects, artifact keys, and logging without tracebacks."""
 
 import logging
 import os
@@ -15,25 +15,25 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _not_the_users(task: Task[..., Any], run: object, state: Any) -> bool:
+def _is_no_user_error(task: Task[..., Any], run: object, state: Any) -> bool:
     error = state.data.exception if hasattr(state.data, "exception") else state.data
     return not isinstance(error, UserError)
 
 
 def effect(function: Callable[P, R], *, retries: int = 0) -> Task[P, R]:
-    """A Prefect task of a step that touches the outside world: never cached, tried again where `retries` says."""
+    """Return a Prefect task for a step with side effects. It is never cached; a UserError is not retried."""
     return task(
         name=function.__name__,
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=retries,
         retry_delay_seconds=10,
-        retry_condition_fn=_not_the_users,
+        retry_condition_fn=_is_no_user_error,
     )(function)
 
 
 def artifact_key(kind: str, workspace: str) -> str:
-    """`retrain` of `My shop` -> `retrain-my-shop`: Prefect's keys are of a-z, 0-9 and -."""
+    """Return an artifact key: `retrain`, `My shop` -> `retrain-my-shop`. Prefect allows a-z, 0-9 and -."""
     return f"{kind}-" + "".join(character if character.isalnum() else "-" for character in workspace.lower())
 
 
@@ -45,7 +45,7 @@ class _WithoutTraceback(logging.Filter):
 
 
 def without_tracebacks() -> None:
-    """Keep Prefect's engines from printing a traceback for each task and flow that a failure passes through."""
+    """Stop Prefect from logging the traceback of a failure once per task and flow, unless FCLIP_DEBUG is set."""
     if os.environ.get("FCLIP_DEBUG"):
         return
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine", "prefect.flow_engine"):

@@ -1,6 +1,7 @@
-"""The pipeline as DVC sees it: the stages in order, which of them are stale, and the environment that they run in.
+"""The DVC pipeline: its stages in order, the stale stages, and the environment in which stages run.
 
-This module only reads. Reading by DVC's API is safe within a process; running a stage is not (flows/stage.py).
+This module only reads. The DVC API is safe for reading within this process, but not for running a stage; see
+flows/stage.py.
 """
 
 import os
@@ -13,34 +14,40 @@ from tasks.workspace.paths import Workspace
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stages of dvc.yaml in an order that their dependencies allow, and those that `dvc status` calls stale."""
+    """The stages of dvc.yaml.
+
+    Attributes:
+        stages: all stages in topological order.
+        parents: the direct dependencies of each stage.
+        stale: the stages that `dvc status` reports as changed.
+    """
 
     stages: tuple[str, ...]
     parents: dict[str, frozenset[str]]
     stale: frozenset[str]
 
     def to_run(self, *, wanted: frozenset[str] | None = None) -> tuple[str, ...]:
-        """The stale stages and all that come after them, in order, within `wanted` (None: all).
+        """Return the stale stages and all stages that depend on them, in order, limited to `wanted` (None: no limit).
 
-        A stage after a stale one may turn out unchanged; it decides for itself when its turn comes.
+        A stage after a stale stage may turn out to be unchanged; `dvc repro` checks it again when it runs.
         """
-        chosen: set[str] = set()
+        to_run: set[str] = set()
         for stage in self.stages:
-            if stage in self.stale or self.parents[stage] & chosen:
-                chosen.add(stage)
-        return tuple(stage for stage in self.stages if stage in chosen and (wanted is None or stage in wanted))
+            if stage in self.stale or self.parents[stage] & to_run:
+                to_run.add(stage)
+        return tuple(stage for stage in self.stages if stage in to_run and (wanted is None or stage in wanted))
 
     def up_to(self, stage: str) -> frozenset[str]:
-        """`stage` and all that it depends on."""
-        found = {stage}
+        """Return `stage` and all its direct and indirect dependencies."""
+        ancestors = {stage}
         for name in reversed(self.stages):
-            if any(name in self.parents[child] for child in found):
-                found.add(name)
-        return frozenset(found)
+            if any(name in self.parents[child] for child in ancestors):
+                ancestors.add(name)
+        return frozenset(ancestors)
 
 
 def read_pipeline(workspace: Workspace) -> Pipeline:
-    """Ask DVC once; takes about a second, and reads no data that its own index knows to be unchanged."""
+    """Read the pipeline and its status from DVC. This takes about a second; DVC does not hash unchanged files again."""
     import networkx
     from dvc.repo import Repo
 
@@ -54,6 +61,6 @@ def read_pipeline(workspace: Workspace) -> Pipeline:
 
 
 def stage_environment() -> dict[str, str]:
-    """The environment of a stage: this interpreter first on the path, so that `python` in dvc.yaml is this one."""
+    """The environment of a stage. This interpreter is first in PATH, so that `python` in dvc.yaml refers to it."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true"}

@@ -1,4 +1,4 @@
-"""The evaluation before and after, as rows that the terminal, the Prefect artifact and people read."""
+"""The evaluation of the base model and the selected model, as rows for the terminal and Prefect artifacts."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from tasks.workspace.paths import Workspace
 
 
 @dataclass(frozen=True)
-class Result:
-    """One metric of one split: the base model's value and the selected model's, each with its interval."""
+class ResultRow:
+    """One metric of one role of a dataset: the values of the base model and of the selected model, with intervals."""
 
     dataset: str
     role: str
@@ -23,19 +23,19 @@ class Result:
     after_interval: tuple[float, float]
 
 
-def read_results(workspace: Workspace, datasets: list[str], *, before: str, after: str) -> list[Result]:
-    """The shown metrics of every dataset and role, those that select first; `before` and `after` name candidates."""
+def read_results(workspace: Workspace, datasets: list[str], *, before: str, after: str) -> list[ResultRow]:
+    """Return the summary metrics of every dataset and role. `before` and `after` are names of candidates."""
     results = []
     for dataset in datasets:
         rows = read_score_rows(workspace.evaluation(dataset))
         primary = next(row.protocol for row in rows if row.primary)
-        found = {(row.role, row.full_metric, row.candidate): row for row in rows}
-        for (role, metric, candidate), old in found.items():
+        by_key = {(row.role, row.full_metric, row.candidate): row for row in rows}
+        for (role, metric, candidate), old in by_key.items():
             if candidate != before or not (old.primary or _is_shown(old, primary)):
                 continue
-            new = found[role, metric, after]
+            new = by_key[role, metric, after]
             results.append(
-                Result(
+                ResultRow(
                     dataset=dataset,
                     role=role,
                     metric=metric,
@@ -51,17 +51,17 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
 
 
 def _is_shown(row: ScoreRow, primary: str) -> bool:
-    """Whether the protocol that a row is of shows its metric beside a primary one of the protocol `primary`."""
+    """Whether the metric belongs to the summary if the primary metric comes from the protocol `primary`."""
     declaration = protocols()[row.kind]
     return row.metric in declaration.summary and (declaration.is_always_in_summary or row.protocol == primary)
 
 
 def selected_candidate(workspace: Workspace) -> str:
-    """The name of the candidate that selection chose."""
+    """The name of the selected candidate."""
     return read_selection(workspace.selection).winner
 
 
-def as_markdown(results: list[Result], *, after: str) -> str:
+def results_markdown(results: list[ResultRow], *, after: str) -> str:
     """The results as a Markdown table."""
     lines = [
         f"| dataset | role | metric | items | base model | {after} | change |",
@@ -75,7 +75,7 @@ def as_markdown(results: list[Result], *, after: str) -> str:
     return "\n".join(lines)
 
 
-def as_records(results: list[Result], *, after: str) -> list[dict[str, object]]:
+def results_records(results: list[ResultRow], *, after: str) -> list[dict[str, object]]:
     """The results as rows for a Prefect table artifact."""
     return [
         {

@@ -1,4 +1,4 @@
-"""A Prefect task around one DVC stage: a subprocess whose lines are its log and which it never leaves behind."""
+"""A Prefect task that runs one DVC stage as a subprocess, logs its output, and always ends it."""
 
 import os
 import signal
@@ -25,14 +25,13 @@ from tasks.workspace.paths import Workspace
 
 @dataclass(frozen=True)
 class StageOptions:
-    """How the flow runs a stage: where a retry can help, and how long it may take to stop."""
+    """The number of retries of a stage, and the seconds that it has to stop after SIGTERM."""
 
     retries: int = 0
     grace_seconds: float = 30.0
 
 
-# Keys are stage names without their dataset. Stages that only compute gain nothing from a second try;
-# finetune does, since it goes on from its last checkpoint.
+# Keys are stage names without their dataset. `finetune` resumes from its last checkpoint when it is retried.
 OPTIONS = {
     "ingest": StageOptions(retries=2),
     "caption": StageOptions(),
@@ -45,7 +44,7 @@ OPTIONS = {
 }
 
 
-# What DVC advises a person at a prompt after every stage; a flow does these things itself, or on purpose does not.
+# Hints of DVC for interactive use, which the log omits.
 HINTS = (
     "To track the changes with git",
     "git add ",
@@ -58,21 +57,21 @@ HINTS = (
 
 
 class StageError(RuntimeError):
-    """A stage that did not end well, and whether running it again could help."""
+    """A stage failed. `retryable`: whether running it again could help."""
 
-    def __init__(self, message: str, *, again: bool) -> None:
+    def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
-        self.again = again
+        self.retryable = retryable
 
 
 def run_stage(workspace: Workspace, name: str) -> float:
-    """Run one stage as a task run of its own; returns the seconds it took. Call it directly, not by submit()."""
+    """Run one stage as its own task run and return its seconds. Call it directly, not by submit()."""
     options = OPTIONS[name.partition("@")[0]]
     return stage_task(name, options)(workspace.root, name, options.grace_seconds)
 
 
 def stage_task(name: str, options: StageOptions) -> Task[..., float]:
-    """The task `_repro` under the stage's name, with the stage's retries."""
+    """Return the task `_repro` with the name and the retries of the stage."""
     return _repro.with_options(
         name=name,
         retries=options.retries,
@@ -82,7 +81,7 @@ def stage_task(name: str, options: StageOptions) -> Task[..., float]:
 
 def _worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     error = state.data.exception if hasattr(state.data, "exception") else state.data
-    return isinstance(error, StageError) and error.again
+    return isinstance(error, StageError) and error.retryable
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_worth_retrying)
@@ -109,7 +108,7 @@ def _repro(root: Path, name: str, grace_seconds: float) -> float:
                 logger.info(line.rstrip())
         code = process.wait()
     except BaseException:
-        logger.warning("stopping %s", name)
+        logger.warning("Stopping %s", name)
         raise
     finally:
         stop_group(process.pid, grace_seconds)
@@ -121,9 +120,9 @@ def _repro(root: Path, name: str, grace_seconds: float) -> float:
 
 
 def stop_group(group: int, grace_seconds: float) -> None:
-    """End a process group: TERM, up to `grace_seconds` for it to save its work, then KILL.
+    """Stop a process group: send TERM, wait up to `grace_seconds`, then send KILL.
 
-    DVC dies of TERM at once and its stage lives on in the group, so the group is what is waited for.
+    DVC ends at once on TERM while its stage continues in the group, so this function waits for the group.
     """
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
         try:
@@ -139,7 +138,7 @@ def stop_group(group: int, grace_seconds: float) -> None:
 
 def _group_alive(group: int) -> bool:
     with suppress(ChildProcessError):
-        os.waitpid(-group, os.WNOHANG)  # a child that has ended stays in the group until it is waited for
+        os.waitpid(-group, os.WNOHANG)  # an ended child stays in the group until it is reaped
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -149,9 +148,9 @@ def _group_alive(group: int) -> bool:
 
 def _error(name: str, code: int, status: Path) -> Exception:
     if not status.exists():
-        return StageError(f"{name}: dvc ended with code {code}; its lines above say why", again=True)
+        return StageError(f"{name}: dvc ended with code {code}; see its output above", retryable=True)
     last = read_json(status)
     message = f"{name}: {last['message'] or last['ended']}"
     if last["ended"] == "refused":
         return UserError(message)
-    return StageError(message, again=last["ended"] in ("failed", "preempted"))
+    return StageError(message, retryable=last["ended"] in ("failed", "preempted"))

@@ -1,4 +1,4 @@
-"""The flow `switch`: promote what is selected, or roll back, and let embeddings and search follow."""
+"""The flow `switch`: promote the selected model or roll back, then embed and publish with the new champion."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +21,31 @@ rollback_task = effect(rollback)
 
 @dataclass(frozen=True)
 class Switch:
-    """Whether another model is in use now, whether that was refused, and why, in a sentence."""
+    """The result of the flow.
+
+    Attributes:
+        moved: whether the champion changed.
+        refused: whether the gate refused the promotion.
+        reason: why, in a sentence.
+    """
 
     moved: bool
     refused: bool
-    said: str
+    reason: str
 
 
-@flow(name="switch", flow_run_name="{what}", persist_result=False)
-def switch(workspace: str = ".", what: Literal["promote", "rollback"] = "promote", force: bool = False) -> Switch:
-    """Move the champion alias by hand; the pin follows, the catalog is embedded by it and search reads that."""
+@flow(name="switch", flow_run_name="{action}", persist_result=False)
+def switch(workspace: str = ".", action: Literal["promote", "rollback"] = "promote", force: bool = False) -> Switch:
+    """Move the champion alias and the champion pin by hand, then embed and publish with the new champion."""
     space = Workspace(Path(workspace).resolve())
     require_own_code(space.root)
-    with lock(space.run_lock, f"another run holds {space.root}: wait for it to end"):
-        if what == "rollback":
+    with lock(space.run_lock, f"another run is in progress in {space.root}; wait until it ends"):
+        if action == "rollback":
             switched = Switch(True, False, rollback_task(space).reason)
         else:
             registration = register_task(space)
             if not isinstance(registration, Receipt):
-                raise UserError(f"there is nothing to promote: {registration.reason}")
+                raise UserError(f"no version to promote: {registration.reason}")
             promotion = promote_task(space, registration, force=force)
             refused = not promotion.moved and promotion.previous != promotion.version
             switched = Switch(promotion.moved, refused, promotion.reason)

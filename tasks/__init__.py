@@ -1,5 +1,5 @@
-"""The steps of the pipeline, one module a step, named by its verb.
+"""The steps of the pipeline: one module per step.
 
-`workspace/` holds what every step needs. `base_model` (the base model or champion that training starts from),
-`selection_result` and `external_dataset` (datasets that the workspace does not hold) serve several steps.
+`workspace/` contains the code that every step needs. Several steps use `base_model` (the model that training starts
+from), `selection_result` and `external_dataset` (datasets that the workspace has not ingested).
 """

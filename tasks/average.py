@@ -1,10 +1,10 @@
-"""Stage `average`: new candidates by averaging the weights of those that training wrote.
+"""Stage `average`: create new candidates by averaging the weights of trained candidates.
 
     python -m tasks.average
 
-Reads models/finetune and, for methods that ask for scores, the data that selects in domain. Writes models/average: the
-list of all candidates with the distance of each from the base model, and a folder for each average, which names its
-parents.
+Reads models/finetune and, for methods that need scores, the in-domain data with the role `select`. Writes
+models/average: the list of all candidates with their distances to the base model, and a folder per average that lists
+its parents.
 """
 
 import logging
@@ -31,7 +31,7 @@ def average(workspace: Workspace) -> None:
     """Write models/average: `candidates.json`, and `candidates/<name>/` for each average.
 
     Raises:
-        UserError: the candidates are missing, or an in-domain dataset that selects is.
+        UserError: the candidates or an in-domain dataset with the role `select` are missing.
     """
     candidates = list(read_candidates(workspace.finetune / "candidates.json"))
     config = load_section(workspace, "average", AverageConfig)
@@ -52,18 +52,18 @@ def average(workspace: Workspace) -> None:
             [replace(each, distance=_distance(folders[each.name], folders[base.name])) for each in candidates],
         )
     num_averages = sum(candidate.is_average for candidate in candidates)
-    logger.info("%d candidates, %d of them averages", len(candidates), num_averages)
+    logger.info("Wrote %d candidates; %d of them are averages", len(candidates), num_averages)
 
 
 def _as_trained(base: Path, folder: Path) -> Path:
-    """The base model with its tensors under the names that training gives them: open_clip renames some as it loads."""
+    """Write the base model with the tensor names of training. open_clip renames some tensors when it loads a model."""
     folder.mkdir()
     save(load(base).model.state_dict(), config_from=base, out_dir=folder)
     return folder
 
 
 def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str, Path], folder: Path) -> Candidate:
-    """Write an average's folder, and return its record."""
+    """Write the folder of an average and return its record."""
     assert recipe.name not in folders, f"two candidates are named {recipe.name}"
     parents = trained_ancestors(recipe.parents, candidates)
     latest = max((each for each in candidates if each.name in parents), key=lambda each: each.step)
@@ -77,13 +77,13 @@ def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[Mi
 
 
 def _distance(folder: Path, base: Path) -> float | None:
-    found = distance(folder, base)
-    return round(found, 9) if found < float("inf") else None
+    value = distance(folder, base)
+    return round(value, 9) if value < float("inf") else None
 
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Scores candidates in domain, for methods that ask for it."""
+    """Scores candidates on in-domain data for the methods that need scores."""
 
     workspace: Workspace
     folders: Mapping[str, Path]
@@ -96,7 +96,7 @@ class _Scorer:
     def _scores(self, names: Sequence[str]) -> dict[str, float]:
         datasets = self._in_domain()
         if not datasets:
-            logger.warning("no dataset that trains has a split with the role select: no candidate can be scored")
+            logger.warning("No training dataset has a split with the role `select`; no candidate can be scored")
         if not datasets or not names:
             return {}
         return _scores(self.workspace, datasets, {name: self.folders[name] for name in names})
@@ -111,23 +111,23 @@ class _Scorer:
         return scores.get("average", float("-inf"))
 
     def _in_domain(self) -> list[str]:
-        """The datasets that train and select."""
+        """The datasets with the roles `train` and `select`."""
         return [name for name, roles in read_roles(self.workspace).items() if roles.trains and roles.selects]
 
 
 def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float]:
-    """The mean primary metric of each model on the select data of `datasets`, if its features are finite."""
-    found: dict[str, list[float]] = {name: [] for name in folders}
-    broken: set[str] = set()
+    """Return the mean primary metric of each model on the select data. Models with nonfinite features are left out."""
+    values: dict[str, list[float]] = {name: [] for name in folders}
+    nonfinite: set[str] = set()
     for dataset in datasets:
         evaluation = evaluate_on(workspace, folders, dataset, roles=("select",), primary_only=True)
         for name in folders:
             splits = [entry for entry in evaluation.scores if entry.model == name and entry.primary]
             total = sum(entry.num_items for entry in splits)
-            found[name].append(sum(entry.num_items * entry.estimate.value for entry in splits) / total)
+            values[name].append(sum(entry.num_items * entry.estimate.value for entry in splits) / total)
             if evaluation.num_nonfinite[name]:
-                broken.add(name)
-    return {name: sum(own) / len(own) for name, own in found.items() if name not in broken}
+                nonfinite.add(name)
+    return {name: sum(scores) / len(scores) for name, scores in values.items() if name not in nonfinite}
 
 
 if __name__ == "__main__":

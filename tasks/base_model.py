@@ -1,7 +1,7 @@
-"""What training starts from: the pin in pins/base_model.json, and the folder of the model that it pins.
+"""The model that training starts from: its pin in pins/base_model.json, and the folder of the pinned model.
 
-The pin of a base model is a `BaseModelPin`. A warm start's is a `WarmStartPin`: the registry version that it starts
-from, or none while there was no champion, and the pin of the base model that it would otherwise start from.
+A base model has a `BaseModelPin`. A warm start has a `WarmStartPin`: the registry version of the champion, if there was
+one, and the pin of the base model that is used without a champion.
 """
 
 import shutil
@@ -20,17 +20,17 @@ from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_pin
 from tasks.workspace.weights import find_model
 
-WARM = "champion"
+WARM_START = "champion"
 """The `kind` of a warm start, in params.yaml and in its pin."""
 
 
 @dataclass(frozen=True)
 class WarmStartPin:
-    """A warm start as it was pinned.
+    """The pin of a warm start.
 
     Attributes:
-        champion: the version that training starts from; None while there was no champion.
-        rows_sha256: of the file that lists the rows that the champion was trained on; None where there is no such file.
+        champion: the version that training starts from; None if there was no champion.
+        rows_sha256: digest of the file that lists the training rows of the champion; None without such a file.
         otherwise: the base model that training starts from without a champion.
     """
 
@@ -45,14 +45,14 @@ class WarmStartPin:
 
     @property
     def title(self) -> str:
-        """What training starts from, for people."""
-        return f"the champion as pinned: {self.champion.title}" if self.champion else self.otherwise.title
+        """Name of the model that training starts from, for people."""
+        return f"the pinned champion: {self.champion.title}" if self.champion else self.otherwise.title
 
     def to_json(self) -> dict[str, Any]:
         """The content of pins/base_model.json."""
         champion = {**self.champion.to_json(), "rows_sha256": self.rows_sha256} if self.champion else None
         return {
-            "kind": WARM,
+            "kind": WARM_START,
             "champion": champion,
             "otherwise": self.otherwise.to_json(),
             "model_sha256": self.model_sha256,
@@ -60,51 +60,51 @@ class WarmStartPin:
 
     @classmethod
     def from_json(cls, values: Any) -> "WarmStartPin":
-        """The pin that `to_json` gave; raises ValueError for anything else."""
+        """Return the pin from the output of `to_json`; raises ValueError for other values."""
         match values:
             case {"champion": None, "otherwise": dict(otherwise)}:
                 return cls(None, None, BaseModelPin.from_json(otherwise))
             case {"champion": {"rows_sha256": str() | None as rows, **version}, "otherwise": dict(otherwise)}:
                 return cls(VersionPin.from_json(version), rows, BaseModelPin.from_json(otherwise))
-        raise ValueError("the pin of a warm start has `champion` and `otherwise`")
+        raise ValueError("the pin of a warm start needs `champion` and `otherwise`")
 
 
 AnyBaseModelPin = BaseModelPin | WarmStartPin
 
 
 def base_model_pin_from_json(values: Any) -> AnyBaseModelPin:
-    """The pin whose `to_json` gave `values`; raises ValueError for anything else."""
+    """Return the pin from the output of its `to_json`; raises ValueError for other values."""
     match values:
-        case {"kind": kind} if kind == WARM:
+        case {"kind": kind} if kind == WARM_START:
             return WarmStartPin.from_json(values)
     return BaseModelPin.from_json(values)
 
 
 def base_model_config(workspace: Workspace) -> AnyBaseModelConfig:
-    """What params.yaml says that training starts from; raises UserError as `load_section`."""
+    """The section `finetune.base_model` of params.yaml; raises UserError like `load_section`."""
     return load_section(workspace, "finetune.base_model", AnyBaseModelConfig)  # type: ignore[type-abstract]
 
 
 def read_base_model_pin(workspace: Workspace) -> AnyBaseModelPin | None:
-    """pins/base_model.json; None while nothing is pinned. Raises UserError for a file that holds no pin."""
+    """Read pins/base_model.json; None if no base model is pinned. Raises UserError for an invalid pin."""
     return read_pin(workspace.base_model_pin, base_model_pin_from_json)
 
 
 def base_model_folder(workspace: Workspace, base_model: BaseModelConfig) -> Path:
-    """The folder of a base model as it is now, pinned or not: composed or fetched, and kept in cache/models.
+    """Return the folder of the current version of a base model in cache/models, without using the pin.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: the base model cannot be fetched or composed.
     """
     pin = pin_base_model(base_model, root=workspace.root, cache_dir=workspace.model_cache)
     return workspace.model_cache / pin.model_sha256
 
 
 def find_base_model(workspace: Workspace) -> Path:
-    """What fine-tuning starts from, in cache/models under its digest; fetched where the cache does not have it.
+    """Return the folder in cache/models of the model that fine-tuning starts from. Fetch it if it is not cached.
 
     Raises:
-        UserError: it is not pinned, or another one is, or its weights are nowhere to be had.
+        UserError: no base model is pinned, the pin is for another base model, or its weights cannot be found.
     """
     config, pin = _pinned(workspace)
     if isinstance(pin, WarmStartPin) and pin.champion:
@@ -113,61 +113,61 @@ def find_base_model(workspace: Workspace) -> Path:
 
 
 def find_original_base_model(workspace: Workspace) -> Path | None:
-    """The base model that the champions of a warm start came from at first, as `find_base_model`; None where it is the base model."""
+    """Return the folder of the base model that the first champion was trained from; None without a pinned champion."""
     config, pin = _pinned(workspace)
     return _fetch(workspace, config, pin) if isinstance(pin, WarmStartPin) and pin.champion else None
 
 
-def find_rows(workspace: Workspace) -> Path | None:
-    """The rows that the champion was trained on, as `fclip.training.seen_rows` writes them; None where nobody knows.
+def find_trained_rows(workspace: Workspace) -> Path | None:
+    """Return the table of training rows of the champion (see `fclip.training.seen_rows`); None if they are unknown.
 
     Raises:
-        UserError: as `find_base_model`, or they are neither cached nor in the registry as they were pinned.
+        UserError: as in `find_base_model`, or the pinned rows are neither in the cache nor in the registry.
     """
     _, pin = _pinned(workspace)
     if not isinstance(pin, WarmStartPin) or not pin.champion or not pin.rows_sha256:
         return None
     digest = pin.rows_sha256
     path = workspace.champion_rows(digest)
-    if (not path.is_file() or sha256_file(path) != digest) and keep_rows(workspace, pin.champion) != digest:
+    if (not path.is_file() or sha256_file(path) != digest) and cache_trained_rows(workspace, pin.champion) != digest:
         raise UserError(
-            f"{pin.champion.title} does not have the rows that are pinned ({digest[:12]}): "
+            f"{pin.champion.title}: the registry does not contain its pinned training rows ({digest[:12]}); "
             "run `fclip pin --follow-champion`"
         )
     return path
 
 
-def keep_rows(workspace: Workspace, pin: VersionPin) -> str | None:
-    """Fetch into the cache what the registry says that a version was trained on; its digest, or None without it."""
+def cache_trained_rows(workspace: Workspace, pin: VersionPin) -> str | None:
+    """Download the training rows of a version to the cache and return their digest; None if the registry has none."""
     from fclip.registry.store import download_artifact  # mlflow takes seconds to import
 
     with TemporaryDirectory(prefix="fclip-") as temporary:
-        found = download_artifact(pin, workspace.trained_rows.name, Path(temporary))
-        if found is None:
+        rows = download_artifact(pin, workspace.trained_rows.name, Path(temporary))
+        if rows is None:
             return None
-        digest = sha256_file(found)
-        with atomic_path(workspace.champion_rows(digest)) as kept:
-            shutil.copyfile(found, kept)
+        digest = sha256_file(rows)
+        with atomic_path(workspace.champion_rows(digest)) as cached:
+            shutil.copyfile(rows, cached)
         return digest
 
 
 def _pinned(workspace: Workspace) -> tuple[BaseModelConfig, AnyBaseModelPin]:
-    """The config of the base model (of a warm start, the one that it would otherwise have), and the pin."""
+    """Return the config of the base model (of `otherwise` for a warm start) and its pin, which must match."""
     config = base_model_config(workspace)
     pin = read_base_model_pin(workspace)
     if not isinstance(config, ChampionConfig):
         if isinstance(pin, WarmStartPin):
-            raise _other_base_model()
+            raise _pin_mismatch()
         return config, require_matching_pin(pin, config)
     if isinstance(pin, BaseModelPin):
-        raise _other_base_model()
+        raise _pin_mismatch()
     require_matching_pin(pin.otherwise if pin else None, config.otherwise)
     assert pin
     return config.otherwise, pin
 
 
-def _other_base_model() -> UserError:
-    return UserError("finetune.base_model in params.yaml is not what pins/base_model.json holds: run `fclip pin`")
+def _pin_mismatch() -> UserError:
+    return UserError("pins/base_model.json does not match finetune.base_model in params.yaml; run `fclip pin`")
 
 
 def _fetch(workspace: Workspace, config: BaseModelConfig, pin: AnyBaseModelPin) -> Path:
@@ -176,7 +176,7 @@ def _fetch(workspace: Workspace, config: BaseModelConfig, pin: AnyBaseModelPin) 
 
 
 def _fetch_champion(workspace: Workspace, pin: VersionPin) -> Path:
-    """The version's folder in the cache: where the selected model is the same, it is soon another."""
+    """Return the folder of the version in the cache. A copy is needed since models/selected may change soon."""
     cached = workspace.model_cache / pin.model_sha256
     found = find_model(workspace, pin.model_sha256, pin)
     if found != cached:

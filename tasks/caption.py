@@ -1,4 +1,4 @@
-"""Caption one dataset: data/catalog/<dataset> -> data/captions/<dataset>.parquet.
+"""Stage `caption@<dataset>`: data/catalog/<dataset> -> data/captions/<dataset>.parquet.
 
 python -m tasks.caption DATASET
 """
@@ -23,20 +23,20 @@ from tasks.workspace.process import run_stage
 
 
 def caption(workspace: Workspace, dataset: str) -> pa.Table:
-    """Caption `dataset` as the workspace's params say; tokens are counted by the pinned base model's tokenizer.
+    """Write and return the captions of `dataset`. Tokens are counted with the tokenizer of the pinned base model.
 
     Raises:
         UserError: the dataset is unknown or not ingested, or the base model is not pinned.
     """
-    return caption_from(workspace, dataset, find_base_model)
+    return caption_with_model(workspace, dataset, find_base_model)
 
 
-def caption_from(workspace: Workspace, dataset: str, find_model: Callable[[Workspace], Path]) -> pa.Table:
-    """The same; tokens are counted by the tokenizer of the model folder that `find_model` finds."""
+def caption_with_model(workspace: Workspace, dataset: str, find_model: Callable[[Workspace], Path]) -> pa.Table:
+    """The same as `caption`, with the tokenizer of the model folder that `find_model` returns."""
     config = load_section(workspace, "caption", CaptionConfig)
     if dataset not in config.datasets:
         known = ", ".join(config.datasets)
-        raise UserError(f"no dataset `{dataset}` in caption.datasets of {workspace.params}: it has {known}")
+        raise UserError(f"caption.datasets of {workspace.params}: no dataset `{dataset}`; it has {known}")
     products = read_products(workspace.catalog(dataset))
     tokenizer = load_tokenizer(find_model(workspace))
     captions = build_captions(

@@ -1,7 +1,7 @@
-"""The closing commit: what makes any registered version reproducible from its number.
+"""The closing commit, which makes every registered version reproducible.
 
-DVC push (where a remote is set) -> commit of dvc.lock and pins/ by name -> tag on the registry version ->
-git push (where the branch has an upstream).
+DVC push (if a remote is set) -> commit of dvc.lock and pins/ by name -> tag of the registry version -> git push (if the
+branch has an upstream).
 """
 
 import logging
@@ -15,12 +15,17 @@ from tasks.workspace.paths import Workspace
 
 logger = logging.getLogger(__name__)
 
-CLOSING = ("dvc.lock", "pins")
+CLOSING_PATHS = ("dvc.lock", "pins")
 
 
 @dataclass(frozen=True)
-class Closing:
-    """What a closing commit did, or (`commit` None) what it would have committed."""
+class ClosingCommit:
+    """The result of a closing commit.
+
+    Attributes:
+        commit: hash of HEAD after the commit; None if no commit was made.
+        changed: committed paths, or paths to commit if no commit was made.
+    """
 
     commit: str | None
     changed: tuple[str, ...]
@@ -29,29 +34,31 @@ class Closing:
 
 
 def require_clean(workspace: Workspace) -> None:
-    """Refuse tracked files that are modified, other than dvc.lock and pins/: the commit would not say what ran."""
+    """Raise UserError if tracked files other than dvc.lock and pins/ are modified: the commit must match the run."""
     modified = [path for path in _status(workspace, "--untracked-files=no") if not _is_closing(path)]
     if modified:
         raise UserError(
-            f"{workspace.root} has uncommitted changes in {', '.join(modified)}: a run that commits needs every other "
-            "tracked file as committed; commit or restore them"
+            f"{workspace.root} has uncommitted changes in {', '.join(modified)}; "
+            "commit or restore them before a run that ends with the closing commit"
         )
 
 
-def close(workspace: Workspace, *, message: str, version: int | None) -> Closing:
-    """Push the data, commit dvc.lock and pins/ (nothing else, whatever else is staged), tag, push the commit.
+def make_closing_commit(workspace: Workspace, *, message: str, version: int | None) -> ClosingCommit:
+    """Push the data to DVC, commit only dvc.lock and pins/, tag the registry version and push the commit.
 
-    `version` (None: the run registered nothing) is tagged in the registry with the commit that reproduces it.
-    With nothing to commit, `commit` is the present HEAD: the same inputs gave the same outputs.
+    Args:
+        version: registry version to tag with the commit hash; None if the run registered no version.
+
+    Without changes, no commit is made and `ClosingCommit.commit` is the current HEAD.
     """
     dvc_pushed = has_remote(workspace)
     if dvc_pushed:
         _run(workspace, sys.executable, "-m", "dvc", "push", "--quiet")
-    changed = pending(workspace)
+    changed = pending_changes(workspace)
     if changed:
         _run(workspace, "git", "add", "--", *_existing(workspace))
         _run(workspace, "git", "commit", "--quiet", "--message", message, "--", *_existing(workspace))
-    commit = head(workspace)
+    commit = head_commit(workspace)
     if version is not None:
         from fclip.registry import store, tags  # mlflow takes seconds to import
 
@@ -60,15 +67,15 @@ def close(workspace: Workspace, *, message: str, version: int | None) -> Closing
     git_pushed = _has_upstream(workspace)
     if git_pushed:
         _run(workspace, "git", "push", "--quiet")
-    return Closing(commit, changed, dvc_pushed, git_pushed)
+    return ClosingCommit(commit, changed, dvc_pushed, git_pushed)
 
 
-def pending(workspace: Workspace) -> tuple[str, ...]:
-    """What of dvc.lock and pins/ differs from HEAD or is not yet tracked: what `close` would commit."""
+def pending_changes(workspace: Workspace) -> tuple[str, ...]:
+    """The changed or untracked paths among dvc.lock and pins/, which `make_closing_commit` would commit."""
     return tuple(path for path in _status(workspace, "--untracked-files=all") if _is_closing(path))
 
 
-def head(workspace: Workspace) -> str:
+def head_commit(workspace: Workspace) -> str:
     """The full hash of HEAD."""
     return _run(workspace, "git", "rev-parse", "HEAD").strip()
 
@@ -87,7 +94,7 @@ def _has_upstream(workspace: Workspace) -> bool:
 
 
 def _existing(workspace: Workspace) -> list[str]:
-    return [name for name in CLOSING if (workspace.root / name).exists()]
+    return [name for name in CLOSING_PATHS if (workspace.root / name).exists()]
 
 
 def _is_closing(path: str) -> bool:
@@ -102,6 +109,6 @@ def _status(workspace: Workspace, untracked: str) -> list[str]:
 def _run(workspace: Workspace, *command: str) -> str:
     result = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip()
-        raise UserError(f"`{' '.join(command[:4])}` failed in {workspace.root}: {said}")
+        output = (result.stderr or result.stdout).strip()
+        raise UserError(f"`{' '.join(command[:4])}` failed in {workspace.root}: {output}")
     return result.stdout

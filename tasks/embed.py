@@ -1,9 +1,9 @@
-"""Stage `embed`: image and text embeddings of every product of the datasets that train, all splits.
+"""Stage `embed`: image and text embeddings of all products of the training datasets, in all splits.
 
     python -m tasks.embed
 
-By the pinned champion, or while there is none by the selected model. What evaluation has encoded is not encoded
-again. Writes data/embeddings.
+Uses the pinned champion, or the selected model if there is no champion. Reuses the features that evaluation has cached.
+Writes data/embeddings.
 """
 
 import logging
@@ -33,15 +33,15 @@ def main(workspace: Workspace) -> None:
     """Embed the products of data/training/products.parquet.
 
     Raises:
-        UserError: the products or the model are missing, or it gives embeddings that are not finite.
+        UserError: the products or the model are missing, or the embeddings are not finite.
     """
     config = load_section(workspace, "embed", EmbedConfig)
     pin = read_champion(workspace)
     table = workspace.training / "products.parquet"
     if not table.is_file():
-        raise UserError(f"{table} is missing: run `dvc pull`, or `dvc repro gather`")
+        raise UserError(f"{table} is missing; run `dvc pull` or `dvc repro gather`")
     if not pin and not workspace.selected.is_dir():
-        raise UserError(f"there is no champion and {workspace.selected} is missing: run `dvc repro select`")
+        raise UserError(f"no champion is pinned and {workspace.selected} is missing; run `dvc repro select`")
     digest = pin.model_sha256 if pin else sha256_tree(workspace.selected)
     folder = find_model(workspace, digest, pin)
     products = pq.read_table(table).to_pylist()
@@ -58,35 +58,35 @@ def main(workspace: Workspace) -> None:
         device=config.device,
         batch_size=config.batch_size,
     )
-    (found,) = features.values()
+    (encoded,) = features.values()
     if not texts:
-        raise UserError("no product of the datasets that train has a caption: see caption.datasets in params.yaml")
+        raise UserError("no product of the training datasets has a caption; check caption.datasets in params.yaml")
     with atomic_dir(workspace.embeddings) as temporary:
         write_embeddings(
             temporary,
             model_sha256=digest,
-            images=EmbeddedRows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(found.images)),
-            texts=EmbeddedRows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(found.texts)),
+            images=EmbeddedRows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(encoded.images)),
+            texts=EmbeddedRows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(encoded.texts)),
             manifest={
                 "num_products": len(products),
                 "num_images": len(images),
                 "num_texts": len(texts),
-                "dim": found.images.shape[1],
+                "dim": encoded.images.shape[1],
                 "config_sha256": sha256_json(read_config(folder)),
                 "text": config.text,
             },
         )
     logger.info(
-        "%d products by %s: %d images and texts encoded, %d from the cache",
+        "Embedded %d products with model %s: encoded %d images and texts, read %d from the cache",
         len(products),
         digest[:12],
-        found.num_encoded,
-        found.num_cached,
+        encoded.num_encoded,
+        encoded.num_cached,
     )
 
 
 def _caption(product: dict[str, Any], kind: str) -> tuple[str, str] | None:
-    """(kind, text) of a product's caption of `kind`, else of its first; None where it has none."""
+    """Return (kind, text) of the caption of this kind, else of the first caption; None without captions."""
     captions = sorted(product["captions"], key=lambda caption: bool(caption["kind"] != kind))
     return (captions[0]["kind"], captions[0]["text"]) if captions else None
 

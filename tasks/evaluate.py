@@ -1,8 +1,8 @@
-"""Stage `evaluate@<dataset>`: the base model and every candidate on one dataset.
+"""Stage `evaluate@<dataset>`: evaluate all candidates, including the base model, on one dataset.
 
     python -m tasks.evaluate DATASET
 
-Reads models/finetune, models/average, the dataset's catalog, captions and packs; writes
+Reads models/finetune, models/average and the catalog, captions and image packs of the dataset. Writes
 reports/evaluation/<dataset>.parquet and reports/evaluation/<dataset>.draws.parquet.
 """
 
@@ -27,10 +27,10 @@ from tasks.workspace.process import run_stage
 
 
 def evaluate(workspace: Workspace, dataset: str) -> None:
-    """Evaluate all candidates, trained and averaged, on `dataset` and write its tables.
+    """Evaluate all candidates, trained and averaged, on `dataset` and write the evaluation tables.
 
     Raises:
-        UserError: the dataset is unknown, or it or the candidates are missing.
+        UserError: the dataset is unknown, or its files or the candidates are missing.
     """
     require_dataset(workspace, dataset)
     candidates = read_candidates(workspace.averages / "candidates.json")
@@ -57,14 +57,14 @@ def evaluate_on(
     """Evaluate each of `models` (name -> folder) on the splits of `dataset` that have one of `roles`.
 
     Args:
-        workspace: gives the feature cache and how evaluation runs.
-        data: the workspace that holds the dataset; None: `workspace`.
-        config: the protocols; None: those in the params of `data`.
-        primary_only: no other protocol than the primary metric's.
-        confidence: of intervals; None: as params say.
+        workspace: its params configure how evaluation runs; its feature cache is used.
+        data: the workspace that contains the dataset; None: `workspace`.
+        config: the protocols; None: the protocols in the params of `data`.
+        primary_only: run only the protocol of the primary metric.
+        confidence: level of the intervals; None: from params.
 
     Raises:
-        UserError: the dataset is not ingested, has no such split, or a model cannot be loaded.
+        UserError: the dataset is not ingested, no split has one of the roles, or a model cannot be loaded.
     """
     data = data or workspace
     config = config or load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation)
@@ -82,14 +82,14 @@ def evaluate_on(
 
 
 def require_dataset(workspace: Workspace, dataset: str) -> None:
-    """Raise UserError, naming those that there are, unless params evaluate `dataset`."""
+    """Raise UserError unless `evaluate.datasets` in params.yaml contains `dataset`."""
     known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
     if dataset not in known:
-        raise UserError(f"no dataset `{dataset}` in evaluate.datasets of {workspace.params}: it has {', '.join(known)}")
+        raise UserError(f"evaluate.datasets of {workspace.params}: no dataset `{dataset}`; it has {', '.join(known)}")
 
 
 def dataset_files(workspace: Workspace, dataset: str) -> DatasetFiles:
-    """Where a dataset lies in the workspace, and its roles."""
+    """The paths and roles of a dataset."""
     roles = load_section(workspace, f"ingest.datasets.{dataset}.roles", dict[str, str])
     return DatasetFiles(
         dataset,
@@ -101,7 +101,7 @@ def dataset_files(workspace: Workspace, dataset: str) -> DatasetFiles:
 
 
 def run_options(workspace: Workspace) -> RunOptions:
-    """How params say that evaluation runs."""
+    """The options of evaluation from params.yaml."""
     settings = load_section(workspace, "evaluate.settings", EvaluateSettings)
     return RunOptions(
         device=settings.device,

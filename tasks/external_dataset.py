@@ -1,7 +1,7 @@
-"""Datasets that a workspace does not hold: laid out in its cache, to judge models on.
+"""External datasets: datasets that a workspace has not ingested, prepared in its cache to evaluate models on.
 
-What is judged and how is a params file's word (another workspace's, a preset), or follows from the description of a
-published dataset: every label set zero-shot, and the retrieval tasks of its publishers.
+The protocols come from a params file (of another workspace, or a preset), or from the description of a published
+dataset: zero-shot classification for every label set, and the retrieval tasks of its publishers.
 """
 
 import logging
@@ -20,7 +20,7 @@ from fclip.catalog.pin import current_pin
 from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
 from tasks.base_model import base_model_folder, find_base_model, read_base_model_pin
-from tasks.caption import caption_from
+from tasks.caption import caption_with_model
 from tasks.ingest import source_access
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
@@ -33,18 +33,20 @@ SPLIT = "test"
 def prepare_external(
     workspace: Workspace, dataset: str, *, params: Path | None, path: Path | None, limit: int | None
 ) -> Workspace:
-    """A workspace in `workspace`'s cache that holds `dataset`, ingested and captioned; made anew where it changed.
+    """Return a workspace in the cache of `workspace` with the ingested and captioned `dataset`.
+
+    A prepared workspace is reused while its source and settings do not change.
 
     Args:
-        params: the file whose sections `ingest`, `caption` and `evaluate` say what the dataset is; relative paths in it
-            are relative to `workspace`. None: `dataset` is the name of a published one.
-        path: where a copy of the published dataset's files lies; None: they come from the hub.
-        limit: rows at most; None: as the params say, or all.
+        params: the params file whose sections `ingest`, `caption` and `evaluate` configure the dataset; relative paths
+            in it are relative to `workspace`. None: `dataset` is the name of a published dataset.
+        path: folder with a local copy of the published dataset; None: download it from the hub.
+        limit: largest number of rows; None: as in the params, or all rows.
 
     Raises:
-        UserError: there is no such dataset, its files are not there, or its sections are not valid.
+        UserError: the dataset is unknown, its files are missing, or its sections are invalid.
     """
-    values = _of_file(params, dataset) if params else _of_description(workspace, dataset, path)
+    values = _sections_from_file(params, dataset) if params else _sections_from_description(workspace, dataset, path)
     if limit is not None:
         values["ingest"]["settings"] = {**values["ingest"].get("settings", {}), "limit": limit}
     config = parse("ingest", values["ingest"], IngestConfig)
@@ -54,11 +56,11 @@ def prepare_external(
     ingested = [asdict(config.settings), asdict(config.datasets[dataset])]
     captioned = [asdict(captions.settings), asdict(captions.datasets[dataset])]
     key = sha256_json([ingested, captioned, pin.to_json()])[:12]
-    found = Workspace(workspace.external_datasets / f"{dataset}-{key}")
-    if not found.root.is_dir():
-        with atomic_dir(found.root) as temporary:
+    prepared = Workspace(workspace.external_datasets / f"{dataset}-{key}")
+    if not prepared.root.is_dir():
+        with atomic_dir(prepared.root) as temporary:
             made = Workspace(temporary)
-            _write(made, values)
+            _write_params(made, values)
             build_catalog(
                 config,
                 dataset=dataset,
@@ -68,53 +70,53 @@ def prepare_external(
                 images_dir=made.images(dataset),
                 cache_dir=workspace.external_datasets / "ingest" / dataset,
             )
-            caption_from(made, dataset, lambda _: _tokenizer_of(workspace))
-    _write(found, values)  # how it is judged may be another way than last time
-    return found
+            caption_with_model(made, dataset, lambda _: _tokenizer_model(workspace))
+    _write_params(prepared, values)  # the protocols may have changed since the last time
+    return prepared
 
 
-def _write(workspace: Workspace, values: dict[str, Any]) -> None:
+def _write_params(workspace: Workspace, values: dict[str, Any]) -> None:
     atomic_write(workspace.params, yaml.safe_dump(values, sort_keys=False))
 
 
-def _of_file(path: Path, dataset: str) -> dict[str, Any]:
+def _sections_from_file(path: Path, dataset: str) -> dict[str, Any]:
     params = read_params(path)
-    found = {}
+    sections = {}
     for section in SECTIONS:
         known = params.get(section, {}).get("datasets", {})
         if dataset not in known:
             raise UserError(
-                f"no dataset `{dataset}` in {section}.datasets of {path}: it has {', '.join(known) or 'none'}"
+                f"{section}.datasets of {path}: no dataset `{dataset}`; it has {', '.join(known) or 'none'}"
             )
-        found[section] = {**params[section], "datasets": {dataset: known[dataset]}}
-    return found
+        sections[section] = {**params[section], "datasets": {dataset: known[dataset]}}
+    return sections
 
 
-def _of_description(workspace: Workspace, dataset: str, path: Path | None) -> dict[str, Any]:
-    """What the workspace's params say of any dataset, and what the description says of this one."""
+def _sections_from_description(workspace: Workspace, dataset: str, path: Path | None) -> dict[str, Any]:
+    """The settings of the workspace for all datasets, with the datasets replaced by one from its description."""
     params = read_params(workspace.params)
     if dataset not in known_datasets():
-        here = ", ".join(params.get("evaluate", {}).get("datasets", {})) or "none"
+        evaluated = ", ".join(params.get("evaluate", {}).get("datasets", {})) or "none"
         raise UserError(
-            f"no dataset `{dataset}`: {workspace.params} evaluates {here}; published ones are "
-            f"{', '.join(known_datasets())} (`fclip datasets`); `--params FILE` takes one of another params file"
+            f"unknown dataset `{dataset}`; the datasets in {workspace.params} are {evaluated}, and the published "
+            f"datasets are {', '.join(known_datasets())}; use `--params FILE` for a dataset of another params file"
         )
     description = load_description(dataset)
     source = {"kind": "published", "dataset": dataset, "path": str(path.resolve()) if path else None}
     own = {
         "ingest": {"source": source, "split": {SPLIT: 1.0}, "roles": {SPLIT: "report"}},
         "caption": {"title": _title(description)},
-        "evaluate": evaluation_of(description),
+        "evaluate": evaluation_section(description),
     }
     found = {section: {**params[section], "datasets": {dataset: own[section]}} for section in SECTIONS}
     found["ingest"]["settings"] = {**found["ingest"].get("settings", {}), "limit": None}
     return found
 
 
-def evaluation_of(description: Description) -> dict[str, Any]:
-    """An entry of `evaluate.datasets`: label sets zero-shot, and the publishers' tasks.
+def evaluation_section(description: Description) -> dict[str, Any]:
+    """Return an entry of `evaluate.datasets`: zero-shot for the label sets, and the tasks of the publishers.
 
-    A task whose queries are texts, other than that of finding a text's image, is left out, and named in the log.
+    A task with texts as queries is supported only if its documents are images; other tasks are logged and skipped.
     """
     source = description.source
     attributes = {column: name for name, column in source.attributes.items()}
@@ -128,7 +130,7 @@ def evaluation_of(description: Description) -> dict[str, Any]:
         elif task.query == text and set(task.documents) == {"image"}:
             protocols["retrieval"] = {"kind": "retrieval", "caption": "title"}
         else:
-            logger.info("%s: the task %s is left out: its queries are texts", description.title, task.name)
+            logger.info("%s: skipped the task %s, since its queries are texts", description.title, task.name)
     if text and "retrieval" not in protocols:
         protocols["retrieval"] = {"kind": "retrieval", "caption": "title"}
     primary = f"{description.label_sets[0]}.weighted_f1" if text is None else "retrieval.text_to_image.recall_at_10"
@@ -136,19 +138,19 @@ def evaluation_of(description: Description) -> dict[str, Any]:
 
 
 def _text_column(description: Description) -> str | None:
-    """The column of texts that tasks are about; without tasks, the first."""
+    """The text column that the tasks use; without tasks, the first text column."""
     texts = list(description.source.texts.values())
-    asked = [column for task in description.tasks for column in (*task.documents, task.query) if column in texts]
-    return next(iter([*asked, *texts]), None)
+    used = [column for task in description.tasks for column in (*task.documents, task.query) if column in texts]
+    return next(iter([*used, *texts]), None)
 
 
 def _title(description: Description) -> str | None:
     column = _text_column(description)
-    return next((f"{{{name}}}" for name, own in description.source.texts.items() if own == column), None)
+    return next((f"{{{name}}}" for name, other in description.source.texts.items() if other == column), None)
 
 
-def _tokenizer_of(workspace: Workspace) -> Path:
-    """A model folder whose tokenizer counts a caption's tokens: the workspace's base model, or fclip-tiny."""
+def _tokenizer_model(workspace: Workspace) -> Path:
+    """The model folder whose tokenizer counts caption tokens: the pinned base model, else fclip-tiny."""
     if read_base_model_pin(workspace):
         return find_base_model(workspace)
     return base_model_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))

@@ -1,10 +1,10 @@
-"""Stage `finetune`: the pinned base model -> candidates, by contrastive fine-tuning on the datasets that train.
+"""Stage `finetune`: the pinned base model -> candidates, by contrastive fine-tuning on the training datasets.
 
     python -m tasks.finetune
 
-Reads pins/base_model.json and data/training; writes models/finetune. Beside a warm start, what the champion came from at
-first is a candidate too. How long its steps took is in .fclip/timings.
-An interrupted run goes on from cache/training/<key>, the key being all that the result depends on.
+Reads pins/base_model.json and data/training; writes models/finetune and, in .fclip/timings, the durations of its steps.
+With a warm start, the original base model is also a candidate. An interrupted run resumes from cache/training/<key>;
+the key is a digest of everything that the result depends on.
 """
 
 import logging
@@ -23,7 +23,7 @@ from fclip.training.job import TIMINGS, run_job, write_job
 from fclip.training.output import add_original_base_model
 from fclip.training.seen_rows import mark_seen_rows
 from fclip.training.stop import Interrupted, stop_on_signals
-from tasks.base_model import find_base_model, find_original_base_model, find_rows
+from tasks.base_model import find_base_model, find_original_base_model, find_trained_rows
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import Preempted, run_stage
@@ -31,33 +31,33 @@ from tasks.workspace.process import Preempted, run_stage
 logger = logging.getLogger(__name__)
 
 MARKED = "marked.parquet"
-"""The products, and which of them the base model was trained on."""
+"""The products, marked if the base model was trained on them."""
 
 
 def finetune(workspace: Workspace) -> Path:
-    """Fine-tune as the workspace's params say and return the folder of candidates.
+    """Fine-tune the pinned base model and return the folder of candidates.
 
     Raises:
-        UserError: the base model is not pinned, the products are missing or too few, or the loss left the finite numbers.
-        Preempted: told to stop; a rerun goes on.
+        UserError: the base model is not pinned, products are missing or too few, or the loss is not finite.
+        Preempted: stopped by a signal; a new run resumes.
     """
     config = load_section(workspace, "finetune", FinetuneConfig)
     seed = load_section(workspace, "base", Base).seed
     products = workspace.training / "products.parquet"
     if not products.is_file():
-        raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
+        raise UserError(f"{products} does not exist; run `dvc pull` or `dvc repro gather`")
     try:
         with stop_on_signals() as stop:
             base_model = find_base_model(workspace)
-            rows = find_rows(workspace) if config.replay else None
+            rows = find_trained_rows(workspace) if config.replay else None
             job = workspace.training_cache / _key(config, seed, base_model, products, rows)
             if job.exists():
-                logger.info("go on with %s", job.relative_to(workspace.root))
+                logger.info("Resuming from %s", job.relative_to(workspace.root))
             if rows:
                 mark_seen_rows(products, rows, job / MARKED)
                 products = job / MARKED
             elif config.replay:
-                logger.warning("nobody knows what the base model was trained on: all products count as new")
+                logger.warning("The training rows of the base model are unknown; all products count as new")
             datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
             images = {name: workspace.images(name) for name in datasets}
             write_job(
@@ -76,7 +76,7 @@ def finetune(workspace: Workspace) -> Path:
         shutil.copytree(out, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
         if original := find_original_base_model(workspace):
             add_original_base_model(temporary, original)
-    shutil.rmtree(workspace.timings, ignore_errors=True)  # of an earlier result
+    shutil.rmtree(workspace.timings, ignore_errors=True)  # timings of earlier runs
     if (timings := job / TIMINGS).is_file():
         workspace.timings.mkdir(parents=True)
         timings.replace(workspace.step_timings(sha256_file(workspace.finetune / "candidates.json")))
@@ -85,14 +85,14 @@ def finetune(workspace: Workspace) -> Path:
 
 
 def _key(config: FinetuneConfig, seed: int, base_model: Path, products: Path, rows: Path | None) -> str:
-    """Digest of all that a run depends on: params, inputs, and the code, library and device that compute."""
+    """Digest of everything that the result depends on: params, inputs, code, PyTorch version and device."""
     library = Path(fclip.__file__).parent
     modules = [path for package in ("images", "models", "training") for path in (library / package).glob("*.py")]
     return sha256_json(
         {
             "config": to_json(config),
             "seed": seed,
-            "base_model": base_model.name,  # its digest
+            "base_model": base_model.name,  # the digest of the model
             "products": sha256_file(products),
             "rows": sha256_file(rows) if rows else None,
             "code": {module.relative_to(library).as_posix(): sha256_file(module) for module in sorted(modules)},

@@ -1,10 +1,10 @@
-"""Stage `gather`: the datasets that train, joined in one table, so that nothing else can retrain or re-embed.
+"""Stage `gather`: join the products of the training datasets in one table.
 
     python -m tasks.gather
 
-Reads every catalog and its captions; writes data/training/products.parquet, which names images by their digests. A
-change to a dataset that only selects or reports reruns this stage alone, which writes the same bytes. Pictures that two
-datasets share under two roles are refused here, before anything is trained.
+Reads every catalog and its captions; writes data/training/products.parquet, which refers to images by digest. The
+stages that depend on this table stay up to date if a dataset without training data changes: `gather` runs again but
+writes the same bytes. Images that two datasets share under different roles are an error here, before training.
 """
 
 import logging
@@ -26,13 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 def main(workspace: Workspace) -> None:
-    """Join `dataset, product_id, split, images, captions, category` of the datasets that train, in order of name."""
+    """Write `dataset, product_id, split, images, captions, category` of all training datasets, by name."""
     datasets = read_roles(workspace)
     names = sorted(name for name, roles in datasets.items() if roles.trains)
     if not names:
-        raise UserError(
-            "params.yaml: ingest.datasets: no dataset has a split with the role `train`: give one that role"
-        )
+        raise UserError("params.yaml: ingest.datasets: no dataset has a split with the role `train`; add one")
     require_one_role_per_picture(
         pictures for name, roles in datasets.items() for pictures in _pictures(workspace, name, roles)
     )
@@ -42,7 +40,7 @@ def main(workspace: Workspace) -> None:
     with atomic_dir(workspace.training) as temporary:
         pq.write_table(table, temporary / "products.parquet", compression="zstd")
     counts = {split: pc.sum(pc.equal(table["split"], split)).as_py() for split in ("train", "val", "test")}
-    logger.info("gather: %d products of %s: %s", table.num_rows, ", ".join(names), counts)
+    logger.info("Gathered %d products of %s: %s", table.num_rows, ", ".join(names), counts)
 
 
 def _pictures(workspace: Workspace, name: str, roles: Roles) -> Iterator[SplitPictures]:
@@ -53,16 +51,18 @@ def _pictures(workspace: Workspace, name: str, roles: Roles) -> Iterator[SplitPi
 
 
 def _products(workspace: Workspace, dataset: str, head: str | None) -> pa.Table:
-    """The products of a dataset; their category is what they are, the attribute that captions keep (`head`)."""
+    """The products of a dataset. Their category is the attribute `head` of the caption config."""
     path = workspace.catalog(dataset) / "products.parquet"
     products = pq.read_table(path, columns=["product_id", "split", "images", "attributes"]).sort_by("product_id")
     attributes = products["attributes"].combine_chunks()
-    nothing = pa.nulls(products.num_rows, pa.string())
-    category = nothing if head is None else pc.map_lookup(attributes, head, "first").cast(pa.string())
+    no_category = pa.nulls(products.num_rows, pa.string())
+    category = no_category if head is None else pc.map_lookup(attributes, head, "first").cast(pa.string())
     products = products.drop_columns("attributes")
     captions = pq.read_table(workspace.captions(dataset), columns=["product_id", "captions"]).sort_by("product_id")
     if products["product_id"] != captions["product_id"]:
-        raise UserError(f"captions of {dataset} are not of its catalog's products: run `dvc repro caption@{dataset}`")
+        raise UserError(
+            f"{dataset}: the captions do not match the products of the catalog; run `dvc repro caption@{dataset}`"
+        )
     joined = products.append_column("captions", captions["captions"]).append_column("category", category)
     return joined.add_column(0, "dataset", pa.array([dataset] * joined.num_rows, pa.string()))
 

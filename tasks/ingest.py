@@ -1,4 +1,4 @@
-"""Ingest one dataset: any source -> data/catalog/<dataset>, data/images/<dataset>.
+"""Stage `ingest@<dataset>`: any source -> data/catalog/<dataset>, data/images/<dataset>.
 
 python -m tasks.ingest DATASET
 """
@@ -19,11 +19,15 @@ from tasks.workspace.process import run_stage
 
 
 def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
-    """Ingest `dataset` as the workspace's params say; raises UserError for what a user can mend."""
+    """Ingest `dataset` from its pinned source and return the counts.
+
+    Raises:
+        UserError: the dataset is unknown or not pinned, or its source cannot be read or changed since it was pinned.
+    """
     config = load_section(workspace, "ingest", IngestConfig)
     if dataset not in config.datasets:
         known = ", ".join(config.datasets)
-        raise UserError(f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {known}")
+        raise UserError(f"ingest.datasets of {workspace.params}: no dataset `{dataset}`; it has {known}")
     return build_catalog(
         config,
         dataset=dataset,
@@ -36,7 +40,7 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
 
 
 def source_access(workspace: Workspace, config: IngestConfig, dataset: str, *, refresh: bool) -> SourceAccess:
-    """Where the source of `dataset` lies; `refresh`: whether what is mirrored is asked for changes."""
+    """Access to the source of `dataset`. `refresh`: whether to check mirrored files for changes."""
     return SourceAccess(
         workspace.root,
         workspace.mirror,

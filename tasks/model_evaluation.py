@@ -1,6 +1,6 @@
-"""Judge models on a dataset of the workspace, outside the stages: for people, who ask about any model at any time.
+"""Evaluate and compare any models on a dataset, independently of the pipeline stages.
 
-Features come from the same cache as the stages', so that what was evaluated before is not encoded again.
+Uses the feature cache of the stages, so that models that were evaluated before are not encoded again.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,14 @@ from tasks.workspace.paths import Workspace
 from tasks.workspace.weights import find_model
 
 
-def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: Workspace | None = None) -> Evaluation:
-    """Evaluate each of `models` on all splits of `dataset` that select or report, by the protocols in params.
+def score_models(
+    workspace: Workspace, models: Mapping[str, Path], dataset: str, data: Workspace | None = None
+) -> Evaluation:
+    """Evaluate each of `models` on all `select` and `report` splits of `dataset`, by the protocols in params.
 
     Args:
-        models: what `model_folders` finds; their names name the rows.
-        data: the workspace that holds the dataset, if another (`tasks.external_dataset`).
+        models: model folders by name, as `model_folders` returns them.
+        data: the workspace that contains the dataset, if it is another one (see `tasks.external_dataset`).
 
     Raises:
         UserError: the dataset is not in params or not ingested, or a model cannot be loaded.
@@ -36,8 +38,8 @@ def judge(workspace: Workspace, models: Mapping[str, Path], dataset: str, data: 
     return evaluate_on(workspace, models, dataset, data=data)
 
 
-def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: str) -> ModelComparison:
-    """What a page shows of two models of `evaluation`; `data` holds its dataset."""
+def dataset_comparison(data: Workspace, evaluation: Evaluation, before: str, after: str) -> ModelComparison:
+    """Return the comparison of two models of `evaluation` for a page. `data` is the workspace with the dataset."""
     config = load_section(data, "evaluate", EvaluateConfig)
     files = dataset_files(data, evaluation.dataset)
     return build_comparison(
@@ -53,16 +55,18 @@ def side_by_side(data: Workspace, evaluation: Evaluation, before: str, after: st
 
 
 def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | None:
-    """Write the page of two models on every dataset that params evaluate; returns its path.
+    """Write the page that compares two models on every dataset in `evaluate.datasets`; return its path.
 
-    None, and no page of an earlier run, where both are the same.
+    If both are the same model, delete the page of an earlier run and return None.
     """
     if before == after:
         workspace.evaluation_page.unlink(missing_ok=True)
         return None
     datasets = load_section(workspace, "evaluate", EvaluateConfig).datasets
     models = model_folders(workspace, before, after)
-    found = [side_by_side(workspace, judge(workspace, models, dataset), before, after) for dataset in datasets]
+    found = [
+        dataset_comparison(workspace, score_models(workspace, models, dataset), before, after) for dataset in datasets
+    ]
     plots = None
     if workspace.selection.is_file():
         plots = candidate_plots(read_selection(workspace), read_scores(workspace))
@@ -70,15 +74,18 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
 
 
 def model_folders(workspace: Workspace, *names: str) -> dict[str, Path]:
-    """Each model's folder by its name, as `model_folder` finds it: a base model is composed or fetched for it, once."""
+    """Return the folder of each model by name, as `model_folder` finds it."""
     return {name: model_folder(workspace, name) for name in names}
 
 
 def model_folder(workspace: Workspace, name: str) -> Path:
-    """The folder of a model: a folder, `selected`, a candidate, a registry version or alias, or a name on the hub.
+    """Return the folder of a model. Fetch or compose it if necessary.
+
+    Args:
+        name: a folder, `selected`, a candidate, the name of a base model, or a registry version or alias.
 
     Raises:
-        UserError: it is none of these, or cannot be fetched.
+        UserError: the model is unknown or cannot be fetched.
     """
     for folder in (Path(name), workspace.candidate(name)):
         if folder.is_dir():
@@ -100,12 +107,12 @@ def _registered(workspace: Workspace, name: str) -> Path:
         folders = sorted(path.name for path in (workspace.finetune / "candidates").glob("*"))
         forms = ", ".join(f"`{form}`" for form in base_model_name_forms())
         raise UserError(
-            f"no model `{name}`: give a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a base "
-            f"model ({forms}), or a version or alias: {error}"
+            f"unknown model `{name}`; use a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a "
+            f"base model ({forms}), or a registry version or alias ({error})"
         ) from error
     return find_model(workspace, pin.model_sha256, pin)
 
 
 def same_weights(first: Path, second: Path) -> bool:
-    """Whether two folders hold one model."""
+    """Whether two folders contain the same weights."""
     return model_sha256(first) == model_sha256(second)

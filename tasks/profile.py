@@ -1,6 +1,6 @@
-"""Effect `profile`: what every catalog holds, for people before training and for the next catalog to be compared with.
+"""The step `profile`: measure every catalog for people and for later drift comparisons.
 
-Reads what `ingest` and `caption` wrote; writes reports/catalog/, which no stage depends on.
+Reads the outputs of `ingest` and `caption`; writes reports/catalog/, which no stage depends on.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from tasks.workspace.pins import read_champion
 
 
 def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
-    """Measure the catalogs (`dataset`'s alone, if given), and write their pages and reports/catalog/profile.json."""
+    """Measure all catalogs, or only `dataset`, and write their pages; for all, also reports/catalog/profile.json."""
     profiles = measure_catalogs(workspace, dataset)
     if dataset is None:
         write_profiles(workspace, profiles)
@@ -30,18 +30,16 @@ def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profi
 
 
 def measure_catalogs(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
-    """Profiles by dataset, in the order of params.yaml; of `dataset` alone, if given.
+    """Return profiles by dataset, in the order of params.yaml, of all datasets or only of `dataset`.
 
     Raises:
-        UserError: `dataset` is unknown, or one is not ingested and captioned yet.
+        UserError: `dataset` is unknown, or a dataset is not ingested and captioned.
     """
     datasets = load_section(workspace, "ingest", IngestConfig).datasets
     if dataset is not None and dataset not in datasets:
-        raise UserError(
-            f"no dataset `{dataset}` in ingest.datasets of {workspace.params}: it has {', '.join(datasets)}"
-        )
-    judged = load_section(workspace, "evaluate", EvaluateConfig).datasets
-    labels = {name: own.label for name, own in judged.items()}
+        raise UserError(f"ingest.datasets of {workspace.params}: no dataset `{dataset}`; it has {', '.join(datasets)}")
+    evaluated = load_section(workspace, "evaluate", EvaluateConfig).datasets
+    labels = {name: evaluation.label for name, evaluation in evaluated.items()}
     return {
         name: measure_dataset(
             name,
@@ -55,12 +53,12 @@ def measure_catalogs(workspace: Workspace, dataset: str | None = None) -> dict[s
 
 
 def write_profiles(workspace: Workspace, profiles: Mapping[str, Profile]) -> None:
-    """Write reports/catalog/profile.json: what `register` stores with a model."""
+    """Write reports/catalog/profile.json, which `register` stores with a model."""
     write_json(workspace.profile, {name: each.to_json() for name, each in profiles.items()})
 
 
 def write_pages(workspace: Workspace, profiles: Mapping[str, Profile]) -> None:
-    """Write a page a dataset, reports/catalog/<dataset>.html."""
+    """Write one page per dataset, reports/catalog/<dataset>.html."""
     from fclip.profile.page import write_page  # matplotlib takes a second to import
 
     base = load_section(workspace, "base", Base)
@@ -77,35 +75,35 @@ def write_pages(workspace: Workspace, profiles: Mapping[str, Profile]) -> None:
 
 
 def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
-    """The catalogs that train against the profiles stored with the champion of pins/champion.json.
+    """Compare the training catalogs with the profiles stored with the pinned champion.
 
     Raises:
         UserError: the registry does not have the pinned version.
     """
     pin = read_champion(workspace)
     if pin is None:
-        return Drift("no champion", notes=("there is no champion yet, so nothing to compare the catalog with",))
+        return Drift("no champion", notes=("there is no champion yet; the catalog was not compared",))
     against = pin.title
     stored = read_artifact(pin, workspace.profile.name)
     if stored is None:
-        return Drift(against, notes=(f"the champion, {against}, has no profile: nothing to compare the catalog with",))
+        return Drift(against, notes=(f"the champion, {against}, has no profile; the catalog was not compared",))
     config = load_section(workspace, "drift", DriftConfig)
     ingest = load_section(workspace, "ingest", IngestConfig)
     current = {name: each for name, each in profiles.items() if name in ingest.training_datasets}
     try:
-        # A dataset that the workspace has and that is not compared now is no news; one that it lost is.
+        # Leave out datasets that still exist but are not training datasets now. A removed dataset counts as drift.
         reference = {
             name: profile_from_json(each)
             for name, each in stored.items()
             if name in current or name not in ingest.datasets
         }
     except UserError as error:
-        return Drift(against, notes=(f"not compared with the champion, {against}: {error}",))
+        return Drift(against, notes=(f"the catalog was not compared with the champion, {against}: {error}",))
     return compare_profiles(reference, current, config, against=against)
 
 
 def _context_length(workspace: Workspace) -> int | None:
-    """Tokens that the pinned base model reads; None where it is not in the cache, and not worth fetching for this."""
+    """The context length of the pinned base model in tokens; None if the model is not in the cache."""
     pin = read_base_model_pin(workspace)
     path = workspace.model_cache / (pin.model_sha256 if pin else "none") / "open_clip_config.json"
     return int(read_json(path)["model_cfg"]["text_cfg"].get("context_length", 77)) if path.is_file() else None

@@ -1,7 +1,7 @@
-"""Effects `promote` and `rollback`: which registered version is the champion.
+"""The steps `promote` and `rollback`, which change the champion of the registry.
 
-`promote` is the gate: the challenger becomes the champion only where it is proven better.
-Both are scored on the same `select` data in the same run; the alias moves last, then the pin follows.
+`promote` applies the gate: the challenger becomes the champion only if it is significantly better. Both are scored on
+the same `select` data in the same run. The alias moves last; then the champion pin is written.
 """
 
 import logging
@@ -35,10 +35,10 @@ Compare = Callable[[Workspace, Path, Path], tuple[GateComparison, ...]]
 
 
 def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tuple[GateComparison, ...]:
-    """Challenger minus champion on the primary metric of every `select` split, in domain and outside.
+    """Return challenger minus champion on the primary metric of every `select` split, in-domain and out-of-domain.
 
-    Both are scored now, on the same items (features come from the cache); the intervals are paired bootstrap ones
-    at the confidence of the section `promote`.
+    Both are scored now on the same items, with cached features. The intervals come from a paired bootstrap with the
+    confidence of the section `promote`.
 
     Args:
         champion, challenger: model folders.
@@ -47,14 +47,14 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
         UserError: the data of a dataset is missing, or a model cannot be loaded.
     """
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
-    found: list[GateComparison] = []
+    comparisons: list[GateComparison] = []
     for name, roles in read_roles(workspace).items():
         if not roles.selects:
             continue
         models = {CHAMPION: champion, CHALLENGER: challenger}
         evaluation = evaluate_on(workspace, models, name, roles=("select",), confidence=confidence)
-        found += [_comparison(evaluation, split, roles.trains) for split in roles.splits_with("select")]
-    return tuple(found)
+        comparisons += [_comparison(evaluation, split, roles.trains) for split in roles.splits_with("select")]
+    return tuple(comparisons)
 
 
 def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> GateComparison:
@@ -76,10 +76,13 @@ def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> GateComp
 
 @dataclass(frozen=True)
 class Promotion:
-    """What the gate said.
+    """The decision of the gate.
 
-    moved: whether the alias `champion` is now on `version` and was not before. previous: the champion before, if any.
-    comparisons: what it judged by; empty where there was nothing to compare with, or nothing to decide.
+    Attributes:
+        moved: whether the alias `champion` moved to `version`.
+        reason: why, in a sentence.
+        comparisons: the comparisons that the decision is based on; empty if no comparison was needed.
+        previous: the version of the previous champion, if any.
     """
 
     moved: bool
@@ -92,20 +95,20 @@ class Promotion:
 def promote(
     workspace: Workspace, receipt: Receipt, *, force: bool = False, compare: Compare = compare_models
 ) -> Promotion:
-    """Let the version of `receipt` take the champion's place if the gate opens; rewrite pins/champion.json if so.
+    """Make the version of `receipt` the champion if it passes the gate, and write pins/champion.json.
 
-    It opens when there is no champion yet, or when no `select` split of any dataset is significantly worse and one
-    is significantly better. Weights that were rolled back are refused. `force` overrules both refusals; what was
-    compared is reported all the same.
+    It passes if there is no champion, or if no `select` split of any dataset is significantly worse and at least one
+    is significantly better. Weights that were rolled back are refused. `force` overrides both refusals; the
+    comparisons are reported anyway.
 
     Raises:
-        UserError: `receipt` is not of what models/selected holds, or the registry does not have its version.
+        UserError: `receipt` does not match models/selected, or the registry does not contain its version.
     """
     selected = sha256_tree(workspace.selected) if workspace.selected.is_dir() else "none"
     if receipt.model_sha256 != selected:
         raise UserError(
-            f"the receipt is of weights {receipt.model_sha256[:12]}, but {workspace.selected} holds {selected[:12]}: "
-            "only what this run selected can be promoted; run `fclip retrain`"
+            f"the registered model has the digest {receipt.model_sha256[:12]}, but {workspace.selected} has "
+            f"{selected[:12]}; only the selected model can be promoted, so run `fclip retrain`"
         )
     client = connect()
     name = receipt.registered_model
@@ -115,14 +118,18 @@ def promote(
         champion = next((entry for entry in present if entry.is_champion), None)
         previous = champion.version if champion else None
         if champion and champion.model_sha256 == version.model_sha256:
-            write_pin(workspace.champion_pin, champion.pin)  # after a crash between the alias and the pin
-            return Promotion(False, f"version {champion.version} is champion already", (), previous, champion.version)
+            write_pin(
+                workspace.champion_pin, champion.pin
+            )  # needed after a crash between moving the alias and writing the pin
+            return Promotion(
+                False, f"version {champion.version} is already the champion", (), previous, champion.version
+            )
         marked = [entry for entry in present if entry.rolled_back and entry.model_sha256 == version.model_sha256]
         if marked and not force:
             return Promotion(
                 False,
                 f"version {version.version} stays challenger: its weights were rolled back (version "
-                f"{marked[0].version}); `fclip promote --force` overrules that",
+                f"{marked[0].version}); `fclip promote --force` promotes it anyway",
                 (),
                 previous,
                 version.version,
@@ -148,26 +155,26 @@ def promote(
 
 
 @dataclass(frozen=True)
-class RolledBack:
-    """`version` is champion in place of `left`, whose weights the gate refuses from now on."""
+class RollbackResult:
+    """`version` is the champion again instead of `left`, whose weights the gate refuses from now on."""
 
     version: int
     left: int
     reason: str
 
 
-def rollback(workspace: Workspace) -> RolledBack:
-    """Move the alias `champion` back, mark the version it leaves, rewrite pins/champion.json.
+def rollback(workspace: Workspace) -> RollbackResult:
+    """Make the previous champion the champion again, mark the other version as rolled back, and write the champion pin.
 
     Raises:
-        UserError: there is no champion, or none came before it.
+        UserError: there is no champion or no previous champion.
     """
     name = load_section(workspace, "base", Base).registered_model
     client = connect()
     with registry_lock(name):
         done = restore_previous(client, name)
         write_pin(workspace.champion_pin, done.champion.pin)
-    return RolledBack(
+    return RollbackResult(
         version=done.champion.version,
         left=done.rolled_back.version,
         reason=f"version {done.champion.version} is champion again; version {done.rolled_back.version} was rolled back",
@@ -179,6 +186,6 @@ def _registered(present: list[Version], receipt: Receipt) -> Version:
         if entry.version == receipt.version and entry.model_sha256 == receipt.model_sha256:
             return entry
     raise UserError(
-        f"the registry has no version {receipt.version} of {receipt.registered_model} with weights "
-        f"{receipt.model_sha256[:12]}: run `fclip retrain`"
+        f"the registry has no version {receipt.version} of {receipt.registered_model} with the digest "
+        f"{receipt.model_sha256[:12]}; run `fclip retrain`"
     )

@@ -1,7 +1,7 @@
-"""Effect `publish`: let search see the new embeddings, by switching one pointer.
+"""The step `publish`: make the new embeddings available to search by switching one pointer.
 
-`published/<digest>/` holds a set of embeddings that never changes; `published/current.json` names the one that
-search reads. The set before stays, so that a reader in the middle of a query loses nothing.
+`published/<digest>/` contains embeddings that never change; `published/current.json` names the folder that search
+reads. The previous folder is kept for readers that still use it.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from tasks.workspace.paths import Workspace
 
 @dataclass(frozen=True)
 class Publication:
-    """What search reads now. `changed` is False when it already did."""
+    """The published embeddings. `changed`: whether the pointer moved to them."""
 
     digest: str
     model_sha256: str
@@ -24,11 +24,11 @@ class Publication:
 
 
 def publish(workspace: Workspace) -> Publication:
-    """Copy `data/embeddings` (by hard links where they work) to a folder of its digest and point search to it."""
+    """Copy `data/embeddings` to the folder of its digest, with hard links if possible, and point search to it."""
     manifest = read_json(workspace.embeddings / "manifest.json")
     digest = sha256_tree(workspace.embeddings)
     folder = workspace.published / digest
-    before = current(workspace) if workspace.published_pointer.exists() else None
+    before = current_embeddings(workspace) if workspace.published_pointer.exists() else None
     if not folder.exists():
         with atomic_dir(folder) as temporary:
             for file in workspace.embeddings.iterdir():
@@ -41,11 +41,13 @@ def publish(workspace: Workspace) -> Publication:
     return Publication(digest, manifest["model_sha256"], manifest["num_products"], before != folder)
 
 
-def current(workspace: Workspace) -> Path:
-    """The folder of embeddings that search reads; raises UserError while nothing is published."""
+def current_embeddings(workspace: Workspace) -> Path:
+    """Return the folder of embeddings that search reads; raises UserError if none are published."""
     if not workspace.published_pointer.exists():
-        raise UserError(f"nothing is published in {workspace.root} yet: run `fclip retrain`")
+        raise UserError(f"{workspace.root} has no published embeddings; run `fclip retrain`")
     folder = workspace.published / str(read_json(workspace.published_pointer)["embeddings"])
     if not folder.is_dir():
-        raise UserError(f"{workspace.published_pointer} points to {folder.name}, which is gone: run `fclip retrain`")
+        raise UserError(
+            f"{workspace.published_pointer} points to {folder.name}, which does not exist; run `fclip retrain`"
+        )
     return folder

@@ -1,6 +1,6 @@
-"""Effect `register`: the selected model becomes a version in the registry, with all that it came from.
+"""The step `register`: register the selected model as a version, with its lineage, metrics and data profiles.
 
-Where the base model won selection, nothing is registered: there is nothing new to register.
+If selection chose the base model, no version is registered.
 """
 
 import csv
@@ -35,49 +35,49 @@ CURVES = {"train_loss": "train/loss"}  # other columns are named `train/<column>
 
 @dataclass(frozen=True)
 class NotRegistered:
-    """Nothing was registered, and why, in a sentence."""
+    """No version was registered. `reason`: why, in a sentence."""
 
     reason: str
 
 
 def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None) -> Receipt | NotRegistered:
-    """Register `models/selected` and make it the challenger; the same weights again make no second version.
+    """Register `models/selected` as the challenger. Weights that are already registered get no second version.
 
     Args:
-        profiles: of the catalogs, where this run wrote them to reports/catalog already; None: they are measured here.
+        profiles: profiles of the catalogs that this run has already written; None: measure and write them here.
 
     Raises:
-        UserError: the selection is missing, or `models/selected` does not hold what it chose.
+        UserError: the selection is missing, or `models/selected` is not the selected model.
     """
     base = load_section(workspace, "base", Base)
     selection = read_selection(workspace)
     winner = selection.selected.candidate
     if not selection.differs_from_base:
-        return NotRegistered(f"the base model won: {selection.reason}")
-    found = sha256_tree(workspace.selected)
-    if found != winner.model_sha256:
+        return NotRegistered(f"the base model was selected: {selection.reason}")
+    digest = sha256_tree(workspace.selected)
+    if digest != winner.model_sha256:
         raise UserError(
-            f"{workspace.selected} holds weights {found[:12]}, but {winner.name} with {winner.model_sha256[:12]} was "
-            "selected: run `dvc repro select`"
+            f"{workspace.selected} has the digest {digest[:12]}, but {winner.name} with {winner.model_sha256[:12]} was "
+            "selected; run `dvc repro select`"
         )
     ingest = load_section(workspace, "ingest", IngestConfig)
     if profiles is None:
         write_profiles(workspace, measure_catalogs(workspace))
-    if winner.kind != "original-base-model":  # which was not trained on this table
+    if winner.kind != "original-base-model":  # not trained on this table
         _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)
     receipt = register_version(
-        base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner.name} {found[:8]}"
+        base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner.name} {digest[:8]}"
     )
-    how = "registered as" if receipt.created else "already is"
-    logger.info("register: %s %s version %d of %s", winner.name, how, receipt.version, receipt.registered_model)
+    status = "registered" if receipt.created else "already registered"
+    logger.info("%s is %s as version %d of %s", winner.name, status, receipt.version, receipt.registered_model)
     return receipt
 
 
 def _write_rows(workspace: Workspace) -> None:
     products = workspace.training / "products.parquet"
     if not products.is_file():
-        raise UserError(f"{products} does not exist: run `dvc pull`, or `dvc repro gather`")
+        raise UserError(f"{products} does not exist; run `dvc pull` or `dvc repro gather`")
     write_seen_rows(products, workspace.trained_rows)
 
 
@@ -114,7 +114,7 @@ def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: S
 
 
 def _training(workspace: Workspace) -> list[MetricPoint]:
-    """The curves of the fine-tuning: history.csv's columns, the candidates' validation losses, how fast it was."""
+    """The training curves: columns of history.csv, validation losses of the candidates, and training speed."""
     points = []
     for row in _rows(workspace.finetune / "history.csv"):
         for column, value in row.items():
@@ -138,7 +138,7 @@ def _training(workspace: Workspace) -> list[MetricPoint]:
 def _scores(
     workspace: Workspace, datasets: list[str], selection: SelectionResult
 ) -> tuple[list[MetricPoint], dict[str, float]]:
-    """Every metric of the winner and the base model; the winner's primary ones are the headline."""
+    """Return every metric of the winner and the base model, and the primary metrics of the winner as headline."""
     points, headline = [], {}
     for name in datasets:
         for row in read_score_rows(workspace.evaluation(name)):

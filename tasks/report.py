@@ -1,4 +1,4 @@
-"""Effect `report`: one page on what the run did to the model, for people."""
+"""The step `report`: one HTML page about the results of the run."""
 
 import csv
 import math
@@ -32,7 +32,7 @@ def write_report(
     promotion: Promotion | None,
     drift: Drift | None = None,
 ) -> Path:
-    """Write reports/report.html from what lies in the workspace and what this run did; returns its path."""
+    """Write reports/report.html from the files of the workspace and the results of this run; return its path."""
     from fclip.report import build  # matplotlib takes a second to import
 
     return build.write_report(gather_inputs(workspace, registered, promotion, drift), workspace.report)
@@ -44,10 +44,10 @@ def gather_inputs(
     promotion: Promotion | None,
     drift: Drift | None = None,
 ) -> ReportInputs:
-    """All that the report shows, read from the workspace.
+    """Read the content of the report from the workspace.
 
     Raises:
-        UserError: nothing has been selected yet.
+        UserError: no model is selected.
     """
     base = load_section(workspace, "base", Base)
     ingest = load_section(workspace, "ingest", IngestConfig)
@@ -113,7 +113,7 @@ def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> IngestCo
 
 def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion | None) -> GateResult:
     if isinstance(registered, NotRegistered) or promotion is None:
-        reason = registered.reason if isinstance(registered, NotRegistered) else "the gate was not asked"
+        reason = registered.reason if isinstance(registered, NotRegistered) else "the gate did not run"
         version = registered.version if isinstance(registered, Receipt) else None
         return GateResult(base.registered_model, version, moved=False, is_champion=False, reason=reason, comparisons=())
     return GateResult(
@@ -145,13 +145,13 @@ def _key(row: ScoreRow) -> tuple[str, str]:
 
 
 def _validation(selection: SelectionResult) -> tuple[tuple[int, float], ...]:
-    """(step, validation loss) of the base model and the checkpoints, where it is finite."""
+    """Finite (step, validation loss) points of the base model and the checkpoints."""
     path = [entry.candidate for entry in selection.trajectory]
     return tuple((candidate.step, candidate.val_loss) for candidate in path if candidate.val_loss is not None)
 
 
 def _curve(path: Path, column: str) -> tuple[tuple[int, float], ...]:
-    """(step, value) of a training table, without values that are not finite."""
+    """Finite (step, value) points of a column of a training table."""
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,12 +1,11 @@
-"""Effect `resolve`: look at the outside world once and pin what was seen, for stages to depend on.
+"""The step `resolve`: pin the current versions of the sources, the base model and the champion.
 
-What is remote is mirrored into cache/mirror, conditionally: an unchanged world is asked, and not read again.
-Pins are small JSON files in git: the sources, the base model weights and the champion. A pin is rewritten only when
-what it says has changed, so that an unchanged world makes no stage stale.
+Remote sources are mirrored into cache/mirror with conditional requests, so that unchanged files are not downloaded
+again. Pins are small JSON files in git. A pin is rewritten only if its content changed; so unchanged inputs make no
+stage stale.
 
-A warm start follows the champion when there is something new to learn: when the source of a dataset that trains
-changed, when the base model was not a warm one before, or when it is told to. Were it to follow every promotion, each model
-would be the reason to train the next one, for ever.
+A warm start moves to the current champion only if the source of a training dataset changed, if no warm start was pinned
+before, or with `follow_champion`. If it followed every promotion, each new champion would trigger the next training.
 """
 
 import logging
@@ -20,11 +19,11 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import current_pin
 from fclip.errors import UserError
 from fclip.registry.versions import VersionPin
-from tasks.base_model import AnyBaseModelPin, WarmStartPin, base_model_config, keep_rows, read_base_model_pin
+from tasks.base_model import AnyBaseModelPin, WarmStartPin, base_model_config, cache_trained_rows, read_base_model_pin
 from tasks.ingest import source_access
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import Pin, holds, read_champion, write_pin
+from tasks.workspace.pins import Pin, contains_pin, read_champion, write_pin
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Resolution:
-    """Which pins changed, by their path in the workspace, and which stayed."""
+    """The paths of the changed and of the unchanged pins, relative to the workspace."""
 
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
@@ -42,36 +41,38 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
     """Pin every source, the base model and the champion.
 
     Args:
-        follow_champion: a warm start is pinned to the present champion, though nothing that trains changed.
+        follow_champion: pin the current champion as warm start even if no training data changed.
 
     Raises:
-        UserError: a source or the base model cannot be read, or the champion's pin names a version that the registry
-            does not have.
+        UserError: a source or the base model cannot be read, or the registry has no champion but the pin names one.
     """
     ingest = load_section(workspace, "ingest", IngestConfig)
     sources: dict[Path, Pin] = {}
     for name, dataset in ingest.datasets.items():
-        access = source_access(workspace, ingest, name, refresh=True)
-        sources[workspace.source_pin(name)] = current_pin(name, dataset, access)
-        access.digests.save()
-    learns = any(not holds(path, sources[path]) for path in map(workspace.source_pin, ingest.training_datasets))
-    champion = champion_pin(workspace)
-    # The base model comes before the sources: after a crash in between, these still differ, so the base model follows again.
+        outside = source_access(workspace, ingest, name, refresh=True)
+        sources[workspace.source_pin(name)] = current_pin(name, dataset, outside)
+        outside.digests.save()
+    is_new_data = any(
+        not contains_pin(path, sources[path]) for path in map(workspace.source_pin, ingest.training_datasets)
+    )
+    champion = resolve_champion(workspace)
+    # The base model is written before the sources: after a crash in between, the sources still differ from their pins,
+    # so that the next run moves the warm start again.
     pins: dict[Path, Pin | None] = {
-        workspace.base_model_pin: base_model_pin(workspace, champion, follow=learns or follow_champion),
+        workspace.base_model_pin: resolve_base_model(workspace, champion, follow=is_new_data or follow_champion),
         **sources,
         workspace.champion_pin: champion,
     }
     changed = tuple(path for path, pin in pins.items() if write_pin(path, pin))
     for path in changed:
-        logger.info("pinned %s", path.relative_to(workspace.root))
+        logger.info("Pinned %s", path.relative_to(workspace.root))
     return Resolution(
         _names(workspace, changed), _names(workspace, tuple(path for path in pins if path not in changed))
     )
 
 
-def base_model_pin(workspace: Workspace, champion: VersionPin | None, *, follow: bool) -> AnyBaseModelPin:
-    """What the base model's pin should say; a warm one stays at the champion that it has, unless it is to `follow`."""
+def resolve_base_model(workspace: Workspace, champion: VersionPin | None, *, follow: bool) -> AnyBaseModelPin:
+    """Return the new pin of the base model. A pinned warm start keeps its champion unless `follow` is set."""
     config = base_model_config(workspace)
     root, cache_dir = workspace.root, workspace.model_cache
     if not isinstance(config, ChampionConfig):
@@ -79,38 +80,42 @@ def base_model_pin(workspace: Workspace, champion: VersionPin | None, *, follow:
     otherwise = pin_base_model(config.otherwise, root=root, cache_dir=cache_dir)
     if not follow and isinstance(pinned := _pinned_base_model(workspace), WarmStartPin):
         return replace(pinned, otherwise=otherwise)
-    return WarmStartPin(champion, keep_rows(workspace, champion) if champion else None, otherwise)
+    return WarmStartPin(champion, cache_trained_rows(workspace, champion) if champion else None, otherwise)
 
 
-def champion_pin(workspace: Workspace) -> VersionPin | None:
-    """What the champion's pin should say by the registry; None while there is no champion."""
+def resolve_champion(workspace: Workspace) -> VersionPin | None:
+    """Return the champion of the registry as a pin; None if there is no champion.
+
+    Raises:
+        UserError: the champion pin is invalid, or names a version although the registry has no champion.
+    """
     from fclip.registry import store  # mlflow takes seconds to import
 
     base = load_section(workspace, "base", Base)
     champion = store.champion(base.registered_model)
     if champion is not None:
         return champion.pin
-    remedy = "or start anew with `echo '{}' > pins/champion.json`"
+    remedy = "or start without a champion with `echo '{}' > pins/champion.json`"
     try:
         pinned = read_champion(workspace)
     except UserError as error:
-        raise UserError(f"pins/champion.json does not hold a pin: restore it from git, {remedy}") from error
+        raise UserError(f"pins/champion.json contains no valid pin; restore it from git, {remedy}") from error
     if pinned:
         raise UserError(
             f"pins/champion.json names {pinned.title}, but the registry at {store.tracking_uri()} has no champion of "
-            f"{base.registered_model}: set MLFLOW_TRACKING_URI to the registry it came from, {remedy}"
+            f"{base.registered_model}; set MLFLOW_TRACKING_URI to the registry of the pinned version, {remedy}"
         )
     return None
 
 
 def _pinned_base_model(workspace: Workspace) -> AnyBaseModelPin | None:
-    """The pin of what training starts from, which names the champion that a warm start stays at."""
+    """Read the pin of the base model; the error explains that the champion of the warm start is unknown."""
     try:
         return read_base_model_pin(workspace)
     except UserError as error:
         raise UserError(
-            "pins/base_model.json does not hold a pin, so it is not known which champion the warm start stays at: restore "
-            "it from git, or run `fclip pin --follow-champion` to start from the present one"
+            "pins/base_model.json contains no valid pin, so the champion of the warm start is unknown; restore the "
+            "file from git, or run `fclip pin --follow-champion` to start from the current champion"
         ) from error
 
 

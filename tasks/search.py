@@ -1,9 +1,9 @@
-"""Search the published embeddings by the model that made them."""
+"""Search the published embeddings with the model that computed them."""
 
 from dataclasses import dataclass
 
 from fclip.errors import UserError
-from tasks.publish import current
+from tasks.publish import current_embeddings
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
@@ -12,7 +12,7 @@ from tasks.workspace.weights import find_model
 
 @dataclass(frozen=True)
 class FoundProduct:
-    """A found product: cosine similarity of its image to the query, and its title."""
+    """A search result. `score`: cosine similarity between the query and the image of the product."""
 
     product_id: str
     dataset: str
@@ -21,10 +21,10 @@ class FoundProduct:
 
 
 def find_products(workspace: Workspace, query: str, *, k: int, model: str | None = None) -> list[FoundProduct]:
-    """The `k` products nearest to `query`.
+    """Return the `k` products nearest to `query`.
 
     Raises:
-        UserError: nothing is published, or `model` (a version or an alias) did not make what is published.
+        UserError: no embeddings are published, or `model` (a version or an alias) is not the model of the embeddings.
     """
     from fclip.embeddings.search import search as nearest
     from fclip.embeddings.store import read_embeddings
@@ -32,8 +32,8 @@ def find_products(workspace: Workspace, query: str, *, k: int, model: str | None
     from fclip.models.store import load
 
     if not query.strip():
-        raise UserError("the query is empty: say what to search for")
-    published = read_embeddings(current(workspace))
+        raise UserError("the query is empty; enter a search text")
+    published = read_embeddings(current_embeddings(workspace))
     if model:
         from fclip.registry.store import find_version  # mlflow takes seconds to import
 

@@ -1,9 +1,9 @@
-"""Stage `select`: the candidate that generalises best, by the rule in params.
+"""Stage `select`: select one candidate by the rule in params.
 
     python -m tasks.select
 
-Reads reports/evaluation, models/finetune and models/average; writes models/selected, reports/selection.json,
-and what DVC shows of it: reports/metrics.json and reports/plots.
+Reads reports/evaluation, models/finetune and models/average; writes models/selected and reports/selection.json, and for
+`dvc metrics` and `dvc plots` reports/metrics.json and reports/plots.
 """
 
 import logging
@@ -37,7 +37,7 @@ Tables: TypeAlias = Mapping[str, list[ScoreRow]]  # dataset -> rows of its evalu
 
 
 def main(workspace: Workspace) -> None:
-    """Select by the evaluation tables' `select` rows; copy the winner's folder."""
+    """Select a candidate by the `select` rows of the evaluation tables, copy its folder and write the result."""
     tables = _read_tables(workspace)
     selection = select(scored_candidates(workspace, tables), load_section(workspace, "select", SelectConfig))
     with atomic_dir(workspace.selected) as temporary:
@@ -48,15 +48,15 @@ def main(workspace: Workspace) -> None:
             shutil.copytree(folder, temporary, dirs_exist_ok=True, copy_function=link_or_copy)
     write_selection(workspace.selection, selection)
     _write_views(workspace, selection, tables)
-    logger.info("selected %s: %s", selection.winner, selection.reason)
+    logger.info("Selected %s: %s", selection.winner, selection.reason)
     for rule, choice in selection.choices.items():
-        logger.info("  %s would have chosen %s", rule, choice)
+        logger.info("  The rule %s would select %s", rule, choice)
     if selection.warning:
         logger.warning("%s", selection.warning)
 
 
 def _write_views(workspace: Workspace, selection: SelectionResult, tables: Tables) -> None:
-    """Write what `dvc metrics` and `dvc plots` show."""
+    """Write the files that `dvc metrics` and `dvc plots` show."""
     scores = [
         PrimaryScore(row.dataset, row.role, row.candidate, row.value, row.num_items)
         for table in tables.values()
@@ -69,10 +69,10 @@ def _write_views(workspace: Workspace, selection: SelectionResult, tables: Table
 
 
 def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandidate]:
-    """Every candidate, trained or averaged, with its scores on the data that selects.
+    """Return every candidate, trained or averaged, with its scores on the select data.
 
     Raises:
-        UserError: the list of candidates is missing, or a table is of other weights.
+        UserError: the list of candidates is missing, or an evaluation table belongs to other weights.
     """
     candidates = read_candidates(workspace.averages / "candidates.json")
     datasets = read_roles(workspace)
@@ -107,26 +107,26 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
 
 
 def _read_tables(workspace: Workspace) -> Tables:
-    """The evaluation table of every dataset that selects or reports; raises UserError where one is missing."""
-    found: dict[str, list[ScoreRow]] = {}
+    """Read the evaluation tables of all datasets with select or report data; raises UserError if one is missing."""
+    tables: dict[str, list[ScoreRow]] = {}
     for dataset, roles in read_roles(workspace).items():
         path = workspace.evaluation(dataset)
         if any(roles.splits_with(role) for role in EVALUATED_ROLES):
             try:
-                found[dataset] = read_score_rows(path)
+                tables[dataset] = read_score_rows(path)
             except FileNotFoundError:
-                raise UserError(f"{path} is missing: run `dvc repro evaluate@{dataset}`") from None
-    return found
+                raise UserError(f"{path} is missing; run `dvc repro evaluate@{dataset}`") from None
+    return tables
 
 
 def _primary(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> list[ScoreRow]:
-    """The candidate's rows of the primary metric, one for each split, from the table `path`."""
+    """The rows of the primary metric of the candidate, one per split, from the table at `path`."""
     wanted = (candidate.name, candidate.model_sha256)
     found = [row for row in rows if row.primary and (row.candidate, row.model_sha256) == wanted]
     if not found:
         raise UserError(
-            f"{path} does not hold the candidate {candidate.name} with the weights {candidate.model_sha256[:12]} of "
-            f"models/finetune: run `dvc repro evaluate@{path.stem}`"
+            f"{path} contains no scores of the candidate {candidate.name} with the weights "
+            f"{candidate.model_sha256[:12]}; run `dvc repro evaluate@{path.stem}`"
         )
     return found
 
@@ -140,7 +140,7 @@ def _draws(path: Path) -> dict[str, dict[str, Floats]]:
 
 
 def _score(splits: Sequence[ScoreRow], draws: Mapping[str, Floats]) -> Score:
-    """The score on all the splits of a dataset that select, as one: by their numbers of items."""
+    """The score of a dataset: the mean over its select splits, weighted by their numbers of items."""
     total = sum(row.num_items for row in splits)
     weighted = [(row.num_items / total, row) for row in splits]
     return Score(

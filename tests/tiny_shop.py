@@ -144,7 +144,7 @@ def write_ingest(
 
 
 def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
-    """The base model and two candidates with weights of their own; `broken`: and a third whose features are not finite."""
+    """Write the base model and two candidates; with `broken`, also a third whose features are not finite."""
     found = []
     losses = ["candidate,kind,step,val_loss"]
     for number, step in enumerate([0, 10, 20, 30] if broken else [0, 10, 20]):

@@ -1,1 +1,1 @@
-"""The command `fclip`; `python -m flows.cli` is the same."""
+"""The command `fclip`. `python -m flows.cli` runs the same command."""

@@ -1,6 +1,6 @@
-"""The command `fclip`: the commands of this package, and what is true of all of them.
+"""The entry point of `fclip`: it registers the commands of this package and handles their errors.
 
-Every command works on the workspace of the current folder, with that workspace's own code.
+Every command works on the workspace of the current folder and runs the code of that workspace.
 """
 
 import os
@@ -24,18 +24,18 @@ from flows.cli.status import models, status
 from flows.cli.terminal import enter_workspace, errors
 from flows.cli.workspaces import workspace_app
 
-# The libraries of a command take seconds to import, so each command imports its own: `fclip --help` is at once.
+# Heavy libraries take seconds to import. Each command imports them in its function, so that `fclip --help` is fast.
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="""Retrain CLIP on a product catalog, and prove that each new model is better before anyone uses it.
+    help="""Retrain CLIP on a product catalog, and promote a new model only if it is significantly better.
 
-    A first run: `fclip retrain`, then `fclip status` and `fclip search "red summer dress"`.
+    First run: `fclip retrain`, then `fclip status` and `fclip search "red summer dress"`.
 
-    Your own catalog: `fclip workspace new ../mine --params params/table.yaml`, edit `../mine/params.yaml`,
+    Your own catalog: run `fclip workspace new ../mine --params params/table.yaml`, edit `../mine/params.yaml`,
     and run the same commands in `../mine`.
     """,
 )
@@ -48,13 +48,13 @@ for command in COMMANDS:
 for name, group in {"workspace": workspace_app, "cache": cache_app, "export": export_app}.items():
     app.add_typer(group, name=name)
 
-QUIET = {
+ENVIRONMENT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "fclip,tasks",
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(flow_run_name)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_run_name)s | %(message)s",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # its first start makes a database
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # the first start creates a database
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -64,15 +64,15 @@ QUIET = {
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     if debug:
         os.environ["FCLIP_DEBUG"] = "1"
 
 
 def main() -> None:
-    """Entry point: one line an error, exit 1 (2 for wrong usage); a traceback only with --debug."""
-    for name, value in QUIET.items():
+    """Run a command. An error prints one line and exits with 1 (2 for wrong usage); --debug prints a traceback."""
+    for name, value in ENVIRONMENT_DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
         enter_workspace(sys.argv[1:])

@@ -11,12 +11,12 @@ from flows.cli.terminal import console, workspace_here
 from tasks.workspace.lock import lock
 from tasks.workspace.paths import Workspace
 
-cache_app = typer.Typer(no_args_is_help=True, help="What makes work incremental; may be deleted at any time.")
+cache_app = typer.Typer(no_args_is_help=True, help="Show or delete the caches of the workspace. Deleting them is safe.")
 
 
 @cache_app.command("show")
 def cache_show() -> None:
-    """How much each part of cache/ holds."""
+    """Show the number of files and the size of each part of cache/."""
     for part, num_files, num_bytes in measure(workspace_here()):
         console.print(f"{part:<12}{num_files:>8} files {num_bytes / 2**20:>10.1f} MiB")
 
@@ -24,17 +24,17 @@ def cache_show() -> None:
 @cache_app.command("prune")
 def cache_prune(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="Of those that `cache show` names; all, if none is given.")
+        list[str] | None, typer.Argument(help="Parts to delete, as listed by `fclip cache show`. Default: all parts.")
     ] = None,
 ) -> None:
-    """Delete cache/; what is needed again is computed again. (The DVC cache is pruned by `dvc gc --projects`.)"""
+    """Delete cache/ or parts of it. Later runs recompute the contents. The DVC cache does not change (see `dvc gc`)."""
     workspace = workspace_here()
-    with lock(workspace.run_lock, f"a run holds {workspace.root}: wait for it to end"):
-        console.print(f"freed {prune(workspace, parts or []) / 2**20:.1f} MiB")
+    with lock(workspace.run_lock, f"a run is in progress in {workspace.root}; wait until it ends"):
+        console.print(f"Freed {prune(workspace, parts or []) / 2**20:.1f} MiB")
 
 
 def measure(workspace: Workspace) -> list[tuple[str, int, int]]:
-    """(part, number of files, bytes) of each part of the cache; what a part only links to is not of it."""
+    """Return (part, number of files, bytes) for each part of the cache. Symbolic links are not counted."""
     if not workspace.cache.is_dir():
         return []
     parts = []
@@ -45,16 +45,18 @@ def measure(workspace: Workspace) -> list[tuple[str, int, int]]:
 
 
 def prune(workspace: Workspace, parts: Sequence[str] = ()) -> int:
-    """Delete `parts` of the cache (none given: all of it); returns the bytes that were in them.
+    """Delete `parts` of the cache, or all of it if `parts` is empty. Return the number of bytes deleted.
 
     Raises:
-        UserError: there is no such part.
+        UserError: a part does not exist.
     """
     sizes = {part: num_bytes for part, _, num_bytes in measure(workspace)}
     if unknown := [part for part in parts if part not in sizes]:
-        raise UserError(f"{workspace.cache} has no part `{unknown[0]}`: there are {', '.join(sizes) or 'none'}")
-    doomed = {workspace.cache / part for part in parts} or {workspace.cache}
-    for folder in doomed:
+        raise UserError(
+            f"{workspace.cache}: unknown part `{unknown[0]}`; the existing parts are: {', '.join(sizes) or 'none'}"
+        )
+    folders = {workspace.cache / part for part in parts} or {workspace.cache}
+    for folder in folders:
         if folder.is_dir():
             shutil.rmtree(folder)
     return sum(sizes[part] for part in parts or sizes)

@@ -1,4 +1,4 @@
-"""The command `compact`: images that no product shows leave the workspace and the DVC cache (a takedown)."""
+"""The command `compact`: delete the images that no product uses from the workspace and the DVC cache (takedown)."""
 
 import hashlib
 import shutil
@@ -20,73 +20,73 @@ from tasks.workspace.paths import Workspace
 
 def compact(
     datasets: Annotated[
-        list[str] | None, typer.Argument(help="Names in ingest.datasets; all, if none is given.")
+        list[str] | None, typer.Argument(help="Names of datasets in `ingest.datasets`. Default: all datasets.")
     ] = None,
 ) -> None:
-    """Take the images of deleted products out of the packs and the DVC cache (takedown); join small packs."""
+    """Delete the images of deleted products from the packs and the DVC cache (takedown), and merge small packs."""
     workspace = workspace_here()
-    with lock(workspace.run_lock, f"a run holds {workspace.root}: wait for it to end"):
+    with lock(workspace.run_lock, f"a run is in progress in {workspace.root}; wait until it ends"):
         for done in compact_datasets(workspace, datasets or []):
-            console.print(done.said, highlight=False)
+            console.print(done.summary, highlight=False)
     console.print(
-        "Copies remain where packs were pushed or copied to: `dvc gc --workspace --cloud` prunes a DVC remote, "
-        "and other workspaces that ingested the same catalog are compacted there.",
+        "Copies may remain in DVC remotes and in other workspaces. Run `dvc gc --workspace --cloud` to prune a remote, "
+        "and `fclip compact` in every other workspace that ingested the same catalog.",
         highlight=False,
     )
 
 
 @dataclass(frozen=True)
-class Compacted:
-    """What became of one dataset.
+class DatasetCompaction:
+    """The result of the command for one dataset.
 
     Attributes:
-        num_dropped: images that no product shows, gone from data/images.
-        packs_gone: packs that held them, or were joined with others.
-        num_uncached: how many of those packs the DVC cache had.
+        num_dropped: images that no product uses, deleted from data/images.
+        removed_packs: packs that contained such images, or were merged with others.
+        num_deleted_from_cache: removed packs that were also deleted from the DVC cache.
     """
 
     dataset: str
     num_dropped: int
-    packs_gone: tuple[str, ...]
-    num_uncached: int
+    removed_packs: tuple[str, ...]
+    num_deleted_from_cache: int
 
     @property
-    def said(self) -> str:
-        """What was done, in one line."""
-        if not self.packs_gone:
-            return f"{self.dataset}: every image is of a product; nothing to do"
+    def summary(self) -> str:
+        """One line about the result, for people."""
+        if not self.removed_packs:
+            return f"{self.dataset}: every image belongs to a product; nothing to do"
         return (
-            f"{self.dataset}: {self.num_dropped} images of no product are gone; {len(self.packs_gone)} packs were "
-            f"written anew, and {self.num_uncached} old ones deleted from the DVC cache"
+            f"{self.dataset}: deleted {self.num_dropped} images that no product uses; replaced "
+            f"{len(self.removed_packs)} packs and deleted {self.num_deleted_from_cache} of them from the DVC cache"
         )
 
 
-def compact_datasets(workspace: Workspace, datasets: list[str]) -> list[Compacted]:
-    """Compact `datasets` (all, if none are given): the image store first, then data/images, by a new ingest.
+def compact_datasets(workspace: Workspace, datasets: list[str]) -> list[DatasetCompaction]:
+    """Compact `datasets` (all if empty): first the image store, then data/images by running `ingest` again.
 
-    What was downloaded of the dropped images goes too, and with it all pixels that are kept for training, and training
-    that was interrupted.
-    The stage runs again (it decodes nothing) so that dvc.lock says what data/images holds. Then the packs that are
-    gone are deleted from the DVC cache too, which other workspaces share; copies on remotes are for `dvc gc --cloud`.
+    The downloads of the deleted images are deleted too, and so are the pixel cache and interrupted trainings, which may
+    contain decoded copies. The stage `ingest` runs again (without decoding) so that dvc.lock matches data/images. Then
+    the replaced packs are deleted from the DVC cache, which all workspaces share. `dvc gc --cloud` deletes them from
+    remotes.
 
     Raises:
-        UserError: an unknown dataset, or an ingest that fails, as when its source changed since it was pinned.
+        UserError: a dataset is unknown, or its ingest fails, e.g. because its source changed since it was pinned.
     """
     from flows.params import load_params
 
     known = list(load_params(workspace).ingest.datasets)
     if unknown := [name for name in datasets if name not in known]:
-        raise UserError(f"no dataset `{unknown[0]}` in ingest.datasets of params.yaml: there are {', '.join(known)}")
+        raise UserError(f"ingest.datasets of params.yaml: no dataset `{unknown[0]}`; it has {', '.join(known)}")
     return [_compact(workspace, name) for name in datasets or known]
 
 
-def _compact(workspace: Workspace, dataset: str) -> Compacted:
+def _compact(workspace: Workspace, dataset: str) -> DatasetCompaction:
     import pyarrow.parquet as pq
 
     from fclip.catalog.compaction import compact_store
     from fclip.mirror.store import MirrorStore
 
-    _ingest(workspace, dataset)  # what the source is now says what is gone
+    _ingest(workspace, dataset)  # the catalog now matches the source
     products = workspace.catalog(dataset) / "products.parquet"
     lists = pq.read_table(products, columns=["images"])["images"].to_pylist()
     before = {pack.name: _md5(pack) for pack in workspace.images(dataset).glob("pack-*.parquet")}
@@ -96,13 +96,13 @@ def _compact(workspace: Workspace, dataset: str) -> Compacted:
         MirrorStore(workspace.mirror).drop(done.sources)  # what was downloaded of them
     for folder in (workspace.pixel_cache, workspace.training_cache):
         if done.sources and folder.is_dir():
-            shutil.rmtree(folder)  # decoded images
+            shutil.rmtree(folder)  # may contain decoded copies
     _ingest(workspace, dataset, "--force")
     gone = sorted(before.keys() - {pack.name for pack in workspace.images(dataset).glob("pack-*.parquet")})
     uncached = [path for name in gone for path in _cached(workspace, before[name])]
     for path in uncached:
         path.unlink()
-    return Compacted(dataset, num_before - _num_images(workspace, dataset), tuple(gone), len(uncached))
+    return DatasetCompaction(dataset, num_before - _num_images(workspace, dataset), tuple(gone), len(uncached))
 
 
 def _ingest(workspace: Workspace, dataset: str, *options: str) -> None:
@@ -112,8 +112,8 @@ def _ingest(workspace: Workspace, dataset: str, *options: str) -> None:
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *options, stage]
     result = subprocess.run(command, cwd=workspace.root, env=stage_environment(), capture_output=True, text=True)
     if result.returncode != 0:
-        said = read_json(status)["message"] if status.exists() else f"{result.stdout}{result.stderr}".strip()
-        raise UserError(f"{stage}: {said}")
+        message = read_json(status)["message"] if status.exists() else f"{result.stdout}{result.stderr}".strip()
+        raise UserError(f"{stage}: {message}")
 
 
 def _num_images(workspace: Workspace, dataset: str) -> int:
@@ -124,7 +124,7 @@ def _num_images(workspace: Workspace, dataset: str) -> int:
 
 
 def _cached(workspace: Workspace, md5: str) -> list[Path]:
-    """The file of DVC's cache with this digest, if it is there (dvc.org/doc/user-guide/project-structure)."""
+    """The file in the DVC cache with this digest, or an empty list (dvc.org/doc/user-guide/project-structure)."""
     command = [sys.executable, "-m", "dvc", "cache", "dir"]
     result = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=True)
     path = (workspace.root / result.stdout.strip()) / "files" / "md5" / md5[:2] / md5[2:]

@@ -1,7 +1,7 @@
-"""`fclip retrain --dry-run`: a few rows through every stage, elsewhere, then what the whole would take.
+"""`fclip retrain --dry-run`: run every stage on a few rows and estimate the cost of the whole run.
 
-The rows go through a copy of the workspace in a temporary folder: nothing of the workspace is touched, nothing is
-registered or published.
+The stages run in a copy of the workspace in a temporary folder. The workspace does not change; nothing is registered
+or published.
 """
 
 import os
@@ -32,12 +32,18 @@ from tasks.ingest import source_access
 from tasks.workspace.paths import Workspace
 
 ROWS = 200
-BATCH_SIZE = 32  # a split of 200 rows must still make a few batches
+BATCH_SIZE = 32  # a split of 200 rows must give a few batches
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One stage on the few rows: seconds and peak MiB, of which the process costs that much with no row at all."""
+class StageCost:
+    """The measured cost of one stage on a few rows.
+
+    Attributes:
+        seconds, peak_mib: wall time and peak resident memory of the stage.
+        base_seconds, base_mib: the same for a process that only imports the libraries.
+        rows_ratio: number of all rows divided by the number of rows in the dry run.
+    """
 
     stage: str
     seconds: float
@@ -47,18 +53,18 @@ class Measured:
     rows_ratio: float
 
     @property
-    def whole_seconds(self) -> float:
-        """What grows with the rows, grown; the rest as it is."""
+    def estimated_seconds(self) -> float:
+        """Estimate for all rows: the time above the base grows with the number of rows."""
         return self.base_seconds + max(0.0, self.seconds - self.base_seconds) * self.rows_ratio
 
     @property
-    def whole_mib(self) -> float:
-        """An upper estimate: not all that a stage holds grows with the rows."""
+    def estimated_mib(self) -> float:
+        """Upper estimate for all rows: not all memory of a stage grows with the number of rows."""
         return self.base_mib + max(0.0, self.peak_mib - self.base_mib) * self.rows_ratio
 
 
-def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
-    """Run every stage on 200 rows a dataset and print the estimate for the whole."""
+def dry_run(workspace: Workspace, console: Console) -> list[StageCost]:
+    """Run every stage on 200 rows of each dataset, and print and return the measured costs with estimates."""
     params = load_params(workspace)
     num_rows: dict[str, int] = {}
     for name, dataset in params.ingest.datasets.items():
@@ -71,19 +77,19 @@ def dry_run(workspace: Workspace, console: Console) -> list[Measured]:
         base_seconds, base_mib = _measure(copy, [sys.executable, "-c", "import dvc.repo, tasks.evaluate"])
         measured = []
         for stage in read_pipeline(copy).stages:
-            console.print(f"{stage} on at most {ROWS} rows a dataset …", highlight=False)
+            console.print(f"Running {stage} on at most {ROWS} rows of each dataset …", highlight=False)
             seconds, mib = _measure(copy, [sys.executable, "-m", "dvc", "repro", "--single-item", stage])
             datasets = [stage.partition("@")[2]] if "@" in stage else trained
-            whole = sum(num_rows[name] for name in datasets)
-            few = sum(min(ROWS, num_rows[name]) for name in datasets)
-            measured.append(Measured(stage, seconds, base_seconds, mib, base_mib, whole / few))
+            num_all = sum(num_rows[name] for name in datasets)
+            num_used = sum(min(ROWS, num_rows[name]) for name in datasets)
+            measured.append(StageCost(stage, seconds, base_seconds, mib, base_mib, num_all / num_used))
     _print(console, measured, num_rows)
     return measured
 
 
 @contextmanager
 def _copy(workspace: Workspace) -> Iterator[Workspace]:
-    """The workspace's code and params in a temporary repository, with few rows and its sources where they are."""
+    """A temporary workspace with the code of `workspace` and its params, changed by `dry_run_params`."""
     with tempfile.TemporaryDirectory(prefix="fclip-dry-run-") as folder:
         root = Path(folder).resolve()
         for name in ("fclip", "tasks", "flows", "pins", "dvc.yaml", ".dvcignore"):
@@ -93,24 +99,25 @@ def _copy(workspace: Workspace) -> Iterator[Workspace]:
             elif source.exists():
                 shutil.copyfile(source, root / name)
         values = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-        (root / "params.yaml").write_text(yaml.safe_dump(few_rows(values, workspace.root), sort_keys=False))
+        (root / "params.yaml").write_text(yaml.safe_dump(dry_run_params(values, workspace.root), sort_keys=False))
         for pin in (root / "pins").rglob("*.json"):
             pin.write_text("{}\n")
         (root / "cache").mkdir()
         for cache in (workspace.model_cache, workspace.mirror):
             if cache.is_dir():
                 (root / "cache" / cache.name).symlink_to(cache)
-        for digests in workspace.cache.glob("ingest/*/files.parquet"):  # files that are known are not read again
+        # With the digests of known source files, the dry run does not read these files again.
+        for digests in workspace.cache.glob("ingest/*/files.parquet"):
             (root / "cache" / "ingest" / digests.parent.name).mkdir(parents=True)
             shutil.copyfile(digests, root / "cache" / "ingest" / digests.parent.name / digests.name)
         _command(Workspace(root), [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"])
         yield Workspace(root)
 
 
-def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The params of the workspace at `root` for another folder: few rows, small batches, sources where they are."""
+def dry_run_params(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return the params for a dry run outside `root`: few rows, small batches, absolute paths of sources and models."""
     datasets = {
-        name: {**dataset, "source": _there(dataset["source"], root)}
+        name: {**dataset, "source": _absolute_source(dataset["source"], root)}
         for name, dataset in values["ingest"]["datasets"].items()
     }
     batch_size = min(BATCH_SIZE, values["finetune"].get("batch_size", FinetuneConfig.batch_size))
@@ -126,26 +133,26 @@ def few_rows(values: dict[str, Any], root: Path) -> dict[str, Any]:
         "finetune": {
             **values["finetune"],
             "batch_size": batch_size,
-            "base_model": _base_model_there(values["finetune"]["base_model"], root),
+            "base_model": _absolute_base_model(values["finetune"]["base_model"], root),
         },
     }
 
 
-def _there(source: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The source with its paths absolute; what is remote stays where it is."""
+def _absolute_source(source: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The source with absolute local paths; remote addresses do not change."""
     fields = source_kinds()[source["kind"]].path_fields
     paths = {key: source[key] for key in fields if source.get(key) is not None and not is_remote(source[key])}
     return source | {key: str((root / path).resolve()) for key, path in paths.items()}
 
 
-def _base_model_there(base_model: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The base model with its folder absolute, where it is one."""
+def _absolute_base_model(base_model: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The base model with absolute paths for the fields that name existing folders."""
     if base_model["kind"] == "champion":
-        return {**base_model, "otherwise": _base_model_there(base_model["otherwise"], root)}
-    found = {
+        return {**base_model, "otherwise": _absolute_base_model(base_model["otherwise"], root)}
+    paths = {
         name: root / base_model[name] for name in base_models()[base_model["kind"]].path_fields if name in base_model
     }
-    return {**base_model, **{name: str(path.resolve()) for name, path in found.items() if path.exists()}}
+    return {**base_model, **{name: str(path.resolve()) for name, path in paths.items() if path.exists()}}
 
 
 def _command(workspace: Workspace, command: list[str]) -> None:
@@ -156,7 +163,7 @@ def _command(workspace: Workspace, command: list[str]) -> None:
 
 
 def _measure(workspace: Workspace, command: list[str]) -> tuple[float, float]:
-    """Seconds and peak resident MiB (of the largest process) of a command."""
+    """Run a command and return its wall time in seconds and the peak resident MiB of its largest process."""
     environment = stage_environment() | {"PYTHONPATH": str(workspace.root)}
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
@@ -168,30 +175,33 @@ def _measure(workspace: Workspace, command: list[str]) -> tuple[float, float]:
         if process.returncode != 0:
             output.seek(0)
             stage = command[-1]
-            last = workspace.stage_status(stage)
-            said = read_json(last)["message"] if last.exists() else output.read().strip()
-            raise UserError(f"dry run: {stage}: {said}")
+            stage_status = workspace.stage_status(stage)
+            message = read_json(stage_status)["message"] if stage_status.exists() else output.read().strip()
+            raise UserError(f"dry run: {stage}: {message}")
     return time.monotonic() - began, usage.ru_maxrss / 1024
 
 
-def _print(console: Console, measured: list[Measured], num_rows: dict[str, int]) -> None:
+def _print(console: Console, measured: list[StageCost], num_rows: dict[str, int]) -> None:
     table = Table(
-        "stage", title=f"{ROWS} rows a dataset, and an estimate for the whole", box=None, title_justify="left"
+        "stage", title=f"Measured on {ROWS} rows per dataset, estimated for all rows", box=None, title_justify="left"
     )
-    for heading in ("seconds here", "MiB here", "whole: minutes", "whole: MiB at most"):
+    for heading in ("seconds", "MiB", "all rows: minutes", "all rows: MiB (at most)"):
         table.add_column(heading, justify="right")
     for stage in measured:
         table.add_row(
             stage.stage,
             f"{stage.seconds:.1f}",
             f"{stage.peak_mib:.0f}",
-            f"{stage.whole_seconds / 60:.1f}",
-            f"{stage.whole_mib:.0f}",
+            f"{stage.estimated_seconds / 60:.1f}",
+            f"{stage.estimated_mib:.0f}",
         )
-    minutes = sum(stage.whole_seconds for stage in measured) / 60
-    table.add_row("all", "", "", f"{minutes:.1f}", f"{max(stage.whole_mib for stage in measured):.0f}", style="bold")
+    minutes = sum(stage.estimated_seconds for stage in measured) / 60
+    table.add_row(
+        "total", "", "", f"{minutes:.1f}", f"{max(stage.estimated_mib for stage in measured):.0f}", style="bold"
+    )
     console.print(table)
     rows = ", ".join(f"{name} {number:,}" for name, number in num_rows.items())
     console.print(
-        f"rows: {rows}. Time grows with the rows here; splits' `max_items` make evaluation cheaper than this."
+        f"Rows: {rows}. The estimate assumes that time grows with the number of rows; "
+        "evaluation takes less where `max_items` limits a split."
     )

@@ -1,4 +1,4 @@
-"""Commands of `fclip` that judge models: `evaluate` and `compare`."""
+"""The commands `evaluate` and `compare`, which evaluate any model on any dataset."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,42 +15,43 @@ if TYPE_CHECKING:
     from fclip.evaluation.run import MetricScore
     from fclip.report.changes import MetricChange
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="A folder, selected, a candidate, a registry version or alias, fclip-tiny, or a name on the hub."
-    ),
-]
+MODEL_FORMS = (
+    "A model folder, `selected`, a candidate name, a registry version or alias, `fclip-tiny`, or a hub repository"
+)
 Dataset = Annotated[
-    str, typer.Argument(help="A dataset that the workspace evaluates, or a published one (fclip datasets).")
+    str,
+    typer.Argument(help="A dataset in `evaluate.datasets`, or the name of a published dataset (see `fclip datasets`)."),
 ]
 ParamsFile = Annotated[
-    Path | None, typer.Option("--params", help="Take the dataset from this params file instead of the workspace's.")
-]
-Copy = Annotated[
     Path | None,
-    typer.Option("--path", help="Where a copy of the published dataset's files lies; from the hub without."),
+    typer.Option("--params", help="Params file that configures the dataset. Default: params.yaml."),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show every metric, not the headlines alone.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Rows of a dataset that the workspace does not hold, at most.")]
+LocalCopy = Annotated[
+    Path | None,
+    typer.Option("--path", help="Folder with a local copy of a published dataset. Default: download from the hub."),
+]
+AllMetrics = Annotated[bool, typer.Option("--all", help="Show every metric. Default: the headline metrics only.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Largest number of rows to read. Only for datasets that are not ingested yet.")
+]
 
 
 def evaluate(
-    model: Model,
+    model: Annotated[str, typer.Argument(help=f"The model to evaluate. {MODEL_FORMS}.")],
     dataset: Dataset,
     params: ParamsFile = None,
-    path: Copy = None,
+    path: LocalCopy = None,
     limit: Limit = None,
-    everything: All = False,
-    out: Annotated[Path | None, typer.Option(help="Write all metrics there too, as JSON.")] = None,
+    everything: AllMetrics = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write all metrics to.")] = None,
 ) -> None:
-    """Score any model on any dataset, by all its protocols, with intervals."""
+    """Evaluate any model on any dataset, by all protocols of the dataset, with confidence intervals."""
     from fclip.evaluation.table import long_table
-    from tasks.model_evaluation import judge, model_folders
+    from tasks.model_evaluation import model_folders, score_models
 
     workspace = workspace_here()
-    data = _holder(workspace, dataset, params, path, limit)
-    evaluation = judge(workspace, model_folders(workspace, model), dataset, data)
+    data = _dataset_workspace(workspace, dataset, params, path, limit)
+    evaluation = score_models(workspace, model_folders(workspace, model), dataset, data)
     table = Table(title=f"{model} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):
         table.add_column(column)
@@ -69,43 +70,47 @@ def evaluate(
             style=_style(entry.primary, entry.num_items),
         )
     console.print(table)
-    console.print(f"* selects and gates; dim: fewer than {_few()} items", style="dim")
-    _say_what_is_left(len(evaluation.scores) - len(shown))
+    console.print(
+        f"* primary metric (used for selection and the gate); dim: fewer than {_min_items()} items", style="dim"
+    )
+    _print_num_hidden(len(evaluation.scores) - len(shown))
     if out is not None:
         write_json(out, long_table(evaluation, {}).to_pylist())
-        console.print(f"all metrics  {out}", highlight=False, soft_wrap=True)
+        console.print(f"Wrote all metrics to {out}", highlight=False, soft_wrap=True)
 
 
 def compare(
-    before: Model,
-    after: Annotated[str, typer.Argument(help="Another.")],
+    before: Annotated[str, typer.Argument(help=f"The model to compare with. {MODEL_FORMS}.")],
+    after: Annotated[
+        str, typer.Argument(help="The other model, named in the same way. Changes are AFTER minus BEFORE.")
+    ],
     dataset: Dataset,
     params: ParamsFile = None,
-    path: Copy = None,
+    path: LocalCopy = None,
     limit: Limit = None,
-    everything: All = False,
-    out: Annotated[Path | None, typer.Option(help="The page; reports/comparisons/… without it.")] = None,
+    everything: AllMetrics = False,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write. Default: in reports/comparisons/.")] = None,
 ) -> None:
-    """Two models on the same items: what changed and what did not, for whom, and pictures to look at."""
+    """Compare two models on the same items: metric changes with intervals, per slice, with example images."""
     from fclip.report.comparison import write_comparison_page
-    from tasks.model_evaluation import judge, model_folders, same_weights, side_by_side
+    from tasks.model_evaluation import dataset_comparison, model_folders, same_weights, score_models
 
     workspace = workspace_here()
-    refusal = UserError(f"{before} and {after} are the same model: there is nothing to compare")
+    refusal = UserError(f"{before} and {after} are the same model; name two different models")
     if before == after:
         raise refusal
     models = model_folders(workspace, before, after)
     if same_weights(models[before], models[after]):
         raise refusal
-    data = _holder(workspace, dataset, params, path, limit)
-    evaluation = judge(workspace, models, dataset, data)
-    found = side_by_side(data, evaluation, before, after)
-    table = Table(title=f"{after} against {before} on {dataset}", title_justify="left", box=None)
+    data = _dataset_workspace(workspace, dataset, params, path, limit)
+    evaluation = score_models(workspace, models, dataset, data)
+    comparison = dataset_comparison(data, evaluation, before, after)
+    table = Table(title=f"{after} compared with {before} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):
         table.add_column(column)
     for column in ("items", "before", "after", "change", "interval"):
         table.add_column(column, justify="right")
-    shown = found.changes if everything else [c for c in found.changes if _is_headline(c)]
+    shown = comparison.changes if everything else [c for c in comparison.changes if _is_headline(c)]
     for change in shown:
         difference = change.difference
         table.add_row(
@@ -120,15 +125,15 @@ def compare(
             style=_colour(change),
         )
     console.print(table)
-    said = "* selects and gates; coloured: a difference, since its interval (paired bootstrap) leaves out 0"
-    console.print(said, style="dim")
-    _say_what_is_left(len(found.changes) - len(shown))
-    page = write_comparison_page([found], out or workspace.comparison(dataset, before, after))
-    console.print(f"page  {page}", highlight=False, soft_wrap=True)
+    legend = "* primary metric (used for selection and the gate); coloured: the interval (paired bootstrap) excludes 0"
+    console.print(legend, style="dim")
+    _print_num_hidden(len(comparison.changes) - len(shown))
+    page = write_comparison_page([comparison], out or workspace.comparison(dataset, before, after))
+    console.print(f"Wrote the page {page}", highlight=False, soft_wrap=True)
 
 
 def _colour(change: "MetricChange") -> str | None:
-    """Of a difference, but not where no change of the metric is a gain or a loss."""
+    """Green for a gain, red for a loss, None if the interval contains 0 or the metric has no better direction."""
     from fclip.evaluation.protocols.registry import direction
 
     gain = change.difference.value * direction(change.metric)
@@ -138,37 +143,42 @@ def _colour(change: "MetricChange") -> str | None:
 
 
 def _is_headline(entry: "MetricScore | MetricChange") -> bool:
-    """Whether it is shown without --all."""
+    """Whether the row is shown without --all."""
     from fclip.evaluation.protocols.registry import protocols
 
     return entry.primary or entry.metric in protocols()[entry.kind].headlines
 
 
 def _style(primary: bool, num_items: int) -> str | None:
-    return "bold" if primary else "dim" if num_items < _few() else None
+    return "bold" if primary else "dim" if num_items < _min_items() else None
 
 
-def _few() -> int:
+def _min_items() -> int:
     from fclip.report.comparison import MIN_RELIABLE_ITEMS  # matplotlib takes its time to import
 
     return MIN_RELIABLE_ITEMS
 
 
-def _say_what_is_left(number: int) -> None:
+def _print_num_hidden(number: int) -> None:
     if number:
-        console.print(f"{number} more metrics: --all", style="dim")
+        console.print(f"{number} more metrics; show them with --all", style="dim")
 
 
-def _holder(workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None) -> Workspace:
-    """The workspace that holds the dataset: this one, or one laid out in its cache."""
+def _dataset_workspace(
+    workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None
+) -> Workspace:
+    """The workspace that contains the dataset: this one, or one prepared in its cache."""
     from tasks.external_dataset import prepare_external
     from tasks.workspace.params import read_params
 
-    given = [name for name, value in (("--params", params), ("--path", path)) if value is not None]
-    if len(given) > 1:
-        raise UserError("--params and --path are two ways to say where a dataset is: give one")
-    if not given and dataset in read_params(workspace.params).get("evaluate", {}).get("datasets", {}):
+    if params is not None and path is not None:
+        raise UserError("--params and --path exclude each other; give one of them")
+    if (
+        params is None
+        and path is None
+        and dataset in read_params(workspace.params).get("evaluate", {}).get("datasets", {})
+    ):
         if limit is not None:
-            raise UserError(f"{dataset} is ingested already: --limit is for datasets that the workspace does not hold")
+            raise UserError(f"--limit does not apply to {dataset}, which the workspace has ingested; remove the option")
         return workspace
     return prepare_external(workspace, dataset, params=params, path=path, limit=limit)

@@ -1,4 +1,4 @@
-"""Commands of `fclip` that write what a workspace holds in forms that other tools read: `export`."""
+"""The commands `export`: write products and models of a workspace in formats of other tools."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,19 +9,19 @@ from fclip.errors import UserError
 from fclip.files import is_occupied
 from flows.cli.terminal import console, workspace_here
 
-export_app = typer.Typer(no_args_is_help=True, help="Write what a workspace holds in forms that other tools read.")
+export_app = typer.Typer(no_args_is_help=True, help="Export training products or a model in a format of other tools.")
 
 
 @export_app.command("webdataset")
 def export_webdataset(
-    out_dir: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
-    split: Annotated[str, typer.Option(help="Which products: train, val or test.")] = "train",
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write the shards to. It must not exist.")],
+    split: Annotated[str, typer.Option(help="Split to export: train, val or test.")] = "train",
     caption: Annotated[
-        str, typer.Option(help="The kind of caption in .txt; products without it have their first one.")
+        str, typer.Option(help="Kind of caption to write as .txt. Products without this kind get their first caption.")
     ] = "title",
-    shard_mb: Annotated[int, typer.Option(min=1, help="Megabytes a shard at most.")] = 128,
+    shard_mb: Annotated[int, typer.Option(min=1, help="Largest size of a shard in MiB.")] = 128,
 ) -> None:
-    """The training products as WebDataset shards (`jpg`, `txt`, `json`), for open_clip's training and others."""
+    """Write the training products as WebDataset shards (`jpg`, `txt`, `json`), for example to train with open_clip."""
     from fclip.export.webdataset import export_shards
 
     workspace = workspace_here()
@@ -34,8 +34,8 @@ def export_webdataset(
         max_bytes=shard_mb * 2**20,
     )
     console.print(
-        f"{done.num_samples} samples in {len(done.sizes)} shards in {out_dir}"
-        + (f"; {done.num_left_out} products left out: no image, or no caption" if done.num_left_out else ""),
+        f"Wrote {done.num_samples} samples in {len(done.sizes)} shards to {out_dir}"
+        + (f"; skipped {done.num_left_out} products without an image or a caption" if done.num_left_out else ""),
         highlight=False,
         soft_wrap=True,
     )
@@ -43,13 +43,15 @@ def export_webdataset(
 
 @export_app.command("transformers")
 def transformers(
-    model_dir: Annotated[Path, typer.Argument(help="A model folder: models/selected, one in models/finetune …")],
-    out_dir: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
+    model_dir: Annotated[Path, typer.Argument(help="Model folder to export, for example models/selected.")],
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write to. It must not exist, or be empty.")],
 ) -> None:
-    """Write a CLIP as transformers' `CLIPModel`, with its tokenizer and preprocessing."""
+    """Write a CLIP model as a transformers `CLIPModel`, with its tokenizer and preprocessing."""
     from fclip.export.transformers import export_clip
 
     if is_occupied(out_dir):
-        raise UserError(f"{out_dir} exists already: name a folder that does not, or is empty")
+        raise UserError(f"{out_dir} is not empty; name a new or an empty folder")
     export_clip(model_dir, out_dir)
-    console.print(f"written; read it with CLIPModel.from_pretrained({str(out_dir)!r}), and CLIPProcessor's")
+    console.print(
+        f"Wrote the model; load it with CLIPModel.from_pretrained({str(out_dir)!r}) and the same call of CLIPProcessor"
+    )

@@ -11,13 +11,21 @@ from flows.cli.terminal import console, workspace_here
 
 def retrain(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Push 200 rows a dataset through every stage, elsewhere; then estimate.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Run every stage on 200 rows per dataset in a temporary copy and estimate the cost of the run.",
+        ),
     ] = False,
     commit: Annotated[
-        bool, typer.Option("--commit/--no-commit", help="End with the closing commit (deployments do).")
+        bool,
+        typer.Option(
+            "--commit/--no-commit",
+            help="End with the closing commit: push to DVC, commit dvc.lock and pins/, push.",
+        ),
     ] = False,
 ) -> None:
-    """Run the whole loop: resolve, ingest, caption, finetune, evaluate, select, register, promote, embed, publish."""
+    """Run the whole pipeline: resolve pins, train and select a model, register and promote it, embed and publish."""
     workspace = workspace_here()
     if dry_run:
         from flows.cli.dry_run import dry_run as run
@@ -37,9 +45,11 @@ def retrain(
 
 
 def stage(
-    name: Annotated[str, typer.Argument(help="As in dvc.yaml: ingest@studio, finetune, evaluate, select …")],
+    name: Annotated[
+        str, typer.Argument(help="Stage of dvc.yaml, for example `finetune`, or `ingest@studio` for one dataset.")
+    ],
 ) -> None:
-    """Run one DVC stage and the stale ones before it (`dvc repro NAME`); it registers and promotes nothing."""
+    """Run one DVC stage and the stale stages before it (`dvc repro NAME`). Nothing is registered or promoted."""
     import subprocess
 
     from flows.pipeline import read_pipeline, stage_environment
@@ -49,8 +59,8 @@ def stage(
     known = read_pipeline(workspace).stages
     targets = [stage for stage in known if name in (stage, stage.partition("@")[0])]
     if not targets:
-        raise typer.BadParameter(f"no stage `{name}`: there are {', '.join(known)}", param_hint="NAME")
-    with lock(workspace.run_lock, f"another run holds {workspace.root}: wait for it to end"):
+        raise typer.BadParameter(f"no stage `{name}`; the stages are {', '.join(known)}", param_hint="NAME")
+    with lock(workspace.run_lock, f"another run is in progress in {workspace.root}; wait until it ends"):
         command = [sys.executable, "-m", "dvc", "repro", *targets]
         code = subprocess.run(command, cwd=workspace.root, env=stage_environment()).returncode
     raise typer.Exit(1 if code else 0)
@@ -59,15 +69,17 @@ def stage(
 def pin(
     follow_champion: Annotated[
         bool,
-        typer.Option("--follow-champion", help="Let a warm start be the present champion, though no data changed."),
+        typer.Option(
+            "--follow-champion", help="Pin the current champion as warm start even if no training data changed."
+        ),
     ] = False,
 ) -> None:
-    """Look at sources, base model and champion, and write what was seen to pins/ (what `dvc repro` needs before it)."""
+    """Pin the current versions of the sources, the base model and the champion in pins/. Run it before `dvc repro`."""
     from tasks.resolve import resolve
     from tasks.workspace.lock import lock
 
     workspace = workspace_here()
-    with lock(workspace.run_lock, f"another run holds {workspace.root}: wait for it to end"):
+    with lock(workspace.run_lock, f"another run is in progress in {workspace.root}; wait until it ends"):
         resolution = resolve(workspace, follow_champion=follow_champion)
     for path in resolution.changed:
         console.print(f"pinned     {path}")
@@ -76,23 +88,25 @@ def pin(
 
 
 def promote(
-    force: Annotated[bool, typer.Option("--force", help="Even when the gate refuses, or after a rollback.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote even if the gate refuses or the model was rolled back.")
+    ] = False,
 ) -> None:
-    """Put the selected model to use, through the gate; then embed and publish by it."""
+    """Promote the selected model to champion if it passes the gate. Then embed and publish the catalog with it."""
     _switch("promote", force=force)
 
 
 def rollback() -> None:
-    """Put the champion before this one back to use; then embed and publish by it."""
+    """Make the previous champion the champion again. Then embed and publish the catalog with it."""
     _switch("rollback")
 
 
-def _switch(what: Literal["promote", "rollback"], *, force: bool = False) -> None:
+def _switch(action: Literal["promote", "rollback"], *, force: bool = False) -> None:
     from flows.effects import without_tracebacks
     from flows.switch import switch
 
     without_tracebacks()
-    switched = switch(workspace=str(workspace_here().root), what=what, force=force)
+    switched = switch(workspace=str(workspace_here().root), action=action, force=force)
     if switched.refused:
-        raise UserError(f"not promoted: {switched.said} (`--force` overrules this)")
-    console.print(switched.said)
+        raise UserError(f"not promoted: {switched.reason}; `--force` overrides the refusal")
+    console.print(switched.reason)

@@ -9,13 +9,14 @@ from flows.cli.terminal import console, workspace_here
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What a customer would type.")],
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many products.")] = 10,
+    query: Annotated[str, typer.Argument(help='Search text, for example "red summer dress".')],
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of products to show.")] = 10,
     model: Annotated[
-        str | None, typer.Option(help="A registry version or alias; refused unless it made the published embeddings.")
+        str | None,
+        typer.Option(help="Registry version or alias. It must be the model that computed the published embeddings."),
     ] = None,
 ) -> None:
-    """Search the published embeddings: exact cosine similarity of the query to every product's image."""
+    """Search the published embeddings by exact cosine similarity between the query and the product images."""
     from tasks.search import find_products
 
     table = Table("", "product", "dataset", "score", "title", box=None)

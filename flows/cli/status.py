@@ -1,4 +1,4 @@
-"""Commands that show a workspace and its registered models: `status`, `models`."""
+"""The commands `status` and `models`, which show a workspace and its registered models."""
 
 from datetime import UTC, datetime
 
@@ -9,27 +9,27 @@ from fclip.selection.result import read_selection
 from flows.cli.terminal import console, workspace_here
 from flows.pipeline import read_pipeline
 from tasks.base_model import read_base_model_pin
-from tasks.commit import pending
+from tasks.commit import pending_changes
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
 
 
 def status() -> None:
-    """What is stale, who is champion, what search reads."""
+    """Show stale stages, the base model, the champion, the selected model and the published embeddings."""
     workspace = workspace_here()
-    for label, said in read_status(workspace):
-        console.print(f"[bold]{label:<11}[/bold] {said}", highlight=False)
+    for label, text in read_status(workspace):
+        console.print(f"[bold]{label:<11}[/bold] {text}", highlight=False)
 
 
 def models() -> None:
-    """The registered versions: aliases, digests, scores."""
+    """List the registered versions: aliases, creation times, digests and closing commits."""
     from fclip.registry import store, tags
 
     base = load_section(workspace_here(), "base", Base)
     versions = store.versions(base.registered_model)
     if not versions:
-        console.print(f"{base.registered_model} has no version yet in {store.tracking_uri()}: run `fclip retrain`")
+        console.print(f"{base.registered_model} has no version in {store.tracking_uri()}; run `fclip retrain`")
         return
     table = Table(
         "version", "alias", "created", "model_sha256", "commit", "note", title=base.registered_model, box=None
@@ -47,7 +47,7 @@ def models() -> None:
 
 
 def read_status(workspace: Workspace) -> list[tuple[str, str]]:
-    """(label, sentence) pairs. Reads pins, DVC's status and the published pointer; asks no server."""
+    """Return (label, text) pairs from pins, the DVC status and the published pointer. No request to a server."""
     base = load_section(workspace, "base", Base)
     return [
         ("workspace", f"{base.workspace} in {workspace.root}"),
@@ -56,38 +56,38 @@ def read_status(workspace: Workspace) -> list[tuple[str, str]]:
         ("champion", _champion(workspace)),
         ("selected", _selected(workspace)),
         ("search", _published(workspace)),
-        ("to commit", ", ".join(pending(workspace)) or "nothing"),
+        ("to commit", ", ".join(pending_changes(workspace)) or "no changes"),
     ]
 
 
 def _stale(workspace: Workspace) -> str:
     pipeline = read_pipeline(workspace)
     stale = [stage for stage in pipeline.stages if stage in pipeline.stale]
-    return ", ".join(stale) if stale else "nothing: every stage is as its params, code, pins and data say"
+    return ", ".join(stale) if stale else "no stage: all outputs match their params, code, pins and data"
 
 
 def _base_model(workspace: Workspace) -> str:
     pin = read_base_model_pin(workspace)
-    return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "not pinned yet"
+    return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "not pinned"
 
 
 def _champion(workspace: Workspace) -> str:
     pin = read_champion(workspace)
-    return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "none yet"
+    return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "none"
 
 
 def _selected(workspace: Workspace) -> str:
     if not workspace.selection.exists():
-        return "nothing yet"
+        return "no candidate selected"
     selection = read_selection(workspace.selection)
     return f"{selection.winner}: {selection.reason}"
 
 
 def _published(workspace: Workspace) -> str:
     if not workspace.published_pointer.exists():
-        return "nothing is published yet"
+        return "no embeddings published"
     pointer = read_json(workspace.published_pointer)
     manifest = read_json(workspace.published / pointer["embeddings"] / "manifest.json")
     when = datetime.fromtimestamp(workspace.published_pointer.stat().st_mtime, UTC)
-    what = f"{manifest['num_products']} products embedded by {pointer['model_sha256'][:12]}"
-    return f"{what}, published {when:%Y-%m-%d %H:%M} UTC"
+    embeddings = f"{manifest['num_products']} products embedded by {pointer['model_sha256'][:12]}"
+    return f"{embeddings}, published {when:%Y-%m-%d %H:%M} UTC"

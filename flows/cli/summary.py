@@ -1,4 +1,4 @@
-"""What a finished run shows in the terminal: steps, results, and where to look next."""
+"""The terminal summary of a finished run: steps, evaluation results, and where to find more."""
 
 import csv
 from collections import Counter
@@ -14,7 +14,7 @@ from fclip.models.candidates import read_candidates
 from fclip.registry import store
 from fclip.registry.backend import tracking_uri
 from fclip.selection.result import read_selection
-from flows.results import Result
+from flows.results import ResultRow
 from flows.retrain import Retraining
 from tasks.register import Receipt
 from tasks.workspace.params import Base, load_section
@@ -22,7 +22,7 @@ from tasks.workspace.paths import Workspace
 
 
 def print_summary(console: Console, workspace: Workspace, done: Retraining) -> None:
-    """Print the steps, the evaluation before and after, the version and alias, and how to open what came out."""
+    """Print the steps, the evaluation before and after, the registered version, and commands that show more."""
     base = load_section(workspace, "base", Base)
     console.print()
     console.print(_steps(workspace, done, base.registered_model))
@@ -33,33 +33,34 @@ def print_summary(console: Console, workspace: Workspace, done: Retraining) -> N
 
 
 def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
-    table = Table("step", "seconds", "what it did", box=None, title="retrain", title_justify="left")
+    table = Table("step", "seconds", "result", box=None, title="retrain", title_justify="left")
     table.columns[1].justify = "right"
     pins = ", ".join(done.resolution.changed)
-    table.add_row("resolve", "", f"new pins: {pins}" if pins else "every pin is as it was")
+    table.add_row("resolve", "", f"new pins: {pins}" if pins else "no pin changed")
     for stage, seconds in done.stages.items():
-        table.add_row(stage, "kept" if seconds is None else f"{seconds:.1f}", describe_stage(workspace, stage))
+        table.add_row(stage, "cached" if seconds is None else f"{seconds:.1f}", describe_stage(workspace, stage))
     table.add_row("drift", "", done.drift.summary, style="yellow" if done.drift.warnings else None)
     if isinstance(done.registration, Receipt):
         how = "new" if done.registration.created else "already registered"
         version = done.registration.version
-        aliases = next((found.aliases for found in store.versions(model) if found.version == version), ())
+        aliases = next((entry.aliases for entry in store.versions(model) if entry.version == version), ())
         table.add_row("register", "", f"version {version} of {model} ({how}), alias {' and '.join(aliases) or 'none'}")
     else:
-        table.add_row("register", "", f"nothing: {done.registration.reason}")
+        table.add_row("register", "", f"no new version: {done.registration.reason}")
     if done.promotion:
         table.add_row("promote", "", done.promotion.reason)
-    changed = "switched to" if done.publication.changed else "still on"
-    table.add_row("publish", "", f"search is {changed} {done.publication.num_products} products' embeddings")
+    num_products = f"embeddings of {done.publication.num_products} products"
+    published = "search now uses new" if done.publication.changed else "no change: search uses the same"
+    table.add_row("publish", "", f"{published} {num_products}")
     if done.closing.commit:
         table.add_row("commit", "", done.closing.commit[:12] + (", pushed" if done.closing.git_pushed else ""))
     elif done.closing.changed:
-        table.add_row("commit", "", f"not asked for; would commit {', '.join(done.closing.changed)}")
+        table.add_row("commit", "", f"no commit without --commit; changed: {', '.join(done.closing.changed)}")
     return table
 
 
-def _results(results: list[Result], selected: str) -> Table:
-    table = Table(box=None, title=f"evaluation: before (base model) and after ({selected})", title_justify="left")
+def _results(results: list[ResultRow], selected: str) -> Table:
+    table = Table(box=None, title=f"evaluation: before = base model, after = {selected}", title_justify="left")
     columns: dict[str, JustifyMethod] = {
         "dataset": "left", "role": "left", "metric": "left", "items": "right", "before": "right", "after": "right",
         "change": "right",
@@ -77,7 +78,7 @@ def _results(results: list[Result], selected: str) -> Table:
             f"{r.after - r.before:+.3f}",
             style="bold" if r.primary else None,
         )
-    table.caption = "* the metric that selects and gates; ± half its bootstrap interval"
+    table.caption = "* primary metric (used for selection and the gate); ± half of the bootstrap interval"
     table.caption_justify = "left"
     return table
 
@@ -88,7 +89,7 @@ def _next(workspace: Workspace, done: Retraining) -> Table:
     table.add_row("MLflow", f"mlflow ui --backend-store-uri {tracking_uri()}")
     table.add_row("DVC", "dvc metrics show · dvc plots show · dvc dag")
     table.add_row("search", 'fclip search "red summer dress"')
-    table.add_row("", f"(tools in {workspace.root}/.venv/bin; `source .venv/bin/activate`)")
+    table.add_row("", f"(the tools are in {workspace.root}/.venv/bin; run `source .venv/bin/activate` first)")
     return table
 
 
@@ -97,28 +98,28 @@ def _value(value: float, interval: tuple[float, float]) -> str:
 
 
 def describe_stage(workspace: Workspace, stage: str) -> str:
-    """A line on the outputs of `stage` (`ingest@studio`) as they are now."""
+    """One line about the current outputs of `stage`, for example `ingest@studio`."""
     kind, _, dataset = stage.partition("@")
     match kind:
         case "ingest":
             return _ingest(workspace.catalog(dataset) / "ingest.json")
         case "caption":
-            return f"{pq.read_metadata(workspace.captions(dataset)).num_rows:,} products' captions"
+            return f"{pq.read_metadata(workspace.captions(dataset)).num_rows:,} products captioned"
         case "gather":
-            return f"{pq.read_metadata(workspace.training / 'products.parquet').num_rows:,} products that train"
+            return f"{pq.read_metadata(workspace.training / 'products.parquet').num_rows:,} training products"
         case "finetune":
             return _finetune(workspace.finetune / "validation.csv")
         case "average":
             return _average(workspace.averages / "candidates.json")
         case "evaluate":
-            metrics = pq.read_table(workspace.evaluation(dataset), columns=["candidate"])["candidate"]
-            return f"{len(metrics.unique())} models"
+            candidates = pq.read_table(workspace.evaluation(dataset), columns=["candidate"])["candidate"]
+            return f"{len(candidates.unique())} candidates"
         case "select":
             selection = read_selection(workspace.selection)
             return f"{selection.winner}: {selection.reason}"
         case "embed":
             manifest = read_json(workspace.embeddings / "manifest.json")
-            return f"{manifest['num_products']:,} products by model {manifest['model_sha256'][:12]}"
+            return f"{manifest['num_products']:,} products embedded by model {manifest['model_sha256'][:12]}"
     return ""
 
 

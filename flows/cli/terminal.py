@@ -1,4 +1,4 @@
-"""Where commands print, and the workspace that they work on."""
+"""The consoles of the commands, and the lookup of the current workspace."""
 
 import os
 import sys
@@ -19,24 +19,32 @@ def workspace_here() -> Workspace:
 
 
 def find_workspace(folder: Path) -> Workspace:
-    """The workspace that `folder` lies in: the nearest folder upwards with params.yaml and dvc.yaml."""
+    """Return the workspace that contains `folder`: the nearest folder upwards with params.yaml and dvc.yaml.
+
+    Raises:
+        UserError: there is no such folder.
+    """
     for candidate in (folder, *folder.parents):
         if (candidate / "params.yaml").is_file() and (candidate / "dvc.yaml").is_file():
             return Workspace(candidate)
-    raise UserError(f"{folder} is not in a workspace (a folder with params.yaml and dvc.yaml): cd to one")
+    raise UserError(f"{folder} is not in a workspace; change to a folder with params.yaml and dvc.yaml")
 
 
 def enter_workspace(arguments: list[str]) -> None:
-    """Where the current folder's workspace has code of its own, become `fclip arguments` by that code, in its root."""
+    """Replace this process by `fclip arguments` with the code of the current workspace, unless it runs already.
+
+    Raises:
+        UserError: the workspace contains no code.
+    """
     try:
         workspace = find_workspace(Path.cwd())
     except UserError:
-        return  # for --help; commands ask again and say so
+        return  # `--help` needs no workspace; other commands raise the error themselves
     home = Path(__file__).resolve().parents[2]
     if workspace.root.resolve() == home:
         return
     if not (workspace.root / "flows" / "cli" / "__main__.py").is_file():
-        raise UserError(f"{workspace.root} has params.yaml but not fclip's code: make it with `fclip workspace new`")
+        raise UserError(f"{workspace.root} contains no fclip code; create workspaces with `fclip workspace new`")
     os.chdir(workspace.root)
     os.environ["PYTHONPATH"] = str(workspace.root)
     os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *arguments])

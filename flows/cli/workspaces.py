@@ -1,6 +1,6 @@
-"""Commands on workspaces: `workspace new` and `workspace list`.
+"""The commands `workspace new` and `workspace list`.
 
-A workspace is one catalog: a git worktree that shares one DVC cache with the others.
+A workspace is a git worktree for one catalog. All workspaces share one DVC cache.
 """
 
 import re
@@ -18,12 +18,15 @@ from flows.cli.terminal import console, workspace_here
 from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
-workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces: one catalog each, with one DVC cache.")
+workspace_app = typer.Typer(
+    no_args_is_help=True,
+    help="Create and list workspaces (one git worktree per catalog).",
+)
 
 
 @dataclass(frozen=True)
-class Created:
-    """A new workspace and the branch it is on."""
+class NewWorkspace:
+    """A new workspace, its branch and the name of its registered model."""
 
     workspace: Workspace
     branch: str
@@ -32,40 +35,47 @@ class Created:
 
 @workspace_app.command("new")
 def workspace_new(
-    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet, beside this one.")],
-    params: Annotated[Path, typer.Option(help="A preset of params/, or a params.yaml of your own.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="Folder to create. Its name becomes the name of the workspace."),
+    ],
+    params: Annotated[Path, typer.Option(help="Params file to start from: a preset in params/ or your own.")],
 ) -> None:
-    """Make a workspace: a git worktree with its own branch, params, pins, outputs and registered model."""
+    """Create a workspace: a git worktree with its own branch, params, pins, outputs and registered model."""
     created = new_workspace(workspace_here(), path.resolve(), params.resolve())
     console.print(
-        f"workspace {created.workspace.root} on branch {created.branch}, registers as {created.registered_model}"
+        f"Created the workspace {created.workspace.root} on the branch {created.branch}; "
+        f"it registers models as {created.registered_model}"
     )
     console.print(
-        f"next: edit {created.workspace.params}, then `make retrain WORKSPACE={path}` or `fclip retrain` there"
+        f"Next: edit {created.workspace.params}, then run `make retrain WORKSPACE={path}`, or `fclip retrain` in {path}"
     )
 
 
 @workspace_app.command("list")
 def workspace_list() -> None:
-    """The workspaces of this repository."""
+    """List the workspaces of this repository."""
     for workspace in list_workspaces(workspace_here()):
         console.print(str(workspace.root), highlight=False)
 
 
-def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
-    """Make a worktree at `path` on a branch of its own, with `params` as its params.yaml and empty pins.
+def new_workspace(home: Workspace, path: Path, params: Path) -> NewWorkspace:
+    """Create a worktree at `path` on a new branch, with `params` as its params.yaml and empty pins.
 
-    It registers as `fclip-<folder>`. The DVC cache is `home`'s, so that what one workspace computed another restores.
-    Ends with a commit on the new branch, so that runs which commit find a clean tree.
+    Its registered model is `fclip-<folder>`. It uses the DVC cache of `home`, so that workspaces share results. The
+    new branch starts with a commit of params and pins, since a run with a closing commit needs a clean tree.
+
+    Raises:
+        UserError: `path` exists, `params` does not exist or is not valid, or the name is taken.
     """
     from flows.params import load_params
 
     if path.exists():
-        raise UserError(f"{path} already exists: name a folder that does not, or remove it")
+        raise UserError(f"{path} already exists; choose another path or remove it")
     if not params.is_file():
         presets = ", ".join(sorted(f"params/{preset.name}" for preset in (home.root / "params").glob("*.yaml")))
-        raise UserError(f"{params} does not exist: presets are {presets}")
-    text = _own_params(home, params, path.name)
+        raise UserError(f"{params} does not exist; the presets are {presets}")
+    text = _renamed_params(home, params, path.name)
     branch = f"workspace/{path.name}"
     _git(home.root, "worktree", "add", "--quiet", "-b", branch, str(path))
     workspace = Workspace(path.resolve())
@@ -82,27 +92,27 @@ def new_workspace(home: Workspace, path: Path, params: Path) -> Created:
         _git(home.root, "worktree", "remove", "--force", str(path))
         _git(home.root, "branch", "-D", branch)
         raise
-    return Created(workspace, branch, loaded.base.registered_model)
+    return NewWorkspace(workspace, branch, loaded.base.registered_model)
 
 
 def list_workspaces(home: Workspace) -> list[Workspace]:
-    """Every workspace of this repository, the present one's siblings and main checkout included."""
+    """Every workspace of this repository, including the main checkout."""
     lines = _git(home.root, "worktree", "list", "--porcelain").splitlines()
     paths = [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
     return [Workspace(path) for path in paths if (path / "params.yaml").is_file()]
 
 
-def _own_params(home: Workspace, preset: Path, name: str) -> str:
-    """The preset's text under the workspace's own names, since a registered model's champion is of one catalog."""
+def _renamed_params(home: Workspace, preset: Path, name: str) -> str:
+    """The text of `preset` with the names of the new workspace and its registered model, which must be unique."""
     model = f"fclip-{name}"
     for other in list_workspaces(home):
         if read_params(other.params).get("base", {}).get("registered_model") == model:
-            raise UserError(f"the workspace {other.root} registers as `{model}`: name this one's folder otherwise")
+            raise UserError(f"the workspace {other.root} already registers as `{model}`; choose another folder name")
     text = preset.read_text(encoding="utf-8")
     for key, value in (("workspace", name), ("registered_model", model)):
         text, count = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {value}", text, count=1)
         if count == 0 or read_params(preset).get("base", {}).get(key) is None:
-            raise UserError(f"{preset} has no `base.{key}`: see params.yaml")
+            raise UserError(f"{preset} has no `base.{key}`; add it as in params.yaml")
     return text
 
 

@@ -1,1 +1,1 @@
-"""What every step needs of its workspace: paths, params, pins, the lock, a stage's process, and model weights."""
+"""The parts of a workspace that every step needs: paths, params, pins, locks, the stage process, and model weights."""

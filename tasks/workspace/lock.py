@@ -1,4 +1,4 @@
-"""Exclusive locks on a workspace, held by a process for as long as it works there."""
+"""Exclusive locks on a workspace; a process holds one while it works there."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from fclip.errors import UserError
 
 @contextmanager
 def lock(path: Path, refusal: str) -> Iterator[None]:
-    """Hold an exclusive `flock` on `path`, or raise UserError(refusal) at once when another process holds it."""
+    """Hold an exclusive `flock` on `path`. Raise UserError(refusal) at once if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:

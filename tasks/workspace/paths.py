@@ -1,4 +1,4 @@
-"""Every path of a workspace, once."""
+"""All paths of a workspace."""
 
 import re
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Workspace:
-    """One catalog's folder: params, pins, outputs and caches. `root` is absolute."""
+    """The folder of one catalog: params, pins, outputs and caches. `root` is absolute."""
 
     root: Path
 
     @classmethod
     def here(cls) -> "Workspace":
-        """The workspace of the current folder; stages run in its root, as DVC starts them."""
+        """The workspace in the current folder. DVC starts stages in the root of the workspace."""
         return cls(Path.cwd())
 
-    # What a person or a flow writes.
+    # Files that people or flows write.
 
     @property
     def params(self) -> Path:
@@ -45,7 +45,7 @@ class Workspace:
     def champion_pin(self) -> Path:
         return self.pins / "champion.json"
 
-    # What stages write, and DVC tracks.
+    # Outputs of stages, which DVC tracks.
 
     def catalog(self, dataset: str) -> Path:
         return self.root / "data" / "catalog" / dataset
@@ -69,7 +69,7 @@ class Workspace:
         return self.root / "models" / "average"
 
     def candidate(self, name: str) -> Path:
-        """The folder of a candidate: as training left it, or an average."""
+        """The folder of a trained candidate or of a weight average."""
         trained = self.finetune / "candidates" / name
         return trained if trained.is_dir() else self.averages / "candidates" / name
 
@@ -103,7 +103,7 @@ class Workspace:
     def embeddings(self) -> Path:
         return self.root / "data" / "embeddings"
 
-    # What effects write beside them.
+    # Outputs of steps with side effects.
 
     @property
     def report(self) -> Path:
@@ -114,7 +114,7 @@ class Workspace:
         return self.root / "reports" / "evaluation.html"
 
     def comparison(self, dataset: str, before: str, after: str) -> Path:
-        """The page of two models, whose names may be paths."""
+        """The page that compares two models. Their names may be paths."""
         names = [re.sub(r"[^\w.-]+", "-", name).strip("-") for name in (before, after)]
         return self.root / "reports" / "comparisons" / f"{dataset}-{'-'.join(names)}.html"
 
@@ -137,7 +137,7 @@ class Workspace:
     def published_pointer(self) -> Path:
         return self.published / "current.json"
 
-    # What makes work incremental; may be deleted at any time.
+    # Caches, which can be deleted at any time.
 
     @property
     def cache(self) -> Path:
@@ -173,7 +173,7 @@ class Workspace:
     def champion_rows(self, sha256: str) -> Path:
         return self.cache / "models" / f"rows-{sha256}.parquet"
 
-    # Locks, the last word of each stage, and how long training took.
+    # Locks, the status of each stage, and the durations of training steps.
 
     @property
     def state(self) -> Path:
@@ -184,9 +184,9 @@ class Workspace:
         return self.state / "timings"
 
     def step_timings(self, candidates_sha256: str) -> Path:
-        """The time that each training step took, of the run whose candidates.json has this digest and of no other.
+        """The durations of the training steps of the run whose candidates.json has this digest.
 
-        CSV of `step, seconds, wait_seconds, samples`; missing where the result came from DVC's cache.
+        CSV of `step, seconds, wait_seconds, samples`. It does not exist if the result came from the DVC cache.
         """
         return self.timings / f"finetune-{candidates_sha256[:16]}.csv"
 

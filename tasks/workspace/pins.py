@@ -1,4 +1,4 @@
-"""Pins: small JSON files in git that say what a workspace last saw of the outside world."""
+"""Pins: small JSON files in git that record the versions of remote inputs that a workspace uses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,45 +13,45 @@ T = TypeVar("T")
 
 
 class Pin(Protocol):
-    """What can be written to a pin file."""
+    """A value that can be written to a pin file."""
 
     def to_json(self) -> dict[str, Any]: ...
 
 
 def read_pin(path: Path, from_json: Callable[[Any], T]) -> T | None:
-    """The pin in a file; None while nothing is pinned in it: it holds `{}`, or does not exist.
+    """Return the pin in a file, or None if the file does not exist or contains `{}`.
 
     Args:
-        from_json: makes the pin from JSON values; raises ValueError where they are none.
+        from_json: builds the pin from JSON values; raises ValueError for other values.
 
     Raises:
-        UserError: the file holds something else than a pin.
+        UserError: the file contains no valid pin.
     """
     try:
         values = read_json(path) if path.exists() else {}
         return from_json(values) if values != {} else None
     except ValueError as error:
-        raise UserError(f"{path} does not hold a pin ({error}): run `fclip pin` to write it again") from error
+        raise UserError(f"{path} contains no valid pin ({error}); run `fclip pin` to write it again") from error
 
 
 def write_pin(path: Path, pin: Pin | None) -> bool:
-    """Write a pin (None: nothing is pinned) where the file does not hold it yet; returns whether it was written."""
-    if holds(path, pin):
+    """Write a pin (None: an empty pin) unless the file already contains it. Return whether it was written."""
+    if contains_pin(path, pin):
         return False
     write_json(path, _values(pin))
     return True
 
 
-def holds(path: Path, pin: Pin | None) -> bool:
-    """Whether a file holds just this pin; one that does not exist holds none."""
+def contains_pin(path: Path, pin: Pin | None) -> bool:
+    """Whether the file contains exactly this pin. A missing file counts as an empty pin."""
     try:
         return bool(_values(pin) == (read_json(path) if path.exists() else {}))
-    except ValueError:  # no JSON
+    except ValueError:  # invalid JSON
         return False
 
 
 def read_champion(workspace: Workspace) -> VersionPin | None:
-    """The pinned champion; None while there is none. Raises UserError for a file that holds no pin."""
+    """Return the pinned champion, or None if there is none. Raises UserError for an invalid pin."""
     return read_pin(workspace.champion_pin, VersionPin.from_json)
 
 

@@ -1,4 +1,4 @@
-"""What every stage process does around its step: one at a time, pinned inputs, and a last word for the flow."""
+"""The process of a stage: it locks the workspace, checks that inputs do not change, and reports its status."""
 
 import logging
 import os
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 
 class Preempted(Exception):
-    """The process was told to stop and left what a rerun goes on from."""
+    """The process received SIGTERM and stopped. A new run resumes from its saved state."""
 
 
 def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
-    """Run `main` as the DVC stage `name` (`ingest@studio`) and leave the process with its exit code.
+    """Run `main` as the DVC stage `name`, for example `ingest@studio`. Exit with 1 if it fails.
 
-    Holds the workspace's stage lock; refuses to end well when the stage's params or dependencies changed while it
-    ran (DVC hashes them only afterwards); writes why it ended to `.fclip/status/<stage>.json`, since `dvc repro`
-    swallows exit codes. A UserError is one line without a traceback, unless FCLIP_DEBUG is set.
+    Holds the stage lock of the workspace. Fails if the params or dependencies of the stage change during the run,
+    since DVC hashes them only afterwards. Writes the outcome to `.fclip/status/<stage>.json`, since `dvc repro`
+    swallows exit codes. A UserError is logged as one line without a traceback, unless FCLIP_DEBUG is set.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -37,18 +37,18 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     workspace = Workspace.here()
     try:
         require_own_code(workspace.root)
-        with lock(workspace.stage_lock, f"another stage is running in {workspace.root}: wait for it to end"):
+        with lock(workspace.stage_lock, f"another stage is running in {workspace.root}; wait until it ends"):
             before = _inputs(workspace, name)
             main(workspace)
             if changed := sorted(key for key, digest in _inputs(workspace, name).items() if before.get(key) != digest):
-                raise UserError(f"{', '.join(changed)} changed while {name} ran: run it again")
+                raise UserError(f"{', '.join(changed)} changed while {name} ran; run the stage again")
         ended, message = "done", ""
     except UserError as error:
         ended, message = "refused", str(error)
     except Preempted as error:
-        ended, message = "preempted", str(error) or "told to stop; run it again to go on"
+        ended, message = "preempted", str(error) or "stopped; run the stage again to resume"
     except MemoryError:
-        ended, message = "out of memory", "out of memory: lower the section's batch_size in params.yaml"
+        ended, message = "out of memory", "out of memory; lower `batch_size` of this section in params.yaml"
     except Exception as error:
         ended, message = "failed", f"{type(error).__name__}: {error}"
         logger.exception("%s failed", name)
@@ -61,25 +61,25 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
 
 
 def require_own_code(root: Path) -> None:
-    """Refuse to run a workspace with code imported from another checkout."""
+    """Raise UserError if this code was imported from another checkout than the workspace `root`."""
     home = Path(__file__).resolve().parent.parent.parent
     if home != root.resolve():
-        raise UserError(f"this is the code of {home}, not of the workspace {root}: run `python -m …` in {root}")
+        raise UserError(f"the running code belongs to {home}, not to the workspace {root}; run the command in {root}")
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Preempted("told to stop (SIGTERM)")
+    raise Preempted("stopped by SIGTERM; run the stage again to resume")
 
 
 def _inputs(workspace: Workspace, name: str) -> dict[str, str]:
-    """Digests of what dvc.yaml says the stage reads: its files by path, its params by key."""
+    """Return digests of the inputs that dvc.yaml declares for the stage: files by path, params by key."""
     deps, keys = _declaration(workspace, name)
     digests = {}
     for dep in deps:
         path = workspace.root / dep
         files = sorted(path.rglob("*.py")) if path.is_dir() and not dep.startswith(("data", "models")) else [path]
         for file in files:
-            # Outputs of other stages are whole folders that only DVC replaces, under its own lock.
+            # Folders in data/ and models/ are outputs of other stages. Only DVC replaces them, under its own lock.
             if file.is_file():
                 digests[file.relative_to(workspace.root).as_posix()] = sha256_file(file)
     params = read_params(workspace.params)

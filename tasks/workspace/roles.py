@@ -1,4 +1,4 @@
-"""What each dataset of a workspace is used for: who trains, who selects, who reports."""
+"""The roles of the datasets of a workspace: train, select, report."""
 
 from fclip.catalog.roles import Roles
 from tasks.workspace.params import parse, read_params
@@ -6,9 +6,9 @@ from tasks.workspace.paths import Workspace
 
 
 def read_roles(workspace: Workspace) -> dict[str, Roles]:
-    """The roles of every dataset in `ingest.datasets` of params.yaml, without the rest of its section.
+    """Return the roles of every dataset in `ingest.datasets` of params.yaml, without parsing the rest of the section.
 
-    A stage that needs no more than roles depends on no kind of source, so a change to one does not rerun it.
+    So a stage that needs only the roles does not depend on the code of the source kinds.
 
     Raises:
         UserError: a dataset has no mapping `roles`.

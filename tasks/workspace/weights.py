@@ -1,4 +1,4 @@
-"""Find a model's folder by its digest, wherever its weights lie; never by an alias."""
+"""Find a model folder by the digest of the model, never by an alias."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from tasks.workspace.paths import Workspace
 
 
 def find_model(workspace: Workspace, model_sha256: str, pin: VersionPin | None) -> Path:
-    """The open_clip folder with these weights: models/selected, else cache/models, else the pinned registry version.
+    """Return the model folder with this digest: models/selected, else cache/models, else downloaded from the registry.
 
     Args:
-        pin: a registry version; None where none is known.
+        pin: the registry version of the model, if known.
 
     Raises:
-        UserError: the weights are nowhere, or the registry's are not those of the digest.
+        UserError: the weights are not found, or the weights in the registry have another digest.
     """
     cached = workspace.model_cache / model_sha256
     for folder in (workspace.selected, cached):
@@ -23,8 +23,8 @@ def find_model(workspace: Workspace, model_sha256: str, pin: VersionPin | None) 
             return folder
     if pin is None or pin.model_sha256 != model_sha256:
         raise UserError(
-            f"the model {model_sha256[:12]} is neither selected, nor cached, nor pinned: "
-            "run `dvc pull`, or `fclip retrain`"
+            f"model {model_sha256[:12]}: no weights in models/selected, in the cache or in a pinned registry version; "
+            "run `dvc pull` or `fclip retrain`"
         )
     from fclip.registry import store  # mlflow takes seconds to import, and most runs need no registry
 

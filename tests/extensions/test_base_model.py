@@ -64,14 +64,14 @@ from fclip.training.config import FinetuneConfig, from_json, to_json
 from tasks.workspace.params import load_section, parse
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_pin, write_pin
-from tasks.resolve import base_model_pin
+from tasks.resolve import resolve_base_model
 from tasks.base_model import find_base_model, read_base_model_pin, base_model_folder
 
 workspace = Workspace(Path.cwd())
 config = load_section(workspace, "finetune", FinetuneConfig)
 assert from_json(to_json(config)) == config
 light = "torch" not in sys.modules
-write_pin(workspace.base_model_pin, base_model_pin(workspace, None, follow=False))
+write_pin(workspace.base_model_pin, resolve_base_model(workspace, None, follow=False))
 pin = read_base_model_pin(workspace)
 folder = find_base_model(workspace)
 shutil.rmtree(workspace.model_cache)

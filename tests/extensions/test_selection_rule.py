@@ -49,7 +49,8 @@ workspace = Workspace(Path(sys.argv[1]))
 main(workspace)
 selection = read_selection(workspace)
 inputs = made_up()
-inputs = replace(inputs, selection=replace(inputs.selection, choices={**inputs.selection.choices, "first": "base-model"}))
+choices = {**inputs.selection.choices, "first": "base-model"}
+inputs = replace(inputs, selection=replace(inputs.selection, choices=choices))
 print(json.dumps({
     "winner": selection.winner,
     "reason": selection.reason,

@@ -85,7 +85,7 @@ from tasks.workspace.pins import write_pin
 workspace = Workspace(Path.cwd())
 config = load_section(workspace, "ingest", IngestConfig)
 
-from flows.cli.dry_run import few_rows
+from flows.cli.dry_run import dry_run_params
 from tasks.ingest import ingest, source_access
 
 pin = current_pin("mine", config.datasets["mine"], source_access(workspace, config, "mine", refresh=True))
@@ -93,7 +93,7 @@ write_pin(workspace.source_pin("mine"), pin)
 summary = ingest(workspace, "mine")
 
 values = yaml.safe_load(workspace.params.read_text())
-moved = few_rows(values, workspace.root)["ingest"]["datasets"]["mine"]["source"]
+moved = dry_run_params(values, workspace.root)["ingest"]["datasets"]["mine"]["source"]
 (workspace.root / "notes.txt").write_text("a red")
 refusals = []
 values["ingest"]["datasets"]["mine"]["source"]["kind"] = "nots"

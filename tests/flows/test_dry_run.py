@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from flows.cli.dry_run import ROWS, few_rows
+from flows.cli.dry_run import ROWS, dry_run_params
 from tests.conftest import REPOSITORY
 
 
@@ -14,13 +14,13 @@ def test_only_paths_are_made_absolute(tmp_path: Path) -> None:
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params" / "table.yaml").read_text())
     source = params["ingest"]["datasets"]["catalog"]["source"]
     (tmp_path / source["image"]).mkdir()
-    copied = few_rows(params, tmp_path)["ingest"]
-    assert copied["settings"]["limit"] == ROWS
+    copied = dry_run_params(params, tmp_path)["ingest"]
+    assert copied["limit"] == ROWS
     changed = {key: value for key, value in copied["datasets"]["catalog"]["source"].items() if value != source[key]}
     assert changed == {key: str(tmp_path / source[key]) for key in ("path", "image_folder")}
 
     source |= {"path": "https://shop.example/products.csv", "image_folder": None}
-    assert few_rows(params, tmp_path)["ingest"]["datasets"]["catalog"]["source"] == source
+    assert dry_run_params(params, tmp_path)["ingest"]["datasets"]["catalog"]["source"] == source
 
 
 def test_a_folder_that_a_start_is_in_is_made_absolute_too(tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_a_folder_that_a_start_is_in_is_made_absolute_too(tmp_path: Path) -> Non
         (hub, hub),
     ):
         params["finetune"]["base_model"] = base_model
-        assert few_rows(params, tmp_path)["finetune"]["base_model"] == expected
+        assert dry_run_params(params, tmp_path)["finetune"]["base_model"] == expected
         params["finetune"]["base_model"] = {"kind": "champion", "otherwise": base_model}
-        assert few_rows(params, tmp_path)["finetune"]["base_model"] == {"kind": "champion", "otherwise": expected}
+        assert dry_run_params(params, tmp_path)["finetune"]["base_model"] == {"kind": "champion", "otherwise": expected}

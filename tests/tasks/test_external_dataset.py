@@ -12,8 +12,8 @@ from fclip.catalog.descriptions import known_datasets, load_description
 from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
 from tasks import external_dataset
-from tasks.external_dataset import evaluation_of, prepare_external
-from tasks.model_evaluation import judge
+from tasks.external_dataset import evaluation_section, prepare_external
+from tasks.model_evaluation import score_models
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
@@ -54,7 +54,7 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
     copy = write_copy(tmp_path / "copy", 12)
     model = tiny_clip(tmp_path / "model")
     data = prepare_external(workspace, NAME, params=None, path=copy, limit=None)
-    found = judge(workspace, {"model": model}, NAME, data)
+    found = score_models(workspace, {"model": model}, NAME, data)
     assert {score.split for score in found.scores} == {"test"}
     assert {score.protocol for score in found.scores} == {
         "category",
@@ -71,9 +71,9 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
     write_copy(copy, 9)
     changed = prepare_external(workspace, NAME, params=None, path=copy, limit=None)
     assert changed != data
-    assert judge(workspace, {"model": model}, NAME, changed).scores[0].num_items == 9
+    assert score_models(workspace, {"model": model}, NAME, changed).scores[0].num_items == 9
     fewer = prepare_external(workspace, NAME, params=None, path=copy, limit=5)
-    assert judge(workspace, {"model": model}, NAME, fewer).scores[0].num_items == 5
+    assert score_models(workspace, {"model": model}, NAME, fewer).scores[0].num_items == 5
 
 
 def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_pa
     }
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(params))
     data = prepare_external(workspace, "mine", params=tmp_path / "other.yaml", path=None, limit=None)
-    found = judge(workspace, {"model": tiny_clip(tmp_path / "model")}, "mine", data)
+    found = score_models(workspace, {"model": tiny_clip(tmp_path / "model")}, "mine", data)
     assert {(score.split, score.role) for score in found.scores} == {("val", "select"), ("test", "report")}
     with pytest.raises(UserError, match=r"no dataset `yours` in ingest.datasets of .*other.yaml: it has mine"):
         prepare_external(workspace, "yours", params=tmp_path / "other.yaml", path=None, limit=None)
@@ -115,6 +115,6 @@ def test_what_is_not_there_is_named_and_leaves_nothing(workspace: Workspace, tmp
 
 @pytest.mark.parametrize("name", known_datasets())
 def test_every_described_dataset_can_be_judged(name: str) -> None:
-    values = evaluation_of(load_description(name))
+    values = evaluation_section(load_description(name))
     found = parse("evaluate", values, DatasetEvaluation)
     assert found.protocols

@@ -7,7 +7,14 @@ import pytest
 
 from fclip.errors import UserError
 from fclip.report.comparison import write_comparison_page
-from tasks.model_evaluation import judge, model_folder, model_folders, same_weights, side_by_side, write_comparisons
+from tasks.model_evaluation import (
+    dataset_comparison,
+    model_folder,
+    model_folders,
+    same_weights,
+    score_models,
+    write_comparisons,
+)
 from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop
 
@@ -29,8 +36,8 @@ def test_a_model_is_a_folder_or_a_candidate(shop: Workspace, own_registry: Path,
 
 
 def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
-    evaluation = judge(shop, model_folders(shop, BASE_MODEL, LATER), "studio")
-    found = side_by_side(shop, evaluation, BASE_MODEL, LATER)
+    evaluation = score_models(shop, model_folders(shop, BASE_MODEL, LATER), "studio")
+    found = dataset_comparison(shop, evaluation, BASE_MODEL, LATER)
     primary = [change for change in found.changes if change.primary]
     assert {change.role for change in primary} == {"select", "report"}
     for change in primary:
@@ -59,4 +66,4 @@ def test_a_run_leaves_one_page_of_all_datasets(shop: Workspace) -> None:
 
 def test_an_unknown_dataset_is_named(shop: Workspace) -> None:
     with pytest.raises(UserError, match=r"no dataset `moon` in evaluate.datasets .* it has street, studio"):
-        judge(shop, model_folders(shop, BASE_MODEL), "moon")
+        score_models(shop, model_folders(shop, BASE_MODEL), "moon")

@@ -116,7 +116,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
     profile(workspace)
     set_champion(workspace)
 
-    profiles, calm = flow.look_at_catalogs(workspace, "My shop")
+    profiles, calm = flow.profile_catalogs(workspace, "My shop")
 
     assert set(profiles) == {"studio", "street"}
     assert calm.warnings == ()
@@ -126,7 +126,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
 
     repaint(workspace)
     repaint(workspace, "street")  # does not train
-    _, found = flow.look_at_catalogs(workspace, "My shop")
+    _, found = flow.profile_catalogs(workspace, "My shop")
 
     assert {feature.dataset for feature in found.features} == {"studio"}
     assert any("colour: PSI" in warning for warning in found.warnings)

@@ -17,7 +17,7 @@ from fclip.registry.champion_alias import set_champion
 from fclip.registry.log import RunRecord, register_version
 from fclip.training.data import Item, read_items
 from fclip.training.seen_rows import write_seen_rows
-from tasks.base_model import find_base_model, find_original_base_model, find_rows
+from tasks.base_model import find_base_model, find_original_base_model, find_trained_rows
 from tasks.finetune import finetune
 from tasks.resolve import resolve
 from tasks.workspace.paths import Workspace
@@ -164,10 +164,10 @@ def test_replay_knows_what_the_champion_has_seen(workspace: Workspace, monkeypat
         workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}}, replay={"share": 0.3}
     )
     resolve(workspace)
-    rows = find_rows(workspace)
+    rows = find_trained_rows(workspace)
     assert rows is not None
     rows.write_bytes(b"half")
-    assert find_rows(workspace) == rows  # fetched again
+    assert find_trained_rows(workspace) == rows  # fetched again
     assert sha256_file(rows) == read_json(workspace.base_model_pin)["champion"]["rows_sha256"]
 
     gathered(workspace, 24)
@@ -197,6 +197,6 @@ def test_a_champion_of_which_nobody_knows_the_rows_makes_all_new(
     )
     resolve(workspace)
     gathered(workspace, 16)
-    assert find_rows(workspace) is None
+    assert find_trained_rows(workspace) is None
     finetune(workspace)
     assert "all products count as new" in caplog.text
