@@ -17,6 +17,7 @@ from flows.cli.catalog import catalog, datasets
 from flows.cli.compact import compact
 from flows.cli.evaluate import compare, evaluate
 from flows.cli.export import export_app
+from flows.cli.init import init
 from flows.cli.params import params
 from flows.cli.run import pin, promote, retrain, rollback, stage
 from flows.cli.search import search
@@ -35,12 +36,11 @@ app = typer.Typer(
 
     First run: `fclip retrain`, then `fclip status` and `fclip search "red summer dress"`.
 
-    Your own catalog: run `fclip workspace new ../mine --params params/table.yaml`, edit `../mine/params.yaml`,
-    and run the same commands in `../mine`.
+    Your own catalog: `fclip init ../shop --table products.csv --images photos`, then the same commands in `../shop`.
     """,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(retrain, stage, pin, status, params, catalog, search, datasets, models, promote, rollback),
+    *(init, retrain, stage, pin, status, params, catalog, search, datasets, models, promote, rollback),
     *(evaluate, compare, compact),
 )
 for command in COMMANDS:

@@ -112,8 +112,10 @@ def _about(name: str, description: "Description") -> list[tuple[str, str]]:
 
 
 def _columns(description: "Description") -> list[tuple[str, str, str]]:
+    from fclip.catalog.reading.records import image_columns
+
     source = description.source
-    rows = [("product_id", source.product_id, "id"), ("image", source.image, "image")]
+    rows = [("product_id", source.product_id, "id"), ("image", ", ".join(image_columns(source)), "image")]
     if source.parent_id is not None:
         pattern = f", by the pattern {source.parent_pattern}" if source.parent_pattern else ""
         rows.append(("parent_id", source.parent_id, f"parent id{pattern}"))

@@ -60,7 +60,22 @@ def workspace_list() -> None:
 
 
 def new_workspace(home: Workspace, path: Path, params: Path) -> NewWorkspace:
-    """Create a worktree at `path` on a new branch, with `params` as its params.yaml and empty pins.
+    """Create a workspace at `path` with the preset `params` under new names."""
+    require_free(path)
+    if not params.is_file():
+        presets = ", ".join(sorted(f"params/{preset.name}" for preset in (home.root / "params").glob("*.yaml")))
+        raise UserError(f"{params} does not exist; the presets are {presets}")
+    return create_workspace(home, path, _renamed_params(home, params, path.name))
+
+
+def require_free(path: Path) -> None:
+    """Raise UserError if `path` exists, so that no workspace can be created there."""
+    if path.exists():
+        raise UserError(f"{path} already exists; choose another path or remove it")
+
+
+def create_workspace(home: Workspace, path: Path, params: str) -> NewWorkspace:
+    """Create a worktree at `path` on a new branch, with the text `params` as its params.yaml and empty pins.
 
     Its registered model is `fclip-<folder>`. It uses the DVC cache of `home`, so that workspaces share results. The
     new branch starts with a commit of params and pins, since a run with a closing commit needs a clean tree.
@@ -70,17 +85,12 @@ def new_workspace(home: Workspace, path: Path, params: Path) -> NewWorkspace:
     """
     from flows.params import load_params
 
-    if path.exists():
-        raise UserError(f"{path} already exists; choose another path or remove it")
-    if not params.is_file():
-        presets = ", ".join(sorted(f"params/{preset.name}" for preset in (home.root / "params").glob("*.yaml")))
-        raise UserError(f"{params} does not exist; the presets are {presets}")
-    text = _renamed_params(home, params, path.name)
+    require_free(path)
     branch = f"workspace/{path.name}"
     _git(home.root, "worktree", "add", "--quiet", "-b", branch, str(path))
     workspace = Workspace(path.resolve())
     try:
-        atomic_write(workspace.params, text)
+        atomic_write(workspace.params, params)
         loaded = load_params(workspace)
         _reset_pins(workspace, list(loaded.ingest.datasets))
         workspace.dvc_lock.unlink(missing_ok=True)
@@ -104,16 +114,22 @@ def list_workspaces(home: Workspace) -> list[Workspace]:
 
 def _renamed_params(home: Workspace, preset: Path, name: str) -> str:
     """The text of `preset` with the names of the new workspace and its registered model, which must be unique."""
-    model = f"fclip-{name}"
-    for other in list_workspaces(home):
-        if read_params(other.params).get("base", {}).get("registered_model") == model:
-            raise UserError(f"the workspace {other.root} already registers as `{model}`; choose another folder name")
+    model = free_model_name(home, name)
     text = preset.read_text(encoding="utf-8")
     for key, value in (("workspace", name), ("registered_model", model)):
         text, count = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {value}", text, count=1)
         if count == 0 or read_params(preset).get("base", {}).get(key) is None:
             raise UserError(f"{preset} has no `base.{key}`; add it as in params.yaml")
     return text
+
+
+def free_model_name(home: Workspace, folder: str) -> str:
+    """The registered model of a workspace in a folder of this name; raises UserError when another workspace has it."""
+    model = f"fclip-{folder}"
+    for other in list_workspaces(home):
+        if read_params(other.params).get("base", {}).get("registered_model") == model:
+            raise UserError(f"the workspace {other.root} registers as `{model}`: name this one's folder otherwise")
+    return model
 
 
 def _reset_pins(workspace: Workspace, datasets: list[str]) -> None:

@@ -24,20 +24,10 @@ def read_delimited(path: Path, columns: Sequence[str]) -> Iterator[dict[str, obj
         UserError: the file or its header is missing, the file is UTF-16, a column of `columns` is missing, or a quote
             that spans lines is not closed correctly, so that the number of its rows is unknown.
     """
-    with require_file(path).open("rb") as binary:
-        if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(f"{path} is UTF-16; save it as UTF-8")
-    csv.field_size_limit(sys.maxsize)  # the csv module's default is 128 KiB, for the whole process
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        head = file.readline()
-        if not head.strip():
-            raise UserError(f"{path} is empty; its first line must have the names of the columns")
-        file.seek(0)
+    with _opened(path) as file:
+        head = _head(path, file)
         rows = _rows(path, file, _delimiter(head, columns))
-        begin, end, header = next(rows)
-        if isinstance(header, str):
-            raise UserError(f"{path}, {_lines(begin, end)}: {header}; correct the names of the columns")
-        header = [name.strip() for name in header]
+        header = _header(path, rows)
         require_columns(path, columns, header)
         for begin, end, fields in rows:
             if isinstance(fields, str):
@@ -47,6 +37,41 @@ def read_delimited(path: Path, columns: Sequence[str]) -> Iterator[dict[str, obj
                 yield Refusal("read", "wrong number of fields", f"{_lines(begin, end)}: {detail}")
             else:
                 yield dict(zip(header, fields, strict=True))
+
+
+def delimited_columns(path: Path) -> list[str]:
+    """The names in the header of a CSV or TSV file, read with the delimiter that gives most of them.
+
+    Raises:
+        UserError: no file, no header, or no UTF-8 at all.
+    """
+    with _opened(path) as file:
+        head = _head(path, file)
+        return _header(path, _rows(path, file, max(DELIMITERS, key=lambda delimiter: len(_split(head, delimiter)))))
+
+
+def _opened(path: Path) -> TextIO:
+    with require_file(path).open("rb") as binary:
+        if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise UserError(f"{path} is UTF-16: save it as UTF-8")
+    csv.field_size_limit(sys.maxsize)  # the csv module's own limit is the whole process's, and 128 KiB
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _head(path: Path, file: TextIO) -> str:
+    """The first line of a file, which is then at its beginning again."""
+    head = file.readline()
+    if not head.strip():
+        raise UserError(f"{path} is empty: it needs a first line with the names of the columns")
+    file.seek(0)
+    return head
+
+
+def _header(path: Path, rows: Iterator[tuple[int, int, list[str] | str]]) -> list[str]:
+    begin, end, header = next(rows)
+    if isinstance(header, str):
+        raise UserError(f"{path}, {_lines(begin, end)}: {header}: mend the names of the columns")
+    return [name.strip() for name in header]
 
 
 def _rows(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, int, list[str] | str]]:
@@ -76,7 +101,10 @@ def _lines(begin: int, end: int) -> str:
 
 def _delimiter(head: str, columns: Sequence[str]) -> str:
     def num_known(delimiter: str) -> int:
-        names = {name.strip() for name in next(csv.reader([head], delimiter=delimiter))}
-        return len(names & set(columns))
+        return len(set(_split(head, delimiter)) & set(columns))
 
-    return max(DELIMITERS, key=num_known)  # on a tie the first one: the comma
+    return max(DELIMITERS, key=num_known)  # the first of equals: the comma
+
+
+def _split(head: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([head], delimiter=delimiter))]

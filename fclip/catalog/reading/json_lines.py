@@ -17,15 +17,19 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> Iterator[dict[str, ob
     Raises:
         UserError: the file does not exist, or no record has a column of `columns`.
     """
+    present = json_lines_columns(path)
+    if present or next(_records(path), None) is not None:
+        require_columns(path, columns, present)
+    yield from _records(path)
+
+
+def json_lines_columns(path: Path) -> list[str]:
+    """The keys of all records of a JSON Lines file, in the order in which they first occur."""
     present: dict[str, None] = {}
-    num_records = 0
     for record in _records(require_file(path)):
         if isinstance(record, dict):
             present.update(dict.fromkeys(record))
-        num_records += 1
-    if num_records:
-        require_columns(path, columns, list(present))
-    yield from _records(path)
+    return list(present)
 
 
 def _records(path: Path) -> Iterator[dict[str, object] | Refusal]:

@@ -18,6 +18,11 @@ def count_rows(files: Sequence[Path]) -> int:
     return sum(_open(file).metadata.num_rows for file in files)
 
 
+def column_names(path: Path) -> list[str]:
+    """The names of a file's columns, in order; raises UserError when it is no Parquet."""
+    return list(_open(path).schema_arrow.names)
+
+
 def read_batches(
     files: Sequence[Path], columns: Sequence[str], selected: frozenset[int] | None
 ) -> Iterator[tuple[list[int], pa.RecordBatch]]:

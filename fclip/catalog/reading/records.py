@@ -26,7 +26,7 @@ class ColumnMapping(Protocol):
     def product_id(self) -> str: ...
 
     @property
-    def image(self) -> str: ...
+    def image(self) -> str | list[str]: ...
 
     @property
     def texts(self) -> dict[str, str]: ...
@@ -60,11 +60,16 @@ def check_mapping(mapping: ColumnMapping) -> None:
 
 
 def mapped_columns(source: ColumnMapping) -> list[str]:
-    """Return the distinct columns of the mapping, in order."""
-    columns = [source.product_id, source.image, *source.texts.values(), *source.attributes.values()]
+    """Every column that the source's mapping names, once, in order."""
+    columns = [source.product_id, *image_columns(source), *source.texts.values(), *source.attributes.values()]
     if source.parent_id is not None:
         columns.append(source.parent_id)
     return list(dict.fromkeys(columns))
+
+
+def image_columns(source: ColumnMapping) -> list[str]:
+    """The columns that name a product's images, that of the primary image first."""
+    return [source.image] if isinstance(source.image, str) else source.image
 
 
 def require_columns(where: object, wanted: Sequence[str], present: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from fclip.catalog.reading.delimited import read_delimited
 from fclip.catalog.reading.files import (
     ImageFolder,
     describe_file,
@@ -15,12 +14,12 @@ from fclip.catalog.reading.files import (
     require_file,
     require_folder,
 )
-from fclip.catalog.reading.json_lines import read_json_lines
-from fclip.catalog.reading.records import cell_text, check_mapping, mapped_columns, product_row
+from fclip.catalog.reading.merged_rows import Row, image_cells, merge_rows
+from fclip.catalog.reading.records import cell_text, check_mapping, image_columns, mapped_columns, product_row
+from fclip.catalog.reading.tables import read_table
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow, sampled_rows
 from fclip.catalog.sources.registry import SourceKind
 from fclip.config import config
-from fclip.errors import UserError
 from fclip.mirror.addresses import address_below, address_fault, is_remote, web_fault
 from fclip.mirror.source_access import SourceAccess, UnavailableImage
 
@@ -39,9 +38,9 @@ class TableSource:
     """Folder with the images, local or https://…, s3://… or gs://…; null: the column `image` holds URLs."""
     product_id: str
     """Column with the unique id of each product."""
-    image: str
-    """Column with the file name in `image_folder`, or the URL. A list, or a cell with a separator, gives several
-    images, the primary image first."""
+    image: str | list[str]
+    """Column with the file name in `image_folder`, or the URL; or several columns, the one of the primary image first.
+    A list, or a cell with a separator, gives several images."""
     texts: dict[str, str] = field(default_factory=dict)
     """Texts of a product: name -> column. Caption templates use the names."""
     attributes: dict[str, str] = field(default_factory=dict)
@@ -54,9 +53,14 @@ class TableSource:
     """Text to add to each file name, such as ".jpg"."""
     image_separator: str | None = None
     """Separator of several file names or URLs in a cell, such as "|"; null: one per cell."""
+    merge_rows: bool = False
+    """Whether consecutive rows with the same product id are one product, as in exports with a row per variant or image.
+    The product has the first non-empty cell of each column and all distinct images."""
 
     def __post_init__(self) -> None:
         check_mapping(self)
+        if not self.image:
+            raise ValueError("image must name a column, or a list of at least one")
         if self.image_separator == "":
             raise ValueError("image_separator must be null or at least one character")
         for name, address in (("path", self.path), ("image_folder", self.image_folder)):
@@ -84,7 +88,7 @@ def read(source: TableSource, access: SourceAccess, limit: int | None) -> Iterat
     if num_rows is None and limit is not None:
         num_rows = _num_rows(source, path, None)
     folder = ImageFolder(_local_folder(source, access)) if _is_local(source) else None
-    rows = sampled_rows(_records(source, path), num_rows, limit, path)
+    rows = (row for _, row in sampled_rows(_rows(source, path), num_rows, limit, path))
     while block := list(islice(rows, ROWS_AT_ONCE)):
         image_names = [_image_names(source, record) for _, record in block]
         all_names = [name for names in image_names if not isinstance(names, Refusal) for name in names]
@@ -98,44 +102,34 @@ def read(source: TableSource, access: SourceAccess, limit: int | None) -> Iterat
 
 
 def _num_rows(source: TableSource, path: Path, pinned: int | None) -> int:
-    """Return the number of records of the table; a pinned number saves parsing."""
-    if path.suffix.lower() == ".parquet":
+    """Return the number of rows, or of products if rows are merged. A pinned number saves parsing."""
+    if path.suffix.lower() == ".parquet" and not source.merge_rows:
         from fclip.catalog.reading.parquet import count_rows
 
         return count_rows([path])
-    return sum(1 for _ in _records(source, path)) if pinned is None else pinned
+    return sum(1 for _ in _rows(source, path)) if pinned is None else pinned
 
 
-def _records(source: TableSource, path: Path) -> Iterator[dict[str, object] | Refusal]:
-    columns = mapped_columns(source)
-    match path.suffix.lower():
-        case ".csv" | ".tsv" | ".txt":
-            yield from read_delimited(path, columns)
-        case ".jsonl" | ".ndjson" | ".json":
-            yield from read_json_lines(path, columns)
-        case ".parquet":
-            from fclip.catalog.reading.parquet import read_batches, records
-
-            for _, batch in read_batches([path], columns, None):
-                yield from records(batch, columns)
-        case _:
-            raise UserError(
-                f"{path} must end in .csv, .tsv, .jsonl or .parquet; save the table in one of these formats"
-            )
+def _rows(source: TableSource, path: Path) -> Iterator[Row]:
+    """Return the numbered records of the table, with the rows of a product merged if `merge_rows` is set."""
+    rows = enumerate(read_table(path, mapped_columns(source)))
+    if not source.merge_rows:
+        return rows
+    return merge_rows(
+        rows,
+        product_id=source.product_id,
+        image_columns=image_columns(source),
+        separator=source.image_separator,
+    )
 
 
 def _image_names(source: TableSource, record: dict[str, object] | Refusal) -> list[str] | Refusal:
     """Return the names of a record's images, the primary one first; a refusal if there are too many."""
     if isinstance(record, Refusal):
         return record
-    cell = record.get(source.image)
-    cells: list[object]
-    if isinstance(cell, list | tuple):
-        cells = list(cell)
-    elif isinstance(cell, str) and source.image_separator:
-        cells = list(cell.split(source.image_separator))
-    else:
-        cells = [cell]
+    cells = [
+        part for column in image_columns(source) for part in image_cells(record.get(column), source.image_separator)
+    ]
     if len(cells) > MAX_IMAGES:
         return Refusal("read", "too many images", f"{len(cells)}, {MAX_IMAGES} at most")
     return [name + source.image_suffix for name in map(cell_text, cells) if name]
@@ -154,8 +148,9 @@ def _describe_images(source: TableSource, access: SourceAccess, path: Path, num_
     """Return the facts of the images for the pin: of the folder, or of every address in the table."""
     if _is_local(source):
         return describe_folder(_local_folder(source, access), access.digests)
-    records = sampled_rows(_records(source, path), num_rows, access.limit, path)
-    names = (name for _, record in records if isinstance(found := _image_names(source, record), list) for name in found)
+    rows = sampled_rows(_rows(source, path), num_rows, access.limit, path)
+    found = (_image_names(source, record) for _, (_, record) in rows)
+    names = (name for own_names in found if isinstance(own_names, list) for name in own_names)
     return access.images(_addresses(source, names)).describe()
 
 

@@ -206,7 +206,7 @@ def test_local_csv_is_parsed_once_per_ingest(
         parsed.append(path)
         return read_delimited(path, columns)
 
-    monkeypatch.setattr("fclip.catalog.sources.table.read_delimited", counted)
+    monkeypatch.setattr("fclip.catalog.reading.tables.read_delimited", counted)
 
     def build_from(pin: SourcePin) -> IngestSummary:
         return build_catalog(
