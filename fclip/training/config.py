@@ -16,7 +16,7 @@ class AugmentConfig:
     """How a training image is varied."""
 
     min_crop_area: float = 0.6
-    """Smallest share of the image's area that a random crop keeps, above 0 and at most 1; 1: no crop."""
+    """Smallest share of the image's area that a random crop keeps, above 0 and at most 1."""
     flip: bool = True
     """Mirror half of the images."""
     colour_jitter: float = 0.0
@@ -165,7 +165,7 @@ class FinetuneConfig:
     learning_rate: float = 3e-4
     """Highest learning rate, after the warm-up. Published CLIP models need 1.0e-6 to 1.0e-5."""
     warmup_fraction: float = 0.1
-    """Share of all steps in which the learning rate rises from 0."""
+    """Share of all steps, from 0 to below 1, in which the learning rate rises to its highest value."""
     weight_decay: float = 0.05
     """Weight decay of AdamW."""
     betas: tuple[float, float] = (0.9, 0.98)

@@ -1,7 +1,6 @@
 """`fclip init`: from a table to a workspace."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,8 +33,6 @@ from tests.fclip.catalog.mapping.tables import (
     write_images,
     write_table,
 )
-
-needs_new_config = pytest.mark.skip(reason="needs the new config")
 
 
 def rendered(table: Path, *options: str, images: Path | None = None) -> dict[str, Any]:
@@ -125,7 +122,6 @@ def test_any_name_of_a_column_survives_yaml(title: str, folder: str, images: lis
     assert source["source"]["image_separator"] == title
 
 
-@needs_new_config
 def test_the_preset_is_the_same_template() -> None:
     text = (REPOSITORY / "params" / "table.yaml").read_text()
     assert text == render_params(EXAMPLE, workspace="catalog", registered_model="fclip-catalog")
@@ -138,15 +134,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Space:
     return make_space(folder / "home", tiny_params(folder / "no-model"), folder / "user")
 
 
-def test_a_workspace_is_made(home: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_is_made(home: Space, tmp_path: Path) -> None:
     """The new workspace has the rendered params on a branch of its own, and the output says what is next."""
-    # needs the new config: without this line
-    monkeypatch.setattr(
-        "flows.params.load_params",
-        lambda workspace: SimpleNamespace(
-            ingest=SimpleNamespace(datasets={"catalog": None}), base=SimpleNamespace(registered_model="fclip-mine")
-        ),
-    )
     monkeypatch.chdir(home.root)
     for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
         monkeypatch.setenv(name, home.environment[name])
@@ -168,7 +157,6 @@ def test_a_workspace_is_made(home: Space, tmp_path: Path, monkeypatch: pytest.Mo
         assert line in " ".join(result.output.split())
 
 
-@needs_new_config
 def test_a_new_workspace_can_be_pinned(home: Space, tmp_path: Path) -> None:
     path = home.root.parent / "pinned"
     created = home.run("fclip", "init", str(path), "--table", str(kaggle_styles(tmp_path / "shop")))
