@@ -1,4 +1,4 @@
-"""Workspaces small enough to run whole: the repository's own code and dvc.yaml, few products, a tiny base model."""
+"""Workspaces for whole runs in tests: the code and dvc.yaml of the repository, few products, and a tiny base model."""
 
 import json
 import os
@@ -20,10 +20,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: more of them wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per worker; more threads slow each other down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# The same examples on every run, so that a change is judged by itself; `make test-properties` seeks new ones.
-# No deadline: other tests run beside, so a second says nothing.
+# The same examples on every run, so that results depend on the code only; `make test-properties` searches for new ones.
+# No deadline, since other tests run at the same time.
 hypothesis.settings.register_profile("fclip", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2000, print_blob=True)
 hypothesis.settings.load_profile("fclip")
@@ -40,22 +40,22 @@ TINY = {
 
 
 def dataset(name: str) -> Path:
-    """A folder of real data, or skip."""
+    """Return a folder with real data, or skip the test."""
     folder = DATASETS / name
     if not folder.is_dir():
-        pytest.skip(f"real data is absent: {folder} (set FCLIP_DATASETS)")
+        pytest.skip(f"real data is missing: {folder} (set FCLIP_DATASETS)")
     return folder
 
 
 def real_dataset(name: str) -> dict[str, Any]:
-    """The dataset's part of `ingest` in params/kagl.yaml, its source where the real data lies; or skip."""
+    """Return the entry of the dataset in params/kagl.yaml with the path of the real data, or skip the test."""
     folder = dataset(name)
     values = dict(yaml.safe_load((REPOSITORY / "params" / "kagl.yaml").read_text())["ingest"]["datasets"][name])
     return {**values, "source": {**values["source"], "path": str(folder)}}
 
 
 def make_tiny_base_model(folder: Path) -> Path:
-    """Save a randomly initialised CLIP of two thin layers in open_clip's local-directory form."""
+    """Save a randomly initialised CLIP model with two thin layers as an open_clip model folder."""
     import torch
     from open_clip import CLIP
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg
@@ -83,7 +83,7 @@ def make_tiny_base_model(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that ended: its code and what it printed, both streams."""
+    """A finished command. `output`: stdout and stderr together."""
 
     code: int
     output: str
@@ -91,13 +91,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Space:
-    """A workspace to run commands in, with its own registry, Prefect home and no configuration of the user's."""
+    """A workspace to run commands in, with its own registry and Prefect home and none of the user's settings."""
 
     root: Path
     environment: Mapping[str, str]
 
     def run(self, *command: str, timeout: float = 300, **environment: str) -> Finished:
-        """Run a command in the workspace's root; `fclip` stands for `python -m flows.cli`."""
+        """Run a command in the root of the workspace. `fclip` runs `python -m flows.cli`."""
         result = subprocess.run(
             self.command(*command),
             cwd=self.root,
@@ -128,25 +128,25 @@ class Space:
         (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
     def copy(self, root: Path) -> "Space":
-        """The same workspace, outputs and DVC cache and registry included, for a test that changes it."""
+        """Copy the workspace with its outputs, DVC cache and registry, for a test that changes it."""
         shutil.copytree(self.root, root, symlinks=True)
         home = root.parent / f"{root.name}-home"
         shutil.copytree(Path(self.environment["FCLIP_HOME"]), home)
         return self.at(root, FCLIP_HOME=str(home))
 
     def at(self, root: Path, **environment: str) -> "Space":
-        """Another workspace with this one's environment, as a shell in `root` has it."""
+        """Another workspace with the same environment, as in a shell in `root`."""
         return Space(root, {**self.environment, "PWD": str(root), "PYTHONPATH": str(root), **environment})
 
 
 def trainers(space: Space) -> list[str]:
-    """Process ids of the fine-tunings that run in a workspace."""
+    """Return the process ids of running fine-tunings in a workspace."""
     found = subprocess.run(["pgrep", "-f", "tasks.finetune"], capture_output=True, text=True).stdout.split()
     return [pid for pid in found if os.path.realpath(f"/proc/{pid}/cwd") == str(space.root.resolve())]
 
 
 def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
-    """A git repository at `root` with the code as it is now, `params` and empty pins."""
+    """Create a git repository at `root` with the current code, `params` and empty pins."""
     root.mkdir(parents=True)
     for name in CODE:
         source = REPOSITORY / name
@@ -188,7 +188,7 @@ def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
 
 
 def tiny_params(base_model: Path) -> dict[str, Any]:
-    """The default params cut down: 120 studio products, 60 street ones, a tiny ViT, two candidates."""
+    """The default params reduced to 160 studio products, 60 street products, a tiny ViT and two candidates."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     datasets = params["ingest"]["datasets"]
     datasets["studio"]["source"]["num_products"] = 160
@@ -204,8 +204,8 @@ def tiny_params(base_model: Path) -> dict[str, Any]:
         "checkpoint_every": 4,
     }
     params["evaluate"]["settings"] = {"resamples": 100}
-    # What a tiny random start learns of 160 products is chance, and differs between processors: the last candidate
-    # wins, whatever it scores, so that there is one to register.
+    # The scores of a tiny random model depend on chance and on the processor. The rule `last` always selects a trained
+    # candidate, so that there is a model to register.
     params["average"] = {"methods": [{"kind": "soup"}, {"kind": "interpolation", "shares": [0.5]}]}
     params["select"] |= {"rule": "last", "in_domain_tolerance": 1.0, "tie_confidence": None}
     return dict(params)
@@ -218,7 +218,7 @@ def tiny_base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API address of a Prefect server that runs while the tests do."""
+    """The API address of a Prefect server that runs during the tests."""
     folder = tmp_path_factory.mktemp("prefect")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -236,29 +236,29 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_base_model: Path) -> tuple[Space, Finished]:
-    """A workspace after its first `fclip retrain`, without a Prefect server, and what that printed.
+    """A workspace after its first `fclip retrain` without a Prefect server, and the output of the command.
 
-    It runs once for all of pytest's workers: the first that comes here runs it, and each has a copy.
+    The command runs once for all pytest workers: the first worker runs it, and each worker gets a copy.
     """
-    own = tmp_path_factory.mktemp("retrained")
-    together = tmp_path_factory.getbasetemp()
+    private = tmp_path_factory.mktemp("retrained")
+    shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        together = together.parent
-    with FileLock(together / "first-run.lock"):
-        said = together / "first-run.json"
-        if not said.exists():
-            space = make_space(own / "original", tiny_params(tiny_base_model), own / "original-home")
+        shared = shared.parent
+    with FileLock(shared / "first-run.lock"):
+        record = shared / "first-run.json"
+        if not record.exists():
+            space = make_space(private / "original", tiny_params(tiny_base_model), private / "original-home")
             finished = space.run("fclip", "retrain", timeout=600)
             assert finished.code == 0, finished.output
-            said.write_text(json.dumps([str(space.root), dict(space.environment), finished.output]))
-    root, environment, output = json.loads(said.read_text())
-    copied = Space(Path(root), environment).copy(own / "space")
-    return copied.at(copied.root, PREFECT_HOME=str(own / "prefect")), Finished(0, output)
+            record.write_text(json.dumps([str(space.root), dict(space.environment), finished.output]))
+    root, environment, output = json.loads(record.read_text())
+    copied = Space(Path(root), environment).copy(private / "space")
+    return copied.at(copied.root, PREFECT_HOME=str(private / "prefect")), Finished(0, output)
 
 
 @pytest.fixture(scope="session")
 def retrained(first_run: tuple[Space, Finished], prefect_server: str) -> Space:
-    """That workspace, its later commands reporting to a server. Copy it before changing it."""
+    """The workspace of `first_run`; its commands use the Prefect server. Copy it before changing it."""
     space = first_run[0]
     return space.at(space.root, PREFECT_API_URL=prefect_server)
 
@@ -267,7 +267,7 @@ def retrained(first_run: tuple[Space, Finished], prefect_server: str) -> Space:
 def running(
     command: list[str], folder: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own group, started in `folder`, while the block runs."""
+    """Run a process in its own process group in `folder` while the block runs."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=dict(environment), stdout=output, stderr=output, start_new_session=True
@@ -284,10 +284,10 @@ def running(
 
 
 def eventually(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait for `condition`, or fail."""
+    """Wait until `condition` is true, or fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"the condition is still false after {seconds} s"
         time.sleep(0.5)
 
 

@@ -1,8 +1,9 @@
-"""A small HTTP server that speaks enough of the hub's API for huggingface_hub itself to look up and download.
+"""A small HTTP server with the part of the hub API that huggingface_hub uses to look up and download files.
 
-Answered: `/api/datasets/<repo>[/revision/<commit>]` (with file metadata), `/api/datasets/<repo>/tree/<commit>` and
-`/datasets/<repo>/resolve/<commit>/<file>`, as huggingface.co/docs/hub/api says; of a model, `/api/models/…` and
-`/<repo>/resolve/…`. Every request is kept. HF_ENDPOINT is read at import: what asks runs in a process of its own.
+It answers `/api/datasets/<repo>[/revision/<commit>]` (with file metadata), `/api/datasets/<repo>/tree/<commit>` and
+`/datasets/<repo>/resolve/<commit>/<file>`, as in huggingface.co/docs/hub/api; for a model, `/api/models/…` and
+`/<repo>/resolve/…`. It records every request. huggingface_hub reads HF_ENDPOINT at import, so clients run in a
+separate process (`ask`).
 """
 
 import hashlib
@@ -22,13 +23,13 @@ from urllib.parse import unquote, urlsplit
 from tests.conftest import REPOSITORY
 
 Files = Mapping[str, bytes]
-NOWHERE = "http://127.0.0.1:9"  # nothing listens there
+NOWHERE = "http://127.0.0.1:9"  # no server listens on this port
 IN_LARGE_FILE_STORAGE = (".parquet", ".safetensors", ".bin")
 
 
 @dataclass
 class FakeHub:
-    """One repository's commits, oldest first; the newest is `main`."""
+    """The commits of one repository, oldest first. The newest commit is `main`."""
 
     repo: str
     kind: Literal["datasets", "models"] = "datasets"
@@ -43,13 +44,13 @@ class FakeHub:
 
     @property
     def downloads(self) -> list[str]:
-        """Names of the files whose content was sent since the last look."""
+        """Names of the files that were downloaded since the last call."""
         sent = [line.rpartition("/")[2] for line in self.requests if line.startswith("GET") and "/resolve/" in line]
         self.requests.clear()
         return sorted(sent)
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes] | None:
-        """Code, headers and body; None where another repository is asked for."""
+        """Return status code, headers and body; None for a path of another repository."""
         api = f"/api/{self.kind}/{self.repo}"
         resolve = f"/{self.repo}/resolve/" if self.kind == "models" else f"/{self.kind}/{self.repo}/resolve/"
         if path == api or path.startswith(f"{api}/revision/"):
@@ -58,7 +59,7 @@ class FakeHub:
         if path.startswith(f"{api}/tree/"):
             sha, _, folder = path.removeprefix(f"{api}/tree/").partition("/")
             if folder:
-                return 404, {"X-Error-Code": "EntryNotFound"}, b""  # of none here is a folder listed
+                return 404, {"X-Error-Code": "EntryNotFound"}, b""  # listing a folder is not supported
             return self._json(self._sha(sha), lambda files: [_entry(name, file) for name, file in files.items()])
         if path.startswith(resolve):
             sha, _, name = path.removeprefix(resolve).partition("/")
@@ -105,7 +106,7 @@ def _entry(name: str, content: bytes) -> dict[str, Any]:
 
 @contextmanager
 def serve(hub: FakeHub, *others: FakeHub) -> Iterator[FakeHub]:
-    """Answer for `hub` and `others` on a free local port, for as long as this lasts; `hub` keeps all requests."""
+    """Serve `hub` and `others` on a free local port while the block runs. `hub` records all requests."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -140,7 +141,7 @@ def serve(hub: FakeHub, *others: FakeHub) -> Iterator[FakeHub]:
 
 
 def ask(module: str, arguments: list[str], *, endpoint: str, home: Path) -> Any:
-    """The JSON that `python -m module` prints, with the hub at `endpoint` and its cache in `home`."""
+    """Run `python -m module` with the hub at `endpoint` and its cache in `home`; return the JSON that it prints."""
     environment = {
         **{key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")},
         "HF_ENDPOINT": endpoint,

@@ -1,4 +1,4 @@
-"""dvc.yaml, params.yaml, the paths and the imports hold together; imports go one way."""
+"""dvc.yaml and params.yaml match the code; imports go one way; modules stay short."""
 
 import ast
 import subprocess
@@ -11,26 +11,26 @@ import yaml
 from flows.stage import OPTIONS
 from tests.conftest import REPOSITORY
 
-ROOMS = ("fclip", "tasks", "flows")
+PACKAGES = ("fclip", "tasks", "flows")
 GPU_CORE = (
     *("fclip/base_models", "fclip/conversion", "fclip/export/transformers.py", "fclip/extensions.py"),
     *("fclip/models", "fclip/images", "fclip/training", "fclip/features", "fclip/evaluation"),
 )
 CORE_MAY_IMPORT = {"numpy", "PIL", "pyarrow", "safetensors", "torch", "open_clip", "timm", "transformers", "fclip"}
-CORE_MAY_IMPORT |= {"rich"}  # fclip.progress, where a terminal has it
-CORE_MAY_IMPORT |= {"huggingface_hub"}  # which open_clip itself needs, for starts
-# A stage that fetches weights by digest, verified, owes nothing of its output to how the registry is asked.
-NOT_OF_THE_OUTPUT = ("fclip/registry/",)
-# What a stage starts as a process of its own, by stage.
+CORE_MAY_IMPORT |= {"rich"}  # used by fclip.progress if it is installed
+CORE_MAY_IMPORT |= {"huggingface_hub"}  # a dependency of open_clip; fetches base models
+# A stage fetches weights by digest and verifies them, so its output does not depend on the registry code.
+WITHOUT_EFFECT_ON_OUTPUTS = ("fclip/registry/",)
+# Modules that a stage starts in another process, by stage.
 ALSO_STARTED = {"finetune": [REPOSITORY / "fclip" / "training" / "__main__.py"]}
 
 
 def sources() -> list[Path]:
-    return sorted(path for room in ROOMS for path in (REPOSITORY / room).rglob("*.py"))
+    return sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, anywhere in it, except for types only."""
+    """Return the dotted names that a file imports anywhere, except under TYPE_CHECKING."""
     found: set[str] = set()
     tree = ast.parse(path.read_text())
     skipped = {
@@ -58,15 +58,15 @@ def module_file(name: str) -> Path | None:
 
 
 def closure(*files: Path) -> set[str]:
-    """Files of this repository that modules need, themselves included, without empty packages.
+    """Return `files` and all files of this repository that they import, without `__init__.py` files.
 
-    A registry collects the modules beside it (`fclip.extensions`), so it needs all of them.
+    A registry collects the modules in its folder (`fclip.extensions`), so it needs all of them.
     """
     todo, seen = list(files), set()
     while todo:
         current = todo.pop()
         name = current.relative_to(REPOSITORY).as_posix()
-        if name in seen or name.startswith(NOT_OF_THE_OUTPUT):
+        if name in seen or name.startswith(WITHOUT_EFFECT_ON_OUTPUTS):
             continue
         seen.add(name)
         todo += [found for module in imports(current) if (found := module_file(module))]
@@ -83,33 +83,33 @@ def stages() -> dict[str, dict]:
 
 
 def modules(dep: str) -> set[str]:
-    """The modules that a dependency of a stage names: a file, or a package with all that is in it."""
+    """The modules of a dependency in dvc.yaml: one file, or all files of a package."""
     path = REPOSITORY / dep
     files = path.rglob("*.py") if path.is_dir() else [path]
     return {name for file in files if not (name := file.relative_to(REPOSITORY).as_posix()).endswith("__init__.py")}
 
 
 @pytest.mark.parametrize("stage", stages())
-def test_a_stage_depends_on_the_modules_that_it_uses(stage: str) -> None:
-    """Every module that its code reaches is declared; a package is declared where most of it is used."""
-    declared = [dep for dep in stages()[stage]["deps"] if dep.startswith(ROOMS)]
+def test_stage_declares_the_modules_that_it_uses(stage: str) -> None:
+    """Every module that the stage imports is declared. A package may be declared if most of it is used."""
+    declared = [dep for dep in stages()[stage]["deps"] if dep.startswith(PACKAGES)]
     assert not [dep for dep in declared if not (REPOSITORY / dep).exists()]
     used = closure(REPOSITORY / "tasks" / f"{stage}.py", *ALSO_STARTED.get(stage, ()))
     missing = used - set().union(*map(modules, declared))
     assert not missing, f"missing {sorted(missing)}"
     unused = [dep for dep in declared if len(modules(dep) & used) * 2 < len(modules(dep))]
-    assert not unused, f"unused, or mostly so: {unused}"
+    assert not unused, f"mostly unused: {unused}"
 
 
-def test_the_pipeline_fits_on_a_few_screens() -> None:
+def test_dvc_yaml_is_short() -> None:
     assert len((REPOSITORY / "dvc.yaml").read_text().splitlines()) <= 200
 
 
-def test_stage_options_are_of_stages() -> None:
+def test_stage_options_name_existing_stages() -> None:
     assert set(OPTIONS) == set(stages())
 
 
-def test_params_have_a_section_a_stage() -> None:
+def test_tracked_params_exist_in_params_yaml() -> None:
     sections = set(yaml.safe_load((REPOSITORY / "params.yaml").read_text()))
     for stage, body in stages().items():
         for key in body.get("params", []):
@@ -130,13 +130,13 @@ def test_imports_go_one_way(path: Path) -> None:
         assert roots - set(sys.stdlib_module_names) <= CORE_MAY_IMPORT
 
 
-def test_files_stay_one_concept() -> None:
+def test_files_have_at_most_300_lines() -> None:
     long = [path.name for path in sources() if len(path.read_text().splitlines()) > 300]
     assert not long
 
 
-def test_importing_does_nothing_and_the_core_stands_alone(tmp_path: Path) -> None:
-    """The GPU core imports in a process where what it must not need cannot be imported; nothing is written."""
+def test_core_imports_without_optional_libraries_and_writes_no_files(tmp_path: Path) -> None:
+    """The core can be imported without the libraries that it must not need, and importing writes no files."""
     blocked = ["prefect", "dvc", "mlflow", "pandas", "pydantic", "yaml", "typer", "jinja2", "matplotlib"]
     modules = [
         path.relative_to(REPOSITORY).as_posix().removesuffix(".py").replace("/", ".")
@@ -156,8 +156,8 @@ def test_importing_does_nothing_and_the_core_stands_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("module", ["flows.cli.__main__", "flows.params", "flows.cli.status"])
-def test_what_every_command_imports_takes_no_time(module: str) -> None:
-    """Torch, matplotlib and MLflow take seconds each: who only reads params waits for none of them."""
+def test_commands_import_no_heavy_libraries(module: str) -> None:
+    """Torch, matplotlib and MLflow take seconds to import; a command that only reads params must not import them."""
     heavy = {"torch", "open_clip", "transformers", "matplotlib", "mlflow", "prefect", "pyarrow", "pandas", "PIL"}
     code = f"import sys, {module}\nfrom tasks.workspace.paths import Workspace\n"
     code += "flows.params.load_params(Workspace.here())\n" if module == "flows.params" else ""
@@ -166,6 +166,6 @@ def test_what_every_command_imports_takes_no_time(module: str) -> None:
     assert result.stdout.strip() == ""
 
 
-def test_prefects_server_imports() -> None:
-    """FastAPI's newer versions break Prefect where pip's check does not see it."""
+def test_prefect_server_can_be_imported() -> None:
+    """Newer versions of FastAPI break Prefect although pip reports no conflict."""
     import prefect.server.api.server  # noqa: F401

@@ -1,4 +1,4 @@
-"""Workspaces of a few dozen plain pictures with catalogs, captions, packs and candidates, without running a stage."""
+"""Workspaces with a few dozen images, catalogs, captions, packs and candidates, written without running a stage."""
 
 import io
 from collections import Counter
@@ -34,7 +34,7 @@ COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 40, 200), 
 
 
 def tiny_clip(folder: Path, *, seed: int = 0, broken: bool = False) -> Path:
-    """Save a CLIP of one thin layer a tower; `broken`: its image features are not finite."""
+    """Save a CLIP model with one thin layer per tower. `broken`: its image features are not finite."""
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
     model = open_clip.CLIP(**CONFIG)
@@ -47,7 +47,7 @@ def tiny_clip(folder: Path, *, seed: int = 0, broken: bool = False) -> Path:
 
 
 def picture(colour: tuple[int, int, int], seed: int) -> StoredImage:
-    """A 40 × 44 picture of a colour, mottled."""
+    """A 40 × 44 image of one colour with noise."""
     noise = np.random.default_rng(seed).integers(-25, 26, (6, 6, 3))
     image = Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).resize((40, 44))
     buffer = io.BytesIO()
@@ -58,15 +58,18 @@ def picture(colour: tuple[int, int, int], seed: int) -> StoredImage:
 def write_dataset(workspace: Workspace, name: str, splits: Mapping[str, int]) -> None:
     """Write catalog, packs and captions of `splits` (split -> number of products).
 
-    Every fifth product has two images, every seventh no `colour`, every eleventh no title; titles come in pairs.
+    Every fifth product has two images, every seventh has no `colour`, every eleventh has no title. Two products share
+    each title.
     """
     rows, captions, images = [], [], []
-    of_split = [split for split, number in splits.items() for _ in range(number)]
-    for index, split in enumerate(of_split):
+    split_of_product = [split for split, number in splits.items() for _ in range(number)]
+    for index, split in enumerate(split_of_product):
         colour = list(COLOURS)[index % len(COLOURS)]
         seed = sum(name.encode()) * 1000 + index
-        own = [picture(COLOURS[colour], seed)] + ([picture(COLOURS[colour], seed + 500)] if index % 5 == 0 else [])
-        images += own
+        product_images = [picture(COLOURS[colour], seed)] + (
+            [picture(COLOURS[colour], seed + 500)] if index % 5 == 0 else []
+        )
+        images += product_images
         product_id = f"{name}-{index:03d}"
         rows.append(
             {
@@ -75,7 +78,7 @@ def write_dataset(workspace: Workspace, name: str, splits: Mapping[str, int]) ->
                 "split": split,
                 "attributes": [] if index % 7 == 3 else [("colour", colour)],
                 "texts": [("title", f"{colour} number {index // 2}")],
-                "images": [image.sha256 for image in own],
+                "images": [image.sha256 for image in product_images],
             }
         )
         kinds = ["short"] if index % 11 == 5 else ["title", "short"]
@@ -101,7 +104,7 @@ def write_dataset(workspace: Workspace, name: str, splits: Mapping[str, int]) ->
 def write_ingest(
     workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]], images: Sequence[StoredImage]
 ) -> None:
-    """What an ingest leaves beside products and packs: the images' facts, three rows refused, a cell repaired."""
+    """Write the other outputs of an ingest: image facts, three quarantined rows and one repair."""
     folder = workspace.catalog(name)
     facts = {
         **dict.fromkeys(("source_width", "width"), 40),
@@ -144,23 +147,23 @@ def write_ingest(
 
 
 def write_candidates(workspace: Workspace, *, broken: bool = False) -> None:
-    """Write the base model and two candidates; with `broken`, also a third whose features are not finite."""
-    found = []
+    """Write the base model and two checkpoints with different weights. `broken`: also one with nonfinite features."""
+    written = []
     losses = ["candidate,kind,step,val_loss"]
     for number, step in enumerate([0, 10, 20, 30] if broken else [0, 10, 20]):
         name = f"step-{step:06d}" if step else "base-model"
         folder = tiny_clip(workspace.finetune / "candidates" / name, seed=number, broken=step == 30)
         loss = None if step == 30 else 4.0 - number
         kind = "checkpoint" if step else "base"
-        found.append(candidates.Candidate(name, kind, step, number, model_sha256(folder), val_loss=loss))
+        written.append(candidates.Candidate(name, kind, step, number, model_sha256(folder), val_loss=loss))
         losses.append(f"{name},{kind},{step},{'nan' if loss is None else loss}")
-    candidates.write_candidates(workspace.finetune / "candidates.json", found)
+    candidates.write_candidates(workspace.finetune / "candidates.json", written)
     (workspace.finetune / "validation.csv").write_text("\n".join(losses) + "\n")
     average(workspace)
 
 
 def make_shop(root: Path) -> Workspace:
-    """A workspace with params, the datasets `studio` (trains) and `street` (outside), and three candidates."""
+    """A workspace with params, the in-domain dataset `studio`, the out-of-domain `street`, and three candidates."""
     workspace = Workspace(root)
     classification = {
         "kind": "zero-shot",

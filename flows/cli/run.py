@@ -75,10 +75,12 @@ def pin(
     ] = False,
 ) -> None:
     """Pin the current versions of the sources, the base model and the champion in pins/. Run it before `dvc repro`."""
+    from flows.params import load_params
     from tasks.resolve import resolve
     from tasks.workspace.lock import lock
 
     workspace = workspace_here()
+    load_params(workspace)  # a fault in a section that only a later stage reads is reported now
     with lock(workspace.run_lock, f"another run is in progress in {workspace.root}; wait until it ends"):
         resolution = resolve(workspace, follow_champion=follow_champion)
     for path in resolution.changed:

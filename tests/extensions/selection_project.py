@@ -1,4 +1,4 @@
-"""A copy of the project with one new file, in which a session of its own runs."""
+"""A copy of the project with one new file, and a Python process that uses it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ assert Path(fclip.__file__).is_relative_to(Path.cwd()), fclip.__file__
 
 
 def run_in_copy(folder: Path, new_file: str, text: str, session: str, *arguments: Path) -> dict[str, Any]:
-    """Copy fclip/ and tasks/ to `folder`, add `new_file`, and run `session` there; returns the JSON that it prints."""
+    """Copy fclip/ and tasks/ to `folder`, add `new_file`, and run `session` there; return the JSON that it prints."""
     for name in ("fclip", "tasks"):
         shutil.copytree(
             REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")

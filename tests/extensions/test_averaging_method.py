@@ -1,4 +1,4 @@
-"""A new averaging method is one new file: in a copy of the project, params accept it, and its averages are chosen."""
+"""A new averaging method needs one new file: params accept it, and its averages can be selected."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ print(json.dumps({
 """
 
 
-def test_a_new_averaging_method_is_one_new_file(tmp_path: Path) -> None:
+def test_new_averaging_method_needs_one_new_file(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "shop")
     params = yaml.safe_load(shop.params.read_text())
     params["average"] = {"methods": [{"kind": "tail", "number": 2}, {"kind": "interpolation", "shares": [0.5]}]}

@@ -1,4 +1,4 @@
-"""A new kind of base model is one new file: in a copy of the project, all else knows it from its declaration."""
+"""A new kind of base model needs one new file: in a copy of the project, it works from its declaration."""
 
 import json
 import os
@@ -97,7 +97,7 @@ print(json.dumps({
 """
 
 
-def test_a_new_base_model_is_one_new_file(tmp_path: Path) -> None:
+def test_new_base_model_needs_one_new_file(tmp_path: Path) -> None:
     for name in ("fclip", "tasks"):
         shutil.copytree(
             REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")

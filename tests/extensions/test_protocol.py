@@ -1,4 +1,4 @@
-"""A contributor adds a protocol: one new file in fclip/evaluation/protocols, and no other edit."""
+"""A new protocol needs one new file in fclip/evaluation/protocols and no other edit."""
 
 import json
 import os
@@ -112,7 +112,7 @@ print(json.dumps({
 """
 
 
-def test_a_new_protocol_is_one_new_file(tmp_path: Path) -> None:
+def test_new_protocol_needs_one_new_file(tmp_path: Path) -> None:
     workspace, code, page = make_shop(tmp_path / "shop"), tmp_path / "code", tmp_path / "page.html"
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     shutil.copytree(REPOSITORY / "fclip", code / "fclip", ignore=ignored)

@@ -1,4 +1,4 @@
-"""A new selection rule is one new file: in a copy of the project, params accept it, it chooses, the report shows it."""
+"""A new selection rule needs one new file: params accept it, it selects, and the report shows it."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ SESSION = """
 from dataclasses import replace
 
 from fclip.report.build import render_report
-from fclip.report.card import card
+from fclip.report.card import model_card
 from tasks.select import main
 from tasks.selection_result import read_selection
 from tasks.workspace.paths import Workspace
@@ -55,13 +55,13 @@ print(json.dumps({
     "winner": selection.winner,
     "reason": selection.reason,
     "choices": dict(selection.choices),
-    "card": card(inputs.selection, inputs.scores),
+    "card": model_card(inputs.selection, inputs.scores),
     "report": render_report(inputs),
 }))
 """
 
 
-def test_a_new_rule_is_one_new_file(tmp_path: Path) -> None:
+def test_new_selection_rule_needs_one_new_file(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "shop")
     for dataset in ("studio", "street"):
         evaluate(shop, dataset)
@@ -75,6 +75,6 @@ def test_a_new_rule_is_one_new_file(tmp_path: Path) -> None:
     found = run_in_copy(copy, "fclip/selection/rules/first.py", FIRST, SESSION, shop.root)
     assert found["winner"] == found["choices"]["first"] == "step-000010"
     assert found["choices"]["last"] == "step-000020"
-    assert found["reason"].startswith("highest first checkpoint (-10.000)")
+    assert found["reason"].startswith("best eligible candidate by first checkpoint (score -10.000)")
     assert "| first checkpoint | base-model |" in found["card"]
     assert "The checkpoint with the fewest updates" in found["report"]

@@ -1,4 +1,4 @@
-"""A new kind of source is one new file: in a copy of the project, all else knows it from its declaration."""
+"""A new kind of source needs one new file: in a copy of the project, it works from its declaration."""
 
 import json
 import os
@@ -107,7 +107,7 @@ print(json.dumps({"lines": list(summary.lines()), "moved": moved, "refusals": re
 """
 
 
-def test_a_new_source_is_one_new_file(tmp_path: Path) -> None:
+def test_new_source_needs_one_new_file(tmp_path: Path) -> None:
     for name in ("fclip", "tasks", "flows"):
         shutil.copytree(
             REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")

@@ -1,4 +1,4 @@
-"""One new file of each kind, together: a copy of the project runs the whole loop, and the report shows them."""
+"""One new file of each kind: a copy of the project runs the whole pipeline with them, and the report shows them."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ NEW_FILES = {
 
 
 @pytest.mark.slow
-def test_a_run_uses_one_new_extension_of_each_kind(tmp_path: Path) -> None:
+def test_run_uses_one_new_extension_of_each_kind(tmp_path: Path) -> None:
     params = tiny_params(tmp_path)
     params["ingest"]["datasets"]["mine"] = {
         "source": {"kind": "notes", "notes": "notes.txt"},

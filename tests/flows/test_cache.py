@@ -1,4 +1,4 @@
-"""What cache/ holds, and how it is emptied."""
+"""`fclip cache`: measure and delete the caches."""
 
 from pathlib import Path
 
@@ -11,35 +11,35 @@ from tasks.workspace.paths import Workspace
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """Pixels, and an interrupted job that links to them."""
-    made = Workspace(tmp_path)
-    shelf = made.pixel_cache / "110px-abc"
-    shelf.mkdir(parents=True)
-    (shelf / "part-1.npy").write_bytes(b"x" * 1000)
-    (shelf / "part-2.npy").write_bytes(b"x" * 500)
-    job = made.training_cache / "key"
+    """A workspace with cached pixels and an interrupted training that links to them."""
+    workspace = Workspace(tmp_path)
+    pixels = workspace.pixel_cache / "110px-abc"
+    pixels.mkdir(parents=True)
+    (pixels / "part-1.npy").write_bytes(b"x" * 1000)
+    (pixels / "part-2.npy").write_bytes(b"x" * 500)
+    job = workspace.training_cache / "key"
     job.mkdir(parents=True)
     (job / "job.json").write_bytes(b"{}")
     (job / "pixels").symlink_to("../../pixels")
     (job / "products.parquet").symlink_to("../../pixels/110px-abc/part-1.npy")
-    return made
+    return workspace
 
 
-def test_each_part_is_measured_without_what_it_links_to(workspace: Workspace) -> None:
+def test_measure_ignores_symbolic_links(workspace: Workspace) -> None:
     assert measure(workspace) == [("pixels", 2, 1500), ("training", 1, 2)]
-    assert measure(Workspace(workspace.root / "elsewhere")) == []
+    assert measure(Workspace(workspace.root / "empty")) == []
 
 
-def test_parts_are_deleted_by_name(workspace: Workspace) -> None:
+def test_prune_deletes_the_named_parts(workspace: Workspace) -> None:
     assert prune(workspace, ["training"]) == 2
     assert measure(workspace) == [("pixels", 2, 1500)]
-    with pytest.raises(UserError, match="has no part `training`: there are pixels"):
+    with pytest.raises(UserError, match="unknown part `training`; the existing parts are: pixels"):
         prune(workspace, ["pixels", "training"])
     assert prune(workspace, ["pixels"]) == 1500
     assert measure(workspace) == []
 
 
-def test_all_of_it_is_deleted(workspace: Workspace) -> None:
+def test_prune_without_names_deletes_the_whole_cache(workspace: Workspace) -> None:
     assert prune(workspace) == 1502
     assert not workspace.cache.exists()
     assert prune(workspace) == 0

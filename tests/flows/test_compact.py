@@ -1,4 +1,4 @@
-"""`fclip compact`: a deleted product's image is gone from the workspace and the DVC cache."""
+"""`fclip compact`: delete the images of deleted products from the workspace and the DVC cache."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ def dvc_cache(space: Space, md5: str) -> Path:
 
 
 @pytest.mark.slow
-def test_a_takedown(retrained: Space, tmp_path: Path) -> None:
+def test_compact_deletes_the_images_of_deleted_products(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "space")
     images = space.root / "data" / "images" / "street"
     before = ImagePacks([images])
@@ -30,7 +30,7 @@ def test_a_takedown(retrained: Space, tmp_path: Path) -> None:
     after = ImagePacks([images])
     gone = len(before) - len(after)
     assert gone >= 5
-    assert f"street: {gone} images of no product are gone; 1 packs were written anew, and 1 old ones" in done.output
+    assert f"street: deleted {gone} images that no product uses; replaced 1 packs and deleted 1 of them" in done.output
     assert "dvc gc --workspace --cloud" in done.output
     assert not any(pack.exists() or dvc_cache(space, md5).exists() for pack, md5 in packs.items())
     assert not [path for path in (space.root / "cache").rglob("pack-*") if path.name in {pack.name for pack in packs}]
@@ -38,8 +38,8 @@ def test_a_takedown(retrained: Space, tmp_path: Path) -> None:
     assert "up to date" in status.output, status.output
     again = space.run("fclip", "compact")
     assert again.code == 0, again.output
-    assert "street: every image is of a product; nothing to do" in again.output
-    assert "studio: every image is of a product; nothing to do" in again.output
+    assert "street: every image belongs to a product; nothing to do" in again.output
+    assert "studio: every image belongs to a product; nothing to do" in again.output
     unknown = space.run("fclip", "compact", "streets")
     assert unknown.code == 1
-    assert "no dataset `streets` in ingest.datasets of params.yaml: there are studio, street" in unknown.output
+    assert "ingest.datasets of params.yaml: no dataset `streets`; it has studio, street" in unknown.output

@@ -1,4 +1,4 @@
-"""`fclip datasets`: what is described, all of it or one in full."""
+"""`fclip datasets`: list the published datasets, or show one in full."""
 
 import io
 
@@ -18,35 +18,35 @@ def shown(name: str | None) -> str:
     return file.getvalue()
 
 
-def test_all_of_them_at_a_glance() -> None:
+def test_datasets_lists_every_published_dataset() -> None:
     table = shown(None)
     for name in known_datasets():
         description = load_description(name)
         (line,) = [line for line in table.splitlines() if line.strip().startswith(f"{name} ")]
-        assert (description.hub or "`path` only") in line
+        assert (description.hub or "none: set `path`") in line
         assert f"{description.num_rows:,}" in line
 
 
 @pytest.mark.parametrize("name", known_datasets())
-def test_one_in_full(name: str) -> None:
+def test_datasets_shows_one_dataset_in_full(name: str) -> None:
     page = shown(name)
     description = load_description(name)
     source = description.source
     columns = [*source.texts.items(), *source.attributes.items(), ("product_id", source.product_id)]
     lines = [line.split() for line in page.splitlines()]
-    for our_name, column in columns:
-        assert any(line[:2] == [our_name, column] for line in lines)
+    for name_in_fclip, column in columns:
+        assert any(line[:2] == [name_in_fclip, column] for line in lines)
     for task in description.tasks:
         assert any(line[:2] == [task.name, task.query] for line in lines)
-    said = " ".join(page.split())
-    assert all(" ".join(fact.split()) in said for fact in [*description.facts, *description.unverified])
+    text = " ".join(page.split())
+    assert all(" ".join(fact.split()) in text for fact in [*description.facts, *description.unverified])
 
 
-def test_brackets_are_not_markup() -> None:
-    assert r"what ^\d+(?=_\d+$) finds" in shown("marqo-fashion200k")
+def test_datasets_prints_brackets_verbatim() -> None:
+    assert r"by the pattern ^\d+(?=_\d+$)" in shown("marqo-fashion200k")
 
 
-def test_the_command() -> None:
+def test_datasets_command_shows_a_dataset_or_names_the_known_ones() -> None:
     assert "Marqo/KAGL" in CliRunner().invoke(app, ["datasets", "marqo-kagl"]).output
     error = CliRunner().invoke(app, ["datasets", "kagl"]).exception
     assert isinstance(error, UserError)

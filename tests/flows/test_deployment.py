@@ -1,4 +1,4 @@
-"""As in production: a Prefect server, a worker, and the deployment of prefect.yaml."""
+"""The deployment of prefect.yaml with a Prefect server and a worker."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.conftest import Space, eventually, running, trainers
 
 @dataclass(frozen=True)
 class Deployed:
-    """A workspace whose deployment a server knows; `worker_log` is where a worker's lines go."""
+    """A workspace with a deployment on a Prefect server. `worker_log`: log file of the worker."""
 
     space: Space
     worker_log: Path
@@ -27,17 +27,17 @@ class Deployed:
 
 @pytest.fixture
 def deployed(retrained: Space, tmp_path: Path) -> Iterator[Deployed]:
-    """The README's commands."""
+    """A workspace deployed with the documented commands."""
     space = retrained.copy(tmp_path / "space")
     for command in (("work-pool", "create", "--type", "process", "fclip"), ("--no-prompt", "deploy", "--all")):
-        # A caller that is no shell leaves $PWD as it was: what is deployed must not be another folder for that.
+        # $PWD is wrong when the caller is not a shell; the deployment must not use it.
         finished = space.run("prefect", *command, PWD="/")
         assert finished.code == 0, finished.output
     yield Deployed(space, tmp_path / "worker.log")
     space.run("prefect", "--no-prompt", "work-pool", "delete", "fclip")
 
 
-def test_a_deployments_triggered_run_completes_and_commits(deployed: Deployed) -> None:
+def test_deployment_run_completes_and_commits(deployed: Deployed) -> None:
     space = deployed.space
     before = space.run("git", "rev-parse", "HEAD").output
     inspected = space.run("prefect", "deployment", "inspect", "retrain/weekly", "--output", "json")
@@ -52,7 +52,7 @@ def test_a_deployments_triggered_run_completes_and_commits(deployed: Deployed) -
 
 
 @pytest.mark.slow
-def test_cancelling_a_deployments_run_stops_its_trainer(deployed: Deployed) -> None:
+def test_cancelling_a_deployment_run_stops_its_training_process(deployed: Deployed) -> None:
     space = deployed.space
     space.set_params(lambda params: params["finetune"].update(epochs=400, learning_rate=1.0e-4))
     assert space.run("git", "commit", "-qam", "Train for long").code == 0

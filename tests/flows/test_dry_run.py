@@ -1,4 +1,4 @@
-"""The dry run's copy of the params: the same sources, from another folder."""
+"""The params of the dry run: they name the same sources from another folder."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from flows.cli.dry_run import ROWS, dry_run_params
 from tests.conftest import REPOSITORY
 
 
-def test_only_paths_are_made_absolute(tmp_path: Path) -> None:
-    """A column may have the name of a folder that is there, and an empty suffix names the folder itself."""
+def test_dry_run_makes_source_paths_absolute(tmp_path: Path) -> None:
+    """Column names stay unchanged even if a folder has the same name, and so does an empty suffix."""
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params" / "table.yaml").read_text())
     source = params["ingest"]["datasets"]["catalog"]["source"]
     (tmp_path / source["image"]).mkdir()
@@ -23,7 +23,7 @@ def test_only_paths_are_made_absolute(tmp_path: Path) -> None:
     assert dry_run_params(params, tmp_path)["ingest"]["datasets"]["catalog"]["source"] == source
 
 
-def test_a_folder_that_a_start_is_in_is_made_absolute_too(tmp_path: Path) -> None:
+def test_dry_run_makes_the_base_model_path_absolute(tmp_path: Path) -> None:
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     (tmp_path / "mine").mkdir()
     there, hub = str(tmp_path / "mine"), {"kind": "transformers", "model": "organisation/name"}

@@ -1,4 +1,4 @@
-"""`fclip export`: a model folder in another library's form, and what is refused."""
+"""`fclip export transformers`: the written model, and refused folders."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from flows.cli.__main__ import app
 from tests.tiny_shop import tiny_clip
 
 
-def test_a_model_folder_is_written_for_transformers_and_overwrites_nothing(tmp_path: Path) -> None:
+def test_export_transformers_writes_a_model_and_overwrites_no_folder(tmp_path: Path) -> None:
     folder = tiny_clip(tmp_path / "ours")
     command = ["export", "transformers", str(folder), str(tmp_path / "theirs")]
     done = CliRunner().invoke(app, command)

@@ -134,7 +134,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Space:
     return make_space(folder / "home", tiny_params(folder / "no-model"), folder / "user")
 
 
-def test_a_workspace_is_made(home: Space, tmp_path: Path) -> None:
+def test_init_makes_a_workspace(home: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new workspace has the rendered params on a branch of its own, and the output says what is next."""
     monkeypatch.chdir(home.root)
     for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):

@@ -1,4 +1,4 @@
-"""A registered version from its number: closing commit, remote, clone, pull."""
+"""Reproduction of a registered version: closing commit, remote, clone, pull."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.conftest import Space
 
 
-def test_a_clone_at_the_closing_commit_restores_the_version(retrained: Space, tmp_path: Path) -> None:
+def test_clone_at_the_closing_commit_restores_the_version(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "space")
     assert space.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "remote")).code == 0
     assert space.run("git", "commit", "-qam", "Params and a remote").code == 0
@@ -32,7 +32,7 @@ def test_a_clone_at_the_closing_commit_restores_the_version(retrained: Space, tm
     assert digest == json.loads((clone / "pins" / "champion.json").read_text())["model_sha256"]
 
 
-def test_a_run_that_commits_refuses_other_changes(retrained: Space, tmp_path: Path) -> None:
+def test_run_with_commit_refuses_uncommitted_changes(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "space")
     space.set_params(lambda params: params["base"].update(seed=5))
     finished = space.run("fclip", "retrain", "--commit")

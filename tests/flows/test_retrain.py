@@ -1,4 +1,4 @@
-"""The whole loop, as a person runs it, on a catalog small enough for a test."""
+"""The whole pipeline by the command line, on a small catalog."""
 
 import json
 import os
@@ -20,24 +20,24 @@ from tests.conftest import Finished, Space, make_space, tiny_params, trainers
 
 
 def digests(space: Space) -> dict[str, list[str]]:
-    """stage -> digests of its outs, by dvc.lock."""
+    """Return stage -> digests of its outputs in dvc.lock."""
     stages = yaml.safe_load((space.root / "dvc.lock").read_text())["stages"]
     return {name: [out["md5"] for out in stage["outs"]] for name, stage in stages.items()}
 
 
-def in_use(space: Space) -> tuple[object, ...]:
-    """All that consumers read: the pin, the published pointer, the embeddings, the champion of the registry."""
+def published_state(space: Space) -> tuple[object, ...]:
+    """Return everything that consumers read: champion alias, champion pin, published pointer and embeddings."""
     champion = [line.split()[0] for line in registered(space).splitlines() if "champion" in line]
     files = ("pins/champion.json", "published/current.json", "data/embeddings/manifest.json")
     return champion, *((space.root / file).read_text() for file in files)
 
 
 def registered(space: Space) -> str:
-    """The registry's versions with their aliases, as `fclip models` prints them."""
+    """Return the registered versions as `fclip models` prints them."""
     return space.run("fclip", "models").output
 
 
-def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Space, Finished]) -> None:
+def test_first_run_prints_a_summary_and_publishes_the_model(first_run: tuple[Space, Finished]) -> None:
     space, finished = first_run
     assert "Starting temporary server" in finished.output
     for word in ("resolve", "ingest@studio", "evaluate@street", "register", "promote", "publish", "report", "MLflow"):
@@ -60,22 +60,24 @@ def test_the_first_run_says_what_it_did_and_leaves_it_in_use(first_run: tuple[Sp
     assert {"select", "report"} <= set(pd.read_parquet(space.root / "reports/evaluation/street.parquet")["role"])
 
 
-def test_a_second_run_recomputes_nothing_and_says_so(retrained: Space, tmp_path: Path) -> None:
+def test_second_run_recomputes_no_stage(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "again")
-    before = digests(space), in_use(space), registered(space)
+    before = digests(space), published_state(space), registered(space)
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
     assert "no stage was recomputed" in finished.output
     assert "Running stage" not in finished.output
-    assert (digests(space), in_use(space), registered(space)) == before
+    assert (digests(space), published_state(space), registered(space)) == before
     reproduced = space.run("dvc", "repro")
     assert reproduced.code == 0
     assert "Running stage" not in reproduced.output
 
 
 @pytest.mark.parametrize("target", ["gather", pytest.param("select", marks=pytest.mark.slow)])
-def test_dvc_alone_gives_the_same_outputs(retrained: Space, tiny_base_model: Path, tmp_path: Path, target: str) -> None:
-    """From nothing, with a cache of its own: the same bytes up to `target`, and nothing in the registry."""
+def test_dvc_repro_gives_the_same_outputs_as_the_flow(
+    retrained: Space, tiny_base_model: Path, tmp_path: Path, target: str
+) -> None:
+    """In a new workspace with an empty cache: the same bytes up to `target`, and no registered version."""
     space = make_space(tmp_path / "laptop", tiny_params(tiny_base_model), tmp_path / "home")
     assert space.run("fclip", "pin").code == 0
     finished = space.run("dvc", "repro", target, timeout=600)
@@ -84,14 +86,14 @@ def test_dvc_alone_gives_the_same_outputs(retrained: Space, tiny_base_model: Pat
     assert target in laptop
     assert laptop == {name: flow[name] for name in laptop}
     assert space.json("pins/champion.json") == {}
-    assert "no version yet" in space.run("fclip", "models").output
+    assert "has no version in" in space.run("fclip", "models").output
 
 
 def test_status_search_models_and_cache(retrained: Space) -> None:
     space = retrained
     status = space.run("fclip", "status")
     assert status.code == 0
-    assert "every stage is as its params" in status.output
+    assert "no stage: all outputs match" in status.output
     assert "version 1" in status.output
     found = space.run("fclip", "search", "red summer dress", "-k", "3")
     assert found.code == 0, found.output
@@ -108,7 +110,7 @@ def test_status_search_models_and_cache(retrained: Space) -> None:
     assert re.search(r"none of \d+ features drifted from version 1", " ".join(catalog.output.split()))
 
 
-def test_dvc_shows_a_dozen_numbers_and_plots_with_titles(retrained: Space) -> None:
+def test_dvc_shows_metrics_and_plots_with_titles(retrained: Space) -> None:
     metrics = json.loads(retrained.run("dvc", "metrics", "show", "--json").output)[""]["data"]
     (values,) = [entry["data"] for entry in metrics.values()]
     by_role = {"studio": {"select", "report"}, "street": {"select", "report"}}
@@ -122,10 +124,10 @@ def test_dvc_shows_a_dozen_numbers_and_plots_with_titles(retrained: Space) -> No
         "Training loss", "In-domain validation loss", "Learning rate", "Gradient norm before clipping", "Logit scale",
     ]  # fmt: skip
     (scores,) = plots["data"]["Primary metric of the checkpoints"]
-    assert scores["content"]["encoding"]["color"]["field"] == "dataset"  # by the project's own template
+    assert scores["content"]["encoding"]["color"]["field"] == "dataset"  # from the template in .dvc/plots
 
 
-def test_search_by_another_model_is_refused(retrained: Space, tmp_path: Path) -> None:
+def test_search_refuses_an_unknown_model(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "other")
     refused = space.run("fclip", "search", "shoes", "--model", "99")
     assert refused.code == 1
@@ -134,28 +136,28 @@ def test_search_by_another_model_is_refused(retrained: Space, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("learning_rate", "code", "said"),
+    ("learning_rate", "code", "message"),
     [
-        pytest.param(1.0e18, 1, "learning_rate", id="the loss leaves the finite numbers"),
+        pytest.param(1.0e18, 1, "learning_rate", id="the loss is not finite"),
         pytest.param(1.0, 0, "stays challenger to version 1", id="the model is ruined"),
     ],
 )
-def test_a_ruinous_learning_rate_leaves_all_in_use_as_it_was(
-    retrained: Space, tmp_path: Path, learning_rate: float, code: int, said: str
+def test_too_large_a_learning_rate_does_not_change_the_champion(
+    retrained: Space, tmp_path: Path, learning_rate: float, code: int, message: str
 ) -> None:
     space = retrained.copy(tmp_path / "ruin")
-    before, versions = in_use(space), registered(space)
+    before, versions = published_state(space), registered(space)
     space.set_params(lambda params: params["finetune"].update(learning_rate=learning_rate, clip_grad_norm=1.0e9))
     finished = space.run("fclip", "retrain", timeout=600)
     assert finished.code == code, finished.output
-    assert said in finished.output
+    assert message in finished.output
     assert "Traceback" not in finished.output
-    assert in_use(space) == before
-    # A model that could be scored is on record as a challenger; one that could not is not.
+    assert published_state(space) == before
+    # A model that could be scored is registered as a challenger; a run that failed registers no model.
     assert (registered(space) == versions) == (code == 1)
 
 
-def test_another_run_is_refused_while_one_holds_the_workspace(retrained: Space, tmp_path: Path) -> None:
+def test_second_run_is_refused_while_a_run_is_in_progress(retrained: Space, tmp_path: Path) -> None:
     import fcntl
 
     space = retrained.copy(tmp_path / "held")
@@ -163,10 +165,10 @@ def test_another_run_is_refused_while_one_holds_the_workspace(retrained: Space, 
         fcntl.flock(file, fcntl.LOCK_EX)
         finished = space.run("fclip", "pin")
     assert finished.code == 1
-    assert "another run holds" in finished.output
+    assert "another run is in progress" in finished.output
 
 
-def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(retrained: Space, tmp_path: Path) -> None:
+def test_interrupt_during_finetune_stops_training_and_keeps_a_checkpoint(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "stopped")
     space.set_params(lambda params: params["finetune"].update(epochs=400, learning_rate=1.0e-4))
     process = subprocess.Popen(
@@ -177,28 +179,28 @@ def test_stopping_during_finetune_leaves_no_trainer_and_a_rerun_goes_on(retraine
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # As in a terminal: these tests may be a background job, whose processes inherit that SIGINT is ignored.
+        # A background job inherits that SIGINT is ignored; restore the default as in a terminal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:
         if "step" in line and "loss" in line:
             break
-    time.sleep(3)  # past a checkpoint
+    time.sleep(3)  # until a checkpoint is written
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=90)
     assert process.returncode != 0, rest
     assert not trainers(space)
-    assert list((space.root / "cache" / "training").rglob("*")), "there is no checkpoint to go on from"
+    assert list((space.root / "cache" / "training").rglob("*")), "there is no checkpoint to resume from"
     assert space.json(".fclip/status/finetune.json")["ended"] == "preempted"
 
 
-def test_promote_and_rollback_move_all_that_consumers_read(retrained: Space, tmp_path: Path) -> None:
+def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "moved")
     first = space.json("pins/champion.json")
-    nothing_before = space.run("fclip", "rollback")
-    assert nothing_before.code == 1
-    assert "Traceback" not in nothing_before.output
+    no_predecessor = space.run("fclip", "rollback")
+    assert no_predecessor.code == 1
+    assert "Traceback" not in no_predecessor.output
 
     space.set_params(lambda params: params["finetune"].update(epochs=2))
     finished = space.run("fclip", "retrain", timeout=600)
@@ -224,18 +226,18 @@ def test_promote_and_rollback_move_all_that_consumers_read(retrained: Space, tmp
 
 
 @pytest.mark.slow
-def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
+def test_dry_run_prints_an_estimate_and_changes_no_file(retrained: Space) -> None:
     space = retrained
-    before = digests(space), in_use(space), registered(space), space.run("git", "status", "--porcelain").output
+    before = digests(space), published_state(space), registered(space), space.run("git", "status", "--porcelain").output
     finished = space.run("fclip", "retrain", "--dry-run", timeout=600)
     assert finished.code == 0, finished.output
-    assert "whole: minutes" in finished.output
-    after = digests(space), in_use(space), registered(space), space.run("git", "status", "--porcelain").output
+    assert "all rows: minutes" in finished.output
+    after = digests(space), published_state(space), registered(space), space.run("git", "status", "--porcelain").output
     assert after == before
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda p: p["finetune"].update(learning_rat=1), "finetune.learning_rat: unknown key"),
         (lambda p: p["finetune"].update(epochs="two"), "finetune.epochs"),
@@ -253,24 +255,24 @@ def test_a_dry_run_estimates_and_touches_nothing(retrained: Space) -> None:
         (lambda p: p["ingest"]["datasets"]["studio"]["split"].update(train=0.9), "sum to 1"),
     ],
 )
-def test_a_fault_in_params_is_named_by_its_key(tmp_path: Path, change: Any, said: str) -> None:
+def test_invalid_params_are_reported_by_key(tmp_path: Path, change: Any, message: str) -> None:
     params = tiny_params(tmp_path / "base-model")
     change(params)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(UserError) as error:
         load_params(Workspace(tmp_path))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_fault_is_one_message_without_a_traceback(retrained: Space, tmp_path: Path) -> None:
+def test_user_error_prints_no_traceback(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "faulty")
-    before = in_use(space), registered(space)
+    before = published_state(space), registered(space)
     space.set_params(lambda params: params["finetune"]["base_model"].update(path="no/such/model"))
     finished = space.run("fclip", "retrain")
     assert finished.code == 1
     assert "no/such/model" in finished.output
     assert "Traceback" not in finished.output
-    assert (in_use(space), registered(space)) == before
+    assert (published_state(space), registered(space)) == before
 
 
 def test_wrong_usage_exits_with_2(retrained: Space) -> None:
@@ -281,9 +283,9 @@ def test_wrong_usage_exits_with_2(retrained: Space) -> None:
     assert space.run("fclip", "search").code == 2
 
 
-def test_outside_a_workspace_the_command_says_so(tmp_path: Path, retrained: Space) -> None:
+def test_command_outside_a_workspace_is_an_error(tmp_path: Path, retrained: Space) -> None:
     space = retrained
-    elsewhere = Space(tmp_path, space.environment)
-    finished = elsewhere.run("fclip", "status")
+    no_workspace = Space(tmp_path, space.environment)
+    finished = no_workspace.run("fclip", "status")
     assert finished.code == 1
     assert "not in a workspace" in finished.output

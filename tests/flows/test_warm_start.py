@@ -1,4 +1,4 @@
-"""A warm start in the loop: it begins from the champion, and a promotion alone retrains nothing."""
+"""A warm start in the pipeline: training starts from the champion, and a promotion alone does not retrain."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.conftest import Space
 
 
 @pytest.mark.slow
-def test_a_promotion_is_no_reason_to_train_again(retrained: Space, tmp_path: Path) -> None:
+def test_promotion_alone_does_not_retrain_a_warm_start(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "warm")
     first, base_model = space.json("pins/champion.json"), space.params["finetune"]["base_model"]
     space.set_params(

@@ -1,4 +1,4 @@
-"""Workspaces, and a catalog of one's own by the README's commands."""
+"""`fclip workspace`: a new workspace for a CSV table."""
 
 import csv
 import random
@@ -13,7 +13,7 @@ SHAPES = ("bag", "shirt", "scarf")
 
 
 def write_shop(folder: Path, num_rows: int) -> None:
-    """A shop's CSV in columns of its own, with photographs."""
+    """Write a CSV table with its own column names, and images."""
     draw = random.Random(0)
     (folder / "images").mkdir(parents=True)
     with (folder / "products.csv").open("w", newline="") as file:
@@ -29,7 +29,7 @@ def write_shop(folder: Path, num_rows: int) -> None:
             writer.writerow([f"SKU{number}", f"{colour.title()} {shape} no. {number}", shape, colour, f"{number}.jpg"])
 
 
-def test_a_csv_of_ones_own_through_the_commands_of_the_readme(retrained: Space, tmp_path: Path) -> None:
+def test_own_csv_table_runs_in_a_new_workspace(retrained: Space, tmp_path: Path) -> None:
     home = retrained.copy(tmp_path / "home")
     path = tmp_path / "mine"
     created = home.run("fclip", "workspace", "new", str(path), "--params", "params/table.yaml")
@@ -43,7 +43,7 @@ def test_a_csv_of_ones_own_through_the_commands_of_the_readme(retrained: Space, 
         source = params["ingest"]["datasets"]["catalog"]["source"]
         source |= {"product_id": "sku", "image": "photo", "texts": {"title": "name"}}
         source["attributes"] = {"category": "type", "colour": "colour"}
-        params["finetune"]["num_candidates"] = 3  # the preset's eight take a minute more
+        params["finetune"]["num_candidates"] = 3  # the preset has eight, which take a minute longer
 
     mine.set_params(own_columns)
     finished = mine.run("fclip", "retrain", timeout=600)
@@ -54,11 +54,11 @@ def test_a_csv_of_ones_own_through_the_commands_of_the_readme(retrained: Space, 
     assert found.code == 0, found.output
     assert "SKU" in found.output
     assert str(path) in home.run("fclip", "workspace", "list").output
-    # From the home checkout's folder nothing of the new workspace is seen, and the other way round.
+    # Each workspace shows only its own registered model.
     assert "fclip-mine" not in home.run("fclip", "models").output
 
 
-def test_a_workspace_needs_a_preset_and_a_free_folder(retrained: Space, tmp_path: Path) -> None:
+def test_workspace_new_refuses_a_missing_preset_and_an_existing_folder(retrained: Space, tmp_path: Path) -> None:
     home = retrained.copy(tmp_path / "home")
     absent = home.run("fclip", "workspace", "new", str(tmp_path / "new"), "--params", "params/none.yaml")
     assert absent.code == 1

@@ -1,4 +1,4 @@
-"""The stage `average`: interpolations and a soup of what training left, and who may be chosen of them."""
+"""The stage `average`: interpolations and soups of the trained candidates, and their selection."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def shop(made: Workspace, tmp_path: Path) -> Workspace:
-    """A copy, to change."""
+    """A copy that a test may change."""
     shutil.copytree(made.root, tmp_path / "shop")
     return Workspace(tmp_path / "shop")
 
@@ -48,7 +48,7 @@ def names(workspace: Workspace) -> list[str]:
     return [entry["name"] for entry in read_json(workspace.averages / "candidates.json")]
 
 
-def test_without_averages_it_lists_what_training_left(shop: Workspace) -> None:
+def test_average_without_methods_lists_the_trained_candidates(shop: Workspace) -> None:
     assert names(shop) == ["base-model", "step-000010", "step-000020"]
     entries = read_json(shop.averages / "candidates.json")
     base_model = shop.finetune / "candidates" / "base-model"
@@ -57,7 +57,7 @@ def test_without_averages_it_lists_what_training_left(shop: Workspace) -> None:
     ]
 
 
-def test_interpolations_lie_between_the_start_and_each_candidate(shop: Workspace) -> None:
+def test_interpolations_lie_between_the_base_model_and_each_candidate(shop: Workspace) -> None:
     set_params(shop, average=interpolated(0.5, 0.75))
     average(shop)
     found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
@@ -73,27 +73,27 @@ def test_interpolations_lie_between_the_start_and_each_candidate(shop: Workspace
     assert sha256_tree(shop.averages) == before
 
 
-def test_the_soup_is_of_those_that_raise_it_in_domain(shop: Workspace) -> None:
+def test_soup_contains_candidates_that_raise_the_in_domain_score(shop: Workspace) -> None:
     set_params(shop, average=interpolated(0.5, soup=True))
     average(shop)
     found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
     evaluate(shop, "studio")
     rows = pq.read_table(shop.evaluation("studio")).to_pylist()
-    own = {row["candidate"]: row["value"] for row in rows if row["role"] == "select" and row["primary"]}
-    assert set(own) == set(found)
-    best = max(own["step-000010"], own["step-000020"])
+    scores = {row["candidate"]: row["value"] for row in rows if row["role"] == "select" and row["primary"]}
+    assert set(scores) == set(found)
+    best = max(scores["step-000010"], scores["step-000020"])
     if "soup" in found:
         assert set(found["soup"]["parents"]) == {"step-000010", "step-000020"}
-        assert own["soup"] >= best
+        assert scores["soup"] >= best
         assert found["soup-at-0.50"]["parents"] == {"base-model": 0.5, "step-000010": 0.25, "step-000020": 0.25}
     else:
         assert all("soup" not in name for name in found)
 
 
-def test_an_average_that_wins_is_written_out_whole(shop: Workspace) -> None:
+def test_selected_average_is_written_with_full_weights(shop: Workspace) -> None:
     set_params(shop, average=interpolated(0.5, 0.75), select={"rule": "mean_score"})
     average(shop)
-    # Of what is evaluated, only what is between is left to win beside the base model.
+    # Only the base model and the averages keep their scores, so that an average wins.
     for dataset in ("studio", "street"):
         evaluate(shop, dataset)
     select(shop)
@@ -105,7 +105,7 @@ def test_an_average_that_wins_is_written_out_whole(shop: Workspace) -> None:
     assert all(candidate.val_loss is None for candidate in averages)
 
 
-def test_what_is_between_broken_weights_is_recorded_and_never_chosen(shop: Workspace) -> None:
+def test_averages_of_nonfinite_weights_are_recorded_and_never_selected(shop: Workspace) -> None:
     shutil.rmtree(shop.finetune)
     set_params(shop, average=interpolated(0.5, soup=True), select={"rule": "last"})
     write_candidates(shop, broken=True)
@@ -120,13 +120,13 @@ def test_what_is_between_broken_weights_is_recorded_and_never_chosen(shop: Works
     assert selection.winner == "step-000020"
 
 
-def test_without_candidates_it_says_what_to_run(shop: Workspace) -> None:
+def test_average_without_candidates_names_the_command_to_run(shop: Workspace) -> None:
     shutil.rmtree(shop.finetune)
     with pytest.raises(UserError, match="dvc repro finetune"):
         average(shop)
 
 
-def test_a_start_in_another_form_is_averaged_with_too(shop: Workspace) -> None:
+def test_base_model_with_other_tensor_names_can_be_averaged(shop: Workspace) -> None:
     base_model = shop.finetune / "candidates" / "base-model"
     torch.save(load_file(base_model / WEIGHTS), base_model / "open_clip_pytorch_model.bin")
     (base_model / WEIGHTS).unlink()

@@ -1,4 +1,4 @@
-"""The stage `caption`: catalog, templates and the base model's tokenizer in, captions out."""
+"""The stage `caption`: captions from catalog, templates and the tokenizer of the base model."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ CLEANING = {"max_chars": 1000, "sku": [], "boilerplate": []}
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """Two products, and a base model of a few thousand weights with a context of six tokens."""
+    """A workspace with two products and a tiny base model with a context of six tokens."""
     workspace = Workspace(tmp_path)
     folder = tmp_path / "base-model"
     folder.mkdir()
@@ -65,7 +65,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_captions_with_their_lengths_in_tokens(workspace: Workspace) -> None:
+def test_captions_have_token_counts(workspace: Workspace) -> None:
     caption(workspace, "studio")
     first, second = read_captions(workspace.captions("studio")).to_pylist()
     assert (first["product_id"], first["split"]) == ("a", "train")
@@ -77,7 +77,7 @@ def test_captions_with_their_lengths_in_tokens(workspace: Workspace) -> None:
     assert read_summary(workspace.captions("studio"))["num_truncated"] == {"title": 1}
 
 
-def test_a_broken_rule_is_named_by_its_key(workspace: Workspace) -> None:
+def test_invalid_cleaning_rule_is_reported_by_key(workspace: Workspace) -> None:
     params = yaml.safe_load(workspace.params.read_text())
     params["caption"]["settings"] = {"cleaning": {"sku": ["[A-Z"]}}
     workspace.params.write_text(yaml.safe_dump(params))
@@ -85,15 +85,15 @@ def test_a_broken_rule_is_named_by_its_key(workspace: Workspace) -> None:
         caption(workspace, "studio")
 
 
-def test_the_same_catalog_gives_the_same_bytes(workspace: Workspace) -> None:
+def test_same_catalog_gives_the_same_bytes(workspace: Workspace) -> None:
     caption(workspace, "studio")
     content = workspace.captions("studio").read_bytes()
     caption(workspace, "studio")
     assert workspace.captions("studio").read_bytes() == content
 
 
-def test_what_is_missing_is_named(workspace: Workspace) -> None:
-    with pytest.raises(UserError, match=r"no dataset `street` in caption.datasets .*: it has studio"):
+def test_missing_inputs_are_reported(workspace: Workspace) -> None:
+    with pytest.raises(UserError, match=r"caption.datasets of .*: no dataset `street`; it has studio"):
         caption(workspace, "street")
     workspace.base_model_pin.unlink()
     with pytest.raises(UserError, match="base model is not pinned"):

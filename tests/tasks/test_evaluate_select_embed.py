@@ -1,4 +1,4 @@
-"""The stages evaluate, select and embed on a tiny workspace: what they write, again and again the same."""
+"""The stages `evaluate`, `select` and `embed` on a tiny workspace: their outputs and reruns."""
 
 import shutil
 from pathlib import Path
@@ -46,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
-    """A copy, to change."""
+    """A copy that a test may change."""
     shutil.copytree(finished.root, tmp_path / "shop")
     return Workspace(tmp_path / "shop")
 
@@ -57,7 +57,7 @@ def set_params(workspace: Workspace, section: str, **values: object) -> None:
     workspace.params.write_text(yaml.safe_dump(params))
 
 
-def test_a_rerun_and_a_lost_cache_give_the_same_bytes(workspace: Workspace) -> None:
+def test_rerun_without_cache_gives_the_same_bytes(workspace: Workspace) -> None:
     before = outs(workspace)
     run(workspace)
     assert outs(workspace) == before
@@ -68,7 +68,7 @@ def test_a_rerun_and_a_lost_cache_give_the_same_bytes(workspace: Workspace) -> N
     assert outs(workspace) == before
 
 
-def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) -> None:
+def test_evaluation_table_has_every_candidate_and_role(finished: Workspace) -> None:
     rows = pq.read_table(finished.evaluation("studio")).to_pylist()
     candidates = {entry["name"]: entry for entry in read_json(finished.finetune / "candidates.json")}
     assert {(row["candidate"], row["step"], row["model_sha256"]) for row in rows} == {
@@ -77,12 +77,12 @@ def test_the_evaluation_table_has_every_candidate_and_role(finished: Workspace) 
     assert {(row["split"], row["role"]) for row in rows} == {("val", "select"), ("test", "report")}
     assert {row["protocol"] for row in rows} == {"classification", "retrieval.text_to_image", "retrieval.image_to_text"}
     judged = {row["num_items"] for row in rows if (row["split"], row["protocol"]) == ("val", "classification")}
-    assert max(judged) <= 20  # max_items, less those without a label
+    assert max(judged) <= 20  # max_items minus items without a label
     street = pq.read_table(finished.evaluation("street"))
     assert set(street["role"].to_pylist()) == {"select", "report"}
 
 
-def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
+def test_select_copies_the_winner_and_records_the_reason(finished: Workspace) -> None:
     selection = read_selection(finished.selection)
     assert sha256_tree(finished.selected) == selection.selected.candidate.model_sha256
     assert set(selection.choices) == {
@@ -96,7 +96,7 @@ def test_selection_copies_the_winner_and_says_why(finished: Workspace) -> None:
     assert selection.reason
 
 
-def test_rules_without_labels_read_what_a_label_free_protocol_measured(workspace: Workspace) -> None:
+def test_label_free_rules_read_label_free_metrics(workspace: Workspace) -> None:
     params = yaml.safe_load(workspace.params.read_text())
     params["evaluate"]["datasets"]["street"]["protocols"]["unlabelled"] = {
         "kind": "label-free",
@@ -116,13 +116,13 @@ def test_rules_without_labels_read_what_a_label_free_protocol_measured(workspace
     assert {entry.name: entry.score for entry in selection.candidates} == pytest.approx(margins, abs=1e-6)
 
 
-def test_the_rule_decides(workspace: Workspace) -> None:
+def test_select_follows_the_rule_in_params(workspace: Workspace) -> None:
     set_params(workspace, "select", rule="last")
     select(workspace)
     assert read_selection(workspace.selection).winner == "step-000020"
 
 
-def test_a_ruined_candidate_is_recorded_and_never_selected(workspace: Workspace) -> None:
+def test_candidate_with_nonfinite_features_is_recorded_and_never_selected(workspace: Workspace) -> None:
     shutil.rmtree(workspace.finetune)
     write_candidates(workspace, broken=True)
     set_params(workspace, "select", rule="last")
@@ -135,7 +135,7 @@ def test_a_ruined_candidate_is_recorded_and_never_selected(workspace: Workspace)
     assert "step-000030" not in selection.choices.values()
 
 
-def test_selection_refuses_evaluations_that_are_missing_or_of_other_weights(workspace: Workspace) -> None:
+def test_select_refuses_missing_evaluations_and_other_weights(workspace: Workspace) -> None:
     before = sha256_tree(workspace.selected)
     candidates = read_json(workspace.averages / "candidates.json")
     candidates[1]["model_sha256"] = "f" * 64
@@ -148,7 +148,7 @@ def test_selection_refuses_evaluations_that_are_missing_or_of_other_weights(work
     assert sha256_tree(workspace.selected) == before
 
 
-def test_every_product_of_what_trains_is_embedded(finished: Workspace) -> None:
+def test_embed_covers_all_products_of_training_datasets(finished: Workspace) -> None:
     products = pq.read_table(finished.catalog("studio") / "products.parquet").to_pylist()
     images = pq.read_table(finished.embeddings / "images.parquet")
     texts = pq.read_table(finished.embeddings / "texts.parquet")
@@ -156,7 +156,7 @@ def test_every_product_of_what_trains_is_embedded(finished: Workspace) -> None:
     assert images["image_sha256"].to_pylist() == [digest for row in products for digest in row["images"]]
     assert set(images["dataset"].to_pylist()) == {"studio"}
     assert texts["product_id"].to_pylist() == [row["product_id"] for row in products]
-    assert set(texts["kind"].to_pylist()) == {"title", "short"}  # those without a title give another
+    assert set(texts["kind"].to_pylist()) == {"title", "short"}  # products without a title use another kind
     digest = sha256_tree(finished.selected)
     for table in (images, texts):
         assert set(table["model_sha256"].to_pylist()) == {digest}
@@ -167,26 +167,26 @@ def test_every_product_of_what_trains_is_embedded(finished: Workspace) -> None:
     assert (manifest["num_products"], manifest["num_images"], manifest["dim"]) == (66, len(images), 16)
 
 
-def test_what_evaluation_encoded_is_not_encoded_again(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+def test_embed_reuses_features_of_evaluation(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     shutil.rmtree(workspace.cache)
     evaluate(workspace, "studio")
     caplog.set_level("INFO")
     embed(workspace)
-    (said,) = [record.getMessage() for record in caplog.records if "from the cache" in record.getMessage()]
+    (message,) = [record.getMessage() for record in caplog.records if "from the cache" in record.getMessage()]
     evaluated = {
         row["images"][0]
         for row in pq.read_table(workspace.catalog("studio") / "products.parquet").to_pylist()
         if row["split"] != "train"
     }
-    cached = int(said.split(", ")[1].split()[0])
+    cached = int(message.split(", read ")[1].split()[0])
     assert cached >= 25
     assert len(evaluated) > 25
     caplog.clear()
     embed(workspace)
-    assert "0 images and texts encoded" in caplog.text
+    assert "encoded 0 images and texts" in caplog.text
 
 
-def test_the_champion_embeds_where_there_is_one(workspace: Workspace) -> None:
+def test_embed_uses_the_champion_if_there_is_one(workspace: Workspace) -> None:
     selected = sha256_tree(workspace.selected)
     other = next(
         entry
@@ -206,7 +206,7 @@ def test_the_champion_embeds_where_there_is_one(workspace: Workspace) -> None:
         search(embeddings, np.ones(16, np.float32), k=5, model_sha256=selected)
 
 
-def test_a_model_that_embeds_nothing_leaves_the_embeddings(workspace: Workspace) -> None:
+def test_embed_with_nonfinite_features_keeps_the_old_embeddings(workspace: Workspace) -> None:
     before = sha256_tree(workspace.embeddings)
     shutil.rmtree(workspace.finetune)
     write_candidates(workspace, broken=True)

@@ -1,4 +1,4 @@
-"""Datasets that a workspace does not hold: laid out once, judged as their publishers or another params file say."""
+"""External datasets: prepared once, evaluated by the tasks of their publishers or by another params file."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ NAME = "marqo-polyvore"
 
 
 def write_copy(folder: Path, num_rows: int) -> Path:
-    """A copy of a published dataset's files, of a few rows."""
+    """A local copy of a published dataset with a few rows."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     columns: dict[str, list[Any]] = {
         "item_ID": [f"{number}_1" for number in range(num_rows)],
@@ -39,7 +39,7 @@ def write_copy(folder: Path, num_rows: int) -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     tokenizer = tiny_clip(tmp_path / "tokenizer")
-    monkeypatch.setattr(external_dataset, "_tokenizer_of", lambda workspace: tokenizer)  # fclip-tiny takes seconds
+    monkeypatch.setattr(external_dataset, "_tokenizer_model", lambda workspace: tokenizer)  # fclip-tiny takes seconds
     params = read_params(REPOSITORY / "params.yaml")
     params["evaluate"]["settings"] = {"device": "cpu", "batch_size": 8, "resamples": 20}
     (tmp_path / "home").mkdir()
@@ -48,7 +48,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return found
 
 
-def test_a_published_dataset_is_judged_as_its_publishers_do(
+def test_published_dataset_is_evaluated_by_the_tasks_of_its_publishers(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = write_copy(tmp_path / "copy", 12)
@@ -76,12 +76,12 @@ def test_a_published_dataset_is_judged_as_its_publishers_do(
     assert score_models(workspace, {"model": model}, NAME, fewer).scores[0].num_items == 5
 
 
-def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_path: Path) -> None:
+def test_external_dataset_can_come_from_another_params_file(workspace: Workspace, tmp_path: Path) -> None:
     write_copy(workspace.root / "copy", 12)
     params = read_params(workspace.params)
     params["ingest"]["datasets"] = {
         "mine": {
-            "source": {"kind": "published", "dataset": NAME, "path": "copy"},  # of the workspace
+            "source": {"kind": "published", "dataset": NAME, "path": "copy"},  # relative to the workspace
             "split": {"val": 0.5, "test": 0.5},
             "roles": {"val": "select", "test": "report"},
         }
@@ -96,12 +96,14 @@ def test_another_params_file_says_what_a_dataset_is(workspace: Workspace, tmp_pa
     data = prepare_external(workspace, "mine", params=tmp_path / "other.yaml", path=None, limit=None)
     found = score_models(workspace, {"model": tiny_clip(tmp_path / "model")}, "mine", data)
     assert {(score.split, score.role) for score in found.scores} == {("val", "select"), ("test", "report")}
-    with pytest.raises(UserError, match=r"no dataset `yours` in ingest.datasets of .*other.yaml: it has mine"):
+    with pytest.raises(UserError, match=r"ingest.datasets of .*other.yaml: no dataset `yours`; it has mine"):
         prepare_external(workspace, "yours", params=tmp_path / "other.yaml", path=None, limit=None)
 
 
-def test_what_is_not_there_is_named_and_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no dataset `moon`: .* evaluates street, studio; published ones are .*marqo"):
+def test_missing_external_dataset_is_reported_and_leaves_no_files(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"unknown dataset `moon`; .* are street, studio, and the published datasets are .*marqo"
+    ):
         prepare_external(workspace, "moon", params=None, path=None, limit=None)
     with pytest.raises(UserError, match="nowhere"):
         prepare_external(workspace, NAME, params=None, path=tmp_path / "nowhere", limit=None)
@@ -114,7 +116,7 @@ def test_what_is_not_there_is_named_and_leaves_nothing(workspace: Workspace, tmp
 
 
 @pytest.mark.parametrize("name", known_datasets())
-def test_every_described_dataset_can_be_judged(name: str) -> None:
+def test_every_published_dataset_has_a_valid_evaluation_section(name: str) -> None:
     values = evaluation_section(load_description(name))
     found = parse("evaluate", values, DatasetEvaluation)
     assert found.protocols

@@ -1,4 +1,4 @@
-"""The stage `ingest`: params and pin in, catalog and packs out."""
+"""The stage `ingest`: catalog and packs from params and pins."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ DATASETS = Path(os.environ.get("FCLIP_DATASETS", HERE / ".." / "shared" / "datas
 
 
 def workspace_with(root: Path, params: dict[str, Any]) -> Workspace:
-    """A workspace with these params, its sources pinned."""
+    """A workspace with these params and pinned sources."""
     from fclip.catalog.config import IngestConfig
 
     workspace = Workspace(root)
@@ -38,7 +38,7 @@ def small_params() -> dict[str, Any]:
     return params
 
 
-def test_the_default_datasets(tmp_path: Path) -> None:
+def test_ingest_of_the_default_datasets(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, small_params())
     for dataset in ("studio", "street"):
         summary = ingest(workspace, dataset)
@@ -47,20 +47,20 @@ def test_the_default_datasets(tmp_path: Path) -> None:
         assert list(workspace.images(dataset).glob("pack-*.parquet"))
 
 
-def test_an_unknown_dataset_is_answered_with_the_known(tmp_path: Path) -> None:
+def test_unknown_dataset_error_lists_the_known_datasets(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, small_params())
-    with pytest.raises(UserError, match=r"no dataset `studo` in ingest.datasets of .*: it has studio, street"):
+    with pytest.raises(UserError, match=r"ingest.datasets of .*: no dataset `studo`; it has studio, street"):
         ingest(workspace, "studo")
 
 
-def test_an_unknown_kind_of_source_is_answered_with_the_known(tmp_path: Path) -> None:
+def test_unknown_source_kind_error_lists_the_known_kinds(tmp_path: Path) -> None:
     params = small_params()
     params["ingest"]["datasets"]["street"]["source"]["kind"] = "folder"
     with pytest.raises(UserError, match=r"ingest.datasets.street.source: `kind` must be one of clothing, fmnist, hub"):
         workspace_with(tmp_path, params)
 
 
-def test_nothing_is_ingested_before_it_is_pinned(tmp_path: Path) -> None:
+def test_ingest_without_a_pin_is_refused(tmp_path: Path) -> None:
     workspace = workspace_with(tmp_path, small_params())
     workspace.source_pin("studio").unlink()
     with pytest.raises(UserError, match="run `fclip pin`"):
@@ -70,7 +70,7 @@ def test_nothing_is_ingested_before_it_is_pinned(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (DATASETS / "kagl").is_dir(), reason=f"no real data at {DATASETS}")
 @pytest.mark.parametrize("dataset", ["kagl", "clothing", "fmnist"])
-def test_real_data(tmp_path: Path, dataset: str) -> None:
+def test_ingest_of_real_data(tmp_path: Path, dataset: str) -> None:
     params: dict[str, Any] = yaml.safe_load((HERE / "params" / "kagl.yaml").read_text(encoding="utf-8"))
     params["ingest"]["settings"]["limit"] = 400
     for name, each in params["ingest"]["datasets"].items():
@@ -81,6 +81,9 @@ def test_real_data(tmp_path: Path, dataset: str) -> None:
     assert summary.num_rows == 400 == summary.num_products + summary.num_refused
     assert set(summary.splits) == set(params["ingest"]["datasets"][dataset]["roles"])
     products = pq.read_table(workspace.catalog(dataset) / "products.parquet")
-    labels = {dict(own).get("label", dict(own).get("category1")) for own in products["attributes"].to_pylist()}
+    labels = {
+        dict(attributes).get("label", dict(attributes).get("category1"))
+        for attributes in products["attributes"].to_pylist()
+    }
     assert len(labels) >= {"kagl": 4, "clothing": 12, "fmnist": 10}[dataset]
     assert max(read_json(workspace.source_pin(dataset))["num_rows"], 0) >= {"kagl": 40_001}.get(dataset, 3_750)

@@ -1,4 +1,4 @@
-"""Models judged outside the stages: found by their names, compared on a page."""
+"""Evaluation of any model: models found by name, and the comparison page."""
 
 import shutil
 from pathlib import Path
@@ -26,16 +26,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_shop(tmp_path_factory.mktemp("shop"))
 
 
-def test_a_model_is_a_folder_or_a_candidate(shop: Workspace, own_registry: Path, tmp_path: Path) -> None:
+def test_model_folder_finds_folders_and_candidates(shop: Workspace, own_registry: Path, tmp_path: Path) -> None:
     candidate = shop.finetune / "candidates" / BASE_MODEL
     assert model_folder(shop, BASE_MODEL) == model_folder(shop, str(candidate)) == candidate
     assert same_weights(candidate, shutil.copytree(candidate, tmp_path / "copy"))
     assert not same_weights(candidate, model_folder(shop, LATER))
-    with pytest.raises(UserError, match=r"no model `nothing`: give a folder, .* a candidate \(base-model, step-000010"):
+    with pytest.raises(
+        UserError, match=r"unknown model `nothing`; use a folder, .* a candidate \(base-model, step-000010"
+    ):
         model_folder(shop, "nothing")
 
 
-def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
+def test_comparison_page_shows_changes(shop: Workspace, tmp_path: Path) -> None:
     evaluation = score_models(shop, model_folders(shop, BASE_MODEL, LATER), "studio")
     found = dataset_comparison(shop, evaluation, BASE_MODEL, LATER)
     primary = [change for change in found.changes if change.primary]
@@ -56,7 +58,7 @@ def test_the_page_shows_what_changed(shop: Workspace, tmp_path: Path) -> None:
     assert "<script" not in page
 
 
-def test_a_run_leaves_one_page_of_all_datasets(shop: Workspace) -> None:
+def test_write_comparisons_writes_one_page_for_all_datasets(shop: Workspace) -> None:
     page = write_comparisons(shop, BASE_MODEL, LATER)
     assert page == shop.evaluation_page
     assert page.read_text().count("<h2>") == 2
@@ -64,6 +66,6 @@ def test_a_run_leaves_one_page_of_all_datasets(shop: Workspace) -> None:
     assert not shop.evaluation_page.exists()
 
 
-def test_an_unknown_dataset_is_named(shop: Workspace) -> None:
-    with pytest.raises(UserError, match=r"no dataset `moon` in evaluate.datasets .* it has street, studio"):
+def test_unknown_dataset_is_reported(shop: Workspace) -> None:
+    with pytest.raises(UserError, match=r"evaluate.datasets .* no dataset `moon`; it has street, studio"):
         score_models(shop, model_folders(shop, BASE_MODEL), "moon")

@@ -1,4 +1,4 @@
-"""Pin files: read as types, written where they differ, and refused where they hold something else."""
+"""Pin files: read as typed pins, written only if they changed, and refused if they are invalid."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
 
 
-def test_nothing_is_pinned_by_an_empty_file_or_none(workspace: Workspace) -> None:
+def test_empty_or_missing_file_is_an_empty_pin(workspace: Workspace) -> None:
     assert read_champion(workspace) is None
     assert not write_pin(workspace.champion_pin, None)
     write_json(workspace.champion_pin, {})
@@ -43,11 +43,11 @@ def test_nothing_is_pinned_by_an_empty_file_or_none(workspace: Workspace) -> Non
         (LOCAL, "local mine"),
         (HUB, "transformers patrickjohncyh/fashion-clip"),
         (WarmStartPin(None, None, LOCAL), "local mine"),
-        (WarmStartPin(CHAMPION, None, HUB), "the champion as pinned: version 3 of fclip-test"),
-        (WarmStartPin(CHAMPION, "9" * 64, LOCAL), "the champion as pinned: version 3 of fclip-test"),
+        (WarmStartPin(CHAMPION, None, HUB), "the pinned champion: version 3 of fclip-test"),
+        (WarmStartPin(CHAMPION, "9" * 64, LOCAL), "the pinned champion: version 3 of fclip-test"),
     ],
 )
-def test_a_start_is_read_as_it_was_written(workspace: Workspace, pin: AnyBaseModelPin, title: str) -> None:
+def test_base_model_pin_round_trip(workspace: Workspace, pin: AnyBaseModelPin, title: str) -> None:
     assert write_pin(workspace.base_model_pin, pin)
     assert read_base_model_pin(workspace) == pin
     assert pin.title == title
@@ -55,7 +55,7 @@ def test_a_start_is_read_as_it_was_written(workspace: Workspace, pin: AnyBaseMod
     assert not write_pin(workspace.base_model_pin, pin)
 
 
-def test_a_source_and_a_champion_are_read_as_they_were_written(workspace: Workspace) -> None:
+def test_source_and_champion_pins_round_trip(workspace: Workspace) -> None:
     source = SourcePin("studio", {"num_rows": 3, "images": {"bytes": 1}})
     assert write_pin(workspace.source_pin("studio"), source)
     assert read_json(workspace.source_pin("studio")) == {"dataset": "studio", "num_rows": 3, "images": {"bytes": 1}}
@@ -76,9 +76,9 @@ def test_a_source_and_a_champion_are_read_as_they_were_written(workspace: Worksp
         '{"kind": "champion", "champion": {"version": 3}, "otherwise": {}, "model_sha256": "a"}',
     ],
 )
-def test_a_file_that_holds_no_pin_is_one_clear_error(workspace: Workspace, content: str) -> None:
+def test_invalid_pin_file_is_a_user_error(workspace: Workspace, content: str) -> None:
     for path, read in ((workspace.champion_pin, read_champion), (workspace.base_model_pin, read_base_model_pin)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-        with pytest.raises(UserError, match=rf"{path.name} does not hold a pin .*run `fclip pin`"):
+        with pytest.raises(UserError, match=rf"{path.name} contains no valid pin .*run `fclip pin`"):
             read(workspace)

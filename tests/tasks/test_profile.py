@@ -1,4 +1,4 @@
-"""Profiles of a workspace's catalogs, kept with a version of the registry and compared with by the next catalog."""
+"""Catalog profiles: written, stored with a registered version, and compared with later catalogs."""
 
 import logging
 from pathlib import Path
@@ -31,12 +31,12 @@ NAME = "fclip-sample"
 
 @pytest.fixture
 def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
-    """The repository's params over catalogs of coloured squares: `studio` trains, `street` does not."""
+    """The default params with catalogs of coloured squares: `studio` is a training dataset, `street` is not."""
     space = Workspace(tmp_path / "space")
     space.root.mkdir()
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    for own in params["evaluate"]["datasets"].values():
-        own["protocols"]["classification"] = {**own["protocols"]["classification"], "label": "colour"}
+    for evaluation in params["evaluate"]["datasets"].values():
+        evaluation["protocols"]["classification"] = {**evaluation["protocols"]["classification"], "label": "colour"}
     space.params.write_text(yaml.safe_dump(params, sort_keys=False))
     write_dataset(space, "studio", {"train": 60, "val": 24, "test": 12})
     write_dataset(space, "street", {"val": 8, "test": 8})
@@ -45,7 +45,7 @@ def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
 
 
 def set_champion(workspace: Workspace, *, with_profile: bool = True) -> None:
-    """Register made-up weights as the pinned champion."""
+    """Register arbitrary weights as the pinned champion."""
     workspace.selected.mkdir(parents=True)
     (workspace.selected / "open_clip_model.safetensors").write_bytes(b"weights")
     artifacts = ((workspace.profile, ""),) if with_profile else ()
@@ -56,7 +56,7 @@ def set_champion(workspace: Workspace, *, with_profile: bool = True) -> None:
 
 
 def repaint(workspace: Workspace, dataset: str = "studio") -> None:
-    """Half of the products that had a colour are now teal."""
+    """Change the colour of half of the coloured products to teal."""
     path = workspace.catalog(dataset) / "products.parquet"
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     for row in rows[::2]:
@@ -64,24 +64,24 @@ def repaint(workspace: Workspace, dataset: str = "studio") -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=PRODUCTS), path)
 
 
-def test_a_page_a_dataset_and_a_profile_of_all(workspace: Workspace) -> None:
+def test_profile_writes_a_page_per_dataset_and_one_profile(workspace: Workspace) -> None:
     profiles = profile(workspace)
     assert list(profiles) == ["studio", "street"]
     assert {name: profile_from_json(each) for name, each in read_json(workspace.profile).items()} == profiles
     assert "99 rows" in workspace.catalog_page("studio").read_text()
     assert workspace.catalog_page("street").is_file()
     assert profiles["studio"].label == "colour"
-    assert profiles["studio"].context_length is None  # no start is in the cache
+    assert profiles["studio"].context_length is None  # no base model is in the cache
 
 
-def test_the_context_is_that_of_the_pinned_start(workspace: Workspace) -> None:
+def test_context_length_comes_from_the_pinned_base_model(workspace: Workspace) -> None:
     write_pin(workspace.base_model_pin, BaseModelPin("local", {"path": "mine"}, Origin({}), "abc"))
     config = {"model_cfg": {"text_cfg": {"context_length": 64}, "vision_cfg": {}}}
     write_json(workspace.model_cache / "abc" / "open_clip_config.json", config)
     assert measure_catalogs(workspace, "street")["street"].context_length == 64
 
 
-def test_one_dataset_alone_leaves_the_profile_of_all_alone(workspace: Workspace) -> None:
+def test_profile_of_one_dataset_does_not_change_profile_json(workspace: Workspace) -> None:
     assert list(profile(workspace, "street")) == ["street"]
     assert not workspace.profile.exists()
     assert not workspace.catalog_page("studio").exists()
@@ -89,20 +89,20 @@ def test_one_dataset_alone_leaves_the_profile_of_all_alone(workspace: Workspace)
         profile(workspace, "attic")
 
 
-def test_without_a_champion_there_is_nothing_to_compare_with(workspace: Workspace) -> None:
+def test_drift_without_a_champion_is_not_compared(workspace: Workspace) -> None:
     found = drift(workspace, measure_catalogs(workspace))
     assert found.warnings == ()
     assert "no champion yet" in found.summary
 
 
-def test_a_champion_without_a_profile_is_said_to_have_none(workspace: Workspace) -> None:
+def test_drift_with_a_champion_without_profile_is_not_compared(workspace: Workspace) -> None:
     set_champion(workspace, with_profile=False)
     found = drift(workspace, measure_catalogs(workspace))
     assert found.warnings == ()
     assert found.summary.startswith("the champion, version 1 of fclip-sample, has no profile")
 
 
-def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
+def test_flow_and_command_report_drift(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     artifacts: dict[str, str] = {}
@@ -125,7 +125,7 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
     assert "products" in artifacts["catalog-my-shop"]
 
     repaint(workspace)
-    repaint(workspace, "street")  # does not train
+    repaint(workspace, "street")  # not a training dataset
     _, found = flow.profile_catalogs(workspace, "My shop")
 
     assert {feature.dataset for feature in found.features} == {"studio"}
@@ -142,13 +142,13 @@ def test_drift_from_the_champion_is_said_by_the_flow_and_the_command(
     assert str(workspace.catalog_page("studio")) in shown
 
 
-def test_a_profile_of_another_format_is_not_compared_with(workspace: Workspace) -> None:
+def test_drift_ignores_a_profile_of_another_format(workspace: Workspace) -> None:
     write_json(workspace.profile, {"studio": {"format": 0}})
     set_champion(workspace)
     assert "has format 0" in drift(workspace, measure_catalogs(workspace)).summary
 
 
-def test_a_pin_that_the_registry_does_not_know_says_so(workspace: Workspace) -> None:
+def test_champion_pin_unknown_to_the_registry_is_an_error(workspace: Workspace) -> None:
     write_json(workspace.champion_pin, {"registered_model": NAME, "version": 7, "model_sha256": "abc"})
     with pytest.raises(UserError, match="has no version 7 of fclip-sample"):
         drift(workspace, measure_catalogs(workspace))

@@ -1,4 +1,4 @@
-"""The gate at work on a registry: who is champion, what the pin says, what is refused. Scores are made up."""
+"""The gate with a registry: champion, pin and refusals. The scores are made up."""
 
 import shutil
 from dataclasses import replace
@@ -27,7 +27,7 @@ def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
 
 
 def select(workspace: Workspace, name: str) -> Receipt:
-    """Put weights named `name` where the selected model lies, and register them."""
+    """Write weights named `name` to models/selected and register them."""
     shutil.rmtree(workspace.selected, ignore_errors=True)
     workspace.selected.mkdir(parents=True)
     (workspace.selected / "open_clip_model.safetensors").write_bytes(name.encode())
@@ -36,7 +36,7 @@ def select(workspace: Workspace, name: str) -> Receipt:
 
 
 def scores(low: float, high: float):
-    """A comparison that finds this interval on one dataset, and checks what it was given."""
+    """Return a comparison function that gives this interval on one dataset and checks its arguments."""
 
     def compare(workspace: Workspace, champion_dir: Path, challenger_dir: Path) -> tuple[GateComparison, ...]:
         assert challenger_dir == workspace.selected
@@ -56,7 +56,7 @@ def never(*_: object) -> tuple[GateComparison, ...]:
 BETTER, WORSE, SAME = scores(0.01, 0.05), scores(-0.05, -0.01), scores(-0.02, 0.02)
 
 
-def test_the_first_becomes_champion_and_the_pin_follows(workspace: Workspace) -> None:
+def test_first_version_becomes_champion_and_is_pinned(workspace: Workspace) -> None:
     receipt = select(workspace, "a")
     promotion = promote(workspace, receipt, compare=never)
     assert (promotion.moved, promotion.version, promotion.previous, promotion.comparisons) == (True, 1, None, ())
@@ -70,7 +70,7 @@ def test_the_first_becomes_champion_and_the_pin_follows(workspace: Workspace) ->
     assert "already" in again.reason
 
 
-def test_the_better_one_takes_over_and_no_other_does(workspace: Workspace) -> None:
+def test_only_a_significantly_better_challenger_is_promoted(workspace: Workspace) -> None:
     promote(workspace, select(workspace, "a"))
     challenger = select(workspace, "b")
     pin = workspace.champion_pin.read_bytes()
@@ -89,20 +89,20 @@ def test_the_better_one_takes_over_and_no_other_does(workspace: Workspace) -> No
     assert read_json(workspace.champion_pin)["version"] == 2
 
 
-def test_force_overrules_the_gate_and_says_so(workspace: Workspace) -> None:
+def test_force_overrides_the_gate(workspace: Workspace) -> None:
     promote(workspace, select(workspace, "a"))
     forced = promote(workspace, select(workspace, "b"), force=True, compare=WORSE)
     assert forced.moved
     assert "forced, although" in forced.reason
 
 
-def test_a_receipt_of_other_weights_is_refused(workspace: Workspace) -> None:
+def test_receipt_of_other_weights_is_refused(workspace: Workspace) -> None:
     old = select(workspace, "a")
     select(workspace, "b")
-    with pytest.raises(UserError, match="the receipt is of weights"):
+    with pytest.raises(UserError, match="only the selected model can be promoted"):
         promote(workspace, old, compare=never)
     shutil.rmtree(workspace.selected)
-    with pytest.raises(UserError, match="holds none"):
+    with pytest.raises(UserError, match="has none"):
         promote(workspace, old, compare=never)
     with pytest.raises(UserError, match="the registry has no version 9"):
         promote(workspace, replace(select(workspace, "b"), version=9), compare=never)
@@ -110,7 +110,7 @@ def test_a_receipt_of_other_weights_is_refused(workspace: Workspace) -> None:
     assert not workspace.champion_pin.exists()
 
 
-def test_what_was_rolled_back_does_not_return_by_itself(workspace: Workspace) -> None:
+def test_rolled_back_weights_are_promoted_only_by_force(workspace: Workspace) -> None:
     promote(workspace, select(workspace, "a"))
     promote(workspace, select(workspace, "b"), compare=BETTER)
 
@@ -129,7 +129,7 @@ def test_what_was_rolled_back_does_not_return_by_itself(workspace: Workspace) ->
     assert not any(entry.rolled_back for entry in versions(NAME))
 
 
-def test_a_rollback_with_nothing_before_leaves_all_as_it_was(workspace: Workspace) -> None:
+def test_rollback_without_a_previous_champion_changes_no_state(workspace: Workspace) -> None:
     promote(workspace, select(workspace, "a"))
     pin = workspace.champion_pin.read_bytes()
     with pytest.raises(UserError, match="nothing to roll back to"):
@@ -138,7 +138,7 @@ def test_a_rollback_with_nothing_before_leaves_all_as_it_was(workspace: Workspac
     assert workspace.champion_pin.read_bytes() == pin
 
 
-def test_the_pin_is_mended_when_a_crash_left_it_behind(workspace: Workspace) -> None:
+def test_promote_writes_the_pin_after_a_crash(workspace: Workspace) -> None:
     receipt = select(workspace, "a")
     promote(workspace, receipt)
     workspace.champion_pin.write_text("{}\n")

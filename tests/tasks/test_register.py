@@ -1,4 +1,4 @@
-"""Register, compare and report on a workspace of 40 coloured squares: all real but the training."""
+"""`register`, `compare_models` and `write_report` on a workspace of 40 coloured squares, without training."""
 
 import io
 import json
@@ -79,7 +79,7 @@ def params(rule: str) -> dict:
 
 
 def draw(space: Workspace, dataset: str) -> None:
-    """A catalog of 20 squares with its packs."""
+    """Write a catalog of 20 squares with its packs."""
     random = np.random.default_rng(len(dataset))
     images, rows = [], []
     splits = list(ROLES[dataset])
@@ -111,7 +111,7 @@ def draw(space: Workspace, dataset: str) -> None:
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace evaluated and selected by `last`, with an empty registry beside it. To be copied."""
+    """An evaluated workspace with a model selected by `last`, and an empty registry. Copy it before changing it."""
     root = tmp_path_factory.mktemp("squares")
     space = Workspace(root / "space")
     space.root.mkdir()
@@ -156,7 +156,7 @@ def space(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     return Workspace(tmp_path / "copy" / "space")
 
 
-def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
+def test_registered_run_has_params_curves_scores_and_lineage(space: Workspace) -> None:
     space.dvc_lock.write_text(yaml.safe_dump({"stages": {"select": {"cmd": "a"}, "embed": {"cmd": "b"}}}))
 
     receipt = register(space)
@@ -186,10 +186,12 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     assert {p.step for p in client.get_metric_history(found.run_id, "train/loss")} == {1, 2, 3}
     artifacts = {entry.path for entry in client.list_artifacts(found.run_id)}
     assert {"params.yaml", "dvc.lock", "selection.json", "evaluation", "training", "pins", "profile.json"} <= artifacts
-    assert pq.read_metadata(space.trained_rows).num_rows == 7  # of the shop's 20, every third product trains
+    assert (
+        pq.read_metadata(space.trained_rows).num_rows == 7
+    )  # every third of the 20 products of `shop` is a training product
     assert space.trained_rows.name in artifacts
 
-    # What embed adds after promotion is no other lineage, and the same weights are no other version.
+    # The outputs of `embed` do not change the lineage, and the same weights give no second version.
     before = found.tags[tags.DVC_LOCK_SHA256]
     space.dvc_lock.write_text(yaml.safe_dump({"stages": {"select": {"cmd": "a"}, "embed": {"cmd": "c"}}}))
     from fclip.registry.lineage import lineage
@@ -199,7 +201,7 @@ def test_a_run_holds_params_curves_scores_and_lineage(space: Workspace) -> None:
     assert len(versions("fclip-squares")) == 1
 
 
-def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspace) -> None:
+def test_original_base_model_is_registered_without_training_rows(space: Workspace) -> None:
     space.selection.write_text(space.selection.read_text().replace("step-000003", "original-base-model"))
     selection = read_selection(space.selection)
     original = replace(selection.selected, candidate=replace(selection.selected.candidate, kind="original-base-model"))
@@ -216,26 +218,26 @@ def test_a_model_that_was_not_trained_here_is_stored_without_rows(space: Workspa
     assert space.trained_rows.name not in artifacts
 
 
-def test_where_the_start_won_nothing_is_registered(space: Workspace) -> None:
+def test_base_model_as_winner_is_not_registered(space: Workspace) -> None:
     selection = read_selection(space.selection)
     write_selection(space.selection, replace(selection, winner="base-model", reason="it did not help"))
-    assert register(space) == NotRegistered("the base model won: it did not help")
+    assert register(space) == NotRegistered("the base model was selected: it did not help")
     assert versions("fclip-squares") == []
-    page = write_report(space, NotRegistered("the base model won: it did not help"), None).read_text()
+    page = write_report(space, NotRegistered("the base model was selected: it did not help"), None).read_text()
     assert "No new version was registered: the base model was selected." in page
 
 
-def test_what_was_not_selected_is_not_registered(space: Workspace) -> None:
+def test_model_that_was_not_selected_is_not_registered(space: Workspace) -> None:
     (space.selected / "extra.json").write_text("{}")
     with pytest.raises(UserError, match="dvc repro select"):
         register(space)
     shutil.rmtree(space.selected)
-    with pytest.raises(UserError, match="nothing is selected"):
+    with pytest.raises(UserError, match="has no selected model"):
         register(space)
     assert versions("fclip-squares") == []
 
 
-def test_two_models_are_compared_on_all_data_that_selects(space: Workspace) -> None:
+def test_compare_models_uses_all_select_splits(space: Workspace) -> None:
     base_model, other = (space.finetune / "candidates" / name for name in ("base-model", "step-000003"))
     forth, back = compare_models(space, base_model, other), compare_models(space, other, base_model)
     assert [(c.dataset, c.split, c.in_domain) for c in forth] == [("shop", "val", True), ("street", "val", False)]
@@ -246,7 +248,7 @@ def test_two_models_are_compared_on_all_data_that_selects(space: Workspace) -> N
     assert all((c.difference, c.low, c.high) == (0, 0, 0) and not (c.better or c.worse) for c in same)
 
 
-def test_the_report_tells_the_run(space: Workspace) -> None:
+def test_report_shows_the_results_of_the_run(space: Workspace) -> None:
     receipt = register(space)
     assert isinstance(receipt, Receipt)
     promotion = promote(space, receipt)

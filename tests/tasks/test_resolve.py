@@ -1,4 +1,4 @@
-"""The effect `resolve`: pins of remote sources change when the world does, and an unchanged world is not read."""
+"""The step `resolve`: pins change with their remote sources, and unchanged sources are not downloaded."""
 
 import shutil
 from pathlib import Path
@@ -24,11 +24,11 @@ NUM_ROWS = 30
 
 @pytest.fixture
 def workspace(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace of the preset `table`: its table and its images are in the web, start and champion are as ever."""
+    """A workspace of the preset `table` with a remote table and remote images, and a fixed base model and champion."""
     monkeypatch.setattr(
         step, "pin_base_model", lambda *args, **options: BaseModelPin("local", {"path": "mine"}, Origin({}), "abc")
     )
-    monkeypatch.setattr(step, "champion_pin", lambda workspace: None)
+    monkeypatch.setattr(step, "resolve_champion", lambda workspace: None)
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params" / "table.yaml").read_text(encoding="utf-8"))
     params["ingest"]["download"] = {"allow_private": True, "retries": 0}
     source = {"path": web.url("/products.csv"), "image_folder": None}
@@ -51,7 +51,7 @@ def set_params(workspace: Workspace, **ingest: Any) -> None:
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-def test_an_unchanged_world_is_asked_and_not_read(workspace: Workspace, web: Web) -> None:
+def test_unchanged_sources_are_not_downloaded_again(workspace: Workspace, web: Web) -> None:
     assert "pins/sources/catalog.json" in step.resolve(workspace).changed
     pinned = workspace.source_pin("catalog").read_bytes()
     assert read_json(workspace.source_pin("catalog"))["images"]["num_images"] == NUM_ROWS
@@ -66,7 +66,7 @@ def test_an_unchanged_world_is_asked_and_not_read(workspace: Workspace, web: Web
 
 
 @pytest.mark.parametrize("change", ["table", "image", "gone"])
-def test_a_changed_world_changes_the_pin(workspace: Workspace, web: Web, change: str) -> None:
+def test_changed_source_changes_the_pin(workspace: Workspace, web: Web, change: str) -> None:
     step.resolve(workspace)
     match change:
         case "table":
@@ -80,7 +80,7 @@ def test_a_changed_world_changes_the_pin(workspace: Workspace, web: Web, change:
     assert summary.refused_by_reason == ({"image URL not found": 1} if change == "gone" else {})
 
 
-def test_another_machine_mirrors_again_or_refuses(workspace: Workspace, web: Web) -> None:
+def test_another_machine_mirrors_again_or_refuses_a_changed_source(workspace: Workspace, web: Web) -> None:
     step.resolve(workspace)
     shutil.rmtree(workspace.cache)
     web.forget()
@@ -93,19 +93,19 @@ def test_another_machine_mirrors_again_or_refuses(workspace: Workspace, web: Web
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"kind": "local"}'])
-def test_a_file_that_holds_no_pin_is_refused_and_written_again(workspace: Workspace, content: str) -> None:
+def test_invalid_pin_file_is_refused_and_written_again(workspace: Workspace, content: str) -> None:
     step.resolve(workspace)
     for path in (workspace.source_pin("catalog"), workspace.base_model_pin):
         path.write_text(content)
-    with pytest.raises(UserError, match=r"catalog\.json does not hold a pin .*run `fclip pin`"):
+    with pytest.raises(UserError, match=r"catalog\.json contains no valid pin .*run `fclip pin`"):
         ingest(workspace, "catalog")
-    with pytest.raises(UserError, match=r"base_model\.json does not hold a pin .*run `fclip pin`"):
+    with pytest.raises(UserError, match=r"base_model\.json contains no valid pin .*run `fclip pin`"):
         read_base_model_pin(workspace)
     assert set(step.resolve(workspace).changed) == {"pins/base_model.json", "pins/sources/catalog.json"}
     assert ingest(workspace, "catalog").num_products == NUM_ROWS
 
 
-def test_a_limit_limits_what_is_mirrored(workspace: Workspace, web: Web) -> None:
+def test_limit_applies_to_mirrored_images(workspace: Workspace, web: Web) -> None:
     set_params(workspace, settings={"limit": 12})
     step.resolve(workspace)
     assert len(web.asked) == 12 + 1
@@ -113,7 +113,7 @@ def test_a_limit_limits_what_is_mirrored(workspace: Workspace, web: Web) -> None
     assert (pin["num_rows"], pin["images"]["num_images"]) == (NUM_ROWS, 12)
 
 
-def test_download_settings_are_checked_by_name(workspace: Workspace) -> None:
+def test_invalid_download_setting_is_reported_by_key(workspace: Workspace) -> None:
     set_params(workspace, download={"per_host": 0})
     with pytest.raises(UserError, match=r"ingest.download: per_host must be at least 1, not 0"):
         step.resolve(workspace)

@@ -1,4 +1,4 @@
-"""A warm start: what is pinned, when it follows the champion, and which candidates there are."""
+"""A warm start: its pin, when it moves to a new champion, and its candidates."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ NAME = "fclip-test"
 
 @pytest.fixture
 def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
-    """A studio that trains, a street that does not, and a warm start from a folder while there is no champion."""
+    """A workspace with a training dataset `studio`, another dataset `street`, and a warm start without a champion."""
     space = Workspace(tmp_path / "space")
     tiny_clip(space.root / "mine")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
@@ -55,14 +55,14 @@ def set_base_model(workspace: Workspace, base_model: dict[str, Any], replay: dic
 
 
 def set_seed(workspace: Workspace, dataset: str, seed: int) -> None:
-    """Another source of the same kind."""
+    """Change the seed, and so the source, of a dataset."""
     params = yaml.safe_load(workspace.params.read_text())
     params["ingest"]["datasets"][dataset]["source"]["seed"] = seed
     workspace.params.write_text(yaml.safe_dump(params))
 
 
 def gathered(workspace: Workspace, num_train: int) -> Path:
-    """A training table of so many products, the first of which are always the same."""
+    """Write a training table with this number of products; the first products are always the same."""
     rows, images = product_rows({"train": num_train, "val": 8})
     workspace.training.mkdir(parents=True, exist_ok=True)
     write_packs(workspace.images("shop"), images)
@@ -70,7 +70,7 @@ def gathered(workspace: Workspace, num_train: int) -> Path:
 
 
 def new_champion(workspace: Workspace, seed: int, *, rows: Path | None = None) -> dict[str, Any]:
-    """Its pin. rows: the training table it was registered with, for `trained-rows.parquet`."""
+    """Register a new champion and return its pin. `rows`: the training table to store as `trained-rows.parquet`."""
     folder = workspace.root / f"trained-{seed}"
     tiny_clip(folder, seed=seed)
     if rows:
@@ -81,17 +81,17 @@ def new_champion(workspace: Workspace, seed: int, *, rows: Path | None = None) -
     return set_champion(connect(), NAME, receipt.version).pin.to_json()
 
 
-def test_the_start_follows_the_champion_when_what_trains_changed_and_not_before(workspace: Workspace) -> None:
+def test_warm_start_follows_the_champion_only_after_training_data_changed(workspace: Workspace) -> None:
     assert "pins/base_model.json" in resolve(workspace).changed
     pin = read_json(workspace.base_model_pin)
     cold = store.model_sha256(find_base_model(workspace))
     assert (pin["champion"], pin["model_sha256"], pin["otherwise"]["model_sha256"]) == (None, cold, cold)
     assert find_original_base_model(workspace) is None
 
-    first = new_champion(workspace, 1)  # a promotion, by which nothing is to be trained anew
+    first = new_champion(workspace, 1)  # a promotion alone must not move the warm start
     assert resolve(workspace).changed == ("pins/champion.json",)
     assert resolve(workspace).changed == ()
-    set_seed(workspace, "street", 1)  # which trains nothing
+    set_seed(workspace, "street", 1)  # not a training dataset
     assert resolve(workspace).changed == ("pins/sources/street.json",)
     assert read_json(workspace.base_model_pin) == pin
 
@@ -111,7 +111,7 @@ def test_the_start_follows_the_champion_when_what_trains_changed_and_not_before(
     assert find_base_model(workspace).name == second["model_sha256"]
 
 
-def test_a_start_that_becomes_warm_is_the_champion_at_once(workspace: Workspace) -> None:
+def test_new_warm_start_uses_the_champion_at_once(workspace: Workspace) -> None:
     first = new_champion(workspace, 1)
     set_base_model(workspace, {"kind": "local", "path": "mine"})
     resolve(workspace)
@@ -129,19 +129,19 @@ def test_a_start_that_becomes_warm_is_the_champion_at_once(workspace: Workspace)
     assert read_json(workspace.base_model_pin)["champion"]["version"] == first["version"]
 
 
-def test_the_champions_weights_are_fetched_by_their_digest_wherever_they_are(workspace: Workspace) -> None:
+def test_champion_weights_are_found_by_digest(workspace: Workspace) -> None:
     first = new_champion(workspace, 1)
     resolve(workspace)
     shutil.copytree(workspace.root / "trained-1", workspace.selected)
-    kept = find_base_model(workspace)  # from models/selected
+    cached = find_base_model(workspace)  # from models/selected
     shutil.rmtree(workspace.selected)
-    assert store.model_sha256(kept) == kept.name == first["model_sha256"]
+    assert store.model_sha256(cached) == cached.name == first["model_sha256"]
     shutil.rmtree(workspace.cache)
-    assert find_base_model(workspace) == kept  # from the registry
-    assert store.model_sha256(kept) == kept.name
+    assert find_base_model(workspace) == cached  # from the registry
+    assert store.model_sha256(cached) == cached.name
 
 
-def test_both_the_champion_and_what_it_came_from_are_candidates(workspace: Workspace) -> None:
+def test_champion_and_original_base_model_are_candidates(workspace: Workspace) -> None:
     first = new_champion(workspace, 1)
     resolve(workspace)
     gathered(workspace, 16)
@@ -158,7 +158,7 @@ def test_both_the_champion_and_what_it_came_from_are_candidates(workspace: Works
         assert store.model_sha256(workspace.finetune / "candidates" / entry["name"]) == entry["model_sha256"]
 
 
-def test_replay_knows_what_the_champion_has_seen(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_uses_the_training_rows_of_the_champion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     new_champion(workspace, 1, rows=gathered(workspace, 16))
     set_base_model(
         workspace, {"kind": "champion", "otherwise": {"kind": "local", "path": "mine"}}, replay={"share": 0.3}
@@ -167,7 +167,7 @@ def test_replay_knows_what_the_champion_has_seen(workspace: Workspace, monkeypat
     rows = find_trained_rows(workspace)
     assert rows is not None
     rows.write_bytes(b"half")
-    assert find_trained_rows(workspace) == rows  # fetched again
+    assert find_trained_rows(workspace) == rows  # downloaded again
     assert sha256_file(rows) == read_json(workspace.base_model_pin)["champion"]["rows_sha256"]
 
     gathered(workspace, 24)
@@ -182,13 +182,13 @@ def items(job: Path) -> list[Item]:
 
 
 def finished(job: Path) -> Path:
-    """What a run leaves, without running it."""
+    """Write the outputs of a training run without running it."""
     (job / "out" / "candidates").mkdir(parents=True)
     write_candidates(job / "out" / "candidates.json", [Candidate("base-model", "base", 0, 0.0, "0" * 64)])
     return job / "out"
 
 
-def test_a_champion_of_which_nobody_knows_the_rows_makes_all_new(
+def test_champion_with_unknown_rows_makes_all_products_new(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     new_champion(workspace, 1)

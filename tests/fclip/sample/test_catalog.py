@@ -33,25 +33,25 @@ def border(image: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("domain", ["studio", "street"])
-def test_same_seed_same_bytes_and_a_larger_number_extends_a_smaller(domain: str) -> None:
+def test_same_seed_gives_the_same_bytes_and_a_larger_number_extends_a_smaller_one(domain: str) -> None:
     short = list(draw_products(domain, num_products=5, seed=7))  # type: ignore[arg-type]
     longer = list(draw_products(domain, num_products=9, seed=7))  # type: ignore[arg-type]
     assert longer[:5] == short
     assert len({product.product_id for product in longer}) == 9
 
 
-def test_a_product_does_not_depend_on_the_ones_before_it(studio: list[SampleProduct]) -> None:
+def test_product_does_not_depend_on_previous_products(studio: list[SampleProduct]) -> None:
     assert draw_product("studio", 40, seed=0) == studio[40]
 
 
-def test_another_seed_or_domain_is_another_catalog(studio: list[SampleProduct], street: list[SampleProduct]) -> None:
+def test_other_seed_or_domain_gives_another_catalog(studio: list[SampleProduct], street: list[SampleProduct]) -> None:
     other = list(draw_products("studio", num_products=5, seed=1))
     assert all(a.images != b.images for a, b in zip(studio, other, strict=False))
     assert not {p.product_id for p in studio} & {p.product_id for p in street}
     assert [p.attributes for p in studio] != [p.attributes for p in street]
 
 
-def test_images_are_jpegs_of_the_side_asked_for(studio: list[SampleProduct], street: list[SampleProduct]) -> None:
+def test_images_are_jpegs_of_the_requested_size(studio: list[SampleProduct], street: list[SampleProduct]) -> None:
     for product in [*studio, *street]:
         for data in product.images:
             image = Image.open(io.BytesIO(data))
@@ -69,7 +69,7 @@ def test_domains_differ_in_their_backgrounds(studio: list[SampleProduct], street
     assert np.median([b.std() for b in street_borders]) > 4 * np.median([b.std() for b in studio_borders])
 
 
-def test_every_picture_shows_something(studio: list[SampleProduct]) -> None:
+def test_no_image_is_blank(studio: list[SampleProduct]) -> None:
     for product in studio:
         array = pixels(product.images[0])
         background = np.median(border(product.images[0]), axis=0)
@@ -97,12 +97,12 @@ def test_every_type_can_be_drawn_in_both_domains(article_type: str) -> None:
         assert pixels(product.images[0]).std() > 5
 
 
-def test_some_products_are_photographed_twice(studio: list[SampleProduct], street: list[SampleProduct]) -> None:
+def test_some_products_have_two_images(studio: list[SampleProduct], street: list[SampleProduct]) -> None:
     twice = [product for product in [*studio, *street] if len(product.images) == 2]
     assert 0.04 < len(twice) / 120 < 0.25
     assert all(product.images[0] != product.images[1] for product in twice)
 
 
-def test_an_unknown_domain_is_refused_at_once() -> None:
+def test_unknown_domain_is_refused() -> None:
     with pytest.raises(ValueError, match="domain must be one of studio, street"):
         draw_products("attic", num_products=1, seed=0)  # type: ignore[arg-type]

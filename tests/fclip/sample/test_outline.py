@@ -21,7 +21,7 @@ def naive_spline(points: list[tuple[float, float]], steps: int = 6) -> np.ndarra
     return np.array(out)
 
 
-def test_closed_curves_equal_the_textbook_spline() -> None:
+def test_closed_curve_equals_the_reference_spline() -> None:
     points = [(0.0, 0.0), (1.0, 0.2), (0.8, 1.0), (-0.1, 0.7)]
     straight = line((0.0, 0.0), (1.0, 1.0))
     first, second, third = curves([fill(*points), straight, fill(*reversed(points))])
@@ -49,7 +49,7 @@ def test_fitted_garment_is_centred_and_fills_its_frame() -> None:
     assert result.chest == (0.0, 0.0, 0.25)
 
 
-def test_a_pose_and_its_sheet_are_each_others_inverse() -> None:
+def test_pose_and_sheet_are_inverse() -> None:
     pose = Pose.of(side=100, scale=0.8, angle=30, aspect=0.9, x=0.4, y=0.6, flip=True)
     (x, y) = pose(np.array([[0.5, -0.25]]))[0]
     a, b, c, d, e, f = pose.sheet_coefficients()

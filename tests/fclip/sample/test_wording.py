@@ -34,7 +34,7 @@ def test_most_titles_name_the_type_and_all_name_it_or_a_synonym(shop: list[tuple
     assert 0.85 < by_name / len(shop) < 1.0
 
 
-def test_texts_are_whole(shop: list[tuple[Product, dict[str, str]]]) -> None:
+def test_texts_have_no_unfilled_placeholders(shop: list[tuple[Product, dict[str, str]]]) -> None:
     for _, texts in shop:
         for text in texts.values():
             assert text
