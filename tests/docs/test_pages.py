@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from docs.hooks.commands import Command, commands
-from docs.hooks.configuration import groups, known_keys
+from docs.hooks.configuration import known_keys, sections
 from flows.params import Params
 from tests.conftest import REPOSITORY
 from tests.docs.pages import INLINE, PAGES, blocks, command_lines, inline_code, name
@@ -135,8 +135,8 @@ def test_relative_links_resolve(page: Path) -> None:
 
 
 def test_every_configuration_key_has_a_description() -> None:
-    described = [(group.path, key) for group in groups() for key in group.keys if key.name != "kind"]
-    assert not [f"{path}.{key.name}" for path, key in described if not key.description]
+    described = [setting for section in sections() for setting in section.settings]
+    assert not [setting.key for setting in described if not setting.description]
 
 
 def test_every_command_and_parameter_has_a_description() -> None:
