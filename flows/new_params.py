@@ -70,7 +70,7 @@ def _ingest(mapping: ProposedMapping) -> list[str]:
         source.append(f"merge_rows: {merge}   # true: consecutive rows with the same id are one product")
     if mapping.parent_id is not None or mapping is EXAMPLE:
         source.append(f"parent_id: {_scalar(mapping.parent_id)}   # a column that variants of one product share")
-    source += [f"texts: {_mapping(mapping.texts)}   # our name: the table's column"]
+    source += [f"texts: {_mapping(mapping.texts)}   # name in fclip: column of the table"]
     source += [f"attributes: {_mapping(mapping.attributes)}"]
     return [
         "ingest:",
@@ -145,8 +145,8 @@ def _templates(mapping: ProposedMapping) -> dict[str, list[str]]:
     templates = {}
     if "title" in texts:
         templates["title"] = ["{title}"]
-    if said := [f"{{{name}}}" for name in ("title", "highlights", "description") if name in texts][1:]:
-        templates["highlights"] = [", ".join([*(["{title}"] if "title" in texts else []), *said])]
+    if longer := [f"{{{name}}}" for name in ("title", "highlights", "description") if name in texts][1:]:
+        templates["highlights"] = [", ".join([*(["{title}"] if "title" in texts else []), *longer])]
     elif "title" not in texts and texts:
         templates["highlights"] = [f"{{{name}}}" for name in texts]
     if words:

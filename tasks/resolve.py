@@ -49,9 +49,9 @@ def resolve(workspace: Workspace, *, follow_champion: bool = False) -> Resolutio
     ingest = load_section(workspace, "ingest", IngestConfig)
     sources: dict[Path, Pin] = {}
     for name, dataset in ingest.datasets.items():
-        outside = source_access(workspace, ingest, name, refresh=True)
-        sources[workspace.source_pin(name)] = current_pin(name, dataset, outside)
-        outside.digests.save()
+        access = source_access(workspace, ingest, name, refresh=True)
+        sources[workspace.source_pin(name)] = current_pin(name, dataset, access)
+        access.digests.save()
     is_new_data = any(
         not contains_pin(path, sources[path]) for path in map(workspace.source_pin, ingest.training_datasets)
     )

@@ -48,7 +48,7 @@ def known_keys() -> frozenset[str]:
     keys = {section.key for section in sections()}
     keys |= {setting.key for section in describe(Params) for setting in section.settings}
     keys |= {f"{section.key}.kind" for section in sections() if section.kind}
-    return frozenset(key.replace("<name>", "*") for key in keys)
+    return frozenset(key.replace("<name>", "*").replace(".<n>", "") for key in keys)
 
 
 def _signature(section: Section) -> tuple[object, ...]:

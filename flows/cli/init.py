@@ -1,4 +1,4 @@
-"""`fclip init`: a workspace for one's own table of products."""
+"""`fclip init`: create a workspace for your own table of products."""
 
 from functools import partial
 from pathlib import Path
@@ -25,25 +25,32 @@ MULTILINGUAL = "{kind: open_clip, model: xlm-roberta-base-ViT-B-32, pretrained: 
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="A folder that does not exist yet, beside this one.")],
-    table: Annotated[str, typer.Option(help="CSV, TSV, JSON Lines or Parquet: a path, or https://, s3://, gs://.")],
+    path: Annotated[Path, typer.Argument(help="Folder of the new workspace. It must not exist.")],
+    table: Annotated[
+        str,
+        typer.Option(help="The table: CSV, TSV, JSON Lines or Parquet; a path or an https://, s3:// or gs:// address."),
+    ],
     images: Annotated[
         str | None,
-        typer.Option(help="The folder of the images; not needed where cells are URLs or paths beside the table."),
+        typer.Option(help="Folder of the images. Default: URLs in the table, or files beside the table."),
     ] = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="NAME=COLUMN", help="Correct the mapping: title=Name; price= leaves it out."),
+        typer.Option(
+            "--map",
+            metavar="NAME=COLUMN",
+            help="Correct the mapping, for example title=Name; price= maps no column. Repeatable.",
+        ),
     ] = None,
 ) -> None:
-    """Make a workspace for your own table of products: its columns are recognised and its images found."""
+    """Create a workspace for your own table of products. It recognises the columns and finds the images."""
     from fclip.mirror.addresses import is_remote
     from flows.new_params import render_params
 
     home, path = workspace_here(), path.resolve()
     require_free(path)
     model = free_model_name(home, path.name)
-    address = table if is_remote(table) else str(Path(table).expanduser().absolute())
+    address = table if is_remote(table) else str(Path(table).expanduser().resolve())
     sample, mapping = read_mapping(address, images, columns or [])
     _print_mapping(sample, mapping)
     created = create_workspace(home, path, render_params(mapping, workspace=path.name, registered_model=model))
@@ -67,7 +74,7 @@ def read_mapping(table: str, images: str | None, options: list[str]) -> "tuple[T
     from fclip.mirror.source_access import SourceAccess
 
     remote_images = images if images is not None and is_remote(images) else None
-    folders = [] if images is None or remote_images else _image_folders(Path(images).expanduser().absolute())
+    folders = [] if images is None or remote_images else _image_folders(Path(images).expanduser().resolve())
     with TemporaryDirectory() as mirror:
         local = SourceAccess(Path.cwd(), Path(mirror)).file(table)
         if images is None and not is_remote(table) and local.is_file():
@@ -90,7 +97,7 @@ def read_mapping(table: str, images: str | None, options: list[str]) -> "tuple[T
 def _image_folders(folder: Path) -> list[Path]:
     """The named folder and the one around it, which paths in the table may begin at."""
     if not folder.is_dir():
-        raise UserError(f"--images {folder} is no folder: name the folder of the images")
+        raise UserError(f"--images {folder} is not a folder; name the folder of the images")
     return [folder, folder.parent]
 
 
@@ -99,7 +106,7 @@ def _print_mapping(sample: "TableSample", mapping: "ProposedMapping") -> None:
     if mapping.merge_rows:
         counted += f" of {mapping.num_products:,} products (rows with the same {mapping.product_id} are merged)"
     _print(f"{mapping.table}: {counted}; {len(sample.rows):,} sampled")
-    shown = Table("our name", "column", "examples", box=None, pad_edge=False)
+    shown = Table("name", "column", "examples", box=None, pad_edge=False)
     numbers = mapping.types or {}
     names = [(f"{name} (number)" if name in numbers else name, column) for name, column in mapping.columns]
     room = console.width - sum(max(len(_short(row[place])) for row in names) + 2 for place in (0, 1))
@@ -146,14 +153,16 @@ def _about_images(mapping: "ProposedMapping") -> str:
 
 
 def _print_next(created: NewWorkspace, path: Path) -> None:
-    _print(f"\nworkspace {created.workspace.root} on branch {created.branch}, registers as {created.registered_model}")
+    _print(
+        f"\nworkspace {created.workspace.root} on branch {created.branch}, registered model {created.registered_model}"
+    )
     _print("The table and the images stay where they are. Check params.yaml there, then:\n")
     for command in (f"cd {path}", "fclip retrain --dry-run", "fclip retrain", 'fclip search "red summer dress"'):
         _print(f"  {command}")
 
 
 def _print(text: str, style: str = "") -> None:
-    """Print text as it is: a table's cells and names may have markup in them."""
+    """Print text without interpreting markup, which cells and column names may contain."""
     console.print(Text(printable(text), style), soft_wrap=False)
 
 

@@ -128,7 +128,7 @@ def free_model_name(home: Workspace, folder: str) -> str:
     model = f"fclip-{folder}"
     for other in list_workspaces(home):
         if read_params(other.params).get("base", {}).get("registered_model") == model:
-            raise UserError(f"the workspace {other.root} registers as `{model}`: name this one's folder otherwise")
+            raise UserError(f"the workspace {other.root} registers as `{model}`; choose another folder name")
     return model
 
 

@@ -46,12 +46,12 @@ def rendered(table: Path, *options: str, images: Path | None = None) -> dict[str
 def ingested(values: dict[str, Any], folder: Path) -> IngestSummary:
     """The catalog that the params' source gives."""
     dataset = parse_config(values["ingest"]["datasets"]["catalog"], DatasetConfig, where="params.yaml")
-    outside = SourceAccess(folder, folder / "mirror", LOCAL, refresh=False)
+    access = SourceAccess(folder, folder / "mirror", LOCAL, refresh=False)
     return build_catalog(
         ingest_config(dataset),
         dataset="shop",
-        outside=outside,
-        pin=SourcePin("shop", describe(dataset.source, outside)),
+        access=access,
+        pin=SourcePin("shop", describe(dataset.source, access)),
         catalog_dir=folder / "out" / "catalog",
         images_dir=folder / "out" / "images",
     )
@@ -170,7 +170,7 @@ def test_a_new_workspace_can_be_pinned(home: Space, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--table", "absent.csv"], "does not exist"),
-        (["--table", "{table}", "--images", "absent"], "is no folder"),
+        (["--table", "{table}", "--images", "absent"], "is not a folder"),
         (["--table", "{table}", "--map", "title=Absent"], "no column `Absent`"),
         (["--table", "{table}", "--map", "image=Price"], "no sampled image of `Price`"),
         (["--table", "ftp://example.com/a.csv"], "scheme"),

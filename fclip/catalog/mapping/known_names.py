@@ -5,13 +5,13 @@ import unicodedata
 from collections.abc import Mapping
 
 TEXTS = ("title", "description", "highlights")
-"""Our names that are texts; all others but those in `STRUCTURE` are attributes."""
+"""Names of fclip that are texts; all others but those in `STRUCTURE` are attributes."""
 
 STRUCTURE = ("product_id", "parent_id", "image")
-"""Our names that are neither texts nor attributes."""
+"""Names of fclip that are neither texts nor attributes."""
 
 ALIASES = {"id": "product_id", "color": "colour", "name": "title", "parent": "parent_id", "images": "image"}
-"""Other spellings of our names."""
+"""Other spellings of fclip's names."""
 
 KNOWN_NAMES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "product_id": (
@@ -91,7 +91,7 @@ KNOWN_NAMES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("image id", "photo id", "path", "thumbnail", "thumbnail url"),
     ),
 }
-"""For each of our names the usual names of its column: groups, the best first; names of one group are as good."""
+"""For each of fclip's names, the usual column names in groups, the best group first. Names of one group are equal."""
 
 MORE_IMAGES = (
     *("additional image link", "additional image links", "additional images", "additional image urls"),

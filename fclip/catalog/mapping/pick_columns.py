@@ -1,4 +1,4 @@
-"""The columns that may have one of our names, by their own names and cells."""
+"""The columns that may have one of fclip's names, found by their names and cells."""
 
 import re
 import shlex
@@ -14,13 +14,13 @@ COLOUR_SHARE = 0.8  # of the names of Shopify's option that must be "Color"
 
 
 def parse_map(options: Sequence[str], sample: TableSample) -> dict[str, tuple[str, ...]]:
-    """The columns of `--map name=Column` options by our names; an empty tuple where the column is left empty.
+    """The columns of `--map name=Column` options by fclip's names; an empty tuple where the column is left empty.
 
     A column is named as in the table, or in other case and spelling where that is not ambiguous. Only `image` may have
     several.
 
     Raises:
-        UserError: an option without `=`, a name that cannot be one of ours, or no such column.
+        UserError: an option without `=`, a name that cannot be one of fclip's, or no such column.
     """
     mapped: dict[str, tuple[str, ...]] = {}
     for option in options:

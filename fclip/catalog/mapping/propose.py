@@ -1,4 +1,4 @@
-"""The proposed mapping of a table: its columns under our names, the identity of its rows, and its images."""
+"""The proposed mapping of a table: its columns under fclip's names, the identity of its rows, and its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ FEW_IMAGES = 0.9  # of the rows; an ingest with more than 0.1 of refused rows st
 
 @dataclass(frozen=True)
 class ProposedMapping:
-    """A mapping of a table's columns to our names.
+    """A mapping of a table's columns to fclip's names.
 
     Attributes:
         table: the table's absolute path or remote address.
         product_id, parent_id: columns.
         images: how images are found.
         merge_rows: consecutive rows with the same id are one product.
-        texts, attributes: columns by our names.
+        texts, attributes: columns by fclip's names.
         types: attributes that are numbers.
         label: the attribute whose values are classes; None where no attribute can be.
         num_products: products of the table.

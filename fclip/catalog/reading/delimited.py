@@ -70,7 +70,7 @@ def _head(path: Path, file: TextIO) -> str:
 def _header(path: Path, rows: Iterator[tuple[int, int, list[str] | str]]) -> list[str]:
     begin, end, header = next(rows)
     if isinstance(header, str):
-        raise UserError(f"{path}, {_lines(begin, end)}: {header}: mend the names of the columns")
+        raise UserError(f"{path}, {_lines(begin, end)}: {header}; correct the names of the columns")
     return [name.strip() for name in header]
 
 

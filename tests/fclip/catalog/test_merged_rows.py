@@ -68,7 +68,7 @@ def test_a_limit_counts_products(full_shop: Shop, build: Build) -> None:
     rows = [{**row, "id": f"{row['id']}{number}"} for number in range(10) for row in ROWS]
     full_shop.write_csv(as_csv(rows))
     source = full_shop.source(merge_rows=True)
-    assert describe(source, full_shop.outside)["num_rows"] == 30
+    assert describe(source, full_shop.access)["num_rows"] == 30
     every = {row["product_id"]: row["images"] for row in build(source).products}
     some = {row["product_id"]: row["images"] for row in build(source, limit=9).products}
     assert len(some) == 9
@@ -105,7 +105,7 @@ def test_what_is_refused_is_the_whole_product_or_the_broken_row(full_shop: Shop,
 def test_several_image_columns(full_shop: Shop, build: Build) -> None:
     full_shop.write_csv(["id,title,colour,image,more", 'a,A coat,red,2.jpg,"0.jpg,1.jpg"', "b,A hat,red,3.jpg,"])
     source = full_shop.source(image=["image", "more"], image_separator=",")
-    rows = list(read(source, full_shop.outside, None))
+    rows = list(read(source, full_shop.access, None))
     assert [[image.name for image in row.images] for row in rows] == [["2.jpg", "0.jpg", "1.jpg"], ["3.jpg"]]  # type: ignore[union-attr]
     assert len(build(source).products) == 2
 

@@ -76,7 +76,7 @@ def test_formats_give_the_same_sample(tmp_path: Path) -> None:
         ("t.csv", "a,a\n1,2\n", "has no column that can be mapped"),
         ("t.jsonl", "", "has no column"),
         ("t.xlsx", "x", "must end in .csv"),
-        ("t.parquet", "x", "is no Parquet file"),
+        ("t.parquet", "x", "is not a Parquet file"),
     ],
 )
 def test_what_is_no_table(tmp_path: Path, name: str, content: str, message: str) -> None:
