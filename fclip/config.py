@@ -174,7 +174,12 @@ def _fault(section: str, kind: Any, value: Any, fault: Any) -> str:
             return f"{key}: is empty{advice}"
     message = fault["msg"].removeprefix("Value error, ")
     message = f"{message[0].lower()}{message[1:]}"
-    return f"{key}: {message} (got {fault['input']!r})" if key else message
+    given = fault["input"]
+    if fault["type"] == "unknown_kind" and isinstance(given, dict):
+        return f"{key}: {message}, not {given.get('kind')!r}"
+    if not key or isinstance(given, dict):  # the message of a range check names the value; the section would hide it
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message} (got {given!r})"
 
 
 def _keys(value: Any, location: tuple[int | str, ...]) -> list[str]:

@@ -1,1 +1,1 @@
-"""A catalog that the project draws itself, so that the loop runs anywhere."""
+"""A drawn sample catalog, so that the pipeline runs without a download."""

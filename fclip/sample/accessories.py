@@ -47,7 +47,7 @@ def cap(article_type: str, cut: Cut) -> Garment:
 
 
 def hat(article_type: str, cut: Cut) -> Garment:
-    """A hat with a brim all round: fedora, bucket or sun hat."""
+    """A hat with a full brim: fedora, bucket or sun hat."""
     form = cut.one_of(("fedora", "bucket", "sun"))
     brim, high, top = {
         "fedora": (cut.vary(0.76, 0.92), cut.vary(0.52, 0.62), 0.33),

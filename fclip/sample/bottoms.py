@@ -43,8 +43,8 @@ class Legs:
     seam_paint: str
     seam_tone: float
     creases: bool
-    cuffs: float  # how often the hem is turned up
-    drawstring: float  # how often it has one
+    cuffs: float  # probability of a turned-up hem
+    drawstring: float  # probability of a drawstring
 
 
 LEGS: dict[str, Legs] = {

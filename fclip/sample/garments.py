@@ -1,4 +1,4 @@
-"""A product's garment and its picture: vector parts, posed, drawn at twice the size, reduced, dyed and shaded."""
+"""The garment of a product and its image: parts are posed, drawn at twice the size, reduced, coloured and shaded."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ PALETTE: dict[str, RGB] = {
 
 @dataclass(frozen=True)
 class Pose:
-    """How the garment frame lies in the picture: `matrix` and `shift` map it to pixels, `bend` waves it before that."""
+    """The map from the garment frame to pixels: first `bend` and `taper`, then `matrix` and `shift`."""
 
     matrix: tuple[float, float, float, float]
     shift: tuple[float, float]
     bend: tuple[float, float] = (0.0, 0.0)
-    taper: float = 0.0  # perspective: how much wider the lower end is
+    taper: float = 0.0  # perspective: relative widening of the lower end
     phase: float = 0.0
 
     @staticmethod
@@ -69,14 +69,17 @@ class Pose:
         taper: float = 0.0,
         phase: float = 0.0,
     ) -> Pose:
-        """A pose with the garment's longer side `scale` of the picture, turned by `angle` degrees about (x, y)."""
+        """Return a pose with the longer side of the garment `scale` of the image side.
+
+        The garment is rotated by `angle` degrees about (x, y).
+        """
         half, turn = side * scale / 2, math.radians(angle)
         wide = half * aspect * (-1 if flip else 1)
         matrix = (wide * math.cos(turn), -half * math.sin(turn), wide * math.sin(turn), half * math.cos(turn))
         return Pose(matrix, (x * side, y * side), bend, taper, phase)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Points of the garment frame in pixels, float64 [n, 2]."""
+        """Map points of the garment frame to pixels, float64 [n, 2]."""
         x, y = points[:, 0], points[:, 1]
         wave_x = (x + self.bend[0] * np.sin(2.2 * y + self.phase)) * (1 + self.taper * y)
         wave_y = y + self.bend[1] * np.sin(2.6 * x + 1.7 * self.phase)
@@ -84,7 +87,7 @@ class Pose:
         return np.stack([a * wave_x + b * wave_y + self.shift[0], c * wave_x + d * wave_y + self.shift[1]], axis=1)
 
     def sheet_coefficients(self, left: int = 0, top: int = 0) -> tuple[float, ...]:
-        """What `Image.transform` needs to lay a pattern sheet over the picture from (left, top) on."""
+        """Return the coefficients for `Image.transform` that lay a pattern sheet over the image from (left, top) on."""
         a, b, c, d = self.matrix
         det, unit = a * d - b * c, SIDE / (2 * REACH)
         inverse = (d / det * unit, -b / det * unit, -c / det * unit, a / det * unit)
@@ -100,7 +103,7 @@ class Pose:
 
 
 def tailor(product: Product) -> Garment:
-    """The garment of a product, fitted to its frame; the same for every photograph."""
+    """Return the garment of a product, fitted to the frame. All images of the product show the same garment."""
     attributes = product.attributes
     cut = Cut(
         attributes.get("sleeve", ""), attributes["length"], attributes["gender"], random.Random(product.shape_seed)
@@ -118,7 +121,7 @@ def _darker(colour: RGB, factor: float) -> RGB:
 
 
 def palette_of(product: Product) -> dict[str, RGB]:
-    """The colours of everything about a product that is not its fabric."""
+    """Return the colours of all parts of a product except its fabric."""
     rng = random.Random(product.shape_seed + 1)
     light = sum(product.rgb) > 380
     return {
@@ -134,10 +137,10 @@ def palette_of(product: Product) -> dict[str, RGB]:
 def _draw_parts(
     parts: tuple[GarmentPart, ...], pose: Pose, palette: dict[str, RGB], side: int
 ) -> tuple[Box, np.ndarray, np.ndarray]:
-    """The box that the parts take up, fabric (tone around 1, cover) and the rest (RGB in 0..255, cover) within it.
+    """Return the bounding box of the parts, and in it the fabric (tone around 1, cover) and the trim (RGB, cover).
 
-    Both float32 [2 or 4, height, width], premultiplied: the mean over 2 x 2 pixels of ink on nothing. The modes are
-    chosen for their number of bands; those with an alpha would be divided by it again.
+    Both are float32 [2 or 4, height, width] with premultiplied colours: the mean over 2 x 2 drawn pixels. RGB and CMYK
+    are used only for their number of bands; Pillow would divide modes with an alpha band by it when reducing.
     """
     outlines = curves(parts)
     points = pose(np.concatenate(outlines))
@@ -174,7 +177,7 @@ def _draw_parts(
 
 
 def _box_of(points: np.ndarray, side: int) -> Box:
-    """The box about the points, with room for the width of lines, on a grid of 4 pixels, within the picture."""
+    """The bounding box of the points in the image, with a margin for line widths, on a grid of 4 pixels."""
     low, high = points.min(axis=0) // 4 * 4 - 4, points.max(axis=0) // 4 * 4 + 8
     left, top = (int(min(max(v, 0), side - 4)) for v in low)
     right, bottom = int(min(max(high[0], left + 4), side)), int(min(max(high[1], top + 4), side))
@@ -189,18 +192,18 @@ def _planes(image: Image.Image, factors: tuple[float, ...]) -> np.ndarray:
     return planes
 
 
-def _laid_over(sheet: Image.Image, pose: Pose, box: Box, resample: Image.Resampling) -> Image.Image:
+def _overlay(sheet: Image.Image, pose: Pose, box: Box, resample: Image.Resampling) -> Image.Image:
     size = (box[2] - box[0], box[3] - box[1])
     return sheet.transform(size, Image.Transform.AFFINE, pose.sheet_coefficients(*box[:2]), resample)
 
 
 def _dye(product: Product, pose: Pose, box: Box) -> np.ndarray:
-    """The fabric's colour, float32 [3, height, width] of the box, or [3, 1, 1] where it is the same everywhere."""
+    """The colour of the fabric, float32 [3, height, width] of the box, or [3, 1, 1] for plain fabric."""
     base = product.rgb
     if product.attributes["pattern"] not in PATTERNS:
         return np.array(base, dtype=np.float32)[:, None, None]
     sheet = pattern_sheet(product.attributes["pattern"], product.shape_seed % NUM_VARIANTS)
-    levels = _laid_over(sheet, pose, box, Image.Resampling.BILINEAR)
+    levels = _overlay(sheet, pose, box, Image.Resampling.BILINEAR)
     stops = zip(base, product.accent, palette_of(product)["second"], strict=True)
     ramps = [np.interp(np.arange(256), (0, 128, 255), values).astype(np.uint8).tolist() for values in stops]
     return np.stack([np.asarray(levels.point(ramp)) for ramp in ramps]).astype(np.float32)
@@ -229,9 +232,9 @@ def draw_garment(
     wrinkles: float = 0.04,
     behind: tuple[GarmentPart, ...] = (),
 ) -> Sprite:
-    """The product's garment in a picture `side` pixels square, without its surroundings.
+    """Draw the garment of a product for an image of `side` x `side` pixels, without a background.
 
-    `behind` (a hanger, say) is drawn first, then the body if `worn`. `generator` places the folds.
+    `behind` (for example a hanger) is drawn first, then the body if `worn`. `generator` places the folds.
     """
     parts = (*behind, *(garment.body if worn else ()), *garment.parts)
     box, (tone, cover), trim = _draw_parts(parts, pose, palette_of(product), side)
@@ -240,7 +243,7 @@ def draw_garment(
     small = Image.fromarray((alpha * 255).astype(np.uint8)).reduce(4)
     weave = weave_sheet(product.material)
     if weave is not None:
-        grain = _laid_over(weave, pose, box, Image.Resampling.NEAREST)
+        grain = _overlay(weave, pose, box, Image.Resampling.NEAREST)
         tone *= np.float32(0.7) + np.asarray(grain) * np.float32(0.3 / 128)
     tone *= visible
     colour = _dye(product, pose, box) * tone

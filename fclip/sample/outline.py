@@ -1,7 +1,7 @@
-"""What a drawn garment is made of: parts with smooth outlines, in a frame of its own.
+"""The parts of a drawn garment: smooth outlines in the garment frame.
 
-The garment frame has x to the right and y down, about [-1, 1] in both; `fitted` centres a garment there. Everything is
-vector until `fclip.sample.garments` draws it, so pose, bend and scale cost nothing and lose nothing.
+In the garment frame, x points right and y down, both about [-1, 1]; `fitted` centres a garment there. All parts are
+vector graphics until `fclip.sample.garments` draws them, so pose, bend and scale lose no detail.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class GarmentPart:
-    """A filled outline, or a line where `width` (in frame units) is given.
+    """A filled outline, or a line if `width` (in frame units) is given.
 
-    `paint` is "fabric" (the product's own colour and pattern) or a name in the product's palette; `tone` multiplies it.
+    `paint` is "fabric" (colour and pattern of the product) or a name in its palette; `tone` multiplies it.
     `points` are control points of a closed (filled) or open (line) curve; two equal neighbours make a corner.
     """
 
@@ -35,17 +35,17 @@ class GarmentPart:
 
 @dataclass(frozen=True)
 class Garment:
-    """Parts from back to front; `body` is what is seen of somebody who wears it, drawn behind where it is worn."""
+    """Parts from back to front. `body`: the visible parts of a person who wears the garment, drawn behind it."""
 
     parts: tuple[GarmentPart, ...]
     body: tuple[GarmentPart, ...] = ()
-    neck: Point | None = None  # where a hanger holds it; None: it does not hang
-    chest: tuple[float, float, float] | None = None  # x, y and size of a print
+    neck: Point | None = None  # where a hanger is attached; None: the garment never hangs
+    chest: tuple[float, float, float] | None = None  # x, y and size of a printed motif
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How one product is cut: its variants and a source of small differences."""
+    """The cut of one product: its variants, and a random generator for small differences."""
 
     sleeve: str
     length: str
@@ -53,15 +53,15 @@ class Cut:
     rng: random.Random
 
     def vary(self, low: float, high: float) -> float:
-        """A number between `low` and `high`."""
+        """Return a random number between `low` and `high`."""
         return self.rng.uniform(low, high)
 
     def one_of(self, options: Sequence[str]) -> str:
-        """One of the options; repeat an option to make it likelier."""
+        """Return one of the options; repeated options are more likely."""
         return options[self.rng.randrange(len(options))]
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return self.rng.random() < probability
 
 
@@ -90,12 +90,12 @@ def disc(
 
 
 def mirrored(points: Iterable[Point]) -> tuple[Point, ...]:
-    """The same points on the other side, in the same order."""
+    """Return the points mirrored at x = 0, in the same order."""
     return tuple((-x, y) for x, y in points)
 
 
 def symmetric(right: Sequence[Point]) -> tuple[Point, ...]:
-    """A closed outline from its right half, given from top to bottom."""
+    """Return a closed outline from its right half, given from top to bottom."""
     return (*right, *mirrored(reversed(right)))
 
 
@@ -105,7 +105,7 @@ def both_sides(parts: Iterable[GarmentPart]) -> tuple[GarmentPart, ...]:
 
 
 def corners(*points: Point) -> tuple[Point, ...]:
-    """Points doubled, so that a smooth outline has corners there."""
+    """Return each point twice, so that a smooth outline has corners there."""
     return tuple(point for point in points for _ in range(2))
 
 
@@ -123,7 +123,7 @@ def rib(a: Point, b: Point, c: Point, d: Point, *, num_lines: int, tone: float =
 def moved(
     parts: Iterable[GarmentPart], dx: float, dy: float, *, scale: float = 1.0, shade: float = 1.0
 ) -> tuple[GarmentPart, ...]:
-    """The parts scaled, then shifted, their tone multiplied by `shade`."""
+    """Return the parts scaled, then shifted, with their tones multiplied by `shade`."""
     return tuple(
         replace(
             part,
@@ -135,7 +135,7 @@ def moved(
     )
 
 
-STEPS = 6  # straight pieces for each piece of a spline
+STEPS = 6  # straight lines per spline segment
 
 
 @lru_cache(maxsize=1)
@@ -150,7 +150,7 @@ def _spline_weights(steps: int) -> np.ndarray:
 def curves(parts: Sequence[GarmentPart]) -> list[np.ndarray]:
     """The outline of each part as float64 [n, 2]: a uniform Catmull-Rom spline through its points, or the points."""
     points = np.array([point for part in parts for point in part.points], dtype=np.float64)
-    rows: list[tuple[int, int, int, int]] = []  # the four points about each piece of each spline
+    rows: list[tuple[int, int, int, int]] = []  # indices of the four control points of each segment
     sizes, offset = [], 0
     for part in parts:
         count, before = len(part.points), len(rows)
@@ -159,24 +159,24 @@ def curves(parts: Sequence[GarmentPart]) -> list[np.ndarray]:
             for k in range(count if closed else count - 1):
                 four = (k - 1, k, k + 1, k + 2)
                 at = [j % count if closed else min(max(j, 0), count - 1) for j in four]
-                if part.points[at[1]] != part.points[at[2]]:  # between the two points of a corner there is nothing
+                if part.points[at[1]] != part.points[at[2]]:  # no segment between the two points of a corner
                     rows.append((offset + at[0], offset + at[1], offset + at[2], offset + at[3]))
         sizes.append(len(rows) - before)
         offset += count
     pieces = np.einsum("sk,nkd->nsd", _spline_weights(STEPS), points[np.array(rows, dtype=np.intp).reshape(-1, 4)])
     outlines, row, offset = [], 0, 0
     for part, size in zip(parts, sizes, strict=True):
-        own = points[offset : offset + len(part.points)]
+        control_points = points[offset : offset + len(part.points)]
         spline = pieces[row : row + size].reshape(-1, 2)
         if part.width is not None and size:
-            spline = np.concatenate([spline, own[-1:]])
-        outlines.append(spline if size else own)
+            spline = np.concatenate([spline, control_points[-1:]])
+        outlines.append(spline if size else control_points)
         row, offset = row + size, offset + len(part.points)
     return outlines
 
 
 def fitted(garment: Garment) -> Garment:
-    """The garment centred, its longer side spanning [-1, 1]; the body follows."""
+    """Return the garment and its body, centred and scaled so that the longer side of the garment spans [-1, 1]."""
     xs = [x for part in garment.parts for x, _ in part.points]
     ys = [y for part in garment.parts for _, y in part.points]
     scale = 2.0 / max(max(xs) - min(xs), max(ys) - min(ys))

@@ -1,7 +1,7 @@
-"""Patterns and weaves as sheets of one number a pixel, drawn once a process and laid over a garment by its pose.
+"""Patterns and weaves as one-channel images (sheets), drawn once per process and mapped to a garment by its pose.
 
-A sheet covers [-REACH, REACH] of the garment frame. A pattern sheet tells how much of the accent colours stands there
-(0: the base colour, 128: the first accent, 255: the second); a weave sheet is a brightness around 128.
+A sheet covers [-REACH, REACH] of the garment frame. The values of a pattern sheet select colours (0: the base
+colour, 128: the first accent, 255: the second); the values of a weave sheet are brightness around 128.
 """
 
 from __future__ import annotations
@@ -107,14 +107,14 @@ PATTERNS: dict[str, Callable[[ImageDraw.ImageDraw, random.Random, int], None]] =
 
 @lru_cache(maxsize=len(PATTERNS) * NUM_VARIANTS)
 def pattern_sheet(pattern: str, variant: int) -> Image.Image:
-    """One of `NUM_VARIANTS` sheets of a pattern in `PATTERNS`, as an "L" image."""
+    """Return one of the `NUM_VARIANTS` sheets of a pattern in `PATTERNS` as an "L" image."""
     rng = random.Random(f"{pattern}/{variant}")
     image = Image.new("L", (2 * SIDE, 2 * SIDE))
     PATTERNS[pattern](ImageDraw.Draw(image), rng, 2 * SIDE)
     return image.reduce(2)
 
 
-# A weave: size of its grain across and along in sheet pixels, contrast, and how much of it is a regular rib.
+# Per weave: grain size across and along in sheet pixels, contrast of the grain, and contrast of the regular rib.
 WEAVES: dict[str, tuple[float, float, float, float]] = {
     "knit": (2, 3, 12, 26),
     "wool": (2, 2, 26, 0),
@@ -131,7 +131,7 @@ WEAVES: dict[str, tuple[float, float, float, float]] = {
 
 @cache
 def weave_sheet(material: str) -> Image.Image | None:
-    """The weave of a material as an "L" image around 128; None for a smooth one."""
+    """Return the weave of a material as an "L" image around 128; None for a smooth material."""
     if material not in WEAVES:
         return None
     across, along, contrast, ribbed = WEAVES[material]

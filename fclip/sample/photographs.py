@@ -1,4 +1,4 @@
-"""Photographs of a garment in the two domains: the shop's `studio`, and the `street` where customers take theirs."""
+"""Images of a garment in the two domains: `studio` (images of the shop) and `street` (images by customers)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from fclip.scenes.backgrounds import draw_background
 from fclip.scenes.photographs import OBSTACLES, camera, jpeg, over, to_image
 
 Domain = Literal["studio", "street"]
-# How often, in the street, somebody wears it; it hangs, if nobody does; something is in front of it; and so on.
+# Probabilities in the street domain: a person wears the garment; else it hangs on a hanger; an object covers a part of
+# it; the image is blurred.
 WORN, HUNG, OBSTRUCTED, BLURRED = 0.4, 0.45, 0.35, 0.4
 
 
 def studio(product: Product, garment: Garment, rng: random.Random, generator: np.random.Generator, side: int) -> bytes:
-    """A JPEG on white: upright, well framed, evenly lit, a slight shadow."""
+    """Return a JPEG on a white background: upright, centred, evenly lit, with a slight shadow."""
     pose = Pose.of(
         side=side,
         scale=rng.uniform(0.76, 0.9),
@@ -60,7 +61,7 @@ def _hanger(garment: Garment) -> tuple[GarmentPart, ...]:
 
 
 def street(product: Product, garment: Garment, rng: random.Random, generator: np.random.Generator, side: int) -> bytes:
-    """A JPEG as a customer takes it: worn, hung or lying about, turned, cut off, in odd light, not always sharp."""
+    """Return a JPEG as by a customer: worn, hung or lying, rotated, cropped, in varying light, partly blurred."""
     worn = bool(garment.body) and rng.random() < WORN
     hung = not worn and rng.random() < HUNG
     pose = Pose.of(

@@ -1,4 +1,4 @@
-"""The shop's world as data (article types, colours, patterns, variants, brands) and one product drawn from it."""
+"""The article types, colours, patterns, variants and brands of the sample shop, and random products made from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fclip.scenes.backgrounds import RGB
 
 @dataclass(frozen=True)
 class ArticleType:
-    """What varies within a type. Choices that stand twice are likelier."""
+    """The variants within an article type. Repeated choices are more likely."""
 
     sleeves: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ("regular",)
@@ -230,12 +230,12 @@ BRANDS = (
     "Tidewell",
     "Velorra",
 )
-UNTYPICAL = 0.12  # how often a product has any colour instead of one usual for its material
+UNTYPICAL = 0.12  # probability of any colour instead of one that is usual for the material
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product as the shop knows it; `shape_seed` fixes how it is cut, whatever photograph is taken."""
+    """One product of the sample shop. `shape_seed` determines its cut, which is the same in all images."""
 
     product_id: str
     attributes: dict[str, str]
@@ -247,7 +247,7 @@ class Product:
 
 
 def make_product(domain: str, index: int, seed: int) -> Product:
-    """Product number `index` of a domain; it depends on nothing but these three."""
+    """Return product number `index` of a domain. It depends only on the three arguments."""
     rng = random.Random(f"product/{domain}/{seed}/{index}")
     name = rng.choices(list(ARTICLE_TYPES), weights=[kind.weight for kind in ARTICLE_TYPES.values()])[0]
     kind = ARTICLE_TYPES[name]

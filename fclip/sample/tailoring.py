@@ -10,7 +10,7 @@ from fclip.sample.outline import Cut, GarmentPart, both_sides, corners, disc, fi
 
 @dataclass(frozen=True)
 class Frame:
-    """The measures of one product: a block after its variants and small differences."""
+    """The measures of one product: those of its block, changed by its variants and small random differences."""
 
     neck: float
     shoulder: float
@@ -19,13 +19,13 @@ class Frame:
     hem: float
     waist_y: float
     bottom: float
-    depth: float  # how deep the neckline goes
+    depth: float  # depth of the neckline
     top: float = -0.8
     slope: float = 0.1
     armpit: float = -0.36
 
     def half_width(self, y: float) -> float:
-        """Half the width of the body at height y, about."""
+        """The approximate half width of the body at height y."""
         if y < self.waist_y:
             return self.chest + (self.waist - self.chest) * (y - self.armpit) / (self.waist_y - self.armpit)
         return self.waist + (self.hem - self.waist) * (y - self.waist_y) / (self.bottom - self.waist_y)

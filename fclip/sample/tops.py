@@ -1,4 +1,4 @@
-"""Garments with a neck: from tank top to coat and dress, each a block of measures plus features chosen by name."""
+"""Garments with a neck, from tank top to coat and dress: a block of measures and features selected by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEMS = {"cropped": -0.14, "regular": 0.0, "long": 0.2, "mini": 0.0, "knee": 0.22
 
 @dataclass(frozen=True)
 class Block:
-    """Half-widths and heights of a type, in frame units, and the features that it may have (repeated: likelier)."""
+    """Half widths and heights of a type in frame units, and its possible features. Repeated features are likelier."""
 
     neck: float = 0.2
     shoulder: float = 0.48
@@ -38,7 +38,7 @@ class Block:
     waist_y: float = 0.1
     bottom: float = 0.62
     sleeve_width: float = 0.12
-    flare: float = 0.0  # how much a cuff widens
+    flare: float = 0.0  # widening of the cuff
     necks: tuple[str, ...] = ("crew",)
     collars: tuple[str, ...] = ("none",)
     closures: tuple[str, ...] = ("none",)

@@ -1,4 +1,4 @@
-"""What the shop writes about a product: title, highlights and description, with the slips of such texts."""
+"""The texts of a product: title, highlights and description, with the gaps and variants of real shop texts."""
 
 from __future__ import annotations
 
@@ -84,7 +84,12 @@ CLOSINGS = (
     "Machine wash at 30 degrees.",
 )
 MOODS = ("classic", "comfortable", "timeless", "light", "modern", "favourite", "smart", "casual")
-NO_BRAND, SYNONYM, PLAIN_COLOUR, LOWER_CASE = 0.15, 0.12, 0.35, 0.08  # how often a title does so
+NO_BRAND, SYNONYM, PLAIN_COLOUR, LOWER_CASE = (
+    0.15,
+    0.12,
+    0.35,
+    0.08,
+)  # probabilities per title: no brand, a synonym, the plain colour name, lower case
 
 
 def _tidy(text: str) -> str:
@@ -92,7 +97,7 @@ def _tidy(text: str) -> str:
 
 
 def write_texts(product: Product, rng: random.Random) -> dict[str, str]:
-    """`title`, `highlights` (comma separated) and `description` of a product; the highlights name type and colour."""
+    """Return `title`, `highlights` (comma separated) and `description`. The highlights always name type and colour."""
     attributes = product.attributes
     article = attributes["article_type"]
     synonyms = ARTICLE_TYPES[article].synonyms or (article,)
@@ -140,5 +145,5 @@ def write_texts(product: Product, rng: random.Random) -> dict[str, str]:
 
 
 def _complete(template: str, words: dict[str, str]) -> bool:
-    """Whether every word that the template asks for is there."""
+    """Whether the product has every word that the template needs."""
     return all(words[name] for name in words if "{" + name + "}" in template)

@@ -1,1 +1,1 @@
-"""What surrounds an object in a photograph: backgrounds, light and shadow, things in front."""
+"""The surroundings of an object in a synthetic photograph: backgrounds, light, shadow and obstacles."""

@@ -1,4 +1,4 @@
-"""Backgrounds of photographs taken anywhere: rooms, streets, floors, shop rails, with their clutter."""
+"""Drawn backgrounds of photographs: rooms, streets, floors and shop rails with other objects."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _shifted(rng: random.Random, colour: RGB, by: int = 24) -> RGB:
 
 
 def person(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, feet: float, height: float) -> None:
-    """A standing silhouette with clothes, skin and hair of its own."""
+    """Draw a standing person with random clothes, skin and hair."""
     skin = _shifted(rng, rng.choice(((222, 178, 150), (160, 112, 82), (104, 72, 54))))
     upper, lower = (
         _shifted(rng, rng.choice(CLOTHS)),
@@ -202,7 +202,7 @@ BACKDROPS: tuple[Callable[[ImageDraw.ImageDraw, random.Random, int], None], ...]
 
 
 def draw_background(rng: random.Random, generator: np.random.Generator, side: int) -> np.ndarray:
-    """A background float32 [3, side, side] in 0..255, more or less sharp, unevenly lit."""
+    """Return a random background, float32 [3, side, side] in 0..255, with varying sharpness and uneven light."""
     coarse = side // rng.choice((1, 2, 2, 3))
     image = Image.new("RGB", (coarse, coarse))
     rng.choice(BACKDROPS)(ImageDraw.Draw(image), rng, coarse)

@@ -1,4 +1,4 @@
-"""How a cut-out object becomes a photograph: laid on a background, lit, obstructed, taken with a camera."""
+"""Make a photograph from a cut-out object: composition with a background, shadow, light, camera noise, obstacles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from fclip.scenes.backgrounds import CLOTHS
 
 NOISY = 0.5
-"""How often a camera's sensor is noisy."""
+"""Probability of camera noise."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
@@ -22,10 +22,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Sprite:
-    """An object within its box of the picture: [height, width] of the box.
+    """A cut-out object and its box in the image.
 
-    `colour` is premultiplied float32 [3, height, width] in 0..255, `alpha` float32 [height, width] in 0..1, `cover`
-    the alpha as an "L" image of a quarter of the size.
+    `colour` is premultiplied float32 [3, height, width] in 0..255, `alpha` is float32 [height, width] in 0..1, both
+    of the size of the box. `cover` is the alpha as an "L" image of a quarter of the width and height.
     """
 
     box: Box
@@ -37,7 +37,7 @@ class Sprite:
 def over(
     sprite: Sprite, background: np.ndarray, *, shadow: float, offset: tuple[int, int], softness: float
 ) -> np.ndarray:
-    """The sprite with its cast shadow on its background, float32 [3, side, side] as that."""
+    """Return the sprite and its shadow on the background, float32 [3, side, side]."""
     side = background.shape[1]
     left, top, right, bottom = sprite.box
     cast = Image.new("L", (side // 4, side // 4))
@@ -51,7 +51,7 @@ def over(
 
 
 def camera(picture: np.ndarray, rng: random.Random, generator: np.random.Generator) -> Image.Image:
-    """Light from one side, its colour, exposure and noise."""
+    """Return the image with light from one side, a colour cast, an exposure and noise."""
     side = picture.shape[1]
     warmth, exposure, fall = rng.gauss(0, 0.09), rng.uniform(0.68, 1.15), rng.gauss(0, 0.22)
     ramp = np.linspace(1 - fall, 1 + fall, side, dtype=np.float32)
@@ -64,13 +64,13 @@ def camera(picture: np.ndarray, rng: random.Random, generator: np.random.Generat
 
 
 def to_image(picture: np.ndarray) -> Image.Image:
-    """The picture float32 [3, side, side] as an RGB image."""
+    """Convert float32 [3, side, side] in 0..255 to an RGB image."""
     planes = np.clip(picture, 0, 255, out=np.empty(picture.shape, np.uint8), casting="unsafe")
     return Image.merge("RGB", [Image.fromarray(plane) for plane in planes])
 
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
-    """The picture as a JPEG file."""
+    """Return the image as the bytes of a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
@@ -92,7 +92,7 @@ def _arm(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
     )
 
 
-def _thing(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
+def _box(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
     x, y, w, h = (
         rng.choice((-0.1, 0.8)) * side,
         rng.uniform(0.2, 0.8) * side,
@@ -127,4 +127,4 @@ def _tag(draw: ImageDraw.ImageDraw, rng: random.Random, side: int) -> None:
     draw.line((x + side * 0.02, y + side * 0.05, x + side * 0.07, y + side * 0.05), fill=(60, 60, 60), width=2)
 
 
-OBSTACLES: tuple[Callable[[ImageDraw.ImageDraw, random.Random, int], None], ...] = (_arm, _arm, _thing, _leaves, _tag)
+OBSTACLES: tuple[Callable[[ImageDraw.ImageDraw, random.Random, int], None], ...] = (_arm, _arm, _box, _leaves, _tag)

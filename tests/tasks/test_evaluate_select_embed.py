@@ -76,8 +76,8 @@ def test_evaluation_table_has_every_candidate_and_role(finished: Workspace) -> N
     }
     assert {(row["split"], row["role"]) for row in rows} == {("val", "select"), ("test", "report")}
     assert {row["protocol"] for row in rows} == {"classification", "retrieval.text_to_image", "retrieval.image_to_text"}
-    judged = {row["num_items"] for row in rows if (row["split"], row["protocol"]) == ("val", "classification")}
-    assert max(judged) <= 20  # max_items minus items without a label
+    num_items = {row["num_items"] for row in rows if (row["split"], row["protocol"]) == ("val", "classification")}
+    assert max(num_items) <= 20  # max_items minus items without a label
     street = pq.read_table(finished.evaluation("street"))
     assert set(street["role"].to_pylist()) == {"select", "report"}
 

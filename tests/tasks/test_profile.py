@@ -132,7 +132,7 @@ def test_flow_and_command_report_drift(
     assert any("colour: PSI" in warning for warning in found.warnings)
     assert any("'teal'" in warning for warning in found.warnings)
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warned == [f"drift: {warning}" for warning in found.warnings]
+    assert warned == [f"Drift: {warning}" for warning in found.warnings]
     assert all(warning in artifacts["catalog-my-shop"] for warning in found.warnings)
 
     console = Console(width=100, record=True, color_system=None, quiet=False)

@@ -1,4 +1,4 @@
-"""The drawn catalog: the same from the same seed, two domains, every type, texts that name what is shown."""
+"""The drawn catalog: determinism, the two domains, article types, and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shop's texts: they name type and colour, vary, and never show an unfilled template."""
+"""The texts of the sample shop: they name type and colour, vary, and have no unfilled placeholders."""
 
 from __future__ import annotations
 
