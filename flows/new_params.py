@@ -61,15 +61,21 @@ def _ingest(mapping: ProposedMapping) -> list[str]:
         + ("" if mapping.merge_rows else "   # a column with unique values"),
         f"image: {columns[0] if len(columns) == 1 else '[' + ', '.join(columns) + ']'}",
     ]
-    if images.suffix or mapping is EXAMPLE:
+    if images.suffix:
         source.append(f"image_suffix: {_scalar(images.suffix)}   # added to the names of the image column")
-    if images.separator is not None or mapping is EXAMPLE:
+    if images.separator is not None:
         source.append(f"image_separator: {_scalar(images.separator)}   # between several images of a cell")
-    if mapping.merge_rows or mapping is EXAMPLE:
-        merge = str(mapping.merge_rows).lower()
-        source.append(f"merge_rows: {merge}   # true: consecutive rows with the same id are one product")
-    if mapping.parent_id is not None or mapping is EXAMPLE:
+    if mapping.merge_rows:
+        source.append("merge_rows: true   # consecutive rows with the same id are one product")
+    if mapping.parent_id is not None:
         source.append(f"parent_id: {_scalar(mapping.parent_id)}   # a column that variants of one product share")
+    if mapping is EXAMPLE:
+        source += [
+            '# image_suffix: ".jpg"     # if the image column omits it',
+            '# image_separator: "|"     # between several images of a cell',
+            "# merge_rows: true         # consecutive rows with the same id are one product",
+            "# parent_id: style         # a column that variants of one product share",
+        ]
     source += [f"texts: {_mapping(mapping.texts)}   # name in fclip: column of the table"]
     source += [f"attributes: {_mapping(mapping.attributes)}"]
     return [

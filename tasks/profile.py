@@ -82,7 +82,7 @@ def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:
     """
     pin = read_champion(workspace)
     if pin is None:
-        return Drift("no champion", notes=("there is no champion yet; the catalog was not compared",))
+        return Drift("no champion", notes=("the catalog was not compared: before this run there was no champion",))
     against = pin.title
     stored = read_artifact(pin, workspace.profile.name)
     if stored is None:

@@ -136,7 +136,7 @@ def promote(
             )
         comparisons: tuple[GateComparison, ...] = ()
         if champion is None:
-            why = "there was no champion yet"
+            why = "there was no champion to compare it with"
         else:
             folder = find_model(workspace, champion.model_sha256, champion.pin)
             comparisons = compare(workspace, folder, workspace.selected)
@@ -148,10 +148,8 @@ def promote(
         write_pin(workspace.champion_pin, set_champion(client, name, version.version).pin)
         for entry in marked:
             client.set_model_version_tag(name, str(entry.version), tags.ROLLED_BACK, "false")
-        succeeded = f" after version {previous}" if previous else ""
-        return Promotion(
-            True, f"version {version.version} is champion{succeeded}: {why}", comparisons, previous, version.version
-        )
+        order = f"the champion after version {previous}" if previous else "the first champion"
+        return Promotion(True, f"version {version.version} is {order}: {why}", comparisons, previous, version.version)
 
 
 @dataclass(frozen=True)

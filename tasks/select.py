@@ -50,7 +50,8 @@ def main(workspace: Workspace) -> None:
     _write_views(workspace, selection, tables)
     logger.info("Selected %s: %s", selection.winner, selection.reason)
     for rule, choice in selection.choices.items():
-        logger.info("  The rule %s would select %s", rule, choice)
+        if rule != selection.rule:
+            logger.info("  For comparison: the rule %s would select %s", rule, choice)
     if selection.warning:
         logger.warning("%s", selection.warning)
 

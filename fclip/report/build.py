@@ -77,7 +77,7 @@ def result_summary(inputs: ReportInputs) -> str:
     if not reported or inputs.gate.version is None:
         return ""
     changes = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
-    return f"Primary metric on report data, from the base model to {inputs.selection.winner}: {changes}."
+    return f"On report data, the primary metric changed from the base model to {inputs.selection.winner}: {changes}."
 
 
 def _rules(selection: SelectionResult) -> list[dict[str, Any]]:

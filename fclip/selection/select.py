@@ -187,8 +187,8 @@ def _reason(
     why = f"best eligible candidate by {rule.label} (score {scores[winner]:.3f})"
     if winner != best:
         why = (
-            f"closest to the base model of the candidates tied by {rule.label} (score {scores[winner]:.3f}); the best, "
-            f"{candidates[best].name} (score {scores[best]:.3f}), is not significantly better"
+            f"near tie (score {scores[winner]:.3f} by {rule.label}) with the best candidate, {candidates[best].name} "
+            f"(score {scores[best]:.3f}), and closer to the base model"
         )
     changes = ", ".join(
         f"{name} {base.out_of_domain[name].value:.3f} -> {score.value:.3f}"

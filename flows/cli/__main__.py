@@ -34,6 +34,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="""Retrain CLIP on a product catalog, and promote a new model only if it is significantly better.
 
+    The champion is the registered model in use. A new model replaces it only if it passes the gate, a test for
+    significant gains.
+
     First run: `fclip retrain`, then `fclip status` and `fclip search "red summer dress"`.
 
     Your own catalog: `fclip init ../shop --table products.csv --images photos`, then the same commands in `../shop`.
@@ -76,7 +79,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     try:
         enter_workspace(sys.argv[1:])
-        app()
+        app(prog_name="fclip")
     except UserError as error:
         if os.environ.get("FCLIP_DEBUG"):
             raise

@@ -23,7 +23,7 @@ def compact(
         list[str] | None, typer.Argument(help="Names of datasets in `ingest.datasets`. Default: all datasets.")
     ] = None,
 ) -> None:
-    """Delete the images of deleted products from the packs and the DVC cache (takedown), and merge small packs."""
+    """Remove the images of deleted products from the image packs and the DVC cache, and merge small packs."""
     workspace = workspace_here()
     with lock(workspace.run_lock, f"a run is in progress in {workspace.root}; wait until it ends"):
         for done in compact_datasets(workspace, datasets or []):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from fclip.report.changes import MetricChange
 
 MODEL_FORMS = (
-    "A model folder, `selected`, a candidate name, a registry version or alias, `fclip-tiny`, or a hub repository"
+    "A model folder, the word `selected` (the selected model), a candidate name, a registry version or alias, "
+    "`fclip-tiny`, or a hub repository"
 )
 Dataset = Annotated[
     str,
@@ -32,7 +33,7 @@ LocalCopy = Annotated[
 ]
 AllMetrics = Annotated[bool, typer.Option("--all", help="Show every metric. Default: the headline metrics only.")]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="Largest number of rows to read. Only for datasets that are not ingested yet.")
+    int | None, typer.Option(min=1, help="Largest number of rows to read. Ignored for datasets of the workspace.")
 ]
 
 
@@ -45,7 +46,7 @@ def evaluate(
     everything: AllMetrics = False,
     out: Annotated[Path | None, typer.Option(help="JSON file to write all metrics to.")] = None,
 ) -> None:
-    """Evaluate any model on any dataset, by all protocols of the dataset, with confidence intervals."""
+    """Evaluate any model on any dataset, with every evaluation protocol of the dataset and confidence intervals."""
     from fclip.evaluation.table import long_table
     from tasks.model_evaluation import model_folders, score_models
 
@@ -91,7 +92,7 @@ def compare(
     everything: AllMetrics = False,
     out: Annotated[Path | None, typer.Option(help="HTML page to write. Default: in reports/comparisons/.")] = None,
 ) -> None:
-    """Compare two models on the same items: metric changes with intervals, per slice, with example images."""
+    """Compare two models on the same items: the change of every metric and slice, with intervals and example images."""
     from fclip.report.comparison import write_comparison_page
     from tasks.model_evaluation import dataset_comparison, model_folders, same_weights, score_models
 

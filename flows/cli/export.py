@@ -9,7 +9,9 @@ from fclip.errors import UserError
 from fclip.files import is_occupied
 from flows.cli.terminal import console, workspace_here
 
-export_app = typer.Typer(no_args_is_help=True, help="Export training products or a model in a format of other tools.")
+export_app = typer.Typer(
+    no_args_is_help=True, help="Export training products or a model in a format that other tools read."
+)
 
 
 @export_app.command("webdataset")
@@ -21,7 +23,7 @@ def export_webdataset(
     ] = "title",
     shard_mb: Annotated[int, typer.Option(min=1, help="Largest size of a shard in MiB.")] = 128,
 ) -> None:
-    """Write the training products as WebDataset shards (`jpg`, `txt`, `json`), for example to train with open_clip."""
+    """Write the products of a split as WebDataset shards (`jpg`, `txt`, `json`), for example for open_clip training."""
     from fclip.export.webdataset import export_shards
 
     workspace = workspace_here()
@@ -44,7 +46,7 @@ def export_webdataset(
 @export_app.command("transformers")
 def transformers(
     model_dir: Annotated[Path, typer.Argument(help="Model folder to export, for example models/selected.")],
-    out_dir: Annotated[Path, typer.Argument(help="Folder to write to. It must not exist, or be empty.")],
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty folder.")],
 ) -> None:
     """Write a CLIP model as a transformers `CLIPModel`, with its tokenizer and preprocessing."""
     from fclip.export.transformers import export_clip

@@ -32,14 +32,16 @@ def init(
     ],
     images: Annotated[
         str | None,
-        typer.Option(help="Folder of the images. Default: URLs in the table, or files beside the table."),
+        typer.Option(
+            help="Folder of the images. Default: the image URLs in the table, or files in the folder of the table."
+        ),
     ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
             metavar="NAME=COLUMN",
-            help="Correct the mapping, for example title=Name; price= maps no column. Repeatable.",
+            help="Correct the mapping, for example title=Name; price= leaves price without a column. Repeatable.",
         ),
     ] = None,
 ) -> None:

@@ -21,11 +21,11 @@ def retrain(
         bool,
         typer.Option(
             "--commit/--no-commit",
-            help="End with the closing commit: push to DVC, commit dvc.lock and pins/, push.",
+            help="At the end, push the data to the DVC remote, commit dvc.lock and pins/ to git, and push.",
         ),
     ] = False,
 ) -> None:
-    """Run the whole pipeline: resolve pins, train and select a model, register and promote it, embed and publish."""
+    """Run the whole pipeline: read the sources, train, select, register, promote if better, and embed for search."""
     workspace = workspace_here()
     if dry_run:
         from flows.cli.dry_run import dry_run as run
@@ -70,11 +70,12 @@ def pin(
     follow_champion: Annotated[
         bool,
         typer.Option(
-            "--follow-champion", help="Pin the current champion as warm start even if no training data changed."
+            "--follow-champion",
+            help="Pin the current champion as the warm start. Default: only if the training data changed.",
         ),
     ] = False,
 ) -> None:
-    """Pin the current versions of the sources, the base model and the champion in pins/. Run it before `dvc repro`."""
+    """Record the current versions of the sources, base model and champion in pins/. Run it before `dvc repro`."""
     from flows.params import load_params
     from tasks.resolve import resolve
     from tasks.workspace.lock import lock
@@ -94,12 +95,12 @@ def promote(
         bool, typer.Option("--force", help="Promote even if the gate refuses or the model was rolled back.")
     ] = False,
 ) -> None:
-    """Promote the selected model to champion if it passes the gate. Then embed and publish the catalog with it."""
+    """Make the selected model the champion if it passes the gate. Then embed the catalog with it for search."""
     _switch("promote", force=force)
 
 
 def rollback() -> None:
-    """Make the previous champion the champion again. Then embed and publish the catalog with it."""
+    """Make the previous champion the champion again. Then embed the catalog with it for search."""
     _switch("rollback")
 
 

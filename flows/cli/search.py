@@ -13,7 +13,9 @@ def search(
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of products to show.")] = 10,
     model: Annotated[
         str | None,
-        typer.Option(help="Registry version or alias. It must be the model that computed the published embeddings."),
+        typer.Option(
+            help="Registry version or alias that the published embeddings must come from. Another one is refused."
+        ),
     ] = None,
 ) -> None:
     """Search the published embeddings by exact cosine similarity between the query and the product images."""

@@ -44,7 +44,7 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
         how = "new" if done.registration.created else "already registered"
         version = done.registration.version
         aliases = next((entry.aliases for entry in store.versions(model) if entry.version == version), ())
-        table.add_row("register", "", f"version {version} of {model} ({how}), alias {' and '.join(aliases) or 'none'}")
+        table.add_row("register", "", f"version {version} of {model} ({how}), aliases: {', '.join(aliases) or 'none'}")
     else:
         table.add_row("register", "", f"no new version: {done.registration.reason}")
     if done.promotion:
@@ -55,7 +55,7 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
     if done.closing.commit:
         table.add_row("commit", "", done.closing.commit[:12] + (", pushed" if done.closing.git_pushed else ""))
     elif done.closing.changed:
-        table.add_row("commit", "", f"no commit without --commit; changed: {', '.join(done.closing.changed)}")
+        table.add_row("commit", "", f"skipped (use --commit); not committed: {', '.join(done.closing.changed)}")
     return table
 
 
@@ -78,7 +78,7 @@ def _results(results: list[ResultRow], selected: str) -> Table:
             f"{r.after - r.before:+.3f}",
             style="bold" if r.primary else None,
         )
-    table.caption = "* primary metric (used for selection and the gate); ± half of the bootstrap interval"
+    table.caption = "* primary metric (used for selection and the gate); ± half the width of the confidence interval"
     table.caption_justify = "left"
     return table
 
@@ -106,7 +106,8 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
         case "caption":
             return f"{pq.read_metadata(workspace.captions(dataset)).num_rows:,} products captioned"
         case "gather":
-            return f"{pq.read_metadata(workspace.training / 'products.parquet').num_rows:,} training products"
+            products = pq.read_metadata(workspace.training / "products.parquet").num_rows
+            return f"{products:,} products of the training datasets"
         case "finetune":
             return _finetune(workspace.finetune / "validation.csv")
         case "average":
@@ -119,7 +120,7 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
             return f"{selection.winner}: {selection.reason}"
         case "embed":
             manifest = read_json(workspace.embeddings / "manifest.json")
-            return f"{manifest['num_products']:,} products embedded by model {manifest['model_sha256'][:12]}"
+            return f"{manifest['num_products']:,} products embedded with model {manifest['model_sha256'][:12]}"
     return ""
 
 
@@ -132,8 +133,9 @@ def _ingest(path: Path) -> str:
 def _average(path: Path) -> str:
     candidates = read_candidates(path)
     averages = Counter(candidate.kind for candidate in candidates if candidate.is_average)
-    kinds = f" ({', '.join(f'{number} {kind}' for kind, number in averages.items())})" if averages else ""
-    return f"{len(candidates)} candidates, {averages.total()} of them averages{kinds}"
+    trained = len(candidates) - 1 - averages.total()
+    kinds = "".join(f", {number} {kind}" for kind, number in averages.items())
+    return f"{len(candidates)} candidates: the base model and {trained} from training{kinds}"
 
 
 def _finetune(path: Path) -> str:

@@ -82,7 +82,7 @@ from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.table import long_table
-from fclip.report.comparison import write_page
+from fclip.report.comparison import write_comparison_page
 from tasks.model_evaluation import score_models, dataset_comparison
 from tasks.workspace.paths import Workspace
 
@@ -101,7 +101,7 @@ def refusal(kind, metric):
 
 evaluation = score_models(workspace, {name: workspace.candidate(name) for name in names}, "studio")
 found = dataset_comparison(workspace, evaluation, *names)
-write_page([found], Path(page))
+write_comparison_page([found], Path(page))
 print(json.dumps({
     "code": fclip.__file__,
     "refusals": [refusal("unknown", "own_first"), refusal("own-caption", "angle")],

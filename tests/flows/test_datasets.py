@@ -50,4 +50,4 @@ def test_datasets_command_shows_a_dataset_or_names_the_known_ones() -> None:
     assert "Marqo/KAGL" in CliRunner().invoke(app, ["datasets", "marqo-kagl"]).output
     error = CliRunner().invoke(app, ["datasets", "kagl"]).exception
     assert isinstance(error, UserError)
-    assert "there are kaggle-styles" in str(error)
+    assert "choose one of kaggle-styles" in str(error)

@@ -15,7 +15,7 @@ def test_dry_run_makes_source_paths_absolute(tmp_path: Path) -> None:
     source = params["ingest"]["datasets"]["catalog"]["source"]
     (tmp_path / source["image"]).mkdir()
     copied = dry_run_params(params, tmp_path)["ingest"]
-    assert copied["limit"] == ROWS
+    assert copied["settings"]["limit"] == ROWS
     changed = {key: value for key, value in copied["datasets"]["catalog"]["source"].items() if value != source[key]}
     assert changed == {key: str(tmp_path / source[key]) for key in ("path", "image_folder")}
 

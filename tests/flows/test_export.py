@@ -26,5 +26,5 @@ def test_export_transformers_writes_a_model_and_overwrites_no_folder(tmp_path: P
     assert torch.allclose(theirs.pooler_output, ours, atol=1e-5)
     again = CliRunner().invoke(app, command)
     assert isinstance(again.exception, UserError)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="is not empty"):
         raise again.exception

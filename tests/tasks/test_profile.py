@@ -92,7 +92,7 @@ def test_profile_of_one_dataset_does_not_change_profile_json(workspace: Workspac
 def test_drift_without_a_champion_is_not_compared(workspace: Workspace) -> None:
     found = drift(workspace, measure_catalogs(workspace))
     assert found.warnings == ()
-    assert "no champion yet" in found.summary
+    assert "before this run there was no champion" in found.summary
 
 
 def test_drift_with_a_champion_without_profile_is_not_compared(workspace: Workspace) -> None:
@@ -150,5 +150,5 @@ def test_drift_ignores_a_profile_of_another_format(workspace: Workspace) -> None
 
 def test_champion_pin_unknown_to_the_registry_is_an_error(workspace: Workspace) -> None:
     write_json(workspace.champion_pin, {"registered_model": NAME, "version": 7, "model_sha256": "abc"})
-    with pytest.raises(UserError, match="has no version 7 of fclip-sample"):
+    with pytest.raises(UserError, match="does not have version 7 of fclip-sample"):
         drift(workspace, measure_catalogs(workspace))

@@ -53,7 +53,7 @@ def delimited_columns(path: Path) -> list[str]:
 def _opened(path: Path) -> TextIO:
     with require_file(path).open("rb") as binary:
         if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(f"{path} is UTF-16: save it as UTF-8")
+            raise UserError(f"{path} is UTF-16; save it as UTF-8")
     csv.field_size_limit(sys.maxsize)  # the csv module's own limit is the whole process's, and 128 KiB
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
@@ -62,7 +62,7 @@ def _head(path: Path, file: TextIO) -> str:
     """The first line of a file, which is then at its beginning again."""
     head = file.readline()
     if not head.strip():
-        raise UserError(f"{path} is empty: it needs a first line with the names of the columns")
+        raise UserError(f"{path} is empty; its first line must have the names of the columns")
     file.seek(0)
     return head
 

@@ -145,7 +145,7 @@ def test_export_command(shop: Workspace, tmp_path: Path, monkeypatch: pytest.Mon
     result = CliRunner().invoke(app, ["export", "webdataset", str(tmp_path / "out"), "--split", "val"])
     assert result.exit_code == 0, result.output
     samples = read(tmp_path / "out")
-    assert f"{len(samples)} samples in 1 shards in {tmp_path / 'out'}" in result.output
+    assert f"{len(samples)} samples in 1 shards to {tmp_path / 'out'}" in result.output
     assert len(samples) == sum(len(row["images"]) for row in rows(shop, "val"))
 
 

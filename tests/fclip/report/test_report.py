@@ -188,7 +188,7 @@ def test_report_shows_results_gate_rules_and_refused_rows() -> None:
     page = render_report(made_up())
     for text in (
         "0.509", "0.459–0.559", "+0.248", "−0.022", "step-000018", "validation loss in domain", "+0.018 to +0.104",
-        "image also in train", "421", "9f2c1d", "text to image recall at 10", "configured",
+        "image also in train", "421", "9f2c1d", "text to image recall at 10", "rule of this run",
     ):  # fmt: skip
         assert text in page, text
     assert page.index(">report<") < page.index(">select<")

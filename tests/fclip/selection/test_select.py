@@ -239,7 +239,7 @@ def test_near_tie_closest_to_the_base_model_wins() -> None:
     selection = select(pool, with_ties(0.9))
     assert (selection.best, step(selection)) == ("step-000300", 100)
     assert selection.near_ties == ("step-000100", "step-000300")
-    assert "closest to the base model" in selection.reason
+    assert "closer to the base model" in selection.reason
     assert step(select(pool, with_ties(0.9, 0.05))) == 300, "step 100 is too weak in domain"
     assert step(select([*pool[:2], changed(pool[2], distance=0.5)], with_ties(0.9))) == 300, "step 300 is the closest"
 
