@@ -12,7 +12,7 @@ from fclip.files import write_json
 Measure = Callable[[argparse.Namespace, Console], dict[str, Any]]
 
 
-def run(parser: argparse.ArgumentParser, measure: Measure, console: Console) -> None:
+def run_benchmark(parser: argparse.ArgumentParser, measure: Measure, console: Console) -> None:
     """Measure as the command line says, and write what was measured to `--out`, where it is given."""
     arguments = parser.parse_args()
     try:

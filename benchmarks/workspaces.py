@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.places import PRESET, dataset_folder
+from benchmarks.paths import PRESET, dataset_folder
 from fclip.base_models.pinning import pin_base_model
 from fclip.base_models.towers import TowersConfig
 from fclip.catalog.config import IngestConfig

@@ -134,8 +134,8 @@ def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[st
         ("selected model", selection.selected.candidate.model_sha256),
         ("base model", base_model.title if base_model else "none pinned"),
         ("base model digest", base_model.model_sha256 if base_model else "none pinned"),
-        *((f"catalog {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
-        ("dvc.lock up to select", origin.dvc_lock_sha256),
+        *((f"dataset {name}", sha256_tree(workspace.catalog(name))) for name in datasets),
+        ("dvc.lock, stages up to select", origin.dvc_lock_sha256),
         ("git commit", f"{origin.git_commit}{dirty}"),
     )
 

@@ -17,8 +17,8 @@ import yaml
 from rich.console import Console
 
 from benchmarks.ablation.report import show
-from benchmarks.ablation.run import DATASETS_OF, Row, as_run, run_row
-from benchmarks.places import DATASETS, PRESET
+from benchmarks.ablation.run import EVALUATED_DATASETS, AblationResult, benchmark_config, run_variant
+from benchmarks.paths import DATASETS, PRESET
 from benchmarks.workspaces import lay_out_workspace
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
@@ -30,7 +30,7 @@ ROWS = Path(__file__).with_name("rows.yaml")
 WIDTH = 140
 
 
-def changed(section: Mapping[str, Any], changes: Mapping[str, Any]) -> FinetuneConfig:
+def apply_changes(section: Mapping[str, Any], changes: Mapping[str, Any]) -> FinetuneConfig:
     """The section `finetune` with `changes`, whose keys are paths (`augment.flip`)."""
     values = copy.deepcopy(dict(section))
     for path, value in changes.items():
@@ -61,17 +61,21 @@ def main() -> None:
     section = {**read_params(PRESET)["finetune"], "device": arguments.device}
     if arguments.epochs:
         section["epochs"] = arguments.epochs
-    done: list[Row] = [Row(**row) for row in read_json(arguments.out)] if arguments.out.is_file() else []
+    done: list[AblationResult] = (
+        [AblationResult(**row) for row in read_json(arguments.out)] if arguments.out.is_file() else []
+    )
     try:
-        configs = {name: changed(section, rows[name]) for name in arguments.rows}
+        configs = {name: apply_changes(section, rows[name]) for name in arguments.rows}
         workspace = Workspace(arguments.work.resolve() / f"workspace-{arguments.limit or 'all'}")
         if not workspace.training.is_dir():
-            lay_out_workspace(workspace.root, DATASETS, DATASETS_OF, limit=arguments.limit, device=arguments.device)
+            lay_out_workspace(
+                workspace.root, DATASETS, EVALUATED_DATASETS, limit=arguments.limit, device=arguments.device
+            )
         for name, config in configs.items():
             key = {"name": name, "limit": arguments.limit, "role": arguments.role, "epochs": config.epochs}
-            if not any((row.key, row.config) == (key, to_json(as_run(config))) for row in done):
+            if not any((row.key, row.config) == (key, to_json(benchmark_config(config))) for row in done):
                 done = [row for row in done if row.key != key]  # of a row that was something else
-                done.append(run_row(workspace, key, config, arguments.work.resolve() / "jobs"))
+                done.append(run_variant(workspace, key, config, arguments.work.resolve() / "jobs"))
                 write_json(arguments.out, [vars(row) for row in done])
             show(console, [row for row in done if row.key["limit"] == arguments.limit])
     except UserError as error:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ablation.run import Row
+from benchmarks.ablation.run import AblationResult
 
 COLUMNS = {
     "kagl wF1": ("kagl", "classification.weighted_f1"),
@@ -16,7 +16,7 @@ COLUMNS = {
 }
 
 
-def show(console: Console, rows: Sequence[Row]) -> None:
+def show(console: Console, rows: Sequence[AblationResult]) -> None:
     """A row a variant, each score with its base model's."""
     table = Table(title="Last candidate, and its base model in brackets", title_justify="left")
     table.add_column("")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.places import PRESET
-from benchmarks.train.ours import NO_CHECKPOINT
+from benchmarks.paths import PRESET
+from benchmarks.train.fclip_training import NO_CHECKPOINT
 from benchmarks.train.processes import run_measured
 from fclip.base_models.registry import ChampionConfig
 from fclip.files import read_json, sha256_json
@@ -18,13 +18,13 @@ from tasks.evaluate import evaluate_on
 from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
-TRAINED = "kagl"
-DATASETS_OF = (TRAINED, "clothing", "fmnist")
+TRAINED_DATASET = "kagl"
+EVALUATED_DATASETS = (TRAINED_DATASET, "clothing", "fmnist")
 METRICS = ("classification.acc1", "classification.weighted_f1", "retrieval.text_to_image.recall_at_10")
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationResult:
     """What a variant came to.
 
     Attributes:
@@ -44,16 +44,16 @@ class Row:
     folder: str
 
 
-def as_run(config: FinetuneConfig) -> FinetuneConfig:
+def benchmark_config(config: FinetuneConfig) -> FinetuneConfig:
     """`config` with its last candidate alone, and without checkpoints to go on from."""
     return replace(config, num_candidates=1, checkpoint_every=NO_CHECKPOINT)
 
 
-def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> Row:
+def run_variant(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> AblationResult:
     """Train on what the workspace has gathered, in a folder of `jobs`, and evaluate on the splits of `key["role"]`."""
     cold = config.base_model
     assert not isinstance(cold, ChampionConfig)
-    config = as_run(config)
+    config = benchmark_config(config)
     base_model = base_model_folder(workspace, cold)
     job = jobs / sha256_json([key, to_json(config)])[:16]
     shutil.rmtree(job, ignore_errors=True)
@@ -63,15 +63,15 @@ def run_row(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, j
         seed=read_params(PRESET)["base"]["seed"],
         base_model=base_model,
         products=workspace.training / "products.parquet",
-        images={TRAINED: workspace.images(TRAINED)},
+        images={TRAINED_DATASET: workspace.images(TRAINED_DATASET)},
         pixels=workspace.pixel_cache,
     )
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=False)
     last = job / "out" / "candidates" / read_json(job / "out" / "candidates.json")[-1]["name"]
     found: dict[str, dict[str, dict[str, float]]] = {"base-model": {}, "last": {}}
-    for name in DATASETS_OF:
+    for name in EVALUATED_DATASETS:
         evaluation = evaluate_on(workspace, {"base-model": base_model, "last": last}, name, roles=(key["role"],))
         for model, of_model in found.items():
             scores = {f"{each.protocol}.{each.metric}": each for each in evaluation.scores if each.model == model}
             of_model[name] = {metric: scores[metric].estimate.value for metric in METRICS if metric in scores}
-    return Row(key, to_json(config), done.seconds / 60, found["last"], found["base-model"], str(last))
+    return AblationResult(key, to_json(config), done.seconds / 60, found["last"], found["base-model"], str(last))

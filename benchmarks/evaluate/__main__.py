@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
-from benchmarks.command import run
+from benchmarks.command import run_benchmark
 from benchmarks.evaluate import peers
-from benchmarks.places import PRESET
+from benchmarks.paths import PRESET
 from benchmarks.tiny.workspace import dataset_and_config, workspace_in
 from fclip.base_models.towers import TowersConfig
 from fclip.evaluation.bootstrap import Resampling
@@ -51,20 +51,20 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Seconds of both sides, and that they find the same."""
     workspace = workspace_in(arguments.work)
     base_model = base_model_folder(workspace, TowersConfig(kind="towers", image_size=96, context_length=64))
-    models = variants(base_model, arguments.work / "models", arguments.models)
+    models = model_variants(base_model, arguments.work / "models", arguments.models)
     files, config = dataset_and_config(workspace, DATASET, preset=PRESET)
-    config = replace(config, max_items=arguments.products, protocols=judged(config))
+    config = replace(config, max_items=arguments.products, protocols=compared_protocols(config))
     cache = arguments.work / "features"
     if arguments.peak:
         Path("/proc/self/clear_refs").write_text(
             "5"
         )  # the peak is that of what follows: composing the base model took more
-        ours(models, files, config, cache)
+        evaluate_with_fclip(models, files, config, cache)
         status = Path("/proc/self/status").read_text().splitlines()
         return {"peak_mib": next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**10}
     sides: dict[str, Callable[[], dict[str, float]]] = {
-        "fclip": lambda: ours(models, files, config, cache),
-        "peers": lambda: theirs(models, files, config),
+        "fclip": lambda: evaluate_with_fclip(models, files, config, cache),
+        "peers": lambda: evaluate_with_peers(models, files, config),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     found: dict[str, dict[str, float]] = {}
@@ -107,7 +107,7 @@ def peak_mib(arguments: argparse.Namespace, products: int) -> float:
         return float(read_json(out)["peak_mib"])
 
 
-def judged(config: DatasetEvaluation) -> dict[str, Any]:
+def compared_protocols(config: DatasetEvaluation) -> dict[str, Any]:
     """What both sides do: the preset's classification and retrieval, and its searches by category."""
     kinds = (ZeroShotConfig, RetrievalConfig, AttributeSearchConfig)
     wanted = {name: own for name, own in config.protocols.items() if isinstance(own, kinds)}
@@ -116,8 +116,8 @@ def judged(config: DatasetEvaluation) -> dict[str, Any]:
     return {name: own for name, own in wanted.items() if name not in (*searches, *extra)}
 
 
-def variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Path]:
-    """`count` models: the base model, and others whose first layer differs by a little, and so all that comes after it."""
+def model_variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Path]:
+    """Return `count` models: the base model, and copies whose first layer differs slightly, so all features differ."""
     found = {"base-model": base_model}
     state = load_file(base_model / store.WEIGHTS)
     for number in range(1, count):
@@ -132,7 +132,9 @@ def variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Path]:
     return found
 
 
-def ours(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation, cache: Path) -> dict[str, float]:
+def evaluate_with_fclip(
+    models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation, cache: Path
+) -> dict[str, float]:
     """Primary-like scores of the base model, by one evaluation of all models from an empty cache."""
     shutil.rmtree(cache, ignore_errors=True)
     options = RunOptions("auto", 256, Resampling(resamples=1000, confidence=0.95, seed=0))
@@ -142,7 +144,7 @@ def ours(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluat
     return {name: value for name, value in scores.items() if name.partition(".")[2] in wanted}
 
 
-def theirs(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation) -> dict[str, float]:
+def evaluate_with_peers(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation) -> dict[str, float]:
     """The same of every model, by the peers' loops; returns the base model's."""
     catalog = read_catalog(files, with_captions=True)
     packs, workers = ImagePacks([files.images]), os.cpu_count() or 1
@@ -164,7 +166,7 @@ def theirs(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvalu
                     search: AttributeSearch = attribute_search(own, catalog, SPLIT, config.max_items)
                     if embeddings is None:
                         embeddings = peers.document_embeddings(peer, packs, search, workers)
-                    scores[f"{protocol}.precision_at_10"] = peers.products(peer, embeddings, search)
+                    scores[f"{protocol}.precision_at_10"] = peers.attribute_search(peer, embeddings, search)
         if name == "base-model":
             found = scores
     return found
@@ -194,7 +196,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peak", action="store_true", help="measure the memory of our side alone")
     parser.add_argument("--out", type=Path)
-    run(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
+    run_benchmark(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
-class Peer:
+class PeerModel:
     """A model as the peers load it."""
 
     model: Any
@@ -51,29 +51,29 @@ class Images(Dataset[torch.Tensor]):
         return pixels
 
 
-def load_peer(folder: Path) -> Peer:
+def load_peer(folder: Path) -> PeerModel:
     """The model of a folder with open_clip's inference transform."""
     clip = load(folder)
     preprocess = clip.model.visual.preprocess_cfg  # type: ignore[union-attr]
     transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # type: ignore[arg-type]
-    return Peer(clip.model, transform, clip.tokenizer)
+    return PeerModel(clip.model, transform, clip.tokenizer)
 
 
 @torch.no_grad()
-def encode(peer: Peer, packs: ImagePacks, digests: Sequence[str], workers: int) -> torch.Tensor:
+def encode(peer: PeerModel, packs: ImagePacks, digests: Sequence[str], workers: int) -> torch.Tensor:
     """float32 [n, d], normalised."""
     loader = DataLoader(Images(packs, digests, peer.transform), BATCH_SIZE, shuffle=False, num_workers=workers)
     return torch.cat([F.normalize(peer.model.encode_image(batch), dim=-1) for batch in loader])
 
 
 @torch.no_grad()
-def encode_texts(peer: Peer, texts: Sequence[str]) -> torch.Tensor:
+def encode_texts(peer: PeerModel, texts: Sequence[str]) -> torch.Tensor:
     """float32 [n, d], normalised, in batches."""
     batches = [list(texts[begin : begin + BATCH_SIZE]) for begin in range(0, len(texts), BATCH_SIZE)]
     return torch.cat([F.normalize(peer.model.encode_text(peer.tokenizer(batch)), dim=-1) for batch in batches])
 
 
-def classification(peer: Peer, packs: ImagePacks, task: ZeroShot, workers: int) -> float:
+def classification(peer: PeerModel, packs: ImagePacks, task: ZeroShot, workers: int) -> float:
     """clip-benchmark's zero-shot accuracy."""
     weights, begin = [], 0
     for count in task.num_prompts:  # a class at a time
@@ -84,7 +84,9 @@ def classification(peer: Peer, packs: ImagePacks, task: ZeroShot, workers: int) 
     return float((logits.argmax(dim=1) == torch.tensor(task.labels)).float().mean())
 
 
-def retrieval(peer: Peer, packs: ImagePacks, task: Retrieval, workers: int, ks: Sequence[int] = (1, 5, 10)) -> float:
+def retrieval(
+    peer: PeerModel, packs: ImagePacks, task: Retrieval, workers: int, ks: Sequence[int] = (1, 5, 10)
+) -> float:
     """clip-benchmark's image_retrieval_recall@10; recalls are by one-hot matrices [batch, k, images]."""
     images, texts = encode(peer, packs, task.images, workers), encode_texts(peer, task.texts)
     scores = texts @ images.T
@@ -102,7 +104,7 @@ def retrieval(peer: Peer, packs: ImagePacks, task: Retrieval, workers: int, ks: 
 
 
 @torch.no_grad()
-def products(peer: Peer, embeddings: torch.Tensor, task: AttributeSearch) -> float:
+def attribute_search(peer: PeerModel, embeddings: torch.Tensor, task: AttributeSearch) -> float:
     """marqo-FashionCLIP's run_retrieval, a query at a time, and precision at 10.
 
     Args:
@@ -117,7 +119,7 @@ def products(peer: Peer, embeddings: torch.Tensor, task: AttributeSearch) -> flo
     return float(np.mean(precision))
 
 
-def document_embeddings(peer: Peer, packs: ImagePacks, task: AttributeSearch, workers: int) -> torch.Tensor:
+def document_embeddings(peer: PeerModel, packs: ImagePacks, task: AttributeSearch, workers: int) -> torch.Tensor:
     """marqo-FashionCLIP's get_embeddings and weighted sum: every document's image and text."""
     images = encode(peer, packs, task.documents.images, workers)
     total = task.documents.weights["image"] * images

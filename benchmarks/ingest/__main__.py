@@ -13,20 +13,20 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.command import run
+from benchmarks.command import run_benchmark
 from benchmarks.ingest import report
+from benchmarks.ingest.img2dataset import install
 from benchmarks.ingest.inputs import preset
 from benchmarks.ingest.machine import machine
-from benchmarks.ingest.peer import install
 from benchmarks.ingest.scale import measure_incremental, measure_memory
-from benchmarks.ingest.speed import measure_speed
-from benchmarks.places import CACHE, DATASETS
+from benchmarks.ingest.speed import measure_ingest_speed
+from benchmarks.paths import CACHE, DATASETS
 
-GROWING = "kagl"  # what is repeated, and changes overnight
+VARIED_DATASET = "kagl"  # what is repeated, and changes overnight
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Run what was asked for, showing each table when it is there; returns all measurements."""
+    """IngestRun what was asked for, showing each table when it is there; returns all measurements."""
     presets = {name: preset(name, DATASETS) for name in arguments.datasets}
     facts = machine()
     peer = None
@@ -39,22 +39,26 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fclip-benchmark-", dir=arguments.work) as temporary:
         work = Path(temporary).resolve()
         for name, values in presets.items():
-            speed = measure_speed(
+            speed = measure_ingest_speed(
                 *(name, DATASETS, values, work / name, arguments.limit),
                 rounds=arguments.rounds,
                 peer=peer,
-                tell=console.print,
+                show_progress=console.print,
             )
             report.show_speed(console, name, speed)
             results["speed"][name] = {**asdict(speed), "ratios": speed.ratios}
-        kagl = preset(GROWING, DATASETS) if arguments.memory or arguments.incremental else {}
+        kagl = preset(VARIED_DATASET, DATASETS) if arguments.memory or arguments.incremental else {}
         if arguments.incremental:
-            found = measure_incremental(GROWING, kagl, work / "incremental", arguments.limit, rounds=arguments.rounds)
-            report.show_incremental(console, GROWING, found)
+            found = measure_incremental(
+                VARIED_DATASET, kagl, work / "incremental", arguments.limit, rounds=arguments.rounds
+            )
+            report.show_incremental(console, VARIED_DATASET, found)
             results["incremental"] = {**asdict(found), "holds": found.holds}
         if arguments.memory:
-            memory = measure_memory(GROWING, kagl, work / "memory", arguments.limit, repetitions=arguments.repetitions)
-            report.show_memory(console, GROWING, memory)
+            memory = measure_memory(
+                VARIED_DATASET, kagl, work / "memory", arguments.limit, repetitions=arguments.repetitions
+            )
+            report.show_memory(console, VARIED_DATASET, memory)
             results["memory"] = asdict(memory)
     return results
 
@@ -72,7 +76,7 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true", help="without img2dataset")
     parser.add_argument("--work", type=Path, help="where files are laid out meanwhile (3 GB); the system's otherwise")
     parser.add_argument("--out", type=Path, help="write all measurements there, as JSON")
-    run(parser, measure, Console())
+    run_benchmark(parser, measure, Console())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from fclip.catalog.config import ImageConfig
 from fclip.catalog.jpegs import Jpeg, encode, read_header, shrink
 from fclip.errors import UserError
 
-FILES_A_TASK = 64
+FILES_PER_TASK = 64
 
 
 def decode(path: Path) -> int:
@@ -47,7 +47,7 @@ def _jpeg(path: Path) -> Jpeg:
 def time_decoding(files: Sequence[Path], config: ImageConfig | None, *, workers: int, processes: bool) -> float:
     """Seconds that decoding (or, given a config, converting) all files takes in so many threads or processes."""
     work: Callable[[Path], int] = decode if config is None else partial(convert, config=config)
-    parts = [files[begin : begin + FILES_A_TASK] for begin in range(0, len(files), FILES_A_TASK)]
+    parts = [files[begin : begin + FILES_PER_TASK] for begin in range(0, len(files), FILES_PER_TASK)]
     with _pool(workers, processes) as pool:
         list(pool.map(partial(_all, work), [files[:8]] * (4 * workers)))  # workers are started
         began = time.perf_counter()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.places import PRESET, dataset_folder
+from benchmarks.paths import PRESET, dataset_folder
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.catalog.pin import current_pin
 from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
@@ -22,11 +22,11 @@ from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 
-NOTHING_REMOTE = SourceAccess(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
+NO_REMOTE_ACCESS = SourceAccess(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 
 
 @dataclass(frozen=True)
-class Input:
+class IngestInput:
     """A dataset laid out as files: `table` (Parquet) names, and gives the file:// URL of, each file in `images`."""
 
     name: str
@@ -68,7 +68,7 @@ def preset(name: str, datasets: Path) -> dict[str, Any]:
     return {**values[name], "source": source, "roles": {}}
 
 
-def prepare_external(name: str, datasets: Path, folder: Path, limit: int | None) -> Input:
+def write_ingest_input(name: str, datasets: Path, folder: Path, limit: int | None) -> IngestInput:
     """Write the images of a dataset (`limit` of them, spread; None for all) and their table into `folder`."""
     source = parse(name, preset(name, datasets), DatasetConfig).source
     images = folder / "images"
@@ -100,7 +100,7 @@ def prepare_external(name: str, datasets: Path, folder: Path, limit: int | None)
     schema = pa.schema([(column, pa.string()) for column in columns])
     table = folder / "products.parquet"
     pq.write_table(pa.Table.from_pylist(records, schema=schema), table)
-    return Input(name, table, images, tuple(texts), tuple(attributes), len(records), num_bytes)
+    return IngestInput(name, table, images, tuple(texts), tuple(attributes), len(records), num_bytes)
 
 
 def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int | None = None) -> Workspace:
@@ -117,6 +117,6 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
 
 def readable_rows(source: SourceConfig, limit: int | None) -> Iterator[SourceRow]:
     """The rows of a source that have a first image, or of `limit` rows spread over it."""
-    for row in read(source, NOTHING_REMOTE, limit):
+    for row in read(source, NO_REMOTE_ACCESS, limit):
         if not isinstance(row, RefusedRow) and row.images and not isinstance(row.images[0], Refusal):
             yield row

@@ -7,8 +7,8 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from benchmarks.ingest.runs import WORKERS
-from benchmarks.ingest.scale import Incremental, Memory
-from benchmarks.ingest.speed import Speed
+from benchmarks.ingest.scale import IncrementalIngest, MemoryUse
+from benchmarks.ingest.speed import IngestSpeed
 
 WANTED_RATIO = 1.5
 MAX_PEAK = 1.5e9  # bytes
@@ -21,7 +21,7 @@ NOTE = (
 )
 
 
-def show_speed(console: Console, name: str, speed: Speed) -> None:
+def show_speed(console: Console, name: str, speed: IngestSpeed) -> None:
     """Images a second of all, and the parts of fclip's CPU time."""
     table = Table(title=f"{name}: {speed.num_images} images, {speed.num_bytes / 1e6:.0f} MB", title_justify="left")
     for column in ("", "images/s", "of fclip's", "seconds", "with start-up"):
@@ -59,7 +59,7 @@ def show_speed(console: Console, name: str, speed: Speed) -> None:
     console.print(_parts(speed))
 
 
-def show_memory(console: Console, name: str, memory: Memory) -> None:
+def show_memory(console: Console, name: str, memory: MemoryUse) -> None:
     """Peaks once and repeated."""
     table = Table(title=f"{name}: memory, whatever the catalog's size", title_justify="left")
     for column in ("rows", "peak MB", "seconds", "rows/s"):
@@ -75,7 +75,7 @@ def show_memory(console: Console, name: str, memory: Memory) -> None:
     )
 
 
-def show_incremental(console: Console, name: str, found: Incremental) -> None:
+def show_incremental(console: Console, name: str, found: IncrementalIngest) -> None:
     """Time shares and packs of a second ingest."""
     first, second = (median(run.seconds for run in runs) for runs in (found.first, found.second))
     console.print(
@@ -91,7 +91,7 @@ def show_machine(console: Console, facts: Mapping[str, object]) -> None:
     console.print(Group(line, NOTE))
 
 
-def _parts(speed: Speed) -> Table:
+def _parts(speed: IngestSpeed) -> Table:
     run = speed.profiled
     total = sum(run.parts.values())
     table = Table(

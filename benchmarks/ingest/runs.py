@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ingest.parts import Parts
-from benchmarks.places import REPOSITORY
+from benchmarks.ingest.cpu_profile import CpuProfile
+from benchmarks.paths import REPOSITORY
 from fclip.errors import UserError
 from tasks.workspace.paths import Workspace
 
@@ -27,7 +27,7 @@ WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 
 
 @dataclass(frozen=True)
-class Run:
+class IngestRun:
     """One `ingest`, measured.
 
     Attributes:
@@ -37,7 +37,7 @@ class Run:
         cpu_seconds: of all threads while it ran; main_thread_seconds: of the one that feeds the others.
         peak_bytes: resident, the process at most, libraries included.
         num_rows, num_products, num_images: as in `ingest.json`.
-        parts: CPU seconds by part (`benchmarks.ingest.parts`), in sum `cpu_seconds`; empty where not asked for.
+        parts: CPU seconds by part (`benchmarks.ingest.cpu_profile`), in sum `cpu_seconds`; empty where not asked for.
     """
 
     whole_seconds: float
@@ -52,14 +52,14 @@ class Run:
     parts: dict[str, float]
 
 
-def run_ingest(workspace: Workspace, dataset: str, *, parts: bool = False, keep_cache: bool = False) -> Run:
+def run_ingest(workspace: Workspace, dataset: str, *, parts: bool = False, keep_cache: bool = False) -> IngestRun:
     """Ingest as the stage does: its outputs deleted before, as DVC does, and the cache too unless it is kept."""
     shutil.rmtree(workspace.root / "data", ignore_errors=True)
     if not keep_cache:
         shutil.rmtree(workspace.cache, ignore_errors=True)
     began = time.perf_counter()
     values = _child("ingest", str(workspace.root), dataset, *(["--parts"] if parts else []))
-    return Run(whole_seconds=time.perf_counter() - began, **values)
+    return IngestRun(whole_seconds=time.perf_counter() - began, **values)
 
 
 def run_decoding(images: Path, *, processes: bool, convert_as: Workspace | None) -> float:
@@ -84,7 +84,7 @@ def _ingest(root: Path, dataset: str, with_parts: bool) -> dict[str, Any]:
     from tasks import ingest
 
     import_seconds = time.perf_counter() - began
-    parts = Parts()
+    parts = CpuProfile()
     if with_parts:
         parts.watch(ingest)
     began, began_cpu, began_thread = time.perf_counter(), time.process_time(), time.thread_time()
@@ -99,7 +99,7 @@ def _ingest(root: Path, dataset: str, with_parts: bool) -> dict[str, Any]:
         "num_rows": summary.num_rows,
         "num_products": summary.num_products,
         "num_images": summary.num_images,
-        "parts": parts.with_rest(cpu_seconds) if with_parts else {},
+        "parts": parts.with_remainder(cpu_seconds) if with_parts else {},
     }
 
 

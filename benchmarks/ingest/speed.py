@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.ingest.inputs import Input, make_workspace, prepare_external
-from benchmarks.ingest.peer import Peer, PeerRun, Settings, tune
-from benchmarks.ingest.runs import WORKERS, Run, run_decoding, run_ingest
+from benchmarks.ingest.img2dataset import Img2dataset, Img2datasetRun, Img2datasetSettings, tune
+from benchmarks.ingest.inputs import IngestInput, make_workspace, write_ingest_input
+from benchmarks.ingest.runs import WORKERS, IngestRun, run_decoding, run_ingest
 from fclip.catalog.config import IngestConfig
 from tasks.workspace.params import load_section
 
@@ -17,7 +17,7 @@ TUNING_IMAGES = 6000
 
 
 @dataclass(frozen=True)
-class Speed:
+class IngestSpeed:
     """Measurements of one dataset, a run a round.
 
     Attributes:
@@ -30,13 +30,13 @@ class Speed:
 
     num_images: int
     num_bytes: int
-    files: tuple[Run, ...]
-    shipped: tuple[Run, ...]
-    peer: tuple[PeerRun, ...]
-    settings: Settings | None
+    files: tuple[IngestRun, ...]
+    shipped: tuple[IngestRun, ...]
+    peer: tuple[Img2datasetRun, ...]
+    settings: Img2datasetSettings | None
     decoding: Mapping[str, tuple[float, ...]]
     converting: Mapping[str, tuple[float, ...]]
-    profiled: Run
+    profiled: IngestRun
 
     def rate(self, seconds: float) -> float:
         """Images a second."""
@@ -56,7 +56,7 @@ class Speed:
         }
 
 
-def measure_speed(
+def measure_ingest_speed(
     name: str,
     datasets: Path,
     preset: Mapping[str, Any],
@@ -64,21 +64,21 @@ def measure_speed(
     limit: int | None,
     *,
     rounds: int,
-    peer: Peer | None,
-    tell: Callable[[str], None],
-) -> Speed:
+    peer: Img2dataset | None,
+    show_progress: Callable[[str], None],
+) -> IngestSpeed:
     """Lay the dataset out, tune img2dataset, and let all run in turn, `rounds` times."""
-    given = prepare_external(name, datasets, folder / "files", limit)
+    given = write_ingest_input(name, datasets, folder / "files", limit)
     files = make_workspace(folder / "as-files", name, {**preset, "source": given.source})
     shipped = make_workspace(folder / "as-shipped", name, preset, limit)
     image_config = load_section(files, "ingest", IngestConfig).settings.image
     settings = None
     if peer is not None:
-        sample = prepare_external(name, datasets, folder / "sample", min(limit or TUNING_IMAGES, TUNING_IMAGES))
-        settings = tune(peer, sample, folder / "peer", image_config, cores=WORKERS, tell=tell)
-    ours: list[Run] = []
-    ours_shipped: list[Run] = []
-    theirs: list[PeerRun] = []
+        sample = write_ingest_input(name, datasets, folder / "sample", min(limit or TUNING_IMAGES, TUNING_IMAGES))
+        settings = tune(peer, sample, folder / "peer", image_config, cores=WORKERS, show_progress=show_progress)
+    ours: list[IngestRun] = []
+    ours_shipped: list[IngestRun] = []
+    theirs: list[Img2datasetRun] = []
     decoding: dict[str, list[float]] = {"threads": [], "processes": []}
     converting: dict[str, list[float]] = {"threads": [], "processes": []}
     for number in range(rounds):
@@ -91,10 +91,10 @@ def measure_speed(
             processes = kind == "processes"
             decoding[kind].append(run_decoding(given.images, processes=processes, convert_as=None))
             converting[kind].append(run_decoding(given.images, processes=processes, convert_as=files))
-        tell(f"{name}: round {number + 1} of {rounds} done")
+        show_progress(f"{name}: round {number + 1} of {rounds} done")
     profiled = run_ingest(files, name, parts=True)
     shutil.rmtree(folder)
-    return Speed(
+    return IngestSpeed(
         num_images=given.num_images,
         num_bytes=given.num_bytes,
         files=tuple(ours),
@@ -107,7 +107,7 @@ def measure_speed(
     )
 
 
-def _read(given: Input) -> None:
+def _read(given: IngestInput) -> None:
     """Read every file once, so that nobody waits for the disk."""
     for file in given.files:
         file.read_bytes()

@@ -22,7 +22,7 @@ BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Record:
+class ProductRow:
     """A row: its product id, its first image, encoded, and its texts and attributes."""
 
     product_id: str
@@ -31,7 +31,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Shop:
+class RewrittenDataset:
     """A dataset whose rows are written anew, into Parquet files in `folder`, before each ingest."""
 
     name: str
@@ -42,7 +42,7 @@ class Shop:
     attributes: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, preset: Mapping[str, Any], folder: Path, limit: int | None) -> "Shop":
+    def of(cls, name: str, preset: Mapping[str, Any], folder: Path, limit: int | None) -> "RewrittenDataset":
         """The shop of a dataset of params/kagl.yaml: of `limit` rows of it, or of all."""
         texts: dict[str, None] = {}
         attributes: dict[str, None] = {}
@@ -64,16 +64,16 @@ class Shop:
         }
         return {**self.preset, "source": source}
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[ProductRow]:
         """The dataset's rows that have an id and an image, as they are."""
         for row in readable_rows(parse(self.name, dict(self.preset), DatasetConfig).source, self.limit):
             if row.product_id is not None:
                 content = row.images[0]
                 image = content.read_bytes() if isinstance(content, Path) else content
                 assert isinstance(image, bytes)
-                yield Record(row.product_id, image, {**row.texts, **row.attributes})
+                yield ProductRow(row.product_id, image, {**row.texts, **row.attributes})
 
-    def write(self, rows: Iterable[Record], name: str) -> int:
+    def write(self, rows: Iterable[ProductRow], name: str) -> int:
         """Write rows into one file of the shop, a batch in memory at a time; returns their number."""
         columns = [*self.texts, *self.attributes]
         fields = [("product_id", pa.string()), ("image", pa.binary()), *((column, pa.string()) for column in columns)]
@@ -88,7 +88,7 @@ class Shop:
         return count
 
 
-def repeated(rows: Iterable[Record], repetition: int) -> Iterator[Record]:
+def repeated(rows: Iterable[ProductRow], repetition: int) -> Iterator[ProductRow]:
     """The same pictures as other products with other bytes: a comment in each JPEG, and in each id, says which."""
     for row in rows:
         name = f"repetition {repetition} of {row.product_id}"
@@ -102,12 +102,12 @@ def with_comment(jpeg: bytes, comment: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
 
-def first_day(rows: Iterable[Record]) -> Iterator[Record]:
+def first_day_rows(rows: Iterable[ProductRow]) -> Iterator[ProductRow]:
     """The rows without the hundredth that is yet to come."""
     return (row for row in rows if part(row.product_id) != NEW)
 
 
-def next_day(rows: Iterable[Record]) -> Iterator[Record]:
+def next_day_rows(rows: Iterable[ProductRow]) -> Iterator[ProductRow]:
     """The rows of the first day, a hundredth of them gone, a hundredth with another picture, and a hundredth new."""
     for row in rows:
         place = part(row.product_id)
@@ -128,8 +128,8 @@ def mirrored(image: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _batches(rows: Iterable[Record], size: int) -> Iterator[Sequence[Record]]:
-    batch: list[Record] = []
+def _batches(rows: Iterable[ProductRow], size: int) -> Iterator[Sequence[ProductRow]]:
+    batch: list[ProductRow] = []
     for row in rows:
         batch.append(row)
         if len(batch) == size:

@@ -11,8 +11,8 @@ python -m benchmarks.selection.study --table benchmarks/selection/runs/full-0.pa
 import argparse
 from pathlib import Path
 
-from benchmarks.places import DATASETS
-from benchmarks.selection.run import PARAMS, TRAINED, Run, regimes, train
+from benchmarks.paths import DATASETS
+from benchmarks.selection.run import PARAMS, TRAINED, StudyRun, regimes, train
 from benchmarks.selection.scores import write_scores
 from benchmarks.selection.shop import write_shop
 from benchmarks.selection.tables import RUNS
@@ -46,7 +46,7 @@ def main() -> None:
             lay_out_workspace(workspace.root, DATASETS, datasets, preset=PARAMS, limit=None, device="auto")
         for seed in arguments.seeds:
             for regime in arguments.regimes:
-                run = Run(regime, seed)
+                run = StudyRun(regime, seed)
                 out = arguments.out / f"{run.name}.parquet"
                 if out.is_file():
                     continue

@@ -29,7 +29,7 @@ USUAL_TIES = 0.8
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """One run: its candidates with their scores in domain and on all out-of-domain datasets, the base model first.
 
     Attributes:
@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RuleSetting:
     """How is chosen, and from what.
 
     Attributes:
@@ -67,10 +67,10 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Choice:
+class RuleChoice:
     """What was chosen in one table, and what that is worth on the dataset held out."""
 
-    setting: Setting
+    setting: RuleSetting
     run: str
     held: str
     regret: float
@@ -81,7 +81,7 @@ class Choice:
 class Regret:
     """The means over runs and held-out datasets, with the bounds of 95 % over both of them as clusters."""
 
-    setting: Setting
+    setting: RuleSetting
     regret: float
     low: float
     high: float
@@ -89,19 +89,23 @@ class Regret:
     num_choices: int
 
 
-def study(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences: Sequence[float] = ()) -> list[Regret]:
+def study(
+    tables: Sequence[ScoreTable], tolerances: Sequence[float], tie_confidences: Sequence[float] = ()
+) -> list[Regret]:
     """Every rule that the tables can be judged by, at every tolerance, with `start`, `random` and `hindsight`."""
     return summarise(list(choices(tables, tolerances, tie_confidences)))
 
 
-def yardstick(found: Sequence[Regret]) -> Regret:
+def reference_regret(found: Sequence[Regret]) -> Regret:
     """What pipelines commonly do, to compare with: by loss in domain, or by metric where there is none, no average."""
     in_domain = {rule.kind for rule in rules().values() if rule.in_domain_only}
     own = [entry for entry in found if entry.setting.rule in in_domain and math.isinf(entry.setting.tolerance)]
     return min(own, key=lambda entry: (entry.setting.rule != "in_domain_loss", entry.setting.pool != TRAINED))
 
 
-def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
+def choices(
+    tables: Sequence[ScoreTable], tolerances: Sequence[float], tie_confidences: Sequence[float]
+) -> Iterator[RuleChoice]:
     """All that is chosen, among all candidates and, where any table has averages, among what training left.
 
     Near-ties count where a rule reads all the other datasets.
@@ -113,17 +117,19 @@ def choices(tables: Sequence[Table], tolerances: Sequence[float], tie_confidence
             yield from _chosen(table, pool, tolerances, tie_confidences)
 
 
-def _baselines(table: Table, tolerances: Sequence[float]) -> Iterator[Choice]:
+def _baselines(table: ScoreTable, tolerances: Sequence[float]) -> Iterator[RuleChoice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
     in_hindsight = {tolerance: _hindsight(table, tolerance) for tolerance in tolerances}
     for held in table.out_of_domain:
-        yield Choice(Setting(BASE_MODEL), table.name, held, *_lost(table, held, [0], [0]))
-        yield Choice(Setting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
+        yield RuleChoice(RuleSetting(BASE_MODEL), table.name, held, *_lost(table, held, [0], [0]))
+        yield RuleChoice(RuleSetting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
         for tolerance, rows in in_hindsight.items():
-            yield Choice(Setting(HINDSIGHT, tolerance=tolerance), table.name, held, *_lost(table, held, *rows))
+            yield RuleChoice(RuleSetting(HINDSIGHT, tolerance=tolerance), table.name, held, *_lost(table, held, *rows))
 
 
-def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]) -> Iterator[Choice]:
+def _chosen(
+    table: ScoreTable, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]
+) -> Iterator[RuleChoice]:
     rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.candidate.is_average]
     for held, read in _held_out(table):
         told = [_told(table.candidates[row], read) for row in rows]
@@ -138,19 +144,19 @@ def _chosen(table: Table, pool: str, tolerances: Sequence[float], tie_confidence
                     if ties is not None and not rule.reads_out_of_domain:
                         continue
                     row = next(row for row in rows if table.candidates[row].name == name)
-                    setting = Setting(kind, pool, 0 if rule.in_domain_only else len(read), tolerance, ties)
-                    yield Choice(setting, table.name, held, *_lost(table, held, [row], [row]))
+                    setting = RuleSetting(kind, pool, 0 if rule.in_domain_only else len(read), tolerance, ties)
+                    yield RuleChoice(setting, table.name, held, *_lost(table, held, [row], [row]))
 
 
-def summarise(found: Sequence[Choice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:
+def summarise(found: Sequence[RuleChoice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:
     """The means of each setting's choices, in the order of their first; clusters are (held-out dataset, run)."""
-    chosen: dict[Setting, list[Choice]] = {}
+    chosen: dict[RuleSetting, list[RuleChoice]] = {}
     for one in found:
         chosen.setdefault(one.setting, []).append(one)
     return [Regret(setting, *_mean(own, resamples, seed)) for setting, own in chosen.items()]
 
 
-def _mean(own: Sequence[Choice], resamples: int, seed: int) -> tuple[float, float, float, float, int]:
+def _mean(own: Sequence[RuleChoice], resamples: int, seed: int) -> tuple[float, float, float, float, int]:
     clusters: dict[tuple[str, str], list[float]] = {}
     for one in own:
         clusters.setdefault((one.held, one.run), []).append(one.regret)
@@ -161,7 +167,7 @@ def _mean(own: Sequence[Choice], resamples: int, seed: int) -> tuple[float, floa
     return float(means.mean()), float(low), float(high), cost, len(own)
 
 
-def _held_out(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _held_out(table: ScoreTable) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(the dataset held out, those that the rules read)."""
     for held in table.out_of_domain:
         others = [name for name in table.out_of_domain if name != held]
@@ -178,7 +184,7 @@ def _told(candidate: ScoredCandidate, read: Sequence[str]) -> ScoredCandidate:
     )
 
 
-def _has(table: Table, rule: Rule) -> bool:
+def _has(table: ScoreTable, rule: Rule) -> bool:
     """Whether a table holds what a rule reads: a public one has no losses, and no order of checkpoints."""
     candidates = [one.candidate for one in table.candidates[1:]]
     has_losses = any(candidate.val_loss is not None for candidate in candidates)
@@ -186,7 +192,7 @@ def _has(table: Table, rule: Rule) -> bool:
     return (has_losses or not rule.needs_val_loss) and (has_steps or not rule.needs_steps)
 
 
-def _hindsight(table: Table, tolerance: float) -> tuple[list[int], list[int]]:
+def _hindsight(table: ScoreTable, tolerance: float) -> tuple[list[int], list[int]]:
     """The eligible row with the best out-of-domain mean, by the first halves of the datasets and by the second."""
     inside = np.array([one.in_domain_score if one.num_nonfinite == 0 else -np.inf for one in table.candidates])
     eligible = np.isfinite(inside) & (inside >= inside.max() - tolerance) | (np.arange(len(inside)) == 0)
@@ -200,7 +206,7 @@ def rule_label(kind: str) -> str:
     return rules()[kind].label if kind in rules() else kind
 
 
-def _lost(table: Table, held: str, *rows: Sequence[int]) -> tuple[float, float]:
+def _lost(table: ScoreTable, held: str, *rows: Sequence[int]) -> tuple[float, float]:
     """Regret on the held-out dataset and cost in domain of `rows`, the mean of them.
 
     Args:

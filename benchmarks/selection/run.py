@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.ablation.__main__ import changed
-from benchmarks.selection.scratch import write_scratch
+from benchmarks.ablation.__main__ import apply_changes
+from benchmarks.selection.random_tower import write_random_image_tower
 from benchmarks.train.processes import run_measured
 from fclip.base_models.towers import TowersConfig
 from fclip.training.config import FinetuneConfig
@@ -23,7 +23,7 @@ TRAINED = "shop"
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """A regime and a seed."""
 
     regime: str
@@ -36,7 +36,7 @@ class Run:
     @property
     def finetune(self) -> FinetuneConfig:
         """How it is trained."""
-        return changed(read_params(PARAMS)["finetune"], self._own.get("finetune", {}))
+        return apply_changes(read_params(PARAMS)["finetune"], self._own.get("finetune", {}))
 
     @property
     def sections(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def random_image_tower(self) -> dict[str, Any] | None:
-        """What takes the place of the base model's image tower, as `write_scratch` takes it."""
+        """What takes the place of the base model's image tower, as `write_random_image_tower` takes it."""
         found: dict[str, Any] | None = self._own.get("random_image_tower")
         return found
 
@@ -65,7 +65,7 @@ def regimes() -> list[str]:
     return list(_regimes())
 
 
-def train(workspace: Workspace, run: Run, jobs: Path) -> Path:
+def train(workspace: Workspace, run: StudyRun, jobs: Path) -> Path:
     """The folder of candidates, made anew unless it is there."""
     job = jobs / run.name
     if (job / "out" / "candidates.json").is_file():
@@ -75,7 +75,7 @@ def train(workspace: Workspace, run: Run, jobs: Path) -> Path:
     )
     if run.random_image_tower:
         text, base_model = base_model, jobs / f"{run.name}-start"
-        write_scratch(text, base_model, **run.random_image_tower, seed=run.seed)
+        write_random_image_tower(text, base_model, **run.random_image_tower, seed=run.seed)
     write_job(
         job,
         config=run.finetune,

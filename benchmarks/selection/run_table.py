@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.selection.regret import Table
+from benchmarks.selection.regret import ScoreTable
 from fclip.errors import UserError
 from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.files import atomic_path
@@ -77,7 +77,7 @@ def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
 
 
-def read_run(path: Path) -> Table:
+def read_run(path: Path) -> ScoreTable:
     """The run that `write_run` wrote; its name is the file's. Epochs and the kinds of candidates are not kept.
 
     Raises:
@@ -99,7 +99,7 @@ def read_run(path: Path) -> Table:
         own = [next(row for row in found if row["dataset"] == dataset) for found in by_candidate.values()]
         return np.array([[row["half_0"], row["half_1"]] for row in own], np.float64)
 
-    return Table(
+    return ScoreTable(
         name=path.stem,
         candidates=tuple(_candidate(found, is_base=number == 0) for number, found in enumerate(by_candidate.values())),
         halves={dataset: halves(dataset) for dataset in outside},

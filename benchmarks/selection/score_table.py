@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.selection.regret import Table
+from benchmarks.selection.regret import ScoreTable
 from fclip.errors import UserError
 from fclip.files import sha256_bytes
 from fclip.models.candidates import Candidate
@@ -17,7 +17,7 @@ from fclip.selection.candidates import Floats, Score, ScoredCandidate
 NAME = "model_name"
 
 
-def read_scores(paths: Sequence[Path], *, base_model: str, in_domain: str, cost: str) -> Table:
+def read_scores(paths: Sequence[Path], *, base_model: str, in_domain: str, cost: str) -> ScoreTable:
     """The models of some files, the base model first; every other column of numbers is an outside dataset.
 
     Args:
@@ -43,7 +43,7 @@ def read_scores(paths: Sequence[Path], *, base_model: str, in_domain: str, cost:
         raise UserError(f"there are {len(outside)} outside datasets: two are needed, one to choose by, one to hold out")
     ordered = sorted(rows, key=lambda row: row[NAME] != base_model)
     values = [{column: _number(row, column) for column in columns} for row in ordered]
-    return Table(
+    return ScoreTable(
         name=paths[0].stem,
         candidates=tuple(
             ScoredCandidate(

@@ -22,7 +22,7 @@ SEED = 0
 NUM_TYPES, TYPE_SIZES = 14, (80, 900)
 """How many article types are held out, of those with so many products."""
 NUM_BRANDS, BRAND_SIZES = 10, (120, 900)
-NUM_SHOP, NUM_OUTSIDE = 5400, 700
+NUM_SHOP, NUM_OUT_OF_DOMAIN = 5400, 700
 SIDE = 160
 COLUMNS = ("id", "image", "title", "type", "colour", "gender")
 Product = dict[str, Any]
@@ -55,9 +55,9 @@ def write_shop(kagl: Workspace, folder: Path) -> None:
     shop = take(rest, NUM_SHOP)
     shop_types = {product["type"] for product in shop}
     outside = {
-        "types": take((p for p in products if p["type"] in types and p["brand"] not in brands), NUM_OUTSIDE),
-        "brands": take((p for p in products if p["brand"] in brands and p["type"] in shop_types), NUM_OUTSIDE),
-        "street": take((p for p in rest if p["type"] in shop_types), NUM_OUTSIDE),
+        "types": take((p for p in products if p["type"] in types and p["brand"] not in brands), NUM_OUT_OF_DOMAIN),
+        "brands": take((p for p in products if p["brand"] in brands and p["type"] in shop_types), NUM_OUT_OF_DOMAIN),
+        "street": take((p for p in rest if p["type"] in shop_types), NUM_OUT_OF_DOMAIN),
     }
     packs = ImagePacks([kagl.images("kagl")])
     for name, chosen in {"shop": shop, **outside}.items():
@@ -93,14 +93,14 @@ def _write(folder: Path, name: str, products: Sequence[Product], packs: ImagePac
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for product, content in zip(products, packs.read_many([p["image"] for p in products]), strict=True):
-            placed = placed_elsewhere(content, product["id"]) if elsewhere else content
+            placed = place_in_scene(content, product["id"]) if elsewhere else content
             if placed is None:
                 continue
             (images / f"{product['id']}.jpg").write_bytes(placed)
             writer.writerow({**product, "image": f"{product['id']}.jpg"})
 
 
-def placed_elsewhere(content: bytes, seed: str) -> bytes | None:
+def place_in_scene(content: bytes, seed: str) -> bytes | None:
     """The product cut out, turned, and laid somewhere in a drawn place in some light; None where it is not on white."""
     chance, generator = random.Random(seed), np.random.default_rng(int(seed))
     picture = Image.open(io.BytesIO(content)).convert("RGB")

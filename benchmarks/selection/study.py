@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table as Shown
+from rich.table import Table
 
-from benchmarks.selection.regret import ALL, USUAL_TIES, Regret, Table, rule_label, study, yardstick
+from benchmarks.selection.regret import ALL, USUAL_TIES, Regret, ScoreTable, reference_regret, rule_label, study
 from benchmarks.selection.run_table import read_run
 from benchmarks.selection.score_table import read_scores
 from benchmarks.selection.trade_off import draw_trade_off
@@ -54,7 +54,7 @@ def selection(
     tables = _read(table, base_model, in_domain, cost)
     of_runs = table[0].suffix == RUN_TABLE
     found = study(tables, [tolerance / 100 for tolerance in TOLERANCES], TIE_CONFIDENCES if of_runs else ())
-    to = yardstick(found)
+    to = reference_regret(found)
     _show(found, to, tables, every=every or not of_runs)
     if out is not None:
         write_json(out, [_as_json(entry, to) for entry in found])
@@ -62,7 +62,7 @@ def selection(
         _console().print(f"plot  {draw_trade_off(found, plot)}", highlight=False, soft_wrap=True)
 
 
-def _read(paths: Sequence[Path], base_model: str | None, in_domain: str | None, cost: str | None) -> list[Table]:
+def _read(paths: Sequence[Path], base_model: str | None, in_domain: str | None, cost: str | None) -> list[ScoreTable]:
     if all(path.suffix == RUN_TABLE for path in paths):
         return [read_run(path) for path in paths]
     if any(path.suffix == RUN_TABLE for path in paths):
@@ -81,16 +81,16 @@ def _as_json(entry: Regret, to: Regret) -> dict[str, Any]:
     return {**setting, "tolerance": tolerance, **values, "ratio": entry.regret / to.regret if to.regret else None}
 
 
-def _show(found: Sequence[Regret], to: Regret, tables: Sequence[Table], *, every: bool) -> None:
+def _show(found: Sequence[Regret], to: Regret, tables: Sequence[ScoreTable], *, every: bool) -> None:
     held = ", ".join(dict.fromkeys(name for table in tables for name in table.out_of_domain))
     number = f"{len(tables)} runs, " if len(tables) > 1 else ""
-    shown = Shown(
+    shown = Table(
         title=f"{number}{sum(len(table.candidates) for table in tables)} models, held out in turn: {held}",
         title_justify="left",
         caption="Regret (in-domain cost), percentage points, by how far below the best in domain a model may be; "
         f"×: of what {rule_label(to.setting.rule)} leaves{'' if to.setting.pool == ALL else ' without averages'}. "
-        "Reads: how many outside datasets. Ties: of those that the best does not surely beat, the nearest the base model. "
-        "Hindsight: the one candidate with the best mean of all outside datasets, the held-out one among them.",
+        "Reads: number of out-of-domain datasets. Ties: of near ties, the closest to the base model wins. "
+        "Hindsight: the candidate with the best mean over all out-of-domain datasets, including the held-out one.",
         caption_justify="left",
         box=None,
     )

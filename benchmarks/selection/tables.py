@@ -16,9 +16,9 @@ from benchmarks.selection.regret import (
     RANDOM,
     TRAINED,
     USUAL_TIES,
-    Choice,
-    Setting,
-    Table,
+    RuleChoice,
+    RuleSetting,
+    ScoreTable,
     choices,
     rule_label,
     summarise,
@@ -29,20 +29,20 @@ from fclip.selection.rules.registry import rules
 RUNS = Path(__file__).with_name("runs")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
 SETTINGS = {
-    "base-model": Setting(BASE_MODEL),
-    "random": Setting(RANDOM),
-    "last": Setting("last", TRAINED),
-    "in-domain loss": Setting("in_domain_loss", TRAINED),
-    "in-domain metric, checkpoints": Setting("in_domain_metric", TRAINED),
-    "in-domain metric, with averages": Setting("in_domain_metric"),
-    "normalised gain with ties, within 1": Setting("mean_normalised_gain", ALL, 4, 0.01, USUAL_TIES),
-    "normalised gain with ties, within 2": Setting("mean_normalised_gain", ALL, 4, 0.02, USUAL_TIES),
-    "normalised gain with ties, within 5": Setting("mean_normalised_gain", ALL, 4, 0.05, USUAL_TIES),
-    "mean rank with ties, within 2": Setting("mean_rank", ALL, 4, 0.02, USUAL_TIES),
-    "alignment, without labels, within 2": Setting("alignment", ALL, 4, 0.02),
-    "margin, without labels, within 1": Setting("margin", ALL, 4, 0.01),
-    "hindsight, within 1": Setting(HINDSIGHT, tolerance=0.01),
-    "hindsight": Setting(HINDSIGHT),
+    "base-model": RuleSetting(BASE_MODEL),
+    "random": RuleSetting(RANDOM),
+    "last": RuleSetting("last", TRAINED),
+    "in-domain loss": RuleSetting("in_domain_loss", TRAINED),
+    "in-domain metric, checkpoints": RuleSetting("in_domain_metric", TRAINED),
+    "in-domain metric, with averages": RuleSetting("in_domain_metric"),
+    "normalised gain with ties, within 1": RuleSetting("mean_normalised_gain", ALL, 4, 0.01, USUAL_TIES),
+    "normalised gain with ties, within 2": RuleSetting("mean_normalised_gain", ALL, 4, 0.02, USUAL_TIES),
+    "normalised gain with ties, within 5": RuleSetting("mean_normalised_gain", ALL, 4, 0.05, USUAL_TIES),
+    "mean rank with ties, within 2": RuleSetting("mean_rank", ALL, 4, 0.02, USUAL_TIES),
+    "alignment, without labels, within 2": RuleSetting("alignment", ALL, 4, 0.02),
+    "margin, without labels, within 1": RuleSetting("margin", ALL, 4, 0.01),
+    "hindsight, within 1": RuleSetting(HINDSIGHT, tolerance=0.01),
+    "hindsight": RuleSetting(HINDSIGHT),
 }
 
 
@@ -50,18 +50,18 @@ def main() -> None:
     print("\n\n".join(markdown([read_run(path) for path in sorted(RUNS.glob("*.parquet"))])))
 
 
-def markdown(tables: Sequence[Table]) -> tuple[str, str, str]:
+def markdown(tables: Sequence[ScoreTable]) -> tuple[str, str, str]:
     """Every rule by tolerance; some settings by held-out dataset, and by regime."""
     found = [
         one
         for one in choices(tables, TOLERANCES, [USUAL_TIES])
         if one.setting.num_datasets in (0, len(tables[0].out_of_domain) - 1)
     ]
-    by_regime = broken_down(found, lambda one: one.run.rpartition("-")[0])
-    return by_tolerance(found), broken_down(found, lambda one: one.held), by_regime
+    by_regime = regret_by_part(found, lambda one: one.run.rpartition("-")[0])
+    return regret_by_tolerance(found), regret_by_part(found, lambda one: one.held), by_regime
 
 
-def by_tolerance(found: Sequence[Choice]) -> str:
+def regret_by_tolerance(found: Sequence[RuleChoice]) -> str:
     """Every rule: regret (cost) at each tolerance."""
     heads = ["any" if math.isinf(tolerance) else f"{100 * tolerance:g}" for tolerance in TOLERANCES]
     rows: dict[tuple[str, str, str], list[str]] = {}
@@ -77,7 +77,7 @@ def by_tolerance(found: Sequence[Choice]) -> str:
     return _markdown(["rule", "among", "ties", *heads], ([*key, *cells] for key, cells in rows.items()), 3)
 
 
-def broken_down(found: Sequence[Choice], part: Callable[[Choice], str]) -> str:
+def regret_by_part(found: Sequence[RuleChoice], part: Callable[[RuleChoice], str]) -> str:
     """Some settings: regret in each part, over all with its bounds, and the cost."""
     parts = sorted({part(one) for one in found})
     rows = []

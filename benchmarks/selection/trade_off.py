@@ -18,7 +18,7 @@ from benchmarks.selection.regret import (
     TRAINED,
     USUAL_TIES,
     Regret,
-    Setting,
+    RuleSetting,
     rule_label,
 )
 from fclip.errors import UserError
@@ -64,7 +64,7 @@ def draw_trade_off(found: Sequence[Regret], path: Path) -> Path:
                     _line(axes, line, colour, style=style)
         _line(axes, [entry for entry in drawn if entry.setting.rule == HINDSIGHT], INK, style="-")
         for rule, marker in MARKERS.items():
-            trained, mixed = by_setting.get(Setting(rule, TRAINED)), by_setting.get(Setting(rule))
+            trained, mixed = by_setting.get(RuleSetting(rule, TRAINED)), by_setting.get(RuleSetting(rule))
             if baseline := trained or mixed:
                 _baseline(axes, baseline, rule_label(rule), marker, right, top)
             if trained and mixed and rule == BY_METRIC:

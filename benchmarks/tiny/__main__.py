@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import run
+from benchmarks.command import run_benchmark
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
 from fclip.base_models.fclip_tiny import read_towers_config
 from fclip.evaluation.run import Evaluation
@@ -81,7 +81,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--role", choices=["select", "report"], default="report", help="which splits")
     parser.add_argument("--out", type=Path)
-    run(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
+    run_benchmark(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 
 
 if __name__ == "__main__":

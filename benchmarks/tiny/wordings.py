@@ -24,13 +24,13 @@ from fclip.features.extract import extract_features
 from fclip.features.similarity import FloatArray, unit
 from fclip.images.packs import ImagePacks
 
-OFFERED = Path(__file__).with_suffix(".yaml")
+ALTERNATIVES = Path(__file__).with_suffix(".yaml")
 ROUNDS = 10
 METRIC = "weighted_f1"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenWordings:
     """Wordings of each class, and the metric with each class's own name alone, and with them."""
 
     wordings: dict[str, list[str]]
@@ -38,14 +38,14 @@ class Chosen:
     score: float
 
 
-def choose(
+def choose_wordings(
     images: FloatArray,
     offered: Mapping[str, Mapping[str, FloatArray]],
     labels: Sequence[int],
     *,
     pool: str,
     metric: str,
-) -> Chosen:
+) -> ChosenWordings:
     """Of each class, the change of its wordings that raises `metric` most while the other classes stay; and again.
 
     Args:
@@ -75,7 +75,7 @@ def choose(
         for number, (name, own) in enumerate(offered.items()):
             while True:
                 taken = chosen[name]
-                for texts in changed(taken, tuple(own)):
+                for texts in single_changes(taken, tuple(own)):
                     scores[:, number] = column(name, texts)
                     if (found := value()) > best:
                         best, chosen[name] = found, texts
@@ -84,10 +84,10 @@ def choose(
                     break
         if chosen == before:
             break
-    return Chosen({name: list(texts) for name, texts in chosen.items()}, plain, best)
+    return ChosenWordings({name: list(texts) for name, texts in chosen.items()}, plain, best)
 
 
-def changed(taken: tuple[str, ...], offered: tuple[str, ...]) -> list[tuple[str, ...]]:
+def single_changes(taken: tuple[str, ...], offered: tuple[str, ...]) -> list[tuple[str, ...]]:
     """`taken` with one text of `offered` more, with one less, and each text alone."""
     more = [(*taken, text) for text in offered if text not in taken]
     less = [tuple(each for each in taken if each != text) for text in taken if len(taken) > 1]
@@ -100,25 +100,25 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    offered = yaml.safe_load(OFFERED.read_text(encoding="utf-8"))
+    offered = yaml.safe_load(ALTERNATIVES.read_text(encoding="utf-8"))
     parser.add_argument("dataset", choices=list(offered))
     parser.add_argument("protocol", nargs="?", default="classification", help="one of the dataset's; classification")
     add_arguments(parser)
     arguments = parser.parse_args()
     own = offered[arguments.dataset].get(arguments.protocol)
     if own is None:
-        parser.error(f"{OFFERED.name} offers nothing for {arguments.protocol} of {arguments.dataset}")
+        parser.error(f"{ALTERNATIVES.name} offers nothing for {arguments.protocol} of {arguments.dataset}")
     try:
-        chosen = choose_on_select(arguments.work, arguments.model, arguments.dataset, arguments.protocol, own)
+        chosen = choose_on_select_split(arguments.work, arguments.model, arguments.dataset, arguments.protocol, own)
     except UserError as error:
         parser.exit(1, f"{error}\n")
     print(yaml.safe_dump({"wordings": chosen.wordings}, default_flow_style=None, width=110, sort_keys=False), end="")
     print(f"# on the select half: {chosen.plain:.3f} with plain names, {chosen.score:.3f} with these")
 
 
-def choose_on_select(
+def choose_on_select_split(
     work: Path, model: Path | None, dataset: str, protocol: str, offered: Mapping[str, list[str]]
-) -> Chosen:
+) -> ChosenWordings:
     """Wordings of the classes of a protocol of `dataset` for a model (None: fclip-tiny), by weighted F1."""
     workspace = workspace_in(work)
     files, config = dataset_and_config(workspace, dataset)
@@ -139,7 +139,7 @@ def choose_on_select(
     )["model"]
     embeddings = iter(class_embeddings(features.texts, [len(own) for own in prompts]))
     of_class = {name: {text: next(embeddings) for text in own} for name, own in texts_of.items()}
-    return choose(unit(features.images), of_class, task.labels, pool=judged.pool, metric=METRIC)
+    return choose_wordings(unit(features.images), of_class, task.labels, pool=judged.pool, metric=METRIC)
 
 
 if __name__ == "__main__":

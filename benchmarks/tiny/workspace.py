@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.places import DATASETS, REPOSITORY
+from benchmarks.paths import DATASETS, REPOSITORY
 from benchmarks.workspaces import lay_out_workspace
 from fclip.base_models.fclip_tiny import FclipTinyConfig
 from fclip.evaluation.catalog import DatasetFiles

@@ -18,9 +18,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import run
+from benchmarks.command import run_benchmark
 from benchmarks.tiny.workspace import add_arguments, dataset_and_config, model_folder, workspace_in
-from benchmarks.tower.time import Timed, medians
+from benchmarks.tower.timing import TowerTiming, median_timings
 from benchmarks.tower.variants import Tower, backward_variants, forward_variants
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.outcomes import equal_weights
@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
     forward = {name: make() for name, make in forward_variants(tower, pixels["val"]).items()}
     backward = {name: make() for name, make in backward_variants(tower).items()}
-    times = medians(forward, backward, pixels["val"], repeats=arguments.repeats)
+    times = median_timings(forward, backward, pixels["val"], repeats=arguments.repeats)
     test = items["test"]
     classes = class_embeddings(encode_texts(clip, test.texts), test.num_prompts)
     own = features(tower, pixels["test"])
@@ -95,7 +95,7 @@ def _change(own: FloatArray, found: FloatArray, classes: FloatArray, items: Zero
     }
 
 
-def show(console: Console, times: list[Timed], changes: dict[str, dict[str, float]]) -> None:
+def show(console: Console, times: list[TowerTiming], changes: dict[str, dict[str, float]]) -> None:
     """A row a variant, a column a way of running it, in milliseconds an image and as a share of the first row's."""
     columns = list(dict.fromkeys(timed.column for timed in times))
     by_place = {(timed.variant, timed.column): timed.milliseconds for timed in times}
@@ -120,7 +120,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--repeats", type=int, default=7, help="interleaved runs, of which medians are taken")
     parser.add_argument("--out", type=Path)
-    run(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
+    run_benchmark(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 
 
 if __name__ == "__main__":

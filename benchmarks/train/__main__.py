@@ -17,19 +17,19 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks.command import run
+from benchmarks.command import run_benchmark
 from benchmarks.ingest.machine import machine
-from benchmarks.places import CACHE, DATASETS
+from benchmarks.paths import CACHE, DATASETS
 from benchmarks.train import report
 from benchmarks.train.gpu import gpu_facts, peak_flops
-from benchmarks.train.inputs import make_input
+from benchmarks.train.inputs import write_training_input
 from benchmarks.train.models import training_flops, write_base_model
-from benchmarks.train.pace import Run
-from benchmarks.train.peer import Peer, install
+from benchmarks.train.open_clip_trainer import OpenClipTrainer, install
 from benchmarks.train.precision import measure_towers
 from benchmarks.train.quality import measure_quality
-from benchmarks.train.setup import Precision, Setup, cpu_setup, cuda_setup
-from benchmarks.train.speed import OURS, measure_speed
+from benchmarks.train.setup import Precision, TrainingSetup, cpu_setup, cuda_setup
+from benchmarks.train.speed import FCLIP, measure_training_speed
+from benchmarks.train.throughput import TrainingRun
 from fclip.errors import UserError
 
 STEPS = {"cpu": 40, "cuda": 150}
@@ -37,7 +37,7 @@ WIDTH = 120
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Run what was asked for, showing each table when it is there; returns all measurements."""
+    """TrainingRun what was asked for, showing each table when it is there; returns all measurements."""
     setup = _setup(arguments)
     facts = {**machine(), "threads": torch.get_num_threads()}
     if arguments.device == "cuda":
@@ -56,7 +56,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             results |= _measure_speeds(setup, arguments, peer, facts, work / "speed", console)
         if arguments.quality:
             quality = measure_quality(
-                DATASETS, work / "quality", device=arguments.device, limit=arguments.limit, tell=console.print
+                DATASETS, work / "quality", device=arguments.device, limit=arguments.limit, show_progress=console.print
             )
             report.show_quality(console, quality)
             results["quality"] = asdict(quality)
@@ -64,27 +64,29 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def _measure_speeds(
-    setup: Setup,
+    setup: TrainingSetup,
     arguments: argparse.Namespace,
-    peer: Peer | None,
+    peer: OpenClipTrainer | None,
     facts: dict[str, object],
     work: Path,
     console: Console,
 ) -> dict[str, Any]:
-    data = make_input(DATASETS, work / "data", num_products=setup.num_products, num_validation=setup.batch_size)
+    data = write_training_input(
+        DATASETS, work / "data", num_products=setup.num_products, num_validation=setup.batch_size
+    )
     base_model = write_base_model(work / "base-model", setup.model_cfg)
     flops = training_flops(base_model)
-    results: dict[str, Any] = {"setup": asdict(setup), "flops_a_sample": flops, "speed": {}}
-    ours: dict[Precision, tuple[Run, ...]] = {}
-    models: dict[str, Mapping[Precision, tuple[Run, ...]]] = {setup.model: ours}
+    results: dict[str, Any] = {"setup": asdict(setup), "flops_per_sample": flops, "speed": {}}
+    ours: dict[Precision, tuple[TrainingRun, ...]] = {}
+    models: dict[str, Mapping[Precision, tuple[TrainingRun, ...]]] = {setup.model: ours}
     for precision in setup.precisions:
-        speed = measure_speed(
+        speed = measure_training_speed(
             *(data, work / "runs", setup),
             base_model=base_model,
             precision=precision,
             rounds=arguments.rounds,
             peer=peer,
-            tell=console.print,
+            show_progress=console.print,
         )
         report.show_speed(console, setup, speed, flops=flops, peak=peak_flops(str(facts.get("gpu", "")), precision))
         results["speed"][precision] = {
@@ -92,12 +94,12 @@ def _measure_speeds(
             "rates": {name: speed.rate(name) for name in speed.runs},
             "whole_rates": {name: speed.whole_rate(name) for name in speed.runs},
             "ratios": speed.ratios,
-            "over_limit": speed.over_limit,
+            "extra_time": speed.extra_time,
         }
-        ours[precision] = speed.runs[OURS]
+        ours[precision] = speed.runs[FCLIP]
     if not arguments.no_towers:
         towers = measure_towers(
-            DATASETS, work / "towers", device=setup.device, rounds=arguments.rounds, tell=console.print
+            DATASETS, work / "towers", device=setup.device, rounds=arguments.rounds, show_progress=console.print
         )
         models["towers, image tower tuned"] = towers
         results["towers"] = {name: [asdict(run) | {"rate": run.rate} for run in runs] for name, runs in towers.items()}
@@ -105,7 +107,7 @@ def _measure_speeds(
     return results
 
 
-def _setup(arguments: argparse.Namespace) -> Setup:
+def _setup(arguments: argparse.Namespace) -> TrainingSetup:
     given: dict[str, Any] = {
         "steps": arguments.steps or STEPS[arguments.device],
         "epochs": arguments.epochs,
@@ -134,7 +136,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="rows of kagl for --quality; all of them without")
     parser.add_argument("--work", type=Path, help="where files are laid out meanwhile (2 GB; on a GPU 12)")
     parser.add_argument("--out", type=Path, help="write all measurements there, as JSON")
-    run(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
+    run_benchmark(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchmarks.ingest.inputs import prepare_external
+from benchmarks.ingest.inputs import write_ingest_input
 from fclip.captions.table import CAPTION
 from fclip.export.webdataset import export_shards
 from fclip.files import sha256_bytes
@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Input:
+class TrainingInput:
     """Products with one image and one caption each.
 
     Attributes:
@@ -50,7 +50,7 @@ class Input:
     num_products: int
 
 
-def make_input(datasets: Path, folder: Path, *, num_products: int, num_validation: int) -> Input:
+def write_training_input(datasets: Path, folder: Path, *, num_products: int, num_validation: int) -> TrainingInput:
     """Lay `num_products` of kagl out in `folder`, spread over the dataset, and so many more to validate on.
 
     Where it has not as many, they come again as other products with the same images.
@@ -59,7 +59,7 @@ def make_input(datasets: Path, folder: Path, *, num_products: int, num_validatio
         UserError: kagl is not there.
     """
     wanted = num_products + num_validation
-    files = prepare_external(DATASET, datasets, folder / "files", round(wanted * SPARE) + 1)
+    files = write_ingest_input(DATASET, datasets, folder / "files", round(wanted * SPARE) + 1)
     table = pq.read_table(files.table, columns=["image", "caption"])
     named = [
         (files.images / image, caption)
@@ -98,7 +98,7 @@ def make_input(datasets: Path, folder: Path, *, num_products: int, num_validatio
         kind="title",
         max_bytes=(num_bytes + TAR_BYTES * num_products) // SHARDS,
     )
-    return Input(products, folder / "packs", folder / "products.tsv", folder / "shards", num_products)
+    return TrainingInput(products, folder / "packs", folder / "products.tsv", folder / "shards", num_products)
 
 
 def _write_csv(path: Path, named: Sequence[tuple[Path, str]]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.places import REPOSITORY
+from benchmarks.paths import REPOSITORY
 from fclip.errors import UserError
 
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -16,7 +16,7 @@ QUERY = ("nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,nohead
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedCommand:
     """A command that ended well.
 
     Attributes:
@@ -33,8 +33,8 @@ class Finished:
     gpu_bytes: int | None
 
 
-def run_measured(command: Sequence[str], *, cwd: Path, watch_gpu: bool, **environment: str) -> Finished:
-    """Run a command with this checkout's code; raises UserError with the end of its output when it fails."""
+def run_measured(command: Sequence[str], *, cwd: Path, watch_gpu: bool, **environment: str) -> FinishedCommand:
+    """TrainingRun a command with this checkout's code; raises UserError with the end of its output when it fails."""
     path = os.pathsep.join([environment.pop("PYTHONPATH", ""), str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     values: Mapping[str, str] = {**os.environ, **environment, "PYTHONPATH": path.strip(os.pathsep)}
     before = _gpu_bytes() if watch_gpu else 0
@@ -65,7 +65,7 @@ def run_measured(command: Sequence[str], *, cwd: Path, watch_gpu: bool, **enviro
         watcher.join()
     if result.returncode:
         raise UserError(f"{' '.join(map(str, command))} failed:\n{result.stdout[-4000:]}")
-    return Finished(began, seconds, result.stdout, peak - before if watch_gpu else None)
+    return FinishedCommand(began, seconds, result.stdout, peak - before if watch_gpu else None)
 
 
 def _gpu_bytes() -> int:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.places import PRESET
-from benchmarks.train.ours import preset_config
+from benchmarks.paths import PRESET
+from benchmarks.train.fclip_training import preset_config
 from benchmarks.train.processes import run_measured
 from benchmarks.workspaces import lay_out_workspace
 from fclip.files import read_json
@@ -33,7 +33,7 @@ class CheckpointScore:
 
 
 @dataclass(frozen=True)
-class Quality:
+class QualityRun:
     """A whole run from `towers`, as in params/kagl.yaml but for more candidates.
 
     Attributes:
@@ -49,7 +49,7 @@ class Quality:
     whole_minutes: float
 
     @property
-    def reached(self) -> CheckpointScore | None:
+    def first_at_target(self) -> CheckpointScore | None:
         """The first candidate that has the target."""
         return next((each for each in self.candidates if each.score >= self.target), None)
 
@@ -59,15 +59,15 @@ class Quality:
 
 
 def measure_quality(
-    datasets: Path, folder: Path, *, device: str, limit: int | None, tell: Callable[[str], None]
-) -> Quality:
+    datasets: Path, folder: Path, *, device: str, limit: int | None, show_progress: Callable[[str], None]
+) -> QualityRun:
     """Ingest and caption kagl (`limit` rows of it; None for all), train in a process of its own, then evaluate.
 
     What comes before training takes no part of the minutes; start-up, decoding, encoding captions, validating and
     saving candidates do.
     """
     workspace = lay_out_workspace(folder / "workspace", datasets, [DATASET], limit=limit, device=device)
-    tell(f"{DATASET} is ingested and captioned; training")
+    show_progress(f"{DATASET} is ingested and captioned; training")
     job = folder / "job"
     write_job(
         job,
@@ -78,11 +78,11 @@ def measure_quality(
         images={DATASET: workspace.images(DATASET)},
     )
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=False)
-    tell(f"trained in {done.seconds / 60:.1f} minutes; evaluating")
+    show_progress(f"trained in {done.seconds / 60:.1f} minutes; evaluating")
     folders = {each["name"]: job / "out" / "candidates" / each["name"] for each in _candidates(job)}
     evaluation = evaluate_on(workspace, folders, DATASET, roles=("report",))
     scores = {name: evaluation.primary_score(name, SPLIT) for name in folders}
-    return Quality(
+    return QualityRun(
         metric=f"zero-shot {evaluation.primary} of {DATASET}'s split {SPLIT}",
         target=TARGET,
         num_items=next(iter(scores.values())).num_items,

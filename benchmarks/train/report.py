@@ -7,10 +7,10 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from benchmarks.train.gpu import utilisation
-from benchmarks.train.pace import Run
-from benchmarks.train.quality import Quality
-from benchmarks.train.setup import Precision, Setup
-from benchmarks.train.speed import LIMIT, MOST_OVER_LIMIT, OURS, Speed, peer_name
+from benchmarks.train.quality import QualityRun
+from benchmarks.train.setup import Precision, TrainingSetup
+from benchmarks.train.speed import FCLIP, MAX_EXTRA_TIME, UPPER_BOUND, TrainingSpeed, open_clip_name
+from benchmarks.train.throughput import TrainingRun
 
 NOTE = (
     "Samples/s are of settled steps: of each epoch without its first ones, while data workers fill their queues, and "
@@ -25,7 +25,9 @@ def show_machine(console: Console, facts: Mapping[str, object]) -> None:
     console.print(Group(", ".join(f"{name} {value}" for name, value in facts.items()), NOTE))
 
 
-def show_speed(console: Console, setup: Setup, speed: Speed, *, flops: float, peak: float | None) -> None:
+def show_speed(
+    console: Console, setup: TrainingSetup, speed: TrainingSpeed, *, flops: float, peak: float | None
+) -> None:
     """Samples a second of all; on a GPU, how well it is used."""
     on_gpu = setup.device == "cuda"
     title = f"{setup.model}, {speed.precision}, {setup.device}: {setup.epochs} × {setup.steps} batches of "
@@ -33,12 +35,14 @@ def show_speed(console: Console, setup: Setup, speed: Speed, *, flops: float, pe
     columns = ["", "samples/s", "of fclip's", "waits for data", "whole, samples/s", "whole, s"]
     for column in columns + (["MFU", "GPU memory"] if on_gpu else []):
         table.add_column(column, justify="left" if not column else "right")
-    ours = speed.rate(OURS)
-    labels = {peer_name(form): f"{peer_name(form)}, {workers} workers" for form, workers in speed.workers.items()}
+    ours = speed.rate(FCLIP)
+    labels = {
+        open_clip_name(form): f"{open_clip_name(form)}, {workers} workers" for form, workers in speed.workers.items()
+    }
     for name, runs in speed.runs.items():
         rate = speed.rate(name)
         cells = [labels.get(name, name), _spread([run.rate for run in runs]), f"{rate / ours:.2f}×"]
-        if name == LIMIT:
+        if name == UPPER_BOUND:
             cells += ["", "", ""]
         else:
             cells += [f"{median(run.wait_fraction for run in runs):.1%}", f"{speed.whole_rate(name):.1f}"]
@@ -50,13 +54,15 @@ def show_speed(console: Console, setup: Setup, speed: Speed, *, flops: float, pe
     if speed.ratios:
         listed = ", ".join(f"{name} {ratio:.2f}×" for name, ratio in speed.ratios.items())
         console.print(f"fclip over open_clip: {listed}")
-    over = ", ".join(f"{name} {share:+.1%}" for name, share in speed.over_limit.items())
-    fine = speed.over_limit[OURS] <= MOST_OVER_LIMIT
+    over = ", ".join(f"{name} {share:+.1%}" for name, share in speed.extra_time.items())
+    fine = speed.extra_time[FCLIP] <= MAX_EXTRA_TIME
     verdict = "yes" if fine else "NO"
-    console.print(f"over the limit's time: {over} (fclip at most {MOST_OVER_LIMIT:.0%}: {verdict})", highlight=False)
+    console.print(f"over the limit's time: {over} (fclip at most {MAX_EXTRA_TIME:.0%}: {verdict})", highlight=False)
 
 
-def show_precisions(console: Console, device: str, models: Mapping[str, Mapping[Precision, Sequence[Run]]]) -> None:
+def show_precisions(
+    console: Console, device: str, models: Mapping[str, Mapping[Precision, Sequence[TrainingRun]]]
+) -> None:
     """fclip's samples a second by model and precision, and which pays."""
     table = Table(title=f"fclip's precision on {device}", title_justify="left")
     for column in ("", "fp32, samples/s", "bf16, samples/s", "bf16 of fp32's"):
@@ -70,7 +76,7 @@ def show_precisions(console: Console, device: str, models: Mapping[str, Mapping[
     console.print(table)
 
 
-def show_quality(console: Console, quality: Quality) -> None:
+def show_quality(console: Console, quality: QualityRun) -> None:
     """Every candidate's minutes and score, and the first that reaches the target."""
     table = Table(title=f"{quality.metric} ({quality.num_items} products)", title_justify="left")
     for column in ("candidate", "minutes", "score"):
@@ -79,10 +85,10 @@ def show_quality(console: Console, quality: Quality) -> None:
         table.add_row(each.name, f"{each.minutes:.1f}", f"{each.score:.3f}")
     console.print(table)
     best = f"best {quality.best.score:.3f} after {quality.best.minutes:.1f} minutes"
-    if first := quality.reached:
-        said = f"{quality.target} is reached after {first.minutes:.1f} minutes ({first.name}); {best}"
+    if first := quality.first_at_target:
+        said = f"{quality.target} is first_at_target after {first.minutes:.1f} minutes ({first.name}); {best}"
     else:
-        said = f"{quality.target} is NOT reached in {quality.whole_minutes:.1f} minutes: {best}"
+        said = f"{quality.target} is NOT first_at_target in {quality.whole_minutes:.1f} minutes: {best}"
     console.print(said, highlight=False)
 
 
@@ -90,5 +96,5 @@ def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def _memory(runs: Sequence[Run]) -> str:
+def _memory(runs: Sequence[TrainingRun]) -> str:
     return f"{median(run.gpu_bytes or 0 for run in runs) / 2**30:.1f} GiB"

@@ -31,7 +31,7 @@ SMALL_VIT: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Setup:
+class TrainingSetup:
     """A model, and how much of it is trained.
 
     Attributes:
@@ -56,8 +56,8 @@ class Setup:
     compile: bool
 
     def __post_init__(self) -> None:
-        if self.steps <= 2 * self.settling:
-            raise UserError(f"{self.steps} steps an epoch find no pace: give --steps more than {2 * self.settling}")
+        if self.steps <= 2 * self.edge_steps:
+            raise UserError(f"{self.steps} steps an epoch find no pace: give --steps more than {2 * self.edge_steps}")
 
     @property
     def num_products(self) -> int:
@@ -65,16 +65,16 @@ class Setup:
         return self.batch_size * self.steps
 
     @property
-    def settling(self) -> int:
+    def edge_steps(self) -> int:
         """Steps that say nothing, at both ends of an epoch: as many as batches wait in a loader's queues at most."""
         return PREFETCHED * max(self.workers)
 
 
 def cpu_setup(
     *, precisions: tuple[Precision, ...], steps: int, epochs: int, workers: tuple[int, ...] | None = None
-) -> Setup:
+) -> TrainingSetup:
     """A small ViT on the CPU, batches of 256."""
-    return Setup(
+    return TrainingSetup(
         model="ViT of 6 layers, 64 px",
         model_cfg=SMALL_VIT,
         device="cpu",
@@ -95,9 +95,9 @@ def cuda_setup(
     epochs: int,
     compile: bool,
     workers: tuple[int, ...] | None = None,
-) -> Setup:
+) -> TrainingSetup:
     """CLIP's ViT-B/32 on one GPU, batches of 1,024."""
-    return Setup(
+    return TrainingSetup(
         model="ViT-B/32, 224 px",
         model_cfg=open_clip.get_model_config("ViT-B-32"),
         device="cuda",

@@ -175,19 +175,21 @@ def _reason(
     base_is_within: bool,
 ) -> str:
     base, chosen = candidates[0], candidates[winner]
+    # Without out-of-domain data, a rule that reads it ranks by the in-domain score.
+    label = "the in-domain score" if rule.reads_out_of_domain and not base.out_of_domain else rule.label
     if best == 0:
         in_domain_counts = rule.reads_out_of_domain and not base_is_within
-        by = f"{rule.label}, with the in-domain score counted as one more dataset" if in_domain_counts else rule.label
+        by = f"{label}, with the in-domain score counted as one more dataset" if in_domain_counts else label
         return f"no eligible candidate beats the base model by {by}; fine-tuning did not improve the selection scores"
     if winner == 0:
         return (
-            f"no eligible candidate is significantly better than the base model by {rule.label}; the advantage of the "
+            f"no eligible candidate is significantly better than the base model by {label}; the advantage of the "
             f"best one, {candidates[best].name} (score {scores[best]:.3f}), may be due to chance"
         )
-    why = f"best eligible candidate by {rule.label} (score {scores[winner]:.3f})"
+    why = f"best eligible candidate by {label} (score {scores[winner]:.3f})"
     if winner != best:
         why = (
-            f"near tie (score {scores[winner]:.3f} by {rule.label}) with the best candidate, {candidates[best].name} "
+            f"near tie (score {scores[winner]:.3f} by {label}) with the best candidate, {candidates[best].name} "
             f"(score {scores[best]:.3f}), and closer to the base model"
         )
     changes = ", ".join(

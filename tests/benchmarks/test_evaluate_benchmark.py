@@ -19,8 +19,8 @@ def test_both_sides_score_the_same(tmp_path: Path) -> None:
     config.protocols["colours"] = search
     files = dataset_files(shop, "studio")
     models = {"base-model": shop.finetune / "candidates" / "base-model"}
-    ours = benchmark.ours(models, files, config, tmp_path / "cache")
-    theirs = benchmark.theirs(models, files, config)
+    ours = benchmark.evaluate_with_fclip(models, files, config, tmp_path / "cache")
+    theirs = benchmark.evaluate_with_peers(models, files, config)
     assert (
         set(ours)
         == set(theirs)

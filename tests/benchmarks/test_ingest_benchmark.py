@@ -10,13 +10,20 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.ingest import report
-from benchmarks.ingest.inputs import Input, make_workspace, preset
-from benchmarks.ingest.parts import REST, Parts
-from benchmarks.ingest.peer import Peer, PeerRun, Settings, tune
+from benchmarks.ingest.cpu_profile import REST, CpuProfile
+from benchmarks.ingest.img2dataset import Img2dataset, Img2datasetRun, Img2datasetSettings, tune
+from benchmarks.ingest.inputs import IngestInput, make_workspace, preset
 from benchmarks.ingest.runs import run_decoding, run_ingest
 from benchmarks.ingest.scale import measure_incremental, measure_memory
-from benchmarks.ingest.speed import measure_speed
-from benchmarks.ingest.variants import Record, Shop, first_day, next_day, repeated, with_comment
+from benchmarks.ingest.speed import measure_ingest_speed
+from benchmarks.ingest.variants import (
+    ProductRow,
+    RewrittenDataset,
+    first_day_rows,
+    next_day_rows,
+    repeated,
+    with_comment,
+)
 from fclip.catalog.config import ImageConfig
 from fclip.errors import UserError
 from tests.benchmarks.small_kagl import NUM, picture
@@ -31,8 +38,8 @@ def kagl(shop: Path) -> dict[str, object]:
     return preset("kagl", shop)
 
 
-def rows_of(shop: Path, limit: int | None) -> list[Record]:
-    return list(Shop.of("kagl", kagl(shop), shop, limit).records())
+def rows_of(shop: Path, limit: int | None) -> list[ProductRow]:
+    return list(RewrittenDataset.of("kagl", kagl(shop), shop, limit).records())
 
 
 def test_a_repetition_has_the_same_pixels_in_other_bytes(shop: Path) -> None:
@@ -53,8 +60,8 @@ def test_a_comment_needs_a_jpeg() -> None:
 
 def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
     rows = [row for number in range(50) for row in repeated(rows_of(shop, None), number)]
-    first = {row.product_id: row.image for row in first_day(rows)}
-    second = {row.product_id: row.image for row in next_day(rows)}
+    first = {row.product_id: row.image for row in first_day_rows(rows)}
+    second = {row.product_id: row.image for row in next_day_rows(rows)}
     new, gone = second.keys() - first.keys(), first.keys() - second.keys()
     changed = {name for name in first.keys() & second.keys() if first[name] != second[name]}
     for names in (new, gone, changed):
@@ -65,14 +72,14 @@ def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
 
 
 def test_written_rows_are_read_back(shop: Path, tmp_path: Path) -> None:
-    written = Shop.of("kagl", kagl(shop), tmp_path / "again", 30)
+    written = RewrittenDataset.of("kagl", kagl(shop), tmp_path / "again", 30)
     assert written.write(written.records(), "data.parquet") == 30
-    again = Shop.of("kagl", written.dataset, tmp_path, None)
+    again = RewrittenDataset.of("kagl", written.dataset, tmp_path, None)
     assert list(again.records()) == list(written.records())
 
 
 def test_parts_count_what_is_theirs_alone() -> None:
-    parts = Parts()
+    parts = CpuProfile()
 
     def busy(seconds: float) -> None:
         until = time.thread_time() + seconds
@@ -95,7 +102,7 @@ def test_parts_count_what_is_theirs_alone() -> None:
     parts.clocked(work, "outer")()
     for _ in parts.clocked(steps, "steps")():
         busy(0.01)
-    found = parts.with_rest(time.process_time() - before)
+    found = parts.with_remainder(time.process_time() - before)
     assert found["inner"] == pytest.approx(0.04, abs=0.01)
     assert found["outer"] == pytest.approx(0.02, abs=0.01)
     assert found["steps"] == pytest.approx(0.03, abs=0.01)
@@ -114,15 +121,19 @@ def test_parts_of_an_ingest_add_up(shop: Path, tmp_path: Path) -> None:
 
 
 def test_speed_without_the_peer_is_shown(shop: Path, tmp_path: Path) -> None:
-    speed = measure_speed("kagl", shop, kagl(shop), tmp_path / "work", 60, rounds=1, peer=None, tell=lambda line: None)
+    speed = measure_ingest_speed(
+        "kagl", shop, kagl(shop), tmp_path / "work", 60, rounds=1, peer=None, show_progress=lambda line: None
+    )
     assert speed.num_images == 60 == speed.files[0].num_rows == speed.shipped[0].num_rows
     assert speed.ratios == {}
     assert not (tmp_path / "work").exists()
     console = Console(record=True, width=120, file=io.StringIO())
     report.show_speed(console, "kagl", speed)
     assert f"{60 / speed.decoding['threads'][0]:.0f}" in console.export_text()
-    peer = PeerRun(whole_seconds=6 * speed.files[0].whole_seconds, seconds=3 * speed.files[0].seconds, num_images=60)
-    against = replace(speed, peer=(peer,), settings=Settings("parquet", 2, 8, 2))
+    peer = Img2datasetRun(
+        whole_seconds=6 * speed.files[0].whole_seconds, seconds=3 * speed.files[0].seconds, num_images=60
+    )
+    against = replace(speed, peer=(peer,), settings=Img2datasetSettings("parquet", 2, 8, 2))
     assert against.ratios["files"] == pytest.approx(3)
     assert against.ratios["files, with start-up"] == pytest.approx(6)
     report.show_speed(console, "kagl", against)
@@ -150,12 +161,14 @@ def test_decoding_reads_every_file(tmp_path: Path) -> None:
 
 
 def test_tuning_keeps_the_fastest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def run(peer: Peer, given: Input, output: Path, config: ImageConfig, settings: Settings) -> PeerRun:
+    def run(
+        peer: Img2dataset, given: IngestInput, output: Path, config: ImageConfig, settings: Img2datasetSettings
+    ) -> Img2datasetRun:
         slow = (settings.output_format != "webdataset") + abs(settings.threads - 4) + abs(settings.processes - 4)
-        return PeerRun(9.0, 1.0 + slow + settings.shards_a_process, 10)
+        return Img2datasetRun(9.0, 1.0 + slow + settings.shards_per_process, 10)
 
-    monkeypatch.setattr(Peer, "run", run)
-    given = Input("kagl", tmp_path, tmp_path, (), (), 10, 10)
+    monkeypatch.setattr(Img2dataset, "run", run)
+    given = IngestInput("kagl", tmp_path, tmp_path, (), (), 10, 10)
     config = ImageConfig(stored_side=224, max_pixels=10**6, jpeg_quality=92)
-    best = tune(Peer(tmp_path), given, tmp_path, config, cores=2, tell=lambda line: None)
-    assert best == Settings("webdataset", 4, 4, 1)
+    best = tune(Img2dataset(tmp_path), given, tmp_path, config, cores=2, show_progress=lambda line: None)
+    assert best == Img2datasetSettings("webdataset", 4, 4, 1)

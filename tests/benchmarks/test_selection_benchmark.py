@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.selection.run import Run, regimes
+from benchmarks.selection.random_tower import write_random_image_tower
+from benchmarks.selection.run import StudyRun, regimes
 from benchmarks.selection.run_table import read_run
 from benchmarks.selection.scores import write_scores
-from benchmarks.selection.scratch import write_scratch
-from benchmarks.selection.shop import SIDE, placed_elsewhere
+from benchmarks.selection.shop import SIDE, place_in_scene
 from benchmarks.selection.tables import RUNS, markdown
 from fclip.base_models import fclip_tiny
 from fclip.models.store import load
@@ -24,7 +24,7 @@ from tests.tiny_shop import make_shop
 
 @pytest.mark.parametrize("regime", regimes())
 def test_every_regime_is_a_config(regime: str) -> None:
-    config = Run(regime, 0).finetune
+    config = StudyRun(regime, 0).finetune
     assert config.num_candidates >= 8
     assert config.ema_decay is not None
 
@@ -38,15 +38,15 @@ def encoded(image: Image.Image) -> bytes:
 def test_a_product_on_white_is_put_elsewhere() -> None:
     image = Image.new("RGB", (60, 80), "white")
     image.paste((200, 20, 20), (15, 15, 45, 65))
-    placed = placed_elsewhere(encoded(image), "17")
+    placed = place_in_scene(encoded(image), "17")
     assert placed is not None
-    assert placed == placed_elsewhere(encoded(image), "17")
+    assert placed == place_in_scene(encoded(image), "17")
     pixels = np.asarray(Image.open(io.BytesIO(placed)).convert("RGB")).astype(int)
     assert pixels.shape == (SIDE, SIDE, 3)
     red = (pixels[..., 0] > 1.5 * pixels[..., 1]) & (pixels[..., 0] > 1.5 * pixels[..., 2])
     assert 0.03 < red.mean() < 0.6, "the product is there"
     assert (pixels.min(axis=2) > 245).mean() < 0.02, "its paper is not"
-    assert placed_elsewhere(encoded(Image.new("RGB", (60, 80), (90, 90, 90))), "17") is None
+    assert place_in_scene(encoded(Image.new("RGB", (60, 80), (90, 90, 90))), "17") is None
 
 
 def test_a_run_becomes_a_table(tmp_path: Path) -> None:
@@ -71,7 +71,9 @@ def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path)
     base_model.mkdir()
     fclip_tiny.compose(base_model)
     for seed in (0, 1):
-        write_scratch(base_model, tmp_path / f"{seed}", image_tower="test_convnext", image_size=32, seed=seed)
+        write_random_image_tower(
+            base_model, tmp_path / f"{seed}", image_tower="test_convnext", image_size=32, seed=seed
+        )
     clips = [load(folder) for folder in (base_model, tmp_path / "0", tmp_path / "1")]
     texts = clips[0].tokenize(["a red dress"])
     told, own, other = (clip.model.encode_text(texts) for clip in clips)

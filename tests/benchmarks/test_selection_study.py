@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.selection.regret import ALL, TRAINED, Choice, Regret, Setting, choices, study, summarise
+from benchmarks.selection.regret import ALL, TRAINED, Regret, RuleChoice, RuleSetting, choices, study, summarise
 from benchmarks.selection.run_table import read_run, write_run
 from benchmarks.selection.score_table import read_scores
 from benchmarks.selection.study import app
@@ -31,7 +31,7 @@ def row(name: str, inside: float, a: float, b: float) -> dict[str, object]:
 
 
 def found_by(found: list[Regret], rule: str, size: int, tolerance: float = math.inf) -> Regret:
-    return next(e for e in found if e.setting == Setting(rule, ALL, size, tolerance))
+    return next(e for e in found if e.setting == RuleSetting(rule, ALL, size, tolerance))
 
 
 def test_regret_and_cost_by_hand(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_public_table_of_model_soups(
         ([], "holds no model"),
         ([{"name": "base-model"}], 'line 1: expected an object with "model_name"'),
         ([row("base-model", 0.1, 0.3, 0.3), row("base-model", 0.1, 0.3, 0.3)], "the model base-model is there twice"),
-        ([row("other", 0.1, 0.3, 0.3)], "no model `start` to start from: there are other"),
+        ([row("other", 0.1, 0.3, 0.3)], "no model `base-model` to start from: there are other"),
         ([row("base-model", 0.1, 0.3, math.nan)], "base-model: its score on b must be a number, not nan"),
         (
             [row("base-model", 0.1, 0.3, 0.3), {"model_name": "x", "in": 0.2, "a": 0.3}],
@@ -115,7 +115,7 @@ def test_what_is_no_table_is_said(tmp_path: Path, rows: list[dict[str, object]],
 def candidate(
     name: str, values: dict[str, float], *, loss: float | None = None, average: bool = False
 ) -> ScoredCandidate:
-    step = int(name.partition("-")[2] or 0)
+    step = 0 if name == "base-model" else int(name.partition("-")[2] or 0)
     scores = {dataset: Score(value, 0.01, 100, np.full(5, value)) for dataset, value in values.items()}
     return ScoredCandidate(
         Candidate(
@@ -195,8 +195,8 @@ def test_without_averages_a_rule_chooses_among_what_training_left(tmp_path: Path
 
 
 def test_clusters_are_datasets_and_runs() -> None:
-    def one(run: str, held: str, regret: float) -> Choice:
-        return Choice(Setting("last"), run, held, regret, 0.01)
+    def one(run: str, held: str, regret: float) -> RuleChoice:
+        return RuleChoice(RuleSetting("last"), run, held, regret, 0.01)
 
     same = summarise([one("r", "a", 0.1), one("r", "a", 0.3)])[0]
     assert (same.regret, same.low, same.high) == (pytest.approx(0.2),) * 3, "one cluster has no spread"

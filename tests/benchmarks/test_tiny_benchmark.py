@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.tiny.wordings import OFFERED, changed, choose
+from benchmarks.tiny.wordings import ALTERNATIVES, choose_wordings, single_changes
 from benchmarks.tiny.workspace import PRESET
 from fclip.evaluation.protocols.zero_shot import class_embeddings, classify
 from fclip.features.similarity import FloatArray, unit
@@ -32,26 +32,26 @@ def accuracy(images: FloatArray, chosen: list[list[FloatArray]], pool: str) -> f
 def test_no_change_of_one_class_is_better(pool: str) -> None:
     for seed in range(20):
         images, offered = embeddings(seed)
-        found = choose(images, offered, LABELS, pool=pool, metric="acc1")
+        found = choose_wordings(images, offered, LABELS, pool=pool, metric="acc1")
         chosen = {name: [offered[name][text] for text in texts] for name, texts in found.wordings.items()}
         assert found.score == pytest.approx(accuracy(images, list(chosen.values()), pool))
         plain = accuracy(images, [[own[name]] for name, own in offered.items()], pool)
         assert found.plain == pytest.approx(plain)
         for name, texts in found.wordings.items():
-            for other in changed(tuple(texts), tuple(offered[name])):
+            for other in single_changes(tuple(texts), tuple(offered[name])):
                 tried = {**chosen, name: [offered[name][text] for text in other]}
                 assert accuracy(images, list(tried.values()), pool) <= found.score + 1e-9
 
 
 def test_a_change_is_one_text_more_or_less_or_one_alone() -> None:
-    assert changed(("a",), ("a", "b")) == [("a", "b"), ("a",), ("b",)]
-    assert changed(("a", "b"), ("a", "b")) == [("b",), ("a",)]
-    assert changed(("Bag",), ("Bag",)) == [("Bag",)]
+    assert single_changes(("a",), ("a", "b")) == [("a", "b"), ("a",), ("b",)]
+    assert single_changes(("a", "b"), ("a", "b")) == [("b",), ("a",)]
+    assert single_changes(("Bag",), ("Bag",)) == [("Bag",)]
 
 
 def test_what_is_offered_and_judged_is_of_the_preset() -> None:
     datasets = read_params(PRESET)["evaluate"]["datasets"]
-    for dataset, protocols in yaml.safe_load(OFFERED.read_text()).items():
+    for dataset, protocols in yaml.safe_load(ALTERNATIVES.read_text()).items():
         for protocol, offered in protocols.items():
             for name, wordings in datasets[dataset]["protocols"][protocol]["wordings"].items():
                 assert set(wordings) <= {name, *offered[name]}

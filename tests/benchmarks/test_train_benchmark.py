@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.places import CACHE, DATASETS
-from benchmarks.train import ours, report, speed
+from benchmarks.paths import CACHE, DATASETS
+from benchmarks.train import fclip_training, report, speed
+from benchmarks.train.fclip_training import comparable_config, preset_config, run_job
 from benchmarks.train.gpu import peak_flops, utilisation
-from benchmarks.train.inputs import Input, make_input
-from benchmarks.train.limit import step_seconds
+from benchmarks.train.inputs import TrainingInput, write_training_input
 from benchmarks.train.models import training_flops, write_base_model
-from benchmarks.train.ours import peer_config, preset_config, run_job
-from benchmarks.train.pace import Run, Window, read_log, read_timings
-from benchmarks.train.peer import FORMS, Peer, install, tune
-from benchmarks.train.processes import Finished
-from benchmarks.train.quality import CheckpointScore, Quality, measure_quality
-from benchmarks.train.setup import Setup, cpu_setup, cuda_setup
-from benchmarks.train.speed import LIMIT, OURS, OURS_UNCACHED, measure_speed, peer_name
+from benchmarks.train.open_clip_trainer import FORMS, OpenClipTrainer, install, tune
+from benchmarks.train.processes import FinishedCommand
+from benchmarks.train.quality import CheckpointScore, QualityRun, measure_quality
+from benchmarks.train.setup import TrainingSetup, cpu_setup, cuda_setup
+from benchmarks.train.speed import FCLIP, FCLIP_UNCACHED, UPPER_BOUND, measure_training_speed, open_clip_name
+from benchmarks.train.throughput import StepWindow, TrainingRun, read_log, read_timings
+from benchmarks.train.upper_bound import step_seconds
 from fclip.errors import UserError
 from fclip.files import sha256_bytes
 from fclip.images.packs import ImagePacks
@@ -42,21 +42,23 @@ LOG = """\
 """  # noqa: E501
 
 
-def tiny_setup() -> Setup:
+def tiny_setup() -> TrainingSetup:
     setup = cpu_setup(precisions=("fp32",), steps=40, epochs=1)
     return replace(setup, model_cfg=TINY, batch_size=8, steps=12, workers=(0, 1))
 
 
-def run_of(seconds: float, *, wait: float = 0.0, whole: float = 60.0) -> Run:
+def run_of(seconds: float, *, wait: float = 0.0, whole: float = 60.0) -> TrainingRun:
     """Twelve steps, the first and last two of which are ten times as slow."""
     steps = [10 * seconds] * 2 + [seconds] * 8 + [10 * seconds] * 2
-    windows = tuple(Window(1, each, wait * each) for each in steps)
-    return Run(batch_size=8, steps_an_epoch=12, settling=2, whole_seconds=whole, windows=windows, gpu_bytes=None)
+    windows = tuple(StepWindow(1, each, wait * each) for each in steps)
+    return TrainingRun(
+        batch_size=8, steps_per_epoch=12, edge_steps=2, whole_seconds=whole, windows=windows, gpu_bytes=None
+    )
 
 
 @pytest.fixture(scope="module")
-def data(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Input:
-    return make_input(shop, tmp_path_factory.mktemp("data"), num_products=96, num_validation=8)
+def data(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingInput:
+    return write_training_input(shop, tmp_path_factory.mktemp("data"), num_products=96, num_validation=8)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_a_log_line_is_of_all_steps_since_the_line_before() -> None:
 def test_timings_are_a_step_a_row(tmp_path: Path) -> None:
     path = tmp_path / "timings.csv"
     path.write_text("step,seconds,wait_seconds,samples\n1,2.5,0.5,8\n2,0.25,0,8\n")
-    assert read_timings(path) == (Window(1, 2.5, 0.5), Window(1, 0.25, 0.0))
+    assert read_timings(path) == (StepWindow(1, 2.5, 0.5), StepWindow(1, 0.25, 0.0))
     path.write_text("step,seconds\n1,2.5\n")
     with pytest.raises(UserError, match="has not the columns step, seconds, wait_seconds, samples"):
         read_timings(path)
@@ -88,14 +90,16 @@ def test_only_settled_steps_count() -> None:
     assert run.wait_fraction == pytest.approx(0.1)
     assert run.whole_rate == pytest.approx(8 * 12 / 60)
     twice = replace(run, windows=run.windows * 2)
-    assert len(twice.steady) == 16
-    wide = replace(run, windows=(Window(1, 9, 9), Window(4, 2.0, 0), Window(4, 1.0, 0), Window(3, 9, 9)))
-    assert wide.steady == (Window(4, 1.0, 0),)
+    assert len(twice.steady_windows) == 16
+    wide = replace(
+        run, windows=(StepWindow(1, 9, 9), StepWindow(4, 2.0, 0), StepWindow(4, 1.0, 0), StepWindow(3, 9, 9))
+    )
+    assert wide.steady_windows == (StepWindow(4, 1.0, 0),)
     with pytest.raises(UserError, match="8 steps an epoch find no pace: give --steps more than 16"):
         cpu_setup(precisions=("fp32",), steps=8, epochs=1)
 
 
-def test_all_sides_train_on_the_same_products(data: Input) -> None:
+def test_all_sides_train_on_the_same_products(data: TrainingInput) -> None:
     items = read_items(data.products, "train", {"title": 1.0})
     packs = ImagePacks([data.packs])
     with data.csv.open(newline="") as file:
@@ -112,7 +116,7 @@ def test_all_sides_train_on_the_same_products(data: Input) -> None:
 
 
 def test_few_products_come_again(shop: Path, tmp_path: Path) -> None:
-    many = make_input(shop, tmp_path, num_products=NUM + 10, num_validation=2)
+    many = write_training_input(shop, tmp_path, num_products=NUM + 10, num_validation=2)
     items = read_items(many.products, "train", {"title": 1.0})
     assert len(items) == NUM + 10
     assert [item.images for item in items[NUM:]] == [item.images for item in items[:10]]
@@ -137,8 +141,8 @@ def test_the_work_of_a_sample_is_what_the_matrices_say(tmp_path: Path) -> None:
     assert training_flops(write_base_model(tmp_path / "base-model", cfg)) == pytest.approx(expected, rel=0.02)
 
 
-def test_the_limit_steps_as_often_as_told(data: Input, base_model: Path, tmp_path: Path) -> None:
-    config = peer_config(tiny_setup(), "bf16")
+def test_the_limit_steps_as_often_as_told(data: TrainingInput, base_model: Path, tmp_path: Path) -> None:
+    config = comparable_config(tiny_setup(), "bf16")
     write_job(
         tmp_path, config=config, seed=0, base_model=base_model, products=data.products, images={"kagl": data.packs}
     )
@@ -148,20 +152,20 @@ def test_the_limit_steps_as_often_as_told(data: Input, base_model: Path, tmp_pat
 
 
 def test_a_job_is_measured_by_its_timings(
-    data: Input, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: TrainingInput, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
-    def measured(command: list[str], *, cwd: Path, watch_gpu: bool) -> Finished:
+    def measured(command: list[str], *, cwd: Path, watch_gpu: bool) -> FinishedCommand:
         job = read_job(Path(command[-1]))
         seen.append((job.config, job.base_model.resolve(), job.products.resolve(), command[1:3], watch_gpu))
         rows = "".join(f"{step},0.5,0.125,8\n" for step in range(1, 13))
         (cwd / "timings.csv").write_text(f"step,seconds,wait_seconds,samples\n{rows}")
-        return Finished(began=0.0, seconds=24.0, output="", gpu_bytes=None)
+        return FinishedCommand(began=0.0, seconds=24.0, output="", gpu_bytes=None)
 
-    monkeypatch.setattr(ours, "run_measured", measured)
-    config = peer_config(tiny_setup(), "bf16", pixel_cache_gb=0.0)
-    run = run_job(tmp_path / "job", config, data, base_model=base_model, settling=2)
+    monkeypatch.setattr(fclip_training, "run_measured", measured)
+    config = comparable_config(tiny_setup(), "bf16", pixel_cache_gb=0.0)
+    run = run_job(tmp_path / "job", config, data, base_model=base_model, edge_steps=2)
     assert seen == [(config, base_model, data.products, ["-m", "fclip.training"], False)]
     assert (run.rate, run.wait_fraction, run.whole_rate) == (16.0, 0.25, 4.0)
     assert not (tmp_path / "job").exists()
@@ -169,58 +173,66 @@ def test_a_job_is_measured_by_its_timings(
 
 def test_configs_are_of_what_is_compared() -> None:
     setup = cuda_setup(precisions=("bf16",), steps=150, epochs=1, compile=True)
-    config = peer_config(setup, "bf16")
+    config = comparable_config(setup, "bf16")
     assert (config.device, config.precision, config.compile, config.batch_size) == ("cuda", "bf16", True, 1024)
     assert (config.trainable, config.objective.positives, config.augment.flip) == ("all", "pairs", False)
-    assert setup.steps > 2 * setup.settling
+    assert setup.steps > 2 * setup.edge_steps
     assert preset_config().base_model.kind == "towers"
 
 
-def test_open_clip_trains_on_both_forms(data: Input, base_model: Path, tmp_path: Path) -> None:
+def test_open_clip_trains_on_both_forms(data: TrainingInput, base_model: Path, tmp_path: Path) -> None:
     if not (CACHE / "open_clip_train" / ".installed").exists():
         pytest.skip(f"open_clip's training is not installed in {CACHE}: `make benchmark-train` does it")
     peer, setup = install(CACHE), tiny_setup()
     assert peer.versions()["webdataset"] < "1"
     for form in FORMS:
         run = peer.run(data, tmp_path / "log", setup, base_model=base_model, form=form, workers=1, precision="bf16")
-        assert (run.steps_an_epoch, len(run.windows)) == (12, 12)
-        assert replace(run, settling=2).rate > 0
+        assert (run.steps_per_epoch, len(run.windows)) == (12, 12)
+        assert replace(run, edge_steps=2).rate > 0
         assert run.whole_seconds > sum(window.seconds for window in run.windows)
 
 
-def test_tuning_keeps_the_fastest(monkeypatch: pytest.MonkeyPatch, data: Input, tmp_path: Path) -> None:
-    def run(peer: Peer, *_: object, form: str, workers: int, **__: object) -> Run:
+def test_tuning_keeps_the_fastest(monkeypatch: pytest.MonkeyPatch, data: TrainingInput, tmp_path: Path) -> None:
+    def run(peer: OpenClipTrainer, *_: object, form: str, workers: int, **__: object) -> TrainingRun:
         return run_of(1 + abs(workers - (1 if form == "csv" else 4)))
 
-    monkeypatch.setattr(Peer, "run", run)
+    monkeypatch.setattr(OpenClipTrainer, "run", run)
     setup = replace(tiny_setup(), steps=20, workers=(0, 1, 2, 4))
-    best = tune(Peer(tmp_path), data, tmp_path, setup, base_model=tmp_path, precision="fp32", tell=lambda line: None)
+    best = tune(
+        OpenClipTrainer(tmp_path),
+        data,
+        tmp_path,
+        setup,
+        base_model=tmp_path,
+        precision="fp32",
+        show_progress=lambda line: None,
+    )
     assert best == {"csv": 1, "webdataset": 4}
 
 
-def test_speed_is_compared_and_shown(monkeypatch: pytest.MonkeyPatch, data: Input, tmp_path: Path) -> None:
-    def fclip(job: Path, config: object, *_: object, **__: object) -> Run:
+def test_speed_is_compared_and_shown(monkeypatch: pytest.MonkeyPatch, data: TrainingInput, tmp_path: Path) -> None:
+    def fclip(job: Path, config: object, *_: object, **__: object) -> TrainingRun:
         return run_of(0.5 if config.pixel_cache_gb else 0.6, whole=30)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(speed, "run_job", fclip)
-    monkeypatch.setattr(speed, "run_limit", lambda *_, **__: run_of(0.48))
-    monkeypatch.setattr(Peer, "run", lambda *_, form, **__: run_of(1.0 if form == "csv" else 0.75))
+    monkeypatch.setattr(speed, "run_upper_bound", lambda *_, **__: run_of(0.48))
+    monkeypatch.setattr(OpenClipTrainer, "run", lambda *_, form, **__: run_of(1.0 if form == "csv" else 0.75))
     lines: list[str] = []
-    found = measure_speed(
+    found = measure_training_speed(
         *(data, tmp_path, tiny_setup()),
         base_model=tmp_path,
         precision="fp32",
         rounds=2,
-        peer=Peer(tmp_path),
-        tell=lines.append,
+        peer=OpenClipTrainer(tmp_path),
+        show_progress=lines.append,
     )
     assert {name: len(runs) for name, runs in found.runs.items()} == dict.fromkeys(
-        [OURS, *map(peer_name, FORMS), OURS_UNCACHED, LIMIT], 2
+        [FCLIP, *map(open_clip_name, FORMS), FCLIP_UNCACHED, UPPER_BOUND], 2
     )
     assert found.ratios == pytest.approx(
         {"csv": 2.0, "csv, whole runs": 2.0, "webdataset": 1.5, "webdataset, whole runs": 2.0}
     )
-    assert found.over_limit == pytest.approx({OURS: 0.5 / 0.48 - 1, OURS_UNCACHED: 0.25})
+    assert found.extra_time == pytest.approx({FCLIP: 0.5 / 0.48 - 1, FCLIP_UNCACHED: 0.25})
     text = shown(lambda console: report.show_speed(console, tiny_setup(), found, flops=1e9, peak=None))
     assert "csv 2.00×" in text
     assert "at most 5%: yes" in text
@@ -243,14 +255,14 @@ def test_quality_is_the_first_candidate_there() -> None:
             ("c", 30, 5.0, 0.8),
         )
     )
-    quality = Quality("F1", 0.75, 100, candidates, whole_minutes=5.25)
-    assert quality.reached == candidates[2]
-    assert "0.75 is reached after 3.5 minutes (b); best 0.800 after 5.0 minutes" in shown(
+    quality = QualityRun("F1", 0.75, 100, candidates, whole_minutes=5.25)
+    assert quality.first_at_target == candidates[2]
+    assert "0.75 is first_at_target after 3.5 minutes (b); best 0.800 after 5.0 minutes" in shown(
         lambda console: report.show_quality(console, quality)
     )
     short = replace(quality, candidates=candidates[:2])
-    assert short.reached is None
-    assert "0.75 is NOT reached in 5.2 minutes: best 0.700 after 2.0 minutes" in shown(
+    assert short.first_at_target is None
+    assert "0.75 is NOT first_at_target in 5.2 minutes: best 0.700 after 2.0 minutes" in shown(
         lambda console: report.show_quality(console, short)
     )
 
@@ -267,7 +279,7 @@ def test_peaks_are_by_name() -> None:
 def test_quality_is_measured_from_real_rows(tmp_path: Path) -> None:
     if not (DATASETS / "kagl").is_dir():
         pytest.skip(f"real data is absent: {DATASETS / 'kagl'} (set FCLIP_DATASETS)")
-    quality = measure_quality(DATASETS, tmp_path, device="cpu", limit=700, tell=lambda line: None)
+    quality = measure_quality(DATASETS, tmp_path, device="cpu", limit=700, show_progress=lambda line: None)
     assert quality.candidates[0].name == "base-model"
     minutes = [each.minutes for each in quality.candidates]
     assert minutes == sorted(minutes)

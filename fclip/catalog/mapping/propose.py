@@ -103,7 +103,7 @@ def propose_mapping(
         )
     if picked.faults:
         faults = "\n".join(f"  {fault}" for fault in picked.faults)
-        raise UserError(f"{table}: nothing is created.\n{faults}\nThe table has {listed(sample.columns)}.")
+        raise UserError(f"no workspace is created from {table}:\n{faults}\nThe table has {listed(sample.columns)}.")
     assert isinstance(identity, RowIdentity)
     assert images is not None
     texts = {name: column for name, column in picked.columns.items() if name in TEXTS}

@@ -26,7 +26,7 @@ def require_file(path: Path) -> Path:
     """Return `path`. Raise UserError if it is not a file."""
     if not path.is_file():
         fault = "is a folder, not a file" if path.is_dir() else "is not a file" if path.exists() else "does not exist"
-        raise UserError(f"{path} {fault}; add the file or correct its `path` in params.yaml")
+        raise UserError(f"{path} {fault}; add the file or correct its path")
     return path
 
 

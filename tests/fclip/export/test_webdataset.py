@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.places import CACHE
+from benchmarks.paths import CACHE
 from fclip.errors import UserError
 from fclip.export.webdataset import SIZES, ExportSummary, export_shards
 from fclip.files import read_json, sha256_bytes, sha256_tree

@@ -177,7 +177,7 @@ def test_few_repeated_ids_are_reported(tmp_path: Path) -> None:
 )
 def test_missing_and_ambiguous_columns(drop: str, more: dict[str, object], message: str) -> None:
     rows = [{name: cell for name, cell in row.items() if name != drop} for row in good_rows(**more)]
-    with pytest.raises(UserError, match="nothing is created") as raised:
+    with pytest.raises(UserError, match="no workspace is created") as raised:
         of_rows(rows)
     assert message in str(raised.value)
     assert "--map" in str(raised.value)

@@ -11,7 +11,7 @@ from fclip.files import atomic_dir
 from fclip.models import store
 
 
-def write_scratch(base_model: Path, out: Path, *, image_tower: str, image_size: int, seed: int) -> None:
+def write_random_image_tower(base_model: Path, out: Path, *, image_tower: str, image_size: int, seed: int) -> None:
     """Write a model folder to `out` with the texts of `start`, and an image tower of timm's with random weights.
 
     Batch norms keep their statistics in fine-tuning, so that a tower needs to do without.

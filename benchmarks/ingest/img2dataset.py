@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.ingest.inputs import Input
+from benchmarks.ingest.inputs import IngestInput
 from fclip.catalog.config import ImageConfig
 from fclip.errors import UserError
 
@@ -27,17 +27,17 @@ ENVIRONMENT = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}  # it 
 
 
 @dataclass(frozen=True)
-class Settings:
+class Img2datasetSettings:
     """What of img2dataset's options is tuned. A shard is what one of its processes takes at a time."""
 
     output_format: str
     processes: int
     threads: int
-    shards_a_process: int
+    shards_per_process: int
 
 
 @dataclass(frozen=True)
-class PeerRun:
+class Img2datasetRun:
     """One run: seconds of the whole command; from the first shard's start to the last's end; images that came out."""
 
     whole_seconds: float
@@ -46,7 +46,7 @@ class PeerRun:
 
 
 @dataclass(frozen=True)
-class Peer:
+class Img2dataset:
     """An installed img2dataset."""
 
     python: Path
@@ -58,11 +58,13 @@ class Peer:
         output = subprocess.run([self.python, "-c", code, *names], check=True, capture_output=True, text=True).stdout
         return dict(json.loads(output))
 
-    def run(self, given: Input, output: Path, config: ImageConfig, settings: Settings) -> PeerRun:
+    def run(
+        self, given: IngestInput, output: Path, config: ImageConfig, settings: Img2datasetSettings
+    ) -> Img2datasetRun:
         """Put the images of `given` into the folder `output`, which is deleted before."""
         shutil.rmtree(output, ignore_errors=True)
         columns = json.dumps(["product_id", *given.texts, *given.attributes])
-        shards = settings.processes * settings.shards_a_process
+        shards = settings.processes * settings.shards_per_process
         options: dict[str, object] = {
             "url_list": given.table,
             "input_format": "parquet",
@@ -96,14 +98,14 @@ class Peer:
         shards_done = [json.loads(path.read_text()) for path in output.glob("*_stats.json")]
         if result.returncode or not shards_done:
             raise UserError(f"{' '.join(command)} failed:\n{(result.stdout + result.stderr)[-4000:]}")
-        return PeerRun(
+        return Img2datasetRun(
             whole_seconds=whole,
             seconds=max(each["end_time"] for each in shards_done) - min(each["start_time"] for each in shards_done),
             num_images=sum(each["successes"] for each in shards_done),
         )
 
 
-def install(cache: Path) -> Peer:
+def install(cache: Path) -> Img2dataset:
     """The newest img2dataset, installed into a virtual environment in `cache` the first time.
 
     Raises:
@@ -127,28 +129,34 @@ def install(cache: Path) -> Peer:
                     "give pip what it lacks and run this again, or leave img2dataset out with --no-peer"
                 )
         done.touch()
-    return Peer(python)
+    return Img2dataset(python)
 
 
 def tune(
-    peer: Peer, given: Input, output: Path, config: ImageConfig, *, cores: int, tell: Callable[[str], None]
-) -> Settings:
+    peer: Img2dataset,
+    given: IngestInput,
+    output: Path,
+    config: ImageConfig,
+    *,
+    cores: int,
+    show_progress: Callable[[str], None],
+) -> Img2datasetSettings:
     """The settings with which it takes in most images a second: each choice by the better of two runs."""
-    best = Settings(OUTPUT_FORMATS[0], cores, threads=8, shards_a_process=2)
+    best = Img2datasetSettings(OUTPUT_FORMATS[0], cores, threads=8, shards_per_process=2)
     choices: dict[str, Sequence[object]] = {
         "output_format": OUTPUT_FORMATS,
         "threads": THREADS,
         "processes": (cores, 2 * cores),
-        "shards_a_process": (1, 2, 4),
+        "shards_per_process": (1, 2, 4),
     }
-    measured: dict[Settings, float] = {}
+    measured: dict[Img2datasetSettings, float] = {}
     for name, values in choices.items():
         for value in values:
             settings = replace(best, **{name: value})  # type: ignore[arg-type]
             if settings in measured:
                 continue
             measured[settings] = min(peer.run(given, output, config, settings).seconds for _ in range(TUNING_RUNS))
-            tell(f"img2dataset: {settings}: {given.num_images / measured[settings]:.0f} images/s")
+            show_progress(f"img2dataset: {settings}: {given.num_images / measured[settings]:.0f} images/s")
         best = min(measured, key=lambda settings: measured[settings])
     return best
 

@@ -13,7 +13,7 @@ LOG_LINE = re.compile(r"Train Epoch: \d+ \[ *(\d+)/\d+ .*?\] Data \(t\): ([\d.]+
 
 
 @dataclass(frozen=True)
-class Window:
+class StepWindow:
     """Steps in a row: their number, their seconds together, and how many of these they waited for data."""
 
     steps: int
@@ -22,32 +22,32 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """One run, measured.
 
     Attributes:
-        settling: steps to leave out at both ends of an epoch: data workers fill their queues at its base model, and have
-            nothing left to do at its end.
+        edge_steps: steps to leave out at both ends of an epoch: data workers fill their queues at
+            its start and have nothing left to do at its end.
         whole_seconds: of the process, from its start to its end.
         windows: all its steps.
         gpu_bytes: of the GPU's memory, the most that were in use; None on a CPU.
     """
 
     batch_size: int
-    steps_an_epoch: int
-    settling: int
+    steps_per_epoch: int
+    edge_steps: int
     whole_seconds: float
-    windows: tuple[Window, ...]
+    windows: tuple[StepWindow, ...]
     gpu_bytes: int | None
 
     @property
-    def steady(self) -> tuple[Window, ...]:
-        """The windows that lie whole between the first and the last `settling` steps of an epoch."""
+    def steady_windows(self) -> tuple[StepWindow, ...]:
+        """The windows that lie whole between the first and the last `edge_steps` steps of an epoch."""
         found = []
         begin = 0
         for window in self.windows:
-            place = begin % self.steps_an_epoch
-            if place >= self.settling and place + window.steps <= self.steps_an_epoch - self.settling:
+            place = begin % self.steps_per_epoch
+            if place >= self.edge_steps and place + window.steps <= self.steps_per_epoch - self.edge_steps:
                 found.append(window)
             begin += window.steps
         assert found, "an epoch has no settled step"
@@ -56,12 +56,18 @@ class Run:
     @property
     def rate(self) -> float:
         """Samples a second, once settled."""
-        return self.batch_size * sum(each.steps for each in self.steady) / sum(each.seconds for each in self.steady)
+        return (
+            self.batch_size
+            * sum(each.steps for each in self.steady_windows)
+            / sum(each.seconds for each in self.steady_windows)
+        )
 
     @property
     def wait_fraction(self) -> float:
         """The share of that time that the model waited for data."""
-        return sum(each.wait_seconds for each in self.steady) / sum(each.seconds for each in self.steady)
+        return sum(each.wait_seconds for each in self.steady_windows) / sum(
+            each.seconds for each in self.steady_windows
+        )
 
     @property
     def whole_rate(self) -> float:
@@ -69,7 +75,7 @@ class Run:
         return self.batch_size * sum(each.steps for each in self.windows) / self.whole_seconds
 
 
-def read_timings(path: Path) -> tuple[Window, ...]:
+def read_timings(path: Path) -> tuple[StepWindow, ...]:
     """The steps of a run of fclip.training, from the timings.csv that it leaves."""
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
@@ -77,10 +83,10 @@ def read_timings(path: Path) -> tuple[Window, ...]:
         raise UserError(f"{path} does not exist: this fclip.training leaves no timings") from None
     if not rows or rows[0] != TIMINGS:
         raise UserError(f"{path} has not the columns {', '.join(TIMINGS)}")
-    return tuple(Window(1, float(seconds), float(wait)) for _, seconds, wait, _ in rows[1:])
+    return tuple(StepWindow(1, float(seconds), float(wait)) for _, seconds, wait, _ in rows[1:])
 
 
-def read_log(lines: Sequence[str], batch_size: int) -> tuple[Window, ...]:
+def read_log(lines: Sequence[str], batch_size: int) -> tuple[StepWindow, ...]:
     """The steps of a run of open_clip_train, from its log: a line has the mean of the steps since the line before."""
     windows = []
     done = 0
@@ -89,6 +95,6 @@ def read_log(lines: Sequence[str], batch_size: int) -> tuple[Window, ...]:
             step = int(found[1]) // batch_size
             done = 0 if step <= done else done  # another epoch
             steps = step - done
-            windows.append(Window(steps, float(found[3]) * steps, float(found[2]) * steps))
+            windows.append(StepWindow(steps, float(found[3]) * steps, float(found[2]) * steps))
             done = step
     return tuple(windows)

@@ -1,6 +1,6 @@
 """The limit: the same model, loss and optimiser stepping on a batch that is in memory; nothing is loaded or varied.
 
-python -m benchmarks.train.limit JOB_DIR STEPS
+python -m benchmarks.train.upper_bound JOB_DIR STEPS
 
 JOB_DIR is a job of fclip.training, of which the images are not read. The seconds of each step are the last line of
 standard output, as JSON.
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.train.inputs import DATASET, Input
-from benchmarks.train.ours import SEED
-from benchmarks.train.pace import Run, Window
+from benchmarks.train.fclip_training import SEED
+from benchmarks.train.inputs import DATASET, TrainingInput
 from benchmarks.train.processes import run_measured
+from benchmarks.train.throughput import StepWindow, TrainingRun
 from fclip.models.device import resolve_device
 from fclip.models.store import load
 from fclip.training.compute import keep_freed_memory, should_compile
@@ -31,22 +31,24 @@ from fclip.training.texts import tokenise_texts
 from fclip.training.trainable import freeze_all_except, trainable_names
 
 
-def run_limit(job: Path, config: FinetuneConfig, data: Input, *, base_model: Path, steps: int, settling: int) -> Run:
+def run_upper_bound(
+    job: Path, config: FinetuneConfig, data: TrainingInput, *, base_model: Path, steps: int, edge_steps: int
+) -> TrainingRun:
     """Step so many times in a process of its own, model and optimiser as in a run of this config (all is tuned)."""
     shutil.rmtree(job, ignore_errors=True)
     write_job(
         job, config=config, seed=SEED, base_model=base_model, products=data.products, images={DATASET: data.packs}
     )
-    command = [sys.executable, "-m", "benchmarks.train.limit", str(job), str(steps)]
+    command = [sys.executable, "-m", "benchmarks.train.upper_bound", str(job), str(steps)]
     done = run_measured(command, cwd=job, watch_gpu=config.device == "cuda")
     shutil.rmtree(job)
     seconds = json.loads(done.output.splitlines()[-1])
-    return Run(
+    return TrainingRun(
         batch_size=config.batch_size,
-        steps_an_epoch=steps,
-        settling=settling,
+        steps_per_epoch=steps,
+        edge_steps=edge_steps,
         whole_seconds=done.seconds,
-        windows=tuple(Window(1, each, 0.0) for each in seconds),
+        windows=tuple(StepWindow(1, each, 0.0) for each in seconds),
         gpu_bytes=done.gpu_bytes,
     )
 

@@ -14,10 +14,10 @@ from importlib.metadata import requires, version
 from pathlib import Path
 
 from benchmarks.train import setup as given
-from benchmarks.train.inputs import Input
-from benchmarks.train.pace import Run, read_log
+from benchmarks.train.inputs import TrainingInput
 from benchmarks.train.processes import run_measured
-from benchmarks.train.setup import Precision, Setup
+from benchmarks.train.setup import Precision, TrainingSetup
+from benchmarks.train.throughput import TrainingRun, read_log
 from fclip.errors import UserError
 from fclip.export.webdataset import SIZES
 from fclip.files import read_json
@@ -28,7 +28,7 @@ PRECISIONS = {"fp32": "fp32", "bf16": "amp_bf16"}
 
 
 @dataclass(frozen=True)
-class Peer:
+class OpenClipTrainer:
     """open_clip's training, and where the packages are that it needs beyond this environment."""
 
     packages: Path
@@ -40,15 +40,15 @@ class Peer:
 
     def run(
         self,
-        data: Input,
+        data: TrainingInput,
         folder: Path,
-        setup: Setup,
+        setup: TrainingSetup,
         *,
         base_model: Path,
         form: str,
         workers: int,
         precision: Precision,
-    ) -> Run:
+    ) -> TrainingRun:
         """Train on the files (`csv`) or the shards (`webdataset`), logging to `folder`, which is deleted after."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -85,17 +85,17 @@ class Peer:
         shutil.rmtree(folder)
         if not windows:
             raise UserError(f"open_clip_train logged no step:\n{done.output[-4000:]}")
-        return Run(
+        return TrainingRun(
             batch_size=setup.batch_size,
-            steps_an_epoch=sum(window.steps for window in windows) // setup.epochs,
-            settling=setup.settling,
+            steps_per_epoch=sum(window.steps for window in windows) // setup.epochs,
+            edge_steps=setup.edge_steps,
             whole_seconds=done.seconds,
             windows=windows,
             gpu_bytes=done.gpu_bytes,
         )
 
 
-def install(cache: Path) -> Peer:
+def install(cache: Path) -> OpenClipTrainer:
     """What open_clip's training lacks here, installed into a folder of `cache` the first time.
 
     Raises:
@@ -116,18 +116,18 @@ def install(cache: Path) -> Peer:
                 "give pip what it lacks and run this again, or leave open_clip out with --no-peer"
             )
         done.touch()
-    return Peer(folder)
+    return OpenClipTrainer(folder)
 
 
 def tune(
-    peer: Peer,
-    data: Input,
+    peer: OpenClipTrainer,
+    data: TrainingInput,
     folder: Path,
-    setup: Setup,
+    setup: TrainingSetup,
     *,
     base_model: Path,
     precision: Precision,
-    tell: Callable[[str], None],
+    show_progress: Callable[[str], None],
 ) -> dict[str, int]:
     """The number of workers with which it is fastest once settled, for each form: a run each if there is a choice."""
     if len(setup.workers) == 1:
@@ -138,7 +138,7 @@ def tune(
         for workers in setup.workers:
             run = peer.run(data, folder, setup, base_model=base_model, form=form, workers=workers, precision=precision)
             rates[workers] = run.rate
-            tell(f"open_clip, {form}, {precision}, {workers} workers: {run.rate:.1f} samples/s")
+            show_progress(f"open_clip, {form}, {precision}, {workers} workers: {run.rate:.1f} samples/s")
         best[form] = max(rates, key=lambda workers: rates[workers])
     return best
 

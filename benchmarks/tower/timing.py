@@ -1,4 +1,4 @@
-"""Times of towers: medians of interleaved runs, so that what else the machine does falls on all alike."""
+"""Times of towers: median_timings of interleaved runs, so that what else the machine does falls on all alike."""
 
 import os
 import statistics
@@ -13,7 +13,7 @@ from benchmarks.tower.variants import Tower
 
 
 @dataclass(frozen=True)
-class Timed:
+class TowerTiming:
     """Milliseconds an image of a variant in one way of running it."""
 
     variant: str
@@ -21,9 +21,9 @@ class Timed:
     milliseconds: float
 
 
-def medians(
+def median_timings(
     forward: Mapping[str, Tower], backward: Mapping[str, Tower], pixels: torch.Tensor, *, repeats: int
-) -> list[Timed]:
+) -> list[TowerTiming]:
     """Forward with one image and with 32 on one core, and with 32 on all; backward with 64 on all.
 
     Args:
@@ -31,7 +31,7 @@ def medians(
     """
     cores = os.cpu_count() or 1
     alone, few, many = pixels[:1], pixels[:32], pixels[:64]
-    found: list[Timed] = []
+    found: list[TowerTiming] = []
     for column, threads, towers, run, images in (
         ("forward, 1 image, 1 core", 1, forward, partial(_forward, pixels=alone), 1),
         ("32 images, 1 core", 1, forward, partial(_forward, pixels=few), 32),
@@ -40,7 +40,7 @@ def medians(
     ):
         torch.set_num_threads(threads)
         seconds = _interleaved({name: partial(run, tower) for name, tower in towers.items()}, repeats)
-        found += [Timed(name, column, 1000 * value / images) for name, value in seconds.items()]
+        found += [TowerTiming(name, column, 1000 * value / images) for name, value in seconds.items()]
     return found
 
 

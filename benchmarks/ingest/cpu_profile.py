@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 REST = "thread pool, progress, native threads"
 
-# Parts by module; one that is not named here is shown by its own name.
+# CpuProfile by module; one that is not named here is shown by its own name.
 MODULES = {
     "fclip.catalog.reading": "read rows",
     "fclip.catalog.sources": "read rows",
@@ -60,7 +60,7 @@ PILLOW: tuple[tuple[Any, str, str], ...] = (
 NOT_WORK = ("fclip.progress", "fclip.config", "fclip.errors")
 
 
-class Parts:
+class CpuProfile:
     """CPU seconds by part, of all threads together; for one measurement in a process of its own."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Parts:
             def steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
                 items = function(*args, **kwargs)
                 while True:
-                    with self._inside(part):
+                    with self._section(part):
                         try:
                             item = next(items)
                         except StopIteration:
@@ -109,12 +109,12 @@ class Parts:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._inside(part):
+            with self._section(part):
                 return function(*args, **kwargs)
 
         return call
 
-    def with_rest(self, cpu_seconds: float) -> dict[str, float]:
+    def with_remainder(self, cpu_seconds: float) -> dict[str, float]:
         """All parts, the largest first, and last what of `cpu_seconds` is in none."""
         parts = dict(sorted(self.seconds.items(), key=lambda item: -item[1]))
         return parts | {REST: cpu_seconds - sum(parts.values())}
@@ -127,23 +127,23 @@ class Parts:
             elif isinstance(value, classmethod) and not name.startswith("_"):
                 setattr(kind, name, classmethod(self.clocked(value.__func__, part)))
 
-    def _inside(self, part: str) -> "_Inside":
+    def _section(self, part: str) -> "_Section":
         stack = getattr(self._threads, "stack", None)
         if stack is None:
             stack = self._threads.stack = []
-        return _Inside(self, part, stack)
+        return _Section(self, part, stack)
 
     def _charge(self, part: str, seconds: float) -> None:
         with self._lock:
             self.seconds[part] += seconds
 
 
-class _Inside:
+class _Section:
     """One stay of a thread in a part. The stack holds [part, since when on the thread's clock]."""
 
     __slots__ = ("_part", "_parts", "_stack")
 
-    def __init__(self, parts: Parts, part: str, stack: list[list[Any]]) -> None:
+    def __init__(self, parts: CpuProfile, part: str, stack: list[list[Any]]) -> None:
         self._parts, self._part, self._stack = parts, part, stack
 
     def __enter__(self) -> None:

@@ -5,12 +5,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.places import PRESET
+from benchmarks.paths import PRESET
 from benchmarks.train import setup as given
-from benchmarks.train.inputs import DATASET, Input
-from benchmarks.train.pace import Run, read_timings
+from benchmarks.train.inputs import DATASET, TrainingInput
 from benchmarks.train.processes import run_measured
-from benchmarks.train.setup import Precision, Setup
+from benchmarks.train.setup import Precision, TrainingSetup
+from benchmarks.train.throughput import TrainingRun, read_timings
 from fclip.base_models.local import LocalConfig
 from fclip.training.config import AugmentConfig, FinetuneConfig, ObjectiveConfig
 from fclip.training.job import write_job
@@ -26,7 +26,9 @@ def preset_config() -> FinetuneConfig:
     return parse("finetune", read_params(PRESET)["finetune"], FinetuneConfig)
 
 
-def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = CACHED_GB) -> FinetuneConfig:
+def comparable_config(
+    setup: TrainingSetup, precision: Precision, *, pixel_cache_gb: float = CACHED_GB
+) -> FinetuneConfig:
     """What open_clip's training is told to do, as fclip's params say it: the whole model, one candidate at the end."""
     return replace(
         preset_config(),
@@ -62,7 +64,9 @@ def peer_config(setup: Setup, precision: Precision, *, pixel_cache_gb: float = C
     )
 
 
-def run_job(job: Path, config: FinetuneConfig, data: Input, *, base_model: Path, settling: int) -> Run:
+def run_job(
+    job: Path, config: FinetuneConfig, data: TrainingInput, *, base_model: Path, edge_steps: int
+) -> TrainingRun:
     """Train on `data` in the folder `job`, which is made anew and deleted after."""
     shutil.rmtree(job, ignore_errors=True)
     write_job(
@@ -71,10 +75,10 @@ def run_job(job: Path, config: FinetuneConfig, data: Input, *, base_model: Path,
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=config.device == "cuda")
     windows = read_timings(job / "timings.csv")
     shutil.rmtree(job)
-    return Run(
+    return TrainingRun(
         batch_size=config.batch_size,
-        steps_an_epoch=data.num_products // config.batch_size,
-        settling=settling,
+        steps_per_epoch=data.num_products // config.batch_size,
+        edge_steps=edge_steps,
         whole_seconds=done.seconds,
         windows=windows,
         gpu_bytes=done.gpu_bytes,
