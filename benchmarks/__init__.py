@@ -1,1 +1,1 @@
-"""Side-by-side measurements against peers, one command each. Nothing here is part of the library."""
+"""Benchmarks that compare fclip with other tools, one command each. They are not part of the library."""

@@ -1,4 +1,4 @@
-"""How a benchmark's command ends: in a JSON file, or in one line that says what is wrong."""
+"""The common end of every benchmark command: write the results as JSON, or print a one-line error."""
 
 import argparse
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Measure = Callable[[argparse.Namespace, Console], dict[str, Any]]
 
 
 def run_benchmark(parser: argparse.ArgumentParser, measure: Measure, console: Console) -> None:
-    """Measure as the command line says, and write what was measured to `--out`, where it is given."""
+    """Parse the command line, call `measure`, and write its results to `--out` if that option is given."""
     arguments = parser.parse_args()
     try:
         results = measure(arguments, console)

@@ -1,4 +1,4 @@
-"""A workspace of a preset, or of some of its datasets: start pinned, ingested, captioned and gathered."""
+"""Workspaces for benchmarks: params of a preset, pinned, ingested, captioned and gathered."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +23,16 @@ SECTIONS = ("ingest", "caption", "evaluate")
 def lay_out_workspace(
     root: Path, datasets: Path, names: Sequence[str], *, preset: Path = PRESET, limit: int | None, device: str
 ) -> Workspace:
-    """Make the workspace `root` of the datasets `names`, read from the folder `datasets`, or from tables in `root`.
+    """Create the workspace `root` with the datasets `names` of a preset, and run its stages up to `gather`.
 
     Args:
-        preset: the params.
-        limit: rows of each at most; None: all.
-        device: on which models are evaluated.
+        datasets: the folder of the datasets. Sources of the kind `table` are read from `root` instead.
+        preset: the params file.
+        limit: maximum number of rows per dataset; None: all.
+        device: the device for evaluation.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: the folder of a dataset does not exist.
     """
     params = read_params(preset)
     for section in SECTIONS:
@@ -47,7 +48,7 @@ def lay_out_workspace(
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     base_model = parse("finetune.base_model", params["finetune"]["base_model"], TowersConfig)
     pin = pin_base_model(base_model, root=root, cache_dir=workspace.model_cache)
-    write_pin(workspace.base_model_pin, pin)  # captions are cut to its context
+    write_pin(workspace.base_model_pin, pin)  # captions are truncated to its context length
     config = load_section(workspace, "ingest", IngestConfig)
     for name in names:
         access = source_access(workspace, config, name, refresh=True)

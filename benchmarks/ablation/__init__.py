@@ -1,1 +1,1 @@
-"""What each part of the recipe in params/kagl.yaml is worth, in domain and outside."""
+"""Measure the effect of each part of the recipe in params/kagl.yaml, in-domain and out-of-domain."""

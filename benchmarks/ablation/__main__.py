@@ -1,9 +1,9 @@
-"""Variants of the recipe in params/kagl.yaml, trained and evaluated one after another, as a table.
+"""Train and evaluate variants of the recipe in params/kagl.yaml, one after another, and print them as a table.
 
 python -m benchmarks.ablation --work DIR [--rows NAME ...] [--limit N] [--epochs N] [--out JSON]
 
-Rows and what they change are in benchmarks/ablation/rows.yaml. What is done stays in DIR and in the JSON file, and is
-not done again.
+benchmarks/ablation/rows.yaml defines the rows and what each of them changes. Finished rows stay in DIR and in the JSON
+file and are not run again.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from benchmarks.ablation.report import show
+from benchmarks.ablation.report import show_results
 from benchmarks.ablation.run import EVALUATED_DATASETS, AblationResult, benchmark_config, run_variant
 from benchmarks.paths import DATASETS, PRESET
 from benchmarks.workspaces import lay_out_workspace
@@ -31,7 +31,7 @@ WIDTH = 140
 
 
 def apply_changes(section: Mapping[str, Any], changes: Mapping[str, Any]) -> FinetuneConfig:
-    """The section `finetune` with `changes`, whose keys are paths (`augment.flip`)."""
+    """Return the section `finetune` as a config with `changes` by keys such as `augment.flip`."""
     values = copy.deepcopy(dict(section))
     for path, value in changes.items():
         *parents, name = path.split(".")
@@ -47,13 +47,15 @@ def main() -> None:
         prog="python -m benchmarks.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     rows: dict[str, dict[str, Any]] = yaml.safe_load(ROWS.read_text(encoding="utf-8"))
-    parser.add_argument("--work", type=Path, required=True, help="where datasets are laid out, and models stay")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the workspace and the trained models")
     parser.add_argument(
         "--rows", nargs="+", choices=list(rows), default=list(rows), metavar="NAME", help=", ".join(rows)
     )
-    parser.add_argument("--limit", type=int, help="rows of a dataset at most; all of them without")
-    parser.add_argument("--epochs", type=int, help="passes of each run; as the preset has it without")
-    parser.add_argument("--role", choices=["select", "report"], default="select", help="what is evaluated on")
+    parser.add_argument("--limit", type=int, help="maximum number of rows per dataset (default: all)")
+    parser.add_argument("--epochs", type=int, help="passes of each run (default: as in the preset)")
+    parser.add_argument(
+        "--role", choices=["select", "report"], default="select", help="role of the splits to evaluate on"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/ablation.json"))
     arguments = parser.parse_args()
@@ -74,10 +76,10 @@ def main() -> None:
         for name, config in configs.items():
             key = {"name": name, "limit": arguments.limit, "role": arguments.role, "epochs": config.epochs}
             if not any((row.key, row.config) == (key, to_json(benchmark_config(config))) for row in done):
-                done = [row for row in done if row.key != key]  # of a row that was something else
+                done = [row for row in done if row.key != key]  # results of an older definition of the row
                 done.append(run_variant(workspace, key, config, arguments.work.resolve() / "jobs"))
                 write_json(arguments.out, [vars(row) for row in done])
-            show(console, [row for row in done if row.key["limit"] == arguments.limit])
+            show_results(console, [row for row in done if row.key["limit"] == arguments.limit])
     except UserError as error:
         parser.exit(1, f"{error}\n")
 

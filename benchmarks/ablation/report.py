@@ -1,4 +1,4 @@
-"""The table for people."""
+"""The table of ablation results."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ COLUMNS = {
 }
 
 
-def show(console: Console, rows: Sequence[AblationResult]) -> None:
-    """A row a variant, each score with its base model's."""
-    table = Table(title="Last candidate, and its base model in brackets", title_justify="left")
+def show_results(console: Console, rows: Sequence[AblationResult]) -> None:
+    """Print one row per variant. Each score is followed by the score of the base model."""
+    table = Table(title="Score of the last candidate (score of the base model)", title_justify="left")
     table.add_column("")
     for column in ("passes", "minutes", *COLUMNS):
         table.add_column(column, justify="right")

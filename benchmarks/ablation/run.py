@@ -1,4 +1,4 @@
-"""One variant: trained from its base model, and its last candidate evaluated on every dataset."""
+"""Train one variant from its base model, and evaluate its last candidate on every dataset."""
 
 import shutil
 import sys
@@ -25,15 +25,15 @@ METRICS = ("classification.acc1", "classification.weighted_f1", "retrieval.text_
 
 @dataclass(frozen=True)
 class AblationResult:
-    """What a variant came to.
+    """The result of one variant.
 
     Attributes:
-        key: its name, and what it was trained and evaluated on.
+        key: the name of the row, and the options it was trained and evaluated with.
         config: the whole section `finetune`.
-        minutes: of the training process.
-        scores: metric -> value, by dataset.
-        start: the same of what it started from.
-        folder: the candidate's.
+        minutes: duration of the training process.
+        scores: dataset -> metric -> score of the last candidate.
+        base_model: dataset -> metric -> score of the base model.
+        folder: the folder of the last candidate.
     """
 
     key: dict[str, Any]
@@ -45,16 +45,20 @@ class AblationResult:
 
 
 def benchmark_config(config: FinetuneConfig) -> FinetuneConfig:
-    """`config` with its last candidate alone, and without checkpoints to go on from."""
+    """Return `config` with a single candidate at the end and without checkpoints for resuming."""
     return replace(config, num_candidates=1, checkpoint_every=NO_CHECKPOINT)
 
 
 def run_variant(workspace: Workspace, key: dict[str, Any], config: FinetuneConfig, jobs: Path) -> AblationResult:
-    """Train on what the workspace has gathered, in a folder of `jobs`, and evaluate on the splits of `key["role"]`."""
-    cold = config.base_model
-    assert not isinstance(cold, ChampionConfig)
+    """Train on the gathered products of the workspace, and evaluate on the splits with the role `key["role"]`.
+
+    Args:
+        jobs: the folder for the job of this variant.
+    """
+    base_model_config = config.base_model
+    assert not isinstance(base_model_config, ChampionConfig)
     config = benchmark_config(config)
-    base_model = base_model_folder(workspace, cold)
+    base_model = base_model_folder(workspace, base_model_config)
     job = jobs / sha256_json([key, to_json(config)])[:16]
     shutil.rmtree(job, ignore_errors=True)
     write_job(
@@ -68,10 +72,12 @@ def run_variant(workspace: Workspace, key: dict[str, Any], config: FinetuneConfi
     )
     done = run_measured([sys.executable, "-m", "fclip.training", str(job)], cwd=job, watch_gpu=False)
     last = job / "out" / "candidates" / read_json(job / "out" / "candidates.json")[-1]["name"]
-    found: dict[str, dict[str, dict[str, float]]] = {"base-model": {}, "last": {}}
+    scores_of: dict[str, dict[str, dict[str, float]]] = {"base-model": {}, "last": {}}
     for name in EVALUATED_DATASETS:
         evaluation = evaluate_on(workspace, {"base-model": base_model, "last": last}, name, roles=(key["role"],))
-        for model, of_model in found.items():
+        for model, of_model in scores_of.items():
             scores = {f"{each.protocol}.{each.metric}": each for each in evaluation.scores if each.model == model}
             of_model[name] = {metric: scores[metric].estimate.value for metric in METRICS if metric in scores}
-    return AblationResult(key, to_json(config), done.seconds / 60, found["last"], found["base-model"], str(last))
+    return AblationResult(
+        key, to_json(config), done.seconds / 60, scores_of["last"], scores_of["base-model"], str(last)
+    )

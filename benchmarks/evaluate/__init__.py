@@ -1,1 +1,1 @@
-"""Evaluation against the peers' loops, on the same products and models."""
+"""Compare evaluation with clip-benchmark and marqo-FashionCLIP: speed and scores on the same products and models."""

@@ -1,10 +1,10 @@
-"""Evaluating several models on kagl, against the loops of clip-benchmark and marqo-FashionCLIP.
+"""Compare the evaluation of several models on kagl with the loops of clip-benchmark and marqo-FashionCLIP.
 
 python -m benchmarks.evaluate --work DIR [--models N] [--products N] [--repeats N] [--out JSON]
 
-The models are what fclip-tiny was trained from, and copies of it that differ a little from the first layer on. Each
-side evaluates every model by zero-shot classification, retrieval and three searches by category, from images as they
-are stored to metrics, starting with an empty cache. Runs are interleaved; medians are shown.
+The models are the base model of fclip-tiny and copies of it that differ slightly from the first layer on. fclip and the
+other tools ("peers") evaluate every model by zero-shot classification, retrieval and three searches by category. Each
+run starts from stored images and an empty cache and ends with the metrics. Runs are interleaved, and medians are shown.
 """
 
 import argparse
@@ -48,7 +48,7 @@ WIDTH = 110
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Seconds of both sides, and that they find the same."""
+    """Return the seconds and the scores of fclip and of the peers, or only fclip's peak memory with `--peak`."""
     workspace = workspace_in(arguments.work)
     base_model = base_model_folder(workspace, TowersConfig(kind="towers", image_size=96, context_length=64))
     models = model_variants(base_model, arguments.work / "models", arguments.models)
@@ -56,22 +56,21 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     config = replace(config, max_items=arguments.products, protocols=compared_protocols(config))
     cache = arguments.work / "features"
     if arguments.peak:
-        Path("/proc/self/clear_refs").write_text(
-            "5"
-        )  # the peak is that of what follows: composing the base model took more
+        # Reset the peak: composing the base model has used more memory than the evaluation will.
+        Path("/proc/self/clear_refs").write_text("5")
         evaluate_with_fclip(models, files, config, cache)
         status = Path("/proc/self/status").read_text().splitlines()
         return {"peak_mib": next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**10}
-    sides: dict[str, Callable[[], dict[str, float]]] = {
+    tools: dict[str, Callable[[], dict[str, float]]] = {
         "fclip": lambda: evaluate_with_fclip(models, files, config, cache),
         "peers": lambda: evaluate_with_peers(models, files, config),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    found: dict[str, dict[str, float]] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in tools}
+    scores: dict[str, dict[str, float]] = {}
     for number in range(arguments.repeats):
-        for name, side in sides.items():
+        for name, evaluate in tools.items():
             begin = time.perf_counter()
-            found[name] = side()
+            scores[name] = evaluate()
             seconds[name].append(time.perf_counter() - begin)
             console.print(f"{name}, run {number + 1}: {seconds[name][-1]:.1f} s", highlight=False)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -82,15 +81,15 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         "products": arguments.products,
         "seconds": seconds,
         "ratio": medians["peers"] / medians["fclip"],
-        "scores": found,
+        "scores": scores,
         "peak_mib": {size: peak_mib(arguments, size) for size in (arguments.products // 3, arguments.products)},
     }
-    show(console, result, medians)
+    show_results(console, result, medians)
     return result
 
 
 def peak_mib(arguments: argparse.Namespace, products: int) -> float:
-    """The most memory that our side takes, in a process of its own."""
+    """Return the peak memory of fclip's evaluation of one model, in MiB, measured in a separate process."""
     with TemporaryDirectory() as folder:
         out = Path(folder) / "peak.json"
         command = [
@@ -108,17 +107,20 @@ def peak_mib(arguments: argparse.Namespace, products: int) -> float:
 
 
 def compared_protocols(config: DatasetEvaluation) -> dict[str, Any]:
-    """What both sides do: the preset's classification and retrieval, and its searches by category."""
+    """Return the protocols that all tools evaluate: classification, retrieval and three searches by category."""
     kinds = (ZeroShotConfig, RetrievalConfig, AttributeSearchConfig)
-    wanted = {name: own for name, own in config.protocols.items() if isinstance(own, kinds)}
-    searches = [name for name, own in wanted.items() if isinstance(own, AttributeSearchConfig)][3:]
-    extra = [name for name, own in wanted.items() if isinstance(own, ZeroShotConfig)][1:]
-    return {name: own for name, own in wanted.items() if name not in (*searches, *extra)}
+    compared = {name: each for name, each in config.protocols.items() if isinstance(each, kinds)}
+    other_searches = [name for name, each in compared.items() if isinstance(each, AttributeSearchConfig)][3:]
+    other_zero_shot = [name for name, each in compared.items() if isinstance(each, ZeroShotConfig)][1:]
+    return {name: each for name, each in compared.items() if name not in (*other_searches, *other_zero_shot)}
 
 
 def model_variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Path]:
-    """Return `count` models: the base model, and copies whose first layer differs slightly, so all features differ."""
-    found = {"base-model": base_model}
+    """Return `count` models: the base model, and copies with a slightly scaled first layer.
+
+    The features of every layer differ between the models, so no cached feature of one serves another.
+    """
+    folders = {"base-model": base_model}
     state = load_file(base_model / store.WEIGHTS)
     for number in range(1, count):
         folder = out_dir / f"variant-{number}"
@@ -128,73 +130,73 @@ def model_variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Pat
                 name: tensor * (1 + 0.001 * number) if name == STEM else tensor for name, tensor in state.items()
             }
             store.save(changed, config_from=base_model, out_dir=folder)
-        found[folder.name] = folder
-    return found
+        folders[folder.name] = folder
+    return folders
 
 
 def evaluate_with_fclip(
     models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation, cache: Path
 ) -> dict[str, float]:
-    """Primary-like scores of the base model, by one evaluation of all models from an empty cache."""
+    """Evaluate all models with fclip from an empty cache, and return the compared scores of the base model."""
     shutil.rmtree(cache, ignore_errors=True)
     options = RunOptions("auto", 256, Resampling(resamples=1000, confidence=0.95, seed=0))
     evaluation = evaluate_models(models, files, config, cache=cache, options=options, roles=(ROLE,))
     scores = {f"{s.protocol}.{s.metric}": s.estimate.value for s in evaluation.scores if s.model == "base-model"}
-    wanted = {"acc1", "text_to_image.hit_at_10", "precision_at_10"}
-    return {name: value for name, value in scores.items() if name.partition(".")[2] in wanted}
+    compared = {"acc1", "text_to_image.hit_at_10", "precision_at_10"}
+    return {name: value for name, value in scores.items() if name.partition(".")[2] in compared}
 
 
 def evaluate_with_peers(models: Mapping[str, Path], files: DatasetFiles, config: DatasetEvaluation) -> dict[str, float]:
-    """The same of every model, by the peers' loops; returns the base model's."""
+    """Evaluate all models with the loops of the peers, and return the scores of the base model."""
     catalog = read_catalog(files, with_captions=True)
     packs, workers = ImagePacks([files.images]), os.cpu_count() or 1
-    found: dict[str, float] = {}
+    base_model_scores: dict[str, float] = {}
     for name, folder in models.items():
         peer = peers.load_peer(folder)
         scores: dict[str, float] = {}
         embeddings: torch.Tensor | None = None
-        for protocol, own in config.protocols.items():
-            match own:
+        for protocol, protocol_config in config.protocols.items():
+            match protocol_config:
                 case ZeroShotConfig():
-                    task = zero_shot(own, catalog, SPLIT, config.max_items)
+                    task = zero_shot(protocol_config, catalog, SPLIT, config.max_items)
                     scores[f"{protocol}.acc1"] = peers.classification(peer, packs, task, workers)
                 case RetrievalConfig():
-                    titles = retrieval(own, catalog, SPLIT, config.max_items)
+                    titles = retrieval(protocol_config, catalog, SPLIT, config.max_items)
                     hits = peers.retrieval(peer, packs, titles, workers)
                     scores[f"{protocol}.text_to_image.hit_at_10"] = hits
                 case AttributeSearchConfig():
-                    search: AttributeSearch = attribute_search(own, catalog, SPLIT, config.max_items)
+                    search: AttributeSearch = attribute_search(protocol_config, catalog, SPLIT, config.max_items)
                     if embeddings is None:
                         embeddings = peers.document_embeddings(peer, packs, search, workers)
                     scores[f"{protocol}.precision_at_10"] = peers.attribute_search(peer, embeddings, search)
         if name == "base-model":
-            found = scores
-    return found
+            base_model_scores = scores
+    return base_model_scores
 
 
-def show(console: Console, result: dict[str, Any], medians: Mapping[str, float]) -> None:
-    """A row a score, and the seconds."""
+def show_results(console: Console, result: dict[str, Any], medians: Mapping[str, float]) -> None:
+    """Print one row per score, the seconds, the ratio and the peak memory."""
     table = Table(title=f"{result['models']} models, {result['products']} products", title_justify="left")
     for column in ("", "fclip", "peers"):
         table.add_column(column, justify="left" if not column else "right")
     for name in result["scores"]["peers"]:
-        table.add_row(name, *(f"{result['scores'][side].get(name, float('nan')):.4f}" for side in ("fclip", "peers")))
-    table.add_row("seconds, median", *(f"{medians[side]:.1f}" for side in ("fclip", "peers")))
+        table.add_row(name, *(f"{result['scores'][tool].get(name, float('nan')):.4f}" for tool in ("fclip", "peers")))
+    table.add_row("seconds, median", *(f"{medians[tool]:.1f}" for tool in ("fclip", "peers")))
     console.print(table)
-    console.print(f"{result['ratio']:.2f} times as fast", highlight=False)
+    console.print(f"fclip is {result['ratio']:.2f} times as fast", highlight=False)
     for size, peak in result["peak_mib"].items():
-        console.print(f"{peak:,.0f} MiB at most with {size} products", highlight=False)
+        console.print(f"fclip's peak memory with {size} products: {peak:,.0f} MiB", highlight=False)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, required=True, help="where datasets are laid out, and stay")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the workspace, which is kept")
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--products", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peak", action="store_true", help="measure the memory of our side alone")
+    parser.add_argument("--peak", action="store_true", help="measure only the peak memory of fclip")
     parser.add_argument("--out", type=Path)
     run_benchmark(parser, measure, Console(width=None if sys.stdout.isatty() else WIDTH))
 

@@ -1,8 +1,9 @@
-"""What the peers do, re-stated from their published loops: the same models, images and protocols.
+"""The evaluation loops of clip-benchmark and marqo-FashionCLIP, rewritten from their published code.
 
+They evaluate the same models, images and protocols as fclip.
 clip-benchmark (zeroshot_classification, zeroshot_retrieval): each protocol encodes the images of its own loader.
-marqo-FashionCLIP (utils/retrieval.py): documents are encoded once a dataset, then queries one by one against all.
-Images go through open_clip's own transform in a torch DataLoader, as both read them; on the CPU there is no autocast.
+marqo-FashionCLIP (utils/retrieval.py): documents are encoded once per dataset, then each query is compared with all.
+Both read images with open_clip's own transform in a torch DataLoader. On the CPU there is no autocast.
 """
 
 import io
@@ -29,15 +30,15 @@ BATCH_SIZE = 128
 
 @dataclass(frozen=True)
 class PeerModel:
-    """A model as the peers load it."""
+    """A model as clip-benchmark and marqo-FashionCLIP load it."""
 
     model: Any
     transform: Any
     tokenizer: Tokenizer
 
 
-class Images(Dataset[torch.Tensor]):
-    """Images of packs by their digests, through open_clip's transform."""
+class PackImages(Dataset[torch.Tensor]):
+    """Images of packs, selected by digest and transformed by open_clip's transform."""
 
     def __init__(self, packs: ImagePacks, digests: Sequence[str], transform: Any) -> None:
         self._packs, self._digests, self._transform = packs, digests, transform
@@ -52,7 +53,7 @@ class Images(Dataset[torch.Tensor]):
 
 
 def load_peer(folder: Path) -> PeerModel:
-    """The model of a folder with open_clip's inference transform."""
+    """Load the model of a folder with open_clip's inference transform."""
     clip = load(folder)
     preprocess = clip.model.visual.preprocess_cfg  # type: ignore[union-attr]
     transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # type: ignore[arg-type]
@@ -61,22 +62,22 @@ def load_peer(folder: Path) -> PeerModel:
 
 @torch.no_grad()
 def encode(peer: PeerModel, packs: ImagePacks, digests: Sequence[str], workers: int) -> torch.Tensor:
-    """float32 [n, d], normalised."""
-    loader = DataLoader(Images(packs, digests, peer.transform), BATCH_SIZE, shuffle=False, num_workers=workers)
+    """Return normalised image features, float32 [n, d]."""
+    loader = DataLoader(PackImages(packs, digests, peer.transform), BATCH_SIZE, shuffle=False, num_workers=workers)
     return torch.cat([F.normalize(peer.model.encode_image(batch), dim=-1) for batch in loader])
 
 
 @torch.no_grad()
 def encode_texts(peer: PeerModel, texts: Sequence[str]) -> torch.Tensor:
-    """float32 [n, d], normalised, in batches."""
+    """Return normalised text features, float32 [n, d], encoded in batches."""
     batches = [list(texts[begin : begin + BATCH_SIZE]) for begin in range(0, len(texts), BATCH_SIZE)]
     return torch.cat([F.normalize(peer.model.encode_text(peer.tokenizer(batch)), dim=-1) for batch in batches])
 
 
 def classification(peer: PeerModel, packs: ImagePacks, task: ZeroShot, workers: int) -> float:
-    """clip-benchmark's zero-shot accuracy."""
+    """Return clip-benchmark's zero-shot accuracy."""
     weights, begin = [], 0
-    for count in task.num_prompts:  # a class at a time
+    for count in task.num_prompts:  # one class at a time
         mean = encode_texts(peer, task.texts[begin : begin + count]).mean(dim=0)
         weights.append(mean / mean.norm())
         begin += count
@@ -87,11 +88,14 @@ def classification(peer: PeerModel, packs: ImagePacks, task: ZeroShot, workers: 
 def retrieval(
     peer: PeerModel, packs: ImagePacks, task: Retrieval, workers: int, ks: Sequence[int] = (1, 5, 10)
 ) -> float:
-    """clip-benchmark's image_retrieval_recall@10; recalls are by one-hot matrices [batch, k, images]."""
+    """Return clip-benchmark's image_retrieval_recall@10.
+
+    Like clip-benchmark, compute the recalls of all `ks` in both directions, with one-hot matrices [batch, k, images].
+    """
     images, texts = encode(peer, packs, task.images, workers), encode_texts(peer, task.texts)
     scores = texts @ images.T
     positive = torch.tensor(task.text_of)[None] == torch.arange(len(texts))[:, None]
-    found = {}
+    recalls = {}
     for k in ks:
         for name, matrix, pairs in (("image", scores, positive), ("text", scores.T, positive.T)):
             hits = []
@@ -99,13 +103,13 @@ def retrieval(
                 top = torch.topk(matrix[begin : begin + BATCH_SIZE], min(k, matrix.shape[1]), dim=1)[1]
                 one_hot = F.one_hot(top, num_classes=matrix.shape[1])
                 hits.append((one_hot * pairs[begin : begin + BATCH_SIZE][:, None]).sum(dim=(1, 2)) > 0)
-            found[name, k] = float(torch.cat(hits).float().mean())
-    return found["image", max(ks)]
+            recalls[name, k] = float(torch.cat(hits).float().mean())
+    return recalls["image", max(ks)]
 
 
 @torch.no_grad()
 def attribute_search(peer: PeerModel, embeddings: torch.Tensor, task: AttributeSearch) -> float:
-    """marqo-FashionCLIP's run_retrieval, a query at a time, and precision at 10.
+    """Return the precision at 10 of marqo-FashionCLIP's run_retrieval, which searches one query at a time.
 
     Args:
         embeddings: float32 [n, d], of the documents.
@@ -120,7 +124,7 @@ def attribute_search(peer: PeerModel, embeddings: torch.Tensor, task: AttributeS
 
 
 def document_embeddings(peer: PeerModel, packs: ImagePacks, task: AttributeSearch, workers: int) -> torch.Tensor:
-    """marqo-FashionCLIP's get_embeddings and weighted sum: every document's image and text."""
+    """Return marqo-FashionCLIP's document embeddings (get_embeddings): the weighted sum of each image and its texts."""
     images = encode(peer, packs, task.documents.images, workers)
     total = task.documents.weights["image"] * images
     for kind, rows in task.documents.text_rows.items():

@@ -1,1 +1,1 @@
-"""How fast catalogs come in, against img2dataset, and near to decoding alone. `python -m benchmarks.ingest`."""
+"""Measure the speed of ingest, compared with img2dataset and with decoding alone: `python -m benchmarks.ingest`."""

@@ -1,8 +1,8 @@
-"""Where a process's CPU time goes: clocks around the public functions of fclip's modules, put there from outside.
+"""CPU time of a process by part of fclip's code, measured by wrapping the public functions of its modules.
 
-Each thread has a CPU clock of its own, so that waiting (for another thread, the interpreter's lock, the disk) counts
-for nothing, and a part's time is its own: what it calls in another part counts there. (Sampling the threads' stacks
-does not do: work under the interpreter's lock is seen only where the lock is next given up.)
+Each thread's own CPU clock is read, so waiting (for another thread, the interpreter lock, the disk) is not counted. The
+time of a part excludes the calls that it makes into other parts. Sampling the threads' stacks does not work here: a
+sampler sees work under the interpreter lock only where the lock is next released.
 """
 
 import functools
@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 REST = "thread pool, progress, native threads"
 
-# CpuProfile by module; one that is not named here is shown by its own name.
+# Module -> part. A module that is missing here is shown under its own name.
 MODULES = {
     "fclip.catalog.reading": "read rows",
     "fclip.catalog.sources": "read rows",
@@ -61,19 +61,23 @@ NOT_WORK = ("fclip.progress", "fclip.config", "fclip.errors")
 
 
 class CpuProfile:
-    """CPU seconds by part, of all threads together; for one measurement in a process of its own."""
+    """CPU seconds by part, summed over all threads. Use one instance per process."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
         self._threads = threading.local()
 
-    def watch(self, entry: ModuleType) -> None:
-        """Put clocks around everything that is loaded, for good; `entry` is a part of its own."""
+    def instrument(self, entry: ModuleType) -> None:
+        """Wrap all public functions and methods of the loaded fclip modules, permanently.
+
+        Args:
+            entry: the module under test. Functions that it imported from fclip are replaced by the wrapped ones.
+        """
         for owner, name, pillow_part in PILLOW:
-            setattr(owner, name, self.clocked(getattr(owner, name), pillow_part))
+            setattr(owner, name, self.timed(getattr(owner, name), pillow_part))
         modules = [module for name, module in sys.modules.items() if name.startswith("fclip.")]
-        clocked = {}
+        wrapped = {}
         for module in modules:
             for name, value in vars(module).items():
                 if getattr(value, "__module__", None) != module.__name__ or name.startswith("_"):
@@ -82,16 +86,16 @@ class CpuProfile:
                 if part is None:
                     continue
                 if inspect.isfunction(value):
-                    clocked[value] = self.clocked(value, part)
+                    wrapped[value] = self.timed(value, part)
                 elif inspect.isclass(value):
-                    self._watch_methods(value, part)
-        for module in [*modules, entry]:  # under every name that an import gave it
+                    self._instrument_methods(value, part)
+        for module in [*modules, entry]:  # replace every imported reference
             for name, value in list(vars(module).items()):
-                if inspect.isfunction(value) and value in clocked:
-                    setattr(module, name, clocked[value])
+                if inspect.isfunction(value) and value in wrapped:
+                    setattr(module, name, wrapped[value])
 
-    def clocked(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
-        """`function`, its CPU time counted as `part`; of a generator, that of each step."""
+    def timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
+        """Return `function`, wrapped so that its CPU time counts as `part`. For a generator, each step is timed."""
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -115,17 +119,17 @@ class CpuProfile:
         return call
 
     def with_remainder(self, cpu_seconds: float) -> dict[str, float]:
-        """All parts, the largest first, and last what of `cpu_seconds` is in none."""
+        """Return the seconds of all parts, largest first, then the part of `cpu_seconds` that belongs to no part."""
         parts = dict(sorted(self.seconds.items(), key=lambda item: -item[1]))
         return parts | {REST: cpu_seconds - sum(parts.values())}
 
-    def _watch_methods(self, kind: type, part: str) -> None:
+    def _instrument_methods(self, kind: type, part: str) -> None:
         for name, value in list(vars(kind).items()):
             public = not name.startswith("_") or name in ("__enter__", "__exit__")
             if inspect.isfunction(value) and value.__module__ == kind.__module__ and public:
-                setattr(kind, name, self.clocked(value, part))
+                setattr(kind, name, self.timed(value, part))
             elif isinstance(value, classmethod) and not name.startswith("_"):
-                setattr(kind, name, classmethod(self.clocked(value.__func__, part)))
+                setattr(kind, name, classmethod(self.timed(value.__func__, part)))
 
     def _section(self, part: str) -> "_Section":
         stack = getattr(self._threads, "stack", None)
@@ -139,7 +143,7 @@ class CpuProfile:
 
 
 class _Section:
-    """One stay of a thread in a part. The stack holds [part, since when on the thread's clock]."""
+    """One call into a part by one thread. The thread's stack has [part, start on the thread's CPU clock] entries."""
 
     __slots__ = ("_part", "_parts", "_stack")
 
@@ -162,7 +166,7 @@ class _Section:
 
 
 def part_of(module: str, function: str) -> str | None:
-    """The part that a function of fclip belongs to; None for what counts as its caller's."""
+    """Return the part that a function of fclip belongs to, or None if its time counts as its caller's."""
     if module in FUNCTIONS:
         return FUNCTIONS[module].get(function)
     if module.startswith(NOT_WORK) or module.endswith(".config"):

@@ -1,8 +1,7 @@
-"""Decoding alone: the lower bound of any ingest that reads its images.
+"""The time of decoding alone: the lower bound of any ingest that reads its images.
 
-`decode` reads each file and decodes it whole; `convert` also does what must be stored of it: the shorter side brought
-down to the stored side, and a JPEG encoded where that changed the image. The same decoder, as many workers, and
-nothing else.
+`decode` reads and decodes each file. `convert` also does the work that storing needs: it shrinks the shorter side to
+the stored side, and encodes a JPEG if that changed the image. Both use fclip's decoder and the same number of workers.
 """
 
 import multiprocessing
@@ -20,14 +19,14 @@ FILES_PER_TASK = 64
 
 
 def decode(path: Path) -> int:
-    """Decode one JPEG; returns its pixels."""
+    """Decode one JPEG and return its number of pixels."""
     jpeg = _jpeg(path)
     jpeg.decode()
     return jpeg.width * jpeg.height
 
 
 def convert(path: Path, config: ImageConfig) -> int:
-    """Decode one JPEG, and shrink and encode it where it is too large; returns its pixels."""
+    """Decode one JPEG, shrink and encode it if it is too large, and return its number of pixels."""
     jpeg = _jpeg(path)
     scale = config.stored_side / min(jpeg.width, jpeg.height)
     if scale >= 1:
@@ -40,16 +39,16 @@ def convert(path: Path, config: ImageConfig) -> int:
 def _jpeg(path: Path) -> Jpeg:
     jpeg = read_header(path.read_bytes())
     if jpeg is None:
-        raise UserError(f"{path} is no plain JPEG: only a dataset of JPEGs can be measured")
+        raise UserError(f"{path} is not a plain JPEG; only a dataset of JPEGs can be measured")
     return jpeg
 
 
 def time_decoding(files: Sequence[Path], config: ImageConfig | None, *, workers: int, processes: bool) -> float:
-    """Seconds that decoding (or, given a config, converting) all files takes in so many threads or processes."""
+    """Return the seconds for decoding all files (or, given a config, converting them) in threads or processes."""
     work: Callable[[Path], int] = decode if config is None else partial(convert, config=config)
     parts = [files[begin : begin + FILES_PER_TASK] for begin in range(0, len(files), FILES_PER_TASK)]
     with _pool(workers, processes) as pool:
-        list(pool.map(partial(_all, work), [files[:8]] * (4 * workers)))  # workers are started
+        list(pool.map(partial(_all, work), [files[:8]] * (4 * workers)))  # start the workers
         began = time.perf_counter()
         pixels = sum(pool.map(partial(_all, work), parts))
         seconds = time.perf_counter() - began

@@ -1,8 +1,9 @@
-"""img2dataset, in an environment of its own (it wants pandas below 3), reading the same files by file:// URLs.
+"""Install, tune and run img2dataset on the same files as fclip, which it reads by file:// URLs.
 
-Its downloader opens URLs by urllib, which reads files itself: no server stands in between. It is given the same stored
-side (`keep_ratio`, only if bigger) and JPEG quality, `skip_reencode` (an image that is small enough is kept as it is,
-as fclip keeps it), no EXIF columns, and the fastest of the settings in `tune`.
+It needs pandas below 3, so it has its own virtual environment. Its downloader opens URLs with urllib, which reads files
+directly, without a server. It gets the same stored side (`keep_ratio`, only if bigger) and JPEG quality,
+`skip_reencode` (a small enough image is kept unchanged, as in fclip), no EXIF columns, and the fastest settings that
+`tune` finds.
 """
 
 import json
@@ -23,12 +24,12 @@ PACKAGE = "img2dataset"
 OUTPUT_FORMATS = ("parquet", "webdataset", "files")
 TUNING_RUNS = 2
 THREADS = (1, 2, 4, 8, 16, 32)
-ENVIRONMENT = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}  # it asks for newer versions otherwise
+ENVIRONMENT = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}  # no checks for newer versions
 
 
 @dataclass(frozen=True)
 class Img2datasetSettings:
-    """What of img2dataset's options is tuned. A shard is what one of its processes takes at a time."""
+    """The tuned options of img2dataset. One of its processes handles one shard at a time."""
 
     output_format: str
     processes: int
@@ -38,7 +39,13 @@ class Img2datasetSettings:
 
 @dataclass(frozen=True)
 class Img2datasetRun:
-    """One run: seconds of the whole command; from the first shard's start to the last's end; images that came out."""
+    """One measured run.
+
+    Attributes:
+        whole_seconds: duration of the whole command.
+        seconds: from the start of the first shard to the end of the last one.
+        num_images: number of images written.
+    """
 
     whole_seconds: float
     seconds: float
@@ -52,7 +59,7 @@ class Img2dataset:
     python: Path
 
     def versions(self) -> dict[str, str]:
-        """Versions of it, and of what decodes for it."""
+        """Return the versions of img2dataset and of the packages that decode for it."""
         code = "import importlib.metadata as m, json, sys; print(json.dumps({p: m.version(p) for p in sys.argv[1:]}))"
         names = [PACKAGE, "opencv-python-headless", "albumentations", "pyarrow", "numpy"]
         output = subprocess.run([self.python, "-c", code, *names], check=True, capture_output=True, text=True).stdout
@@ -61,7 +68,7 @@ class Img2dataset:
     def run(
         self, given: IngestInput, output: Path, config: ImageConfig, settings: Img2datasetSettings
     ) -> Img2datasetRun:
-        """Put the images of `given` into the folder `output`, which is deleted before."""
+        """Write the images of `given` into the folder `output`, which is deleted first."""
         shutil.rmtree(output, ignore_errors=True)
         columns = json.dumps(["product_id", *given.texts, *given.attributes])
         shards = settings.processes * settings.shards_per_process
@@ -106,10 +113,10 @@ class Img2dataset:
 
 
 def install(cache: Path) -> Img2dataset:
-    """The newest img2dataset, installed into a virtual environment in `cache` the first time.
+    """Return the newest img2dataset, installed into a virtual environment in `cache` the first time.
 
     Raises:
-        UserError: no Python that it runs on is there, or it cannot be installed.
+        UserError: there is no Python that img2dataset supports, or the installation fails.
     """
     folder = cache / PACKAGE
     python = folder / "bin" / "python"
@@ -124,9 +131,9 @@ def install(cache: Path) -> Img2dataset:
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode:
                 raise UserError(
-                    f"{PACKAGE} could not be installed into {folder}: `{' '.join(command)}` said:\n"
+                    f"{PACKAGE} could not be installed into {folder}: `{' '.join(command)}` printed:\n"
                     f"{(result.stdout + result.stderr)[-2000:]}\n"
-                    "give pip what it lacks and run this again, or leave img2dataset out with --no-peer"
+                    "Make the installation possible and run this again, or skip img2dataset with --no-peer."
                 )
         done.touch()
     return Img2dataset(python)
@@ -141,7 +148,7 @@ def tune(
     cores: int,
     show_progress: Callable[[str], None],
 ) -> Img2datasetSettings:
-    """The settings with which it takes in most images a second: each choice by the better of two runs."""
+    """Return the fastest settings. Options are tuned one after another, each value by the better of two runs."""
     best = Img2datasetSettings(OUTPUT_FORMATS[0], cores, threads=8, shards_per_process=2)
     choices: dict[str, Sequence[object]] = {
         "output_format": OUTPUT_FORMATS,
@@ -162,9 +169,9 @@ def tune(
 
 
 def _python() -> str:
-    """A Python on which img2dataset runs: it needs the module imghdr, which went out with 3.13."""
+    """Return a Python that runs img2dataset, which needs the module imghdr; Python 3.13 removed it."""
     candidates = [sys.executable, *(shutil.which(f"python3.{minor}") for minor in (12, 11, 10))]
     for candidate in candidates:
         if candidate and not subprocess.run([candidate, "-c", "import imghdr, venv"], capture_output=True).returncode:
             return candidate
-    raise UserError(f"{PACKAGE} needs a Python older than 3.13: put python3.12 on the path, or use --no-peer")
+    raise UserError(f"{PACKAGE} needs a Python older than 3.13; put python3.12 on the path, or use --no-peer")

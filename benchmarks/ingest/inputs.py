@@ -1,4 +1,4 @@
-"""What both sides read: a dataset's images as local files, and one table that names them."""
+"""The input of fclip and img2dataset: a dataset's images as local files, and one table that names them."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ NO_REMOTE_ACCESS = SourceAccess(root=Path("/"), mirror=Path("/nonexistent"), ref
 
 @dataclass(frozen=True)
 class IngestInput:
-    """A dataset laid out as files: `table` (Parquet) names, and gives the file:// URL of, each file in `images`."""
+    """A dataset written as files. `table` (Parquet) has the name and the file:// URL of each file in `images`."""
 
     name: str
     table: Path
@@ -39,12 +39,12 @@ class IngestInput:
 
     @property
     def files(self) -> list[Path]:
-        """Every image, by name."""
+        """All image files, sorted by name."""
         return sorted(self.images.iterdir())
 
     @property
     def source(self) -> dict[str, Any]:
-        """The input as a source in params.yaml."""
+        """The input as a `source` of params.yaml."""
         return {
             "kind": "table",
             "path": str(self.table),
@@ -57,20 +57,24 @@ class IngestInput:
         }
 
 
-def preset(name: str, datasets: Path) -> dict[str, Any]:
-    """The dataset's part of params/kagl.yaml, read from its folder in `datasets`, every one of its rows taken in."""
+def preset_dataset(name: str, datasets: Path) -> dict[str, Any]:
+    """Return the dataset's config in params/kagl.yaml, with its folder in `datasets` as path and all rows accepted."""
     values = read_params(PRESET)["ingest"]["datasets"]
     if name not in values:
-        raise UserError(f"no dataset `{name}` in {PRESET}: it has {', '.join(values)}")
+        raise UserError(f"{PRESET} has no dataset `{name}`; use one of {', '.join(values)}")
     source = {**values[name]["source"], "path": str(dataset_folder(datasets, name))}
     if source["kind"] == "clothing":
-        source["not_classes"] = []  # img2dataset takes these rows too
+        source["not_classes"] = []  # img2dataset reads these rows too
     return {**values[name], "source": source, "roles": {}}
 
 
 def write_ingest_input(name: str, datasets: Path, folder: Path, limit: int | None) -> IngestInput:
-    """Write the images of a dataset (`limit` of them, spread; None for all) and their table into `folder`."""
-    source = parse(name, preset(name, datasets), DatasetConfig).source
+    """Write the images of a dataset and their table into `folder`.
+
+    Args:
+        limit: number of images, spread evenly over the dataset; None: all.
+    """
+    source = parse(name, preset_dataset(name, datasets), DatasetConfig).source
     images = folder / "images"
     images.mkdir(parents=True)
     records: list[dict[str, str | None]] = []
@@ -104,7 +108,7 @@ def write_ingest_input(name: str, datasets: Path, folder: Path, limit: int | Non
 
 
 def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int | None = None) -> Workspace:
-    """A workspace with this one dataset, configured as in params/kagl.yaml, its source pinned."""
+    """Create a workspace with this one dataset, configured as in params/kagl.yaml, and pin its source."""
     section = {"settings": {"limit": limit}, "datasets": {name: dict(dataset)}}
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -116,7 +120,7 @@ def make_workspace(root: Path, name: str, dataset: Mapping[str, Any], limit: int
 
 
 def readable_rows(source: SourceConfig, limit: int | None) -> Iterator[SourceRow]:
-    """The rows of a source that have a first image, or of `limit` rows spread over it."""
+    """Yield the rows of a source whose first image can be read; at most `limit` of them, spread evenly."""
     for row in read(source, NO_REMOTE_ACCESS, limit):
         if not isinstance(row, RefusedRow) and row.images and not isinstance(row.images[0], Refusal):
             yield row

@@ -1,4 +1,4 @@
-"""What the measurements were made on, and with."""
+"""Facts about the machine and the software of a measurement."""
 
 import importlib.metadata
 import os
@@ -10,8 +10,8 @@ from PIL import features
 PACKAGES = ("pillow", "numpy", "pyarrow", "torch", "torchvision")
 
 
-def machine() -> dict[str, object]:
-    """Processor, cores, memory, load before anything ran, and versions of what does the work."""
+def machine_facts() -> dict[str, object]:
+    """Return processor, cores, memory, current load, and the versions of the packages that do the work."""
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),

@@ -1,9 +1,9 @@
-"""One measured run, in a process of its own: nothing is warm but the disk.
+"""One measured run in a separate process, so that no cache but the disk's is warm.
 
 python -m benchmarks.ingest.runs ingest WORKSPACE DATASET [--parts]
 python -m benchmarks.ingest.runs decode FOLDER WORKERS (threads | processes) [WORKSPACE]
 
-The measurements are the last line of standard output, as JSON.
+The last line of standard output contains the measurements as JSON.
 """
 
 import argparse
@@ -28,16 +28,16 @@ WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 
 @dataclass(frozen=True)
 class IngestRun:
-    """One `ingest`, measured.
+    """One measured `ingest`.
 
     Attributes:
-        whole_seconds: of the process, from its start to its end.
-        seconds: of `ingest` alone, after importing.
-        import_seconds: of importing it.
-        cpu_seconds: of all threads while it ran; main_thread_seconds: of the one that feeds the others.
-        peak_bytes: resident, the process at most, libraries included.
+        whole_seconds: duration of the process.
+        seconds: duration of `ingest`, without imports.
+        import_seconds: duration of the imports.
+        cpu_seconds: CPU time of all threads during `ingest`; main_thread_seconds: of the main thread.
+        peak_bytes: peak resident memory of the process, libraries included.
         num_rows, num_products, num_images: as in `ingest.json`.
-        parts: CPU seconds by part (`benchmarks.ingest.cpu_profile`), in sum `cpu_seconds`; empty where not asked for.
+        parts: CPU seconds by part (`benchmarks.ingest.cpu_profile`), in sum `cpu_seconds`; empty unless requested.
     """
 
     whole_seconds: float
@@ -53,7 +53,7 @@ class IngestRun:
 
 
 def run_ingest(workspace: Workspace, dataset: str, *, parts: bool = False, keep_cache: bool = False) -> IngestRun:
-    """Ingest as the stage does: its outputs deleted before, as DVC does, and the cache too unless it is kept."""
+    """Run the ingest as the stage does: delete its outputs first, as DVC does, and the cache unless `keep_cache`."""
     shutil.rmtree(workspace.root / "data", ignore_errors=True)
     if not keep_cache:
         shutil.rmtree(workspace.cache, ignore_errors=True)
@@ -63,7 +63,7 @@ def run_ingest(workspace: Workspace, dataset: str, *, parts: bool = False, keep_
 
 
 def run_decoding(images: Path, *, processes: bool, convert_as: Workspace | None) -> float:
-    """Seconds for decoding every file in `images`, or converting each as the workspace's params say."""
+    """Return the seconds for decoding all files in `images`, or for converting them by the params of `convert_as`."""
     kind = "processes" if processes else "threads"
     workspace = [] if convert_as is None else [str(convert_as.root)]
     return float(_child("decode", str(images), str(WORKERS), kind, *workspace)["seconds"])
@@ -79,14 +79,14 @@ def _child(*arguments: str) -> dict[str, Any]:
 
 def _ingest(root: Path, dataset: str, with_parts: bool) -> dict[str, Any]:
     began = time.perf_counter()
-    import pandas  # noqa: F401  pyarrow imports it at its first array
+    import pandas  # noqa: F401  pyarrow imports it with its first array
 
     from tasks import ingest
 
     import_seconds = time.perf_counter() - began
-    parts = CpuProfile()
+    profile = CpuProfile()
     if with_parts:
-        parts.watch(ingest)
+        profile.instrument(ingest)
     began, began_cpu, began_thread = time.perf_counter(), time.process_time(), time.thread_time()
     summary = ingest.ingest(Workspace(root), dataset)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
@@ -99,14 +99,14 @@ def _ingest(root: Path, dataset: str, with_parts: bool) -> dict[str, Any]:
         "num_rows": summary.num_rows,
         "num_products": summary.num_products,
         "num_images": summary.num_images,
-        "parts": parts.with_remainder(cpu_seconds) if with_parts else {},
+        "parts": profile.with_remainder(cpu_seconds) if with_parts else {},
     }
 
 
 def peak_memory() -> int:
-    """The most bytes that this process had resident.
+    """Return the peak resident memory of this process in bytes.
 
-    Not getrusage's: that counts, for a process just started, what its parent had.
+    getrusage is not used: in a new process, it includes the memory of the parent.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

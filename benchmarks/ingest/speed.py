@@ -1,4 +1,4 @@
-"""Images a second: fclip, img2dataset and decoding alone, in turn, on the same files."""
+"""Images per second of fclip, img2dataset and decoding alone, in interleaved runs on the same files."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,14 +18,15 @@ TUNING_IMAGES = 6000
 
 @dataclass(frozen=True)
 class IngestSpeed:
-    """Measurements of one dataset, a run a round.
+    """Measurements of one dataset, one run per round.
 
     Attributes:
-        files: fclip on the laid-out files.
-        shipped: fclip on the dataset as it ships (`kagl`: images inside Parquet).
-        peer: img2dataset on the same files, with `settings`; empty without it.
-        decoding: seconds for decoding alone, `threads` or `processes`; `converting`: shrunk and encoded as well.
-        profiled: one more run of `files`, its CPU time by part.
+        files: fclip on the image files.
+        shipped: fclip on the original dataset (`kagl`: images inside Parquet).
+        peer: img2dataset on the image files with `settings`; empty if it did not run.
+        decoding: seconds for decoding alone, by `threads` or `processes`.
+        converting: the same with shrinking and encoding.
+        profiled: one more run on `files`, with its CPU time by part.
     """
 
     num_images: int
@@ -39,20 +40,20 @@ class IngestSpeed:
     profiled: IngestRun
 
     def rate(self, seconds: float) -> float:
-        """Images a second."""
+        """Return images per second."""
         return self.num_images / seconds
 
     @property
     def ratios(self) -> dict[str, float]:
-        """fclip's images/s over img2dataset's, medians: on files and as shipped, without and with start-up."""
+        """fclip's images/s divided by img2dataset's, from medians, with and without start-up."""
         if not self.peer:
             return {}
         peer, peer_whole = median(run.seconds for run in self.peer), median(run.whole_seconds for run in self.peer)
         return {
             "files": peer / median(run.seconds for run in self.files),
             "files, with start-up": peer_whole / median(run.whole_seconds for run in self.files),
-            "as shipped": peer / median(run.seconds for run in self.shipped),
-            "as shipped, with start-up": peer_whole / median(run.whole_seconds for run in self.shipped),
+            "original dataset": peer / median(run.seconds for run in self.shipped),
+            "original dataset, with start-up": peer_whole / median(run.whole_seconds for run in self.shipped),
         }
 
 
@@ -67,7 +68,7 @@ def measure_ingest_speed(
     peer: Img2dataset | None,
     show_progress: Callable[[str], None],
 ) -> IngestSpeed:
-    """Lay the dataset out, tune img2dataset, and let all run in turn, `rounds` times."""
+    """Write the dataset as files, tune img2dataset, and run all contenders in turn, `rounds` times."""
     given = write_ingest_input(name, datasets, folder / "files", limit)
     files = make_workspace(folder / "as-files", name, {**preset, "source": given.source})
     shipped = make_workspace(folder / "as-shipped", name, preset, limit)
@@ -76,17 +77,17 @@ def measure_ingest_speed(
     if peer is not None:
         sample = write_ingest_input(name, datasets, folder / "sample", min(limit or TUNING_IMAGES, TUNING_IMAGES))
         settings = tune(peer, sample, folder / "peer", image_config, cores=WORKERS, show_progress=show_progress)
-    ours: list[IngestRun] = []
-    ours_shipped: list[IngestRun] = []
-    theirs: list[Img2datasetRun] = []
+    on_files: list[IngestRun] = []
+    on_original: list[IngestRun] = []
+    peer_runs: list[Img2datasetRun] = []
     decoding: dict[str, list[float]] = {"threads": [], "processes": []}
     converting: dict[str, list[float]] = {"threads": [], "processes": []}
     for number in range(rounds):
-        _read(given)
-        ours.append(run_ingest(files, name))
+        _warm_page_cache(given)
+        on_files.append(run_ingest(files, name))
         if peer is not None and settings is not None:
-            theirs.append(peer.run(given, folder / "peer", image_config, settings))
-        ours_shipped.append(run_ingest(shipped, name))
+            peer_runs.append(peer.run(given, folder / "peer", image_config, settings))
+        on_original.append(run_ingest(shipped, name))
         for kind in decoding:
             processes = kind == "processes"
             decoding[kind].append(run_decoding(given.images, processes=processes, convert_as=None))
@@ -97,9 +98,9 @@ def measure_ingest_speed(
     return IngestSpeed(
         num_images=given.num_images,
         num_bytes=given.num_bytes,
-        files=tuple(ours),
-        shipped=tuple(ours_shipped),
-        peer=tuple(theirs),
+        files=tuple(on_files),
+        shipped=tuple(on_original),
+        peer=tuple(peer_runs),
         settings=settings,
         decoding={kind: tuple(seconds) for kind, seconds in decoding.items()},
         converting={kind: tuple(seconds) for kind, seconds in converting.items()},
@@ -107,7 +108,7 @@ def measure_ingest_speed(
     )
 
 
-def _read(given: IngestInput) -> None:
-    """Read every file once, so that nobody waits for the disk."""
+def _warm_page_cache(given: IngestInput) -> None:
+    """Read every file once, so that no contender waits for the disk."""
     for file in given.files:
         file.read_bytes()

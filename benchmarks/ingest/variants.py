@@ -1,4 +1,4 @@
-"""A dataset as Parquet files with images inside, changed on the way: many times over, or as another day finds it."""
+"""A dataset rewritten as Parquet files with images inside: repeated many times, or with the changes of a day."""
 
 import hashlib
 import io
@@ -16,14 +16,14 @@ from fclip.catalog.config import DatasetConfig
 from fclip.errors import UserError
 from tasks.workspace.params import parse
 
-# Of a hundred parts that products fall into by a hash of their ids.
-NEW, DELETED, CHANGED = 0, 1, 2
+# The hash buckets (of 100) of the products that are added, deleted and changed between two days.
+ADDED, DELETED, CHANGED = 0, 1, 2
 BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class ProductRow:
-    """A row: its product id, its first image, encoded, and its texts and attributes."""
+    """A product: its id, its first image (encoded), and its texts and attributes."""
 
     product_id: str
     image: bytes
@@ -32,7 +32,7 @@ class ProductRow:
 
 @dataclass(frozen=True)
 class RewrittenDataset:
-    """A dataset whose rows are written anew, into Parquet files in `folder`, before each ingest."""
+    """A dataset whose rows are written to Parquet files in `folder` before each ingest."""
 
     name: str
     preset: Mapping[str, Any]
@@ -42,8 +42,8 @@ class RewrittenDataset:
     attributes: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, preset: Mapping[str, Any], folder: Path, limit: int | None) -> "RewrittenDataset":
-        """The shop of a dataset of params/kagl.yaml: of `limit` rows of it, or of all."""
+    def from_preset(cls, name: str, preset: Mapping[str, Any], folder: Path, limit: int | None) -> "RewrittenDataset":
+        """Return the dataset `name` with its config in params/kagl.yaml, limited to `limit` rows (None: all)."""
         texts: dict[str, None] = {}
         attributes: dict[str, None] = {}
         for row in readable_rows(parse(name, dict(preset), DatasetConfig).source, limit):
@@ -52,8 +52,8 @@ class RewrittenDataset:
         return cls(name, preset, folder, limit, tuple(texts), tuple(attributes))
 
     @property
-    def dataset(self) -> dict[str, Any]:
-        """What params.yaml says of it."""
+    def config(self) -> dict[str, Any]:
+        """The dataset's config for params.yaml."""
         source = {
             "kind": "hub",
             "path": str(self.folder),
@@ -64,8 +64,8 @@ class RewrittenDataset:
         }
         return {**self.preset, "source": source}
 
-    def records(self) -> Iterator[ProductRow]:
-        """The dataset's rows that have an id and an image, as they are."""
+    def rows(self) -> Iterator[ProductRow]:
+        """Yield the unchanged rows that have an id and an image."""
         for row in readable_rows(parse(self.name, dict(self.preset), DatasetConfig).source, self.limit):
             if row.product_id is not None:
                 content = row.images[0]
@@ -74,7 +74,7 @@ class RewrittenDataset:
                 yield ProductRow(row.product_id, image, {**row.texts, **row.attributes})
 
     def write(self, rows: Iterable[ProductRow], name: str) -> int:
-        """Write rows into one file of the shop, a batch in memory at a time; returns their number."""
+        """Write rows to one file of the dataset, one batch in memory at a time, and return their number."""
         columns = [*self.texts, *self.attributes]
         fields = [("product_id", pa.string()), ("image", pa.binary()), *((column, pa.string()) for column in columns)]
         schema = pa.schema(fields)
@@ -88,40 +88,43 @@ class RewrittenDataset:
         return count
 
 
-def repeated(rows: Iterable[ProductRow], repetition: int) -> Iterator[ProductRow]:
-    """The same pictures as other products with other bytes: a comment in each JPEG, and in each id, says which."""
+def repeated_rows(rows: Iterable[ProductRow], repetition: int) -> Iterator[ProductRow]:
+    """Yield the rows as new products: a comment in each JPEG and a prefix of each id name the repetition.
+
+    The images have other bytes and the same pixels.
+    """
     for row in rows:
         name = f"repetition {repetition} of {row.product_id}"
         yield replace(row, product_id=name, image=with_comment(row.image, name.encode()))
 
 
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    """The JPEG with one comment more, right after its start: the same pixels from other bytes (ITU-T T.81, B.2.4.5)."""
+    """Return the JPEG with a comment segment after its start marker: other bytes, same pixels (ITU-T T.81, B.2.4.5)."""
     if not jpeg.startswith(b"\xff\xd8"):
-        raise UserError("an image is no JPEG: only a dataset of JPEGs can be repeated")
+        raise UserError("an image is not a JPEG; only a dataset of JPEGs can be repeated")
     return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
 
 def first_day_rows(rows: Iterable[ProductRow]) -> Iterator[ProductRow]:
-    """The rows without the hundredth that is yet to come."""
-    return (row for row in rows if part(row.product_id) != NEW)
+    """Yield the rows without the 1 % that is added on the next day."""
+    return (row for row in rows if hash_bucket(row.product_id) != ADDED)
 
 
 def next_day_rows(rows: Iterable[ProductRow]) -> Iterator[ProductRow]:
-    """The rows of the first day, a hundredth of them gone, a hundredth with another picture, and a hundredth new."""
+    """Yield the first day's rows with 1 % deleted, 1 % with another image, and 1 % added."""
     for row in rows:
-        place = part(row.product_id)
-        if place != DELETED:
-            yield replace(row, image=mirrored(row.image)) if place == CHANGED else row
+        bucket = hash_bucket(row.product_id)
+        if bucket != DELETED:
+            yield replace(row, image=mirrored(row.image)) if bucket == CHANGED else row
 
 
-def part(product_id: str) -> int:
-    """Which of a hundred parts a product falls into: scattered, and always the same."""
+def hash_bucket(product_id: str) -> int:
+    """Return one of 100 buckets for a product, determined by a hash of its id."""
     return int.from_bytes(hashlib.sha256(product_id.encode()).digest()[:8], "big") % 100
 
 
 def mirrored(image: bytes) -> bytes:
-    """The picture seen in a mirror, encoded anew."""
+    """Return the image flipped horizontally and encoded again."""
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(image)) as picture:
         ImageOps.mirror(picture).save(buffer, "JPEG", quality=95)

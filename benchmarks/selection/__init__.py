@@ -1,1 +1,1 @@
-"""Runs on real data that the study of selection rules is made of: a shop that trains, five domains that do not."""
+"""The selection study: training runs on a shop made from KAGL, and the regret of selection rules on other domains."""

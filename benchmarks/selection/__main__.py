@@ -1,9 +1,9 @@
-"""Runs for the study of selection rules: trained on a shop out of KAGL, scored on five domains that it never shows.
+"""Train the runs of the selection study on a shop made from KAGL, and score them on five out-of-domain datasets.
 
 python -m benchmarks.selection --work DIR [--regimes NAME ...] [--seeds N ...]
 
-A run is a regime of benchmarks/selection/regimes.yaml and a seed; its table goes to benchmarks/selection/runs. What is
-trained stays in DIR, and a table that is there is not made again. Then:
+A run is a regime of benchmarks/selection/regimes.yaml with a seed. Its table is written to benchmarks/selection/runs.
+Trained models stay in DIR, and a run whose table exists is skipped. Then:
 
 python -m benchmarks.selection.study --table benchmarks/selection/runs/full-0.parquet [--table ...]
 """
@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.paths import DATASETS
-from benchmarks.selection.run import PARAMS, TRAINED, StudyRun, regimes, train
+from benchmarks.selection.run import PARAMS, TRAINED, StudyRun, regime_names, train_run
 from benchmarks.selection.scores import write_scores
 from benchmarks.selection.shop import write_shop
 from benchmarks.selection.tables import RUNS
@@ -28,11 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.selection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = regimes()
-    parser.add_argument("--work", type=Path, required=True, help="where datasets are laid out, and models stay")
+    names = regime_names()
+    parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces and the trained models")
     parser.add_argument("--regimes", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], metavar="N")
-    parser.add_argument("--out", type=Path, default=RUNS, help="where the tables go")
+    parser.add_argument("--out", type=Path, default=RUNS, help="folder for the tables")
     arguments = parser.parse_args()
     work: Path = arguments.work.resolve()
     try:
@@ -50,7 +50,7 @@ def main() -> None:
                 out = arguments.out / f"{run.name}.parquet"
                 if out.is_file():
                     continue
-                trained = train(workspace, run, work / "jobs")
+                trained = train_run(workspace, run, work / "jobs")
                 write_scores(
                     workspace,
                     trained,

@@ -1,4 +1,4 @@
-"""A base model whose image tower knows nothing: random weights, beside the text tower of another base model."""
+"""A base model whose image tower has random weights."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -12,9 +12,10 @@ from fclip.models import store
 
 
 def write_random_image_tower(base_model: Path, out: Path, *, image_tower: str, image_size: int, seed: int) -> None:
-    """Write a model folder to `out` with the texts of `start`, and an image tower of timm's with random weights.
+    """Write a model folder to `out`: the text tower of `base_model`, and a timm image tower with random weights.
 
-    Batch norms keep their statistics in fine-tuning, so that a tower needs to do without.
+    Args:
+        image_tower: the timm model. It must not need batch norms, whose statistics fine-tuning does not update.
     """
     clip = store.load(base_model)
     model_cfg: dict[str, Any] = deepcopy(store.read_config(base_model)["model_cfg"])
@@ -23,8 +24,8 @@ def write_random_image_tower(base_model: Path, out: Path, *, image_tower: str, i
     with store.quiet(), torch.random.fork_rng():
         torch.manual_seed(seed)
         model = open_clip.CustomTextCLIP(**{**model_cfg, "text_cfg": text_cfg})
-    of_texts = {name: tensor for name, tensor in clip.model.state_dict().items() if not name.startswith("visual.")}
-    model.load_state_dict({**model.state_dict(), **of_texts})
+    text_tower = {name: tensor for name, tensor in clip.model.state_dict().items() if not name.startswith("visual.")}
+    model.load_state_dict({**model.state_dict(), **text_tower})
     with atomic_dir(out) as folder:
         store.save(model.state_dict(), config_from=base_model, out_dir=folder)
         store.write_config(model_cfg, clip.preprocess, folder)

@@ -1,13 +1,13 @@
-"""The regret of selection rules: they choose by some datasets, and are judged on one that they did not read.
+"""The regret of selection rules: they select with some datasets and are measured on one that they did not read.
 
-In each table (a run's candidates with all their scores) each out-of-domain dataset is held out in turn, and the rules
-choose by every subset of the others; `fclip.selection.select` chooses, with its tolerance and its near-ties. Regret is
-the difference between the best of all candidates and the chosen one there; the in-domain cost is the difference between
-the best in domain and the chosen one in domain. The best is found on one half of the held-out items and both are scored
-on the other half, and the other way round: otherwise luck would count as regret.
+A table has the candidates of one run with all their scores. Each out-of-domain dataset of a table is held out in turn,
+and the rules select with every subset of the others, by `fclip.selection.select` with its tolerance and near ties.
+Regret is the best candidate's score on the held-out dataset minus the selected one's. The in-domain cost
+is the same difference in-domain. The best candidate is found on one half of the held-out items, both are scored on the
+other half, and the halves are then swapped: otherwise chance would count as regret.
 
-Where datasets disagree, no rule can suit all of them: `hindsight` is the one candidate of a run with the best mean of
-all out-of-domain datasets, the held-out one among them (on the half on which the best is found).
+Where datasets disagree, no rule can suit all of them. `hindsight` is therefore the one candidate of a run with the best
+mean over all out-of-domain datasets, the held-out one included (on the half on which the best is found).
 """
 
 import math
@@ -25,17 +25,17 @@ from fclip.selection.select import select
 BASE_MODEL, RANDOM, HINDSIGHT = "base-model", "random", "hindsight"
 ALL, TRAINED = "all", "trained"
 USUAL_TIES = 0.8
-"""The confidence of ties that is shown where one is."""
+"""The confidence of near ties that is shown if only one is."""
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One run: its candidates with their scores in domain and on all out-of-domain datasets, the base model first.
+    """One run: its candidates with their in-domain and out-of-domain scores, the base model first.
 
     Attributes:
-        halves: out-of-domain dataset -> float64 [n, 2], each candidate's score on either half of its items; the whole
-            score twice if there are no halves.
-        cost: float64 [n, 2], the same of what the in-domain cost is measured by.
+        halves: out-of-domain dataset -> float64 [n, 2], the score of each candidate on each half of the items; without
+            halves, the whole score twice.
+        cost: float64 [n, 2], the same for the in-domain score that measures the cost.
     """
 
     name: str
@@ -45,18 +45,19 @@ class ScoreTable:
 
     @property
     def out_of_domain(self) -> tuple[str, ...]:
-        """The out-of-domain datasets."""
+        """The names of the out-of-domain datasets."""
         return tuple(self.candidates[0].out_of_domain)
 
 
 @dataclass(frozen=True)
 class RuleSetting:
-    """How is chosen, and from what.
+    """A rule or a baseline, and the options it selects with.
 
     Attributes:
-        pool: among which candidates: all, or those that training left.
-        num_datasets: how many out-of-domain datasets the rule reads; 0: it reads none.
-        tolerance: in domain, in the units of the scores; inf: none. tie_confidence: None: near-ties do not count.
+        pool: the candidates to select from: `all`, or `trained` (without weight averages).
+        num_datasets: number of out-of-domain datasets that the rule reads.
+        tolerance: the in-domain tolerance, in the units of the scores; inf: none.
+        tie_confidence: the confidence of near ties; None: near ties are off.
     """
 
     rule: str
@@ -68,18 +69,22 @@ class RuleSetting:
 
 @dataclass(frozen=True)
 class RuleChoice:
-    """What was chosen in one table, and what that is worth on the dataset held out."""
+    """The regret and cost of one selection: one table, one held-out dataset."""
 
     setting: RuleSetting
     run: str
-    held: str
+    held_out: str
     regret: float
     in_domain_cost: float
 
 
 @dataclass(frozen=True)
 class Regret:
-    """The means over runs and held-out datasets, with the bounds of 95 % over both of them as clusters."""
+    """Means of a setting over runs and held-out datasets.
+
+    Attributes:
+        low, high: 95 % bootstrap bounds of the regret; clusters are (held-out dataset, run).
+    """
 
     setting: RuleSetting
     regret: float
@@ -92,133 +97,149 @@ class Regret:
 def study(
     tables: Sequence[ScoreTable], tolerances: Sequence[float], tie_confidences: Sequence[float] = ()
 ) -> list[Regret]:
-    """Every rule that the tables can be judged by, at every tolerance, with `start`, `random` and `hindsight`."""
+    """Return the regret of every rule that the tables support, at every tolerance, and of the three baselines.
+
+    The baselines are `base-model`, `random` and `hindsight`.
+    """
     return summarise(list(choices(tables, tolerances, tie_confidences)))
 
 
-def reference_regret(found: Sequence[Regret]) -> Regret:
-    """What pipelines commonly do, to compare with: by loss in domain, or by metric where there is none, no average."""
+def reference_regret(regrets: Sequence[Regret]) -> Regret:
+    """Return the regret of common practice, for comparison: the in-domain loss without weight averages.
+
+    If the tables have no loss, it is the in-domain metric.
+    """
     in_domain = {rule.kind for rule in rules().values() if rule.in_domain_only}
-    own = [entry for entry in found if entry.setting.rule in in_domain and math.isinf(entry.setting.tolerance)]
-    return min(own, key=lambda entry: (entry.setting.rule != "in_domain_loss", entry.setting.pool != TRAINED))
+    without_tolerance = [
+        entry for entry in regrets if entry.setting.rule in in_domain and math.isinf(entry.setting.tolerance)
+    ]
+    return min(
+        without_tolerance, key=lambda entry: (entry.setting.rule != "in_domain_loss", entry.setting.pool != TRAINED)
+    )
 
 
 def choices(
     tables: Sequence[ScoreTable], tolerances: Sequence[float], tie_confidences: Sequence[float]
 ) -> Iterator[RuleChoice]:
-    """All that is chosen, among all candidates and, where any table has averages, among what training left.
+    """Yield all selections, from all candidates and, if any table has averages, also from the trained candidates alone.
 
-    Near-ties count where a rule reads all the other datasets.
+    Near ties are used where a rule reads all out-of-domain datasets but the held-out one.
     """
-    has_averages = any(one.candidate.is_average for table in tables for one in table.candidates)
+    has_averages = any(scored.candidate.is_average for table in tables for scored in table.candidates)
     for table in tables:
-        yield from _baselines(table, tolerances)
+        yield from _baseline_choices(table, tolerances)
         for pool in (ALL, TRAINED) if has_averages else (ALL,):
-            yield from _chosen(table, pool, tolerances, tie_confidences)
+            yield from _rule_choices(table, pool, tolerances, tie_confidences)
 
 
-def _baselines(table: ScoreTable, tolerances: Sequence[float]) -> Iterator[RuleChoice]:
+def _baseline_choices(table: ScoreTable, tolerances: Sequence[float]) -> Iterator[RuleChoice]:
     finite = [row for row, candidate in enumerate(table.candidates) if candidate.num_nonfinite == 0]
     in_hindsight = {tolerance: _hindsight(table, tolerance) for tolerance in tolerances}
-    for held in table.out_of_domain:
-        yield RuleChoice(RuleSetting(BASE_MODEL), table.name, held, *_lost(table, held, [0], [0]))
-        yield RuleChoice(RuleSetting(RANDOM), table.name, held, *_lost(table, held, finite, finite))
+    for held_out in table.out_of_domain:
+        yield RuleChoice(RuleSetting(BASE_MODEL), table.name, held_out, *_regret_and_cost(table, held_out, [0], [0]))
+        yield RuleChoice(RuleSetting(RANDOM), table.name, held_out, *_regret_and_cost(table, held_out, finite, finite))
         for tolerance, rows in in_hindsight.items():
-            yield RuleChoice(RuleSetting(HINDSIGHT, tolerance=tolerance), table.name, held, *_lost(table, held, *rows))
+            yield RuleChoice(
+                RuleSetting(HINDSIGHT, tolerance=tolerance),
+                table.name,
+                held_out,
+                *_regret_and_cost(table, held_out, *rows),
+            )
 
 
-def _chosen(
+def _rule_choices(
     table: ScoreTable, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]
 ) -> Iterator[RuleChoice]:
-    rows = [row for row, one in enumerate(table.candidates) if pool == ALL or not one.candidate.is_average]
-    for held, read in _held_out(table):
-        told = [_told(table.candidates[row], read) for row in rows]
-        whole = len(read) == len(table.out_of_domain) - 1
+    rows = [row for row, scored in enumerate(table.candidates) if pool == ALL or not scored.candidate.is_average]
+    for held_out, read in _held_out(table):
+        visible = [_with_datasets(table.candidates[row], read) for row in rows]
+        reads_all_others = len(read) == len(table.out_of_domain) - 1
         for tolerance in tolerances:
-            for ties in (None, *(tie_confidences if whole else ())):
+            for ties in (None, *(tie_confidences if reads_all_others else ())):
                 config = SelectConfig(rule="last", in_domain_tolerance=tolerance, tie_confidence=ties)
-                for kind, name in select(told, config).choices.items():
+                for kind, name in select(visible, config).choices.items():
                     rule = rules()[kind]
-                    if (rule.in_domain_only and not whole) or not _has(table, rule):
+                    if (rule.in_domain_only and not reads_all_others) or not _supports(table, rule):
                         continue
                     if ties is not None and not rule.reads_out_of_domain:
                         continue
                     row = next(row for row in rows if table.candidates[row].name == name)
                     setting = RuleSetting(kind, pool, 0 if rule.in_domain_only else len(read), tolerance, ties)
-                    yield RuleChoice(setting, table.name, held, *_lost(table, held, [row], [row]))
+                    yield RuleChoice(setting, table.name, held_out, *_regret_and_cost(table, held_out, [row], [row]))
 
 
-def summarise(found: Sequence[RuleChoice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:
-    """The means of each setting's choices, in the order of their first; clusters are (held-out dataset, run)."""
-    chosen: dict[RuleSetting, list[RuleChoice]] = {}
-    for one in found:
-        chosen.setdefault(one.setting, []).append(one)
-    return [Regret(setting, *_mean(own, resamples, seed)) for setting, own in chosen.items()]
+def summarise(all_choices: Sequence[RuleChoice], *, resamples: int = 1000, seed: int = 0) -> list[Regret]:
+    """Return the means of each setting's choices, in the order in which the settings first appear."""
+    by_setting: dict[RuleSetting, list[RuleChoice]] = {}
+    for choice in all_choices:
+        by_setting.setdefault(choice.setting, []).append(choice)
+    return [Regret(setting, *_mean(group, resamples, seed)) for setting, group in by_setting.items()]
 
 
-def _mean(own: Sequence[RuleChoice], resamples: int, seed: int) -> tuple[float, float, float, float, int]:
+def _mean(group: Sequence[RuleChoice], resamples: int, seed: int) -> tuple[float, float, float, float, int]:
     clusters: dict[tuple[str, str], list[float]] = {}
-    for one in own:
-        clusters.setdefault((one.held, one.run), []).append(one.regret)
-    means = np.array([np.mean(values) for values in clusters.values()])  # of as many choices each
+    for choice in group:
+        clusters.setdefault((choice.held_out, choice.run), []).append(choice.regret)
+    means = np.array([np.mean(values) for values in clusters.values()])  # all clusters have the same number of choices
     drawn = np.random.default_rng([seed, len(means)]).integers(len(means), size=(resamples, len(means)))
     low, high = np.quantile(means[drawn].mean(axis=1), [0.025, 0.975])
-    cost = float(np.mean([one.in_domain_cost for one in own]))
-    return float(means.mean()), float(low), float(high), cost, len(own)
+    cost = float(np.mean([choice.in_domain_cost for choice in group]))
+    return float(means.mean()), float(low), float(high), cost, len(group)
 
 
 def _held_out(table: ScoreTable) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(the dataset held out, those that the rules read)."""
-    for held in table.out_of_domain:
-        others = [name for name in table.out_of_domain if name != held]
+    """Yield (held-out dataset, the datasets that the rules read)."""
+    for held_out in table.out_of_domain:
+        others = [name for name in table.out_of_domain if name != held_out]
         for size in range(1, len(others) + 1):
             for read in combinations(others, size):
-                yield held, read
+                yield held_out, read
 
 
-def _told(candidate: ScoredCandidate, read: Sequence[str]) -> ScoredCandidate:
+def _with_datasets(candidate: ScoredCandidate, read: Sequence[str]) -> ScoredCandidate:
     return replace(
         candidate,
         out_of_domain={name: candidate.out_of_domain[name] for name in read},
-        label_free={name: own for name, own in candidate.label_free.items() if name in read},
+        label_free={name: values for name, values in candidate.label_free.items() if name in read},
     )
 
 
-def _has(table: ScoreTable, rule: Rule) -> bool:
-    """Whether a table holds what a rule reads: a public one has no losses, and no order of checkpoints."""
-    candidates = [one.candidate for one in table.candidates[1:]]
+def _supports(table: ScoreTable, rule: Rule) -> bool:
+    """Whether a table contains what a rule reads. The public table has no losses and no order of checkpoints."""
+    candidates = [scored.candidate for scored in table.candidates[1:]]
     has_losses = any(candidate.val_loss is not None for candidate in candidates)
     has_steps = any(candidate.step for candidate in candidates)
     return (has_losses or not rule.needs_val_loss) and (has_steps or not rule.needs_steps)
 
 
 def _hindsight(table: ScoreTable, tolerance: float) -> tuple[list[int], list[int]]:
-    """The eligible row with the best out-of-domain mean, by the first halves of the datasets and by the second."""
-    inside = np.array([one.in_domain_score if one.num_nonfinite == 0 else -np.inf for one in table.candidates])
-    eligible = np.isfinite(inside) & (inside >= inside.max() - tolerance) | (np.arange(len(inside)) == 0)
+    """Return the eligible row with the best out-of-domain mean, for the first halves and for the second halves."""
+    in_domain = np.array([each.in_domain_score if each.num_nonfinite == 0 else -np.inf for each in table.candidates])
+    within_tolerance = in_domain >= in_domain.max() - tolerance
+    eligible = np.isfinite(in_domain) & within_tolerance | (np.arange(len(in_domain)) == 0)
     means = np.mean([table.halves[name] for name in table.out_of_domain], axis=0)
     first, second = (int(np.where(eligible, means[:, half], -np.inf).argmax()) for half in (0, 1))
     return [first], [second]
 
 
 def rule_label(kind: str) -> str:
-    """A rule, or a baseline, in a few words."""
+    """Return the label of a rule or a baseline for tables."""
     return rules()[kind].label if kind in rules() else kind
 
 
-def _lost(table: ScoreTable, held: str, *rows: Sequence[int]) -> tuple[float, float]:
-    """Regret on the held-out dataset and cost in domain of `rows`, the mean of them.
+def _regret_and_cost(table: ScoreTable, held_out: str, *rows: Sequence[int]) -> tuple[float, float]:
+    """Return the mean regret on the held-out dataset and the mean in-domain cost of `rows`.
 
     Args:
-        rows: those chosen when the best is sought on the first half, and when it is sought on the second.
+        rows: the selected rows if the best is found on the first half, and those if it is found on the second half.
     """
     finite = np.array([candidate.num_nonfinite == 0 for candidate in table.candidates])
-    return _below_best(table.halves[held], finite, rows), _below_best(table.cost, finite, rows)
+    return _below_best(table.halves[held_out], finite, rows), _below_best(table.cost, finite, rows)
 
 
 def _below_best(halves: Floats, finite: Floats, rows: Sequence[Sequence[int]]) -> float:
-    lost = []
+    gaps = []
     for half in (0, 1):
         best = int(np.where(finite, halves[:, half], -np.inf).argmax())
-        lost.append(halves[best, 1 - half] - halves[list(rows[half]), 1 - half].mean())
-    return float(np.mean(lost))
+        gaps.append(halves[best, 1 - half] - halves[list(rows[half]), 1 - half].mean())
+    return float(np.mean(gaps))

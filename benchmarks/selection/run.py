@@ -1,4 +1,4 @@
-"""One run: trained from its base model, its candidates left in a folder."""
+"""Train one run of the study from its base model."""
 
 import sys
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ TRAINED = "shop"
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A regime and a seed."""
+    """One training run of the study: a regime with a seed."""
 
     regime: str
     seed: int
@@ -35,38 +35,38 @@ class StudyRun:
 
     @property
     def finetune(self) -> FinetuneConfig:
-        """How it is trained."""
-        return apply_changes(read_params(PARAMS)["finetune"], self._own.get("finetune", {}))
+        """The training config."""
+        return apply_changes(read_params(PARAMS)["finetune"], self._changes.get("finetune", {}))
 
     @property
     def sections(self) -> dict[str, Any]:
-        """How its candidates are averaged and scored: sections of params."""
+        """The params sections `average` and `evaluate`."""
         params = read_params(PARAMS)
-        return {"average": {**params["average"], **self._own.get("average", {})}, "evaluate": params["evaluate"]}
+        return {"average": {**params["average"], **self._changes.get("average", {})}, "evaluate": params["evaluate"]}
 
     @property
     def random_image_tower(self) -> dict[str, Any] | None:
-        """What takes the place of the base model's image tower, as `write_random_image_tower` takes it."""
-        found: dict[str, Any] | None = self._own.get("random_image_tower")
-        return found
+        """The arguments of `write_random_image_tower`, or None if the base model keeps its image tower."""
+        arguments: dict[str, Any] | None = self._changes.get("random_image_tower")
+        return arguments
 
     @property
-    def _own(self) -> dict[str, Any]:
-        return _regimes()[self.regime]
+    def _changes(self) -> dict[str, Any]:
+        return _read_regimes()[self.regime]
 
 
-def _regimes() -> dict[str, dict[str, Any]]:
+def _read_regimes() -> dict[str, dict[str, Any]]:
     regimes: dict[str, dict[str, Any]] = yaml.safe_load(REGIMES.read_text(encoding="utf-8"))
     return regimes
 
 
-def regimes() -> list[str]:
-    """Their names."""
-    return list(_regimes())
+def regime_names() -> list[str]:
+    """Return the names of the regimes."""
+    return list(_read_regimes())
 
 
-def train(workspace: Workspace, run: StudyRun, jobs: Path) -> Path:
-    """The folder of candidates, made anew unless it is there."""
+def train_run(workspace: Workspace, run: StudyRun, jobs: Path) -> Path:
+    """Return the folder of the candidates. Train them first if they do not exist yet."""
     job = jobs / run.name
     if (job / "out" / "candidates.json").is_file():
         return job / "out"
@@ -74,8 +74,8 @@ def train(workspace: Workspace, run: StudyRun, jobs: Path) -> Path:
         workspace, parse("finetune.base_model", read_params(PARAMS)["finetune"]["base_model"], TowersConfig)
     )
     if run.random_image_tower:
-        text, base_model = base_model, jobs / f"{run.name}-start"
-        write_random_image_tower(text, base_model, **run.random_image_tower, seed=run.seed)
+        text_model, base_model = base_model, jobs / f"{run.name}-base-model"
+        write_random_image_tower(text_model, base_model, **run.random_image_tower, seed=run.seed)
     write_job(
         job,
         config=run.finetune,

@@ -1,7 +1,7 @@
-"""A run's scores as a table to study rules on: a Parquet file that is small enough to commit.
+"""A run's scores as a Parquet file that is small enough to commit. Selection rules are studied on these tables.
 
-A row a candidate and dataset: who it is, its score on the whole of what selects, on either half of it, in a few
-hundred resamples, and what was measured without labels.
+One row per candidate and dataset: the candidate, its score on all select items, on each half of them and in a few
+hundred resamples, and its label-free metrics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,17 +39,17 @@ SCHEMA = pa.schema(
         *((metric, pa.float32()) for metric in LABEL_FREE),
     ]
 )
-# A table tells averages from other candidates, but keeps neither their kinds nor their parents: no rule reads those.
+# A table marks averages but keeps neither their kinds nor their parents, because no rule reads those.
 AVERAGE = "average"
 UNKNOWN_PARENTS = {"unknown": 1.0}
 
 
 def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats], path: Path) -> None:
-    """Write one run.
+    """Write the table of one run.
 
     Args:
         candidates: the base model first.
-        halves: dataset -> float64 [n, 2], of every dataset, in domain or not.
+        halves: dataset -> float64 [n, 2], for every dataset, in-domain or out-of-domain.
     """
     rows = [
         {
@@ -78,32 +78,32 @@ def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats
 
 
 def read_run(path: Path) -> ScoreTable:
-    """The run that `write_run` wrote; its name is the file's. Epochs and the kinds of candidates are not kept.
+    """Read a table that `write_run` wrote, named after the file. Epochs and the kinds of candidates are not stored.
 
     Raises:
-        UserError: the file is missing or no such table.
+        UserError: the file is missing or is not such a table.
     """
     try:
         rows = pq.read_table(path, schema=SCHEMA).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} is no table of a run: {error}") from error
+        raise UserError(f"{path} is not the table of a run: {error}") from error
     by_candidate: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_candidate.setdefault(row["candidate"], []).append(row)
-    inside = sorted({row["dataset"] for row in rows if row["in_domain"]})
-    outside = sorted({row["dataset"] for row in rows if not row["in_domain"]})
-    if not inside or len(outside) < 2:
-        raise UserError(f"{path}: a run needs a dataset in domain and two outside, one to choose by, one to hold out")
+    in_domain = sorted({row["dataset"] for row in rows if row["in_domain"]})
+    out_of_domain = sorted({row["dataset"] for row in rows if not row["in_domain"]})
+    if not in_domain or len(out_of_domain) < 2:
+        raise UserError(f"{path}: a run needs an in-domain dataset and at least two out-of-domain datasets")
 
     def halves(dataset: str) -> Floats:
-        own = [next(row for row in found if row["dataset"] == dataset) for found in by_candidate.values()]
-        return np.array([[row["half_0"], row["half_1"]] for row in own], np.float64)
+        of_dataset = [next(row for row in group if row["dataset"] == dataset) for group in by_candidate.values()]
+        return np.array([[row["half_0"], row["half_1"]] for row in of_dataset], np.float64)
 
     return ScoreTable(
         name=path.stem,
-        candidates=tuple(_candidate(found, is_base=number == 0) for number, found in enumerate(by_candidate.values())),
-        halves={dataset: halves(dataset) for dataset in outside},
-        cost=np.mean([halves(dataset) for dataset in inside], axis=0),
+        candidates=tuple(_candidate(group, is_base=number == 0) for number, group in enumerate(by_candidate.values())),
+        halves={dataset: halves(dataset) for dataset in out_of_domain},
+        cost=np.mean([halves(dataset) for dataset in in_domain], axis=0),
     )
 
 
@@ -115,7 +115,7 @@ def _candidate(rows: Sequence[Mapping[str, Any]], *, is_base: bool) -> ScoredCan
         )
         for row in sorted(rows, key=lambda row: row["dataset"])
     }
-    inside = {row["dataset"] for row in rows if row["in_domain"]}
+    in_domain = {row["dataset"] for row in rows if row["in_domain"]}
     return ScoredCandidate(
         Candidate(
             name=first["candidate"],
@@ -127,8 +127,8 @@ def _candidate(rows: Sequence[Mapping[str, Any]], *, is_base: bool) -> ScoredCan
             parents=UNKNOWN_PARENTS if first["average"] else {},
             distance=first["distance"],
         ),
-        in_domain={name: score for name, score in scores.items() if name in inside},
-        out_of_domain={name: score for name, score in scores.items() if name not in inside},
+        in_domain={name: score for name, score in scores.items() if name in in_domain},
+        out_of_domain={name: score for name, score in scores.items() if name not in in_domain},
         label_free={
             row["dataset"]: {metric: row[metric] for metric in LABEL_FREE}
             for row in rows

@@ -1,4 +1,4 @@
-"""A run's table: every candidate, trained or averaged, on every dataset, on the whole and on either half."""
+"""Average and score the candidates of a run, on every dataset: on all items and on each half of them."""
 
 import shutil
 from collections.abc import Mapping
@@ -31,13 +31,14 @@ def write_scores(
     in_domain: str,
     out: Path,
 ) -> None:
-    """Average the candidates in `trained`, score all of them on every dataset of `workspace`, and write the table.
+    """Average the candidates in `trained`, score all candidates on every dataset of `workspace`, and write the table.
 
     Args:
-        root: a folder for a workspace of the run's own, whose data and caches are those of `workspace`.
-        sections: of params, in place of those of `workspace`: `average` and `evaluate`.
+        root: a folder for the run's own workspace, which links to the data and caches of `workspace`.
+        sections: params sections (`average`, `evaluate`) that replace those of `workspace`.
+        out: the file of the table.
     """
-    run = _own_workspace(workspace, trained, root, sections)
+    run = _run_workspace(workspace, trained, root, sections)
     average(run)
     listed = read_candidates(run.averages / "candidates.json")
     folders = {candidate.name: run.candidate(candidate.name) for candidate in listed}
@@ -51,7 +52,7 @@ def write_scores(
     write_run(candidates, halves, out)
 
 
-def _own_workspace(workspace: Workspace, trained: Path, root: Path, sections: Mapping[str, Any]) -> Workspace:
+def _run_workspace(workspace: Workspace, trained: Path, root: Path, sections: Mapping[str, Any]) -> Workspace:
     run = Workspace(root)
     shutil.rmtree(root, ignore_errors=True)
     (root / "models").mkdir(parents=True)
@@ -91,10 +92,10 @@ def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
 
 
 def _halves(evaluation: Evaluation, model: str) -> Floats:
-    """The primary metric on either half of the items, near-duplicates together: float64 [2]."""
+    """Return the primary metric on each half of the items, float64 [2]. Near-duplicates are in the same half."""
     protocol, _, metric = evaluation.primary.rpartition(".")
-    judged: TaskOutcome = evaluation.outcomes[model, SPLIT, protocol]
-    clusters = np.arange(judged.outcome.num_items) if judged.clusters is None else judged.clusters
+    outcome: TaskOutcome = evaluation.outcomes[model, SPLIT, protocol]
+    clusters = np.arange(outcome.outcome.num_items) if outcome.clusters is None else outcome.clusters
     second = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 2 == 1
-    halves = [judged.outcome.take(np.flatnonzero(second == half)) for half in (False, True)]
+    halves = [outcome.outcome.take(np.flatnonzero(second == half)) for half in (False, True)]
     return np.array([half.metrics(equal_weights(half))[metric][0] for half in halves])

@@ -1,4 +1,4 @@
-"""A shop and what it never shows, out of KAGL: article types, brands and places that training does not see."""
+"""Split KAGL into a shop, which trains, and out-of-domain datasets with other article types, brands and scenes."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from tasks.workspace.paths import Workspace
 
 SEED = 0
 NUM_TYPES, TYPE_SIZES = 14, (80, 900)
-"""How many article types are held out, of those with so many products."""
+"""Number of held-out article types, and the range of products that a held-out type has."""
 NUM_BRANDS, BRAND_SIZES = 10, (120, 900)
 NUM_SHOP, NUM_OUT_OF_DOMAIN = 5400, 700
 SIDE = 160
@@ -29,39 +29,39 @@ Product = dict[str, Any]
 
 
 def write_shop(kagl: Workspace, folder: Path) -> None:
-    """Write `shop.csv`, `types.csv`, `brands.csv` and `street.csv` to `folder`, each beside a folder of its images.
+    """Write `shop.csv`, `types.csv`, `brands.csv` and `street.csv` to `folder`, each beside a folder with its images.
 
-    shop: what trains, without the held-out types and brands. types: products of held-out types. brands: of
-    held-out brands, whose types the shop has. street: products that do not train, cut out and photographed elsewhere.
-    No product is in two of them, nor a near-duplicate of one.
+    shop: the training products, without the held-out types and brands. types: products of held-out types. brands:
+    products of held-out brands, with types that the shop has. street: products that do not train, cut out and placed in
+    other scenes. No two tables share a product or near-duplicates.
 
     Args:
         kagl: a workspace that has ingested KAGL.
     """
     rows = pq.read_table(kagl.catalog("kagl") / "products.parquet").to_pylist()
-    products = [found for row in rows if (found := _product(row)) is not None]
+    products = [product for row in rows if (product := _product(row)) is not None]
     chance = random.Random(SEED)
-    types = set(_some([product["type"] for product in products], NUM_TYPES, TYPE_SIZES, chance))
-    brands = set(_some([product["brand"] for product in products], NUM_BRANDS, BRAND_SIZES, chance))
+    types = set(_sample_values([product["type"] for product in products], NUM_TYPES, TYPE_SIZES, chance))
+    brands = set(_sample_values([product["brand"] for product in products], NUM_BRANDS, BRAND_SIZES, chance))
     chance.shuffle(products)
     used: set[str] = set()
 
-    def take(chosen: Iterable[Product], number: int) -> list[Product]:
-        found = [product for product in chosen if product["group"] not in used][:number]
-        used.update(product["group"] for product in found)
-        return found
+    def take(products: Iterable[Product], number: int) -> list[Product]:
+        taken = [product for product in products if product["group"] not in used][:number]
+        used.update(product["group"] for product in taken)
+        return taken
 
     rest = [product for product in products if product["type"] not in types and product["brand"] not in brands]
     shop = take(rest, NUM_SHOP)
     shop_types = {product["type"] for product in shop}
-    outside = {
+    out_of_domain = {
         "types": take((p for p in products if p["type"] in types and p["brand"] not in brands), NUM_OUT_OF_DOMAIN),
         "brands": take((p for p in products if p["brand"] in brands and p["type"] in shop_types), NUM_OUT_OF_DOMAIN),
         "street": take((p for p in rest if p["type"] in shop_types), NUM_OUT_OF_DOMAIN),
     }
     packs = ImagePacks([kagl.images("kagl")])
-    for name, chosen in {"shop": shop, **outside}.items():
-        _write(folder, name, chosen, packs, elsewhere=name == "street")
+    for name, chosen in {"shop": shop, **out_of_domain}.items():
+        _write(folder, name, chosen, packs, in_scenes=name == "street")
 
 
 def _product(row: dict[str, Any]) -> Product | None:
@@ -81,27 +81,30 @@ def _product(row: dict[str, Any]) -> Product | None:
     }
 
 
-def _some(values: Sequence[str], number: int, sizes: tuple[int, int], chance: random.Random) -> list[str]:
+def _sample_values(values: Sequence[str], number: int, sizes: tuple[int, int], chance: random.Random) -> list[str]:
     counts = Counter(values)
     return chance.sample(sorted(name for name, size in counts.items() if sizes[0] <= size <= sizes[1]), number)
 
 
-def _write(folder: Path, name: str, products: Sequence[Product], packs: ImagePacks, *, elsewhere: bool = False) -> None:
+def _write(folder: Path, name: str, products: Sequence[Product], packs: ImagePacks, *, in_scenes: bool = False) -> None:
     images = folder / name
     images.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for product, content in zip(products, packs.read_many([p["image"] for p in products]), strict=True):
-            placed = place_in_scene(content, product["id"]) if elsewhere else content
-            if placed is None:
+            image = place_in_scene(content, product["id"]) if in_scenes else content
+            if image is None:
                 continue
-            (images / f"{product['id']}.jpg").write_bytes(placed)
+            (images / f"{product['id']}.jpg").write_bytes(image)
             writer.writerow({**product, "image": f"{product['id']}.jpg"})
 
 
 def place_in_scene(content: bytes, seed: str) -> bytes | None:
-    """The product cut out, turned, and laid somewhere in a drawn place in some light; None where it is not on white."""
+    """Return the product cut out, rotated and placed in a drawn scene with other light, as a JPEG.
+
+    It returns None if the product is not on a white background. `seed` is the product id.
+    """
     chance, generator = random.Random(seed), np.random.default_rng(int(seed))
     picture = Image.open(io.BytesIO(content)).convert("RGB")
     scale = chance.uniform(0.55, 0.9) * SIDE / max(picture.size)
@@ -113,14 +116,14 @@ def place_in_scene(content: bytes, seed: str) -> bytes | None:
     alpha = Image.fromarray((255 * (1 - background[0, 0].numpy())).astype(np.uint8))
     angle = chance.uniform(-25, 25)
     picture, alpha = (image.rotate(angle, Image.Resampling.BICUBIC, expand=True) for image in (picture, alpha))
-    place = Image.fromarray(
+    scene = Image.fromarray(
         np.clip(draw_background(chance, generator, SIDE), 0, 255).astype(np.uint8).transpose(1, 2, 0)
     )
     left, top = (chance.randint(min(0, room), max(0, room)) for room in (SIDE - picture.width, SIDE - picture.height))
-    place.paste(picture, (left, top), alpha)
+    scene.paste(picture, (left, top), alpha)
     light = np.array([chance.uniform(0.75, 1.1), 1.0, chance.uniform(0.7, 1.05)]) * chance.uniform(0.6, 1.1)
     noise = generator.normal(0, 6, (SIDE, SIDE, 1))
-    lit = Image.fromarray(np.clip(np.asarray(place, np.float32) * light + noise, 0, 255).astype(np.uint8))
+    lit = Image.fromarray(np.clip(np.asarray(scene, np.float32) * light + noise, 0, 255).astype(np.uint8))
     buffer = io.BytesIO()
     lit.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

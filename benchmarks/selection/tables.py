@@ -1,4 +1,4 @@
-"""The tables of docs/selection-study.md, as Markdown, from the runs in benchmarks/selection/runs.
+"""Print the tables of docs/selection-study.md as Markdown, from the runs in benchmarks/selection/runs.
 
 python -m benchmarks.selection.tables
 """
@@ -51,48 +51,50 @@ def main() -> None:
 
 
 def markdown(tables: Sequence[ScoreTable]) -> tuple[str, str, str]:
-    """Every rule by tolerance; some settings by held-out dataset, and by regime."""
-    found = [
-        one
-        for one in choices(tables, TOLERANCES, [USUAL_TIES])
-        if one.setting.num_datasets in (0, len(tables[0].out_of_domain) - 1)
+    """Return three tables: every rule by tolerance, and selected settings by held-out dataset and by regime."""
+    all_choices = [
+        choice
+        for choice in choices(tables, TOLERANCES, [USUAL_TIES])
+        if choice.setting.num_datasets in (0, len(tables[0].out_of_domain) - 1)
     ]
-    by_regime = regret_by_part(found, lambda one: one.run.rpartition("-")[0])
-    return regret_by_tolerance(found), regret_by_part(found, lambda one: one.held), by_regime
+    by_regime = regret_by_part(all_choices, lambda choice: choice.run.rpartition("-")[0])
+    by_dataset = regret_by_part(all_choices, lambda choice: choice.held_out)
+    return regret_by_tolerance(all_choices), by_dataset, by_regime
 
 
-def regret_by_tolerance(found: Sequence[RuleChoice]) -> str:
-    """Every rule: regret (cost) at each tolerance."""
+def regret_by_tolerance(all_choices: Sequence[RuleChoice]) -> str:
+    """Return a Markdown table of every rule: regret (cost) at each tolerance."""
     heads = ["any" if math.isinf(tolerance) else f"{100 * tolerance:g}" for tolerance in TOLERANCES]
     rows: dict[tuple[str, str, str], list[str]] = {}
-    for one in summarise(found):
-        of = one.setting
-        if of.pool == TRAINED and of.tie_confidence is not None:
+    for mean in summarise(all_choices):
+        setting = mean.setting
+        if setting.pool == TRAINED and setting.tie_confidence is not None:
             continue
-        if of.pool == ALL and of.rule in rules() and (rules()[of.rule].needs_val_loss or rules()[of.rule].needs_steps):
-            # averages have neither
-            continue
-        key = rule_label(of.rule), of.pool, "" if of.tie_confidence is None else f"{of.tie_confidence:g}"
-        rows.setdefault(key, []).append(f"{100 * one.regret:.2f} ({100 * one.in_domain_cost:.2f})")
+        rule = rules().get(setting.rule)
+        if setting.pool == ALL and rule is not None and (rule.needs_val_loss or rule.needs_steps):
+            continue  # averages have neither a loss nor a step
+        ties = "" if setting.tie_confidence is None else f"{setting.tie_confidence:g}"
+        key = rule_label(setting.rule), setting.pool, ties
+        rows.setdefault(key, []).append(f"{100 * mean.regret:.2f} ({100 * mean.in_domain_cost:.2f})")
     return _markdown(["rule", "among", "ties", *heads], ([*key, *cells] for key, cells in rows.items()), 3)
 
 
-def regret_by_part(found: Sequence[RuleChoice], part: Callable[[RuleChoice], str]) -> str:
-    """Some settings: regret in each part, over all with its bounds, and the cost."""
-    parts = sorted({part(one) for one in found})
+def regret_by_part(all_choices: Sequence[RuleChoice], part: Callable[[RuleChoice], str]) -> str:
+    """Return a Markdown table of `SETTINGS`: the regret in each part, the mean regret with bounds, and the cost."""
+    parts = sorted({part(choice) for choice in all_choices})
     rows = []
     for name, setting in SETTINGS.items():
-        own = [one for one in found if one.setting == setting]
-        means = [100 * float(np.mean([one.regret for one in own if part(one) == each])) for each in parts]
-        (whole,) = summarise(own)
+        group = [choice for choice in all_choices if choice.setting == setting]
+        means = [100 * float(np.mean([choice.regret for choice in group if part(choice) == each])) for each in parts]
+        (whole,) = summarise(group)
         bounds = f"{100 * whole.regret:.2f} ({100 * whole.low:.1f} to {100 * whole.high:.1f})"
         rows.append([name, *(f"{mean:.1f}" for mean in means), bounds, f"{100 * whole.in_domain_cost:.2f}"])
     return _markdown(["", *parts, "mean", "cost"], rows, 1)
 
 
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], num_words: int) -> str:
-    rule = [*["---"] * num_words, *["--:"] * (len(heads) - num_words)]
-    lines = [heads, rule, *([*row, *[""] * (len(heads) - len(row))] for row in rows)]
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int) -> str:
+    separator = [*["---"] * num_text_columns, *["--:"] * (len(heads) - num_text_columns)]
+    lines = [heads, separator, *([*row, *[""] * (len(heads) - len(row))] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

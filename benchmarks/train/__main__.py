@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.command import run_benchmark
-from benchmarks.ingest.machine import machine
+from benchmarks.ingest.machine import machine_facts
 from benchmarks.paths import CACHE, DATASETS
 from benchmarks.train import report
 from benchmarks.train.gpu import gpu_facts, peak_flops
@@ -39,7 +39,7 @@ WIDTH = 120
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """TrainingRun what was asked for, showing each table when it is there; returns all measurements."""
     setup = _setup(arguments)
-    facts = {**machine(), "threads": torch.get_num_threads()}
+    facts = {**machine_facts(), "threads": torch.get_num_threads()}
     if arguments.device == "cuda":
         if not torch.cuda.is_available():
             raise UserError("torch sees no GPU: leave --device cuda out")

@@ -111,7 +111,7 @@ def install(cache: Path) -> OpenClipTrainer:
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise UserError(
-                f"what open_clip's training needs could not be installed: `{' '.join(command)}` said:\n"
+                f"what open_clip's training needs could not be installed: `{' '.join(command)}` printed:\n"
                 f"{(result.stdout + result.stderr)[-2000:]}\n"
                 "give pip what it lacks and run this again, or leave open_clip out with --no-peer"
             )

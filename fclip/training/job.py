@@ -1,10 +1,10 @@
 """A training job: a folder with everything that one run needs, so that it can be moved to another machine.
 
-    JOB_DIR/job.json      config, seed, and the paths of the inputs, which are in the folder or symbolic links in it
-    JOB_DIR/pixels/       decoded images; several jobs may share them
-    JOB_DIR/work/         checkpoints of an unfinished run, and features of frozen towers
-    JOB_DIR/out/          the result: candidates/, candidates.json (written last), history.csv, validation.csv
-    JOB_DIR/timings.csv   seconds of each step
+    job.json      config, seed, and the paths of the inputs, which are in the folder or symbolic links in it
+    pixels/       decoded images; several jobs may share them
+    work/         checkpoints of an unfinished run, and features of frozen towers
+    out/          the result: candidates/, candidates.json (written last), history.csv, validation.csv
+    timings.csv   seconds of each step
 
 To move a job, copy the folder and follow its links (`rsync -rL`).
 """

@@ -15,7 +15,7 @@ CHANGES = yaml.safe_load(ROWS.read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_row_is_a_section_that_differs(name: str) -> None:
-    assert (apply_changes(SECTION, CHANGES[name]) == preset_config()) == (name == "as it is")
+    assert (apply_changes(SECTION, CHANGES[name]) == preset_config()) == (name == "preset unchanged")
 
 
 def test_paths_lead_into_the_section() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks.ingest import report
 from benchmarks.ingest.cpu_profile import REST, CpuProfile
 from benchmarks.ingest.img2dataset import Img2dataset, Img2datasetRun, Img2datasetSettings, tune
-from benchmarks.ingest.inputs import IngestInput, make_workspace, preset
+from benchmarks.ingest.inputs import IngestInput, make_workspace, preset_dataset
 from benchmarks.ingest.runs import run_decoding, run_ingest
 from benchmarks.ingest.scale import measure_incremental, measure_memory
 from benchmarks.ingest.speed import measure_ingest_speed
@@ -21,7 +21,7 @@ from benchmarks.ingest.variants import (
     RewrittenDataset,
     first_day_rows,
     next_day_rows,
-    repeated,
+    repeated_rows,
     with_comment,
 )
 from fclip.catalog.config import ImageConfig
@@ -35,16 +35,16 @@ def pixels(image: bytes) -> bytes:
 
 
 def kagl(shop: Path) -> dict[str, object]:
-    return preset("kagl", shop)
+    return preset_dataset("kagl", shop)
 
 
 def rows_of(shop: Path, limit: int | None) -> list[ProductRow]:
-    return list(RewrittenDataset.of("kagl", kagl(shop), shop, limit).records())
+    return list(RewrittenDataset.from_preset("kagl", kagl(shop), shop, limit).rows())
 
 
 def test_a_repetition_has_the_same_pixels_in_other_bytes(shop: Path) -> None:
     rows = rows_of(shop, 20)
-    again = list(repeated(rows, 3))
+    again = list(repeated_rows(rows, 3))
     assert len(again) == len(rows) == 20
     for old, new in zip(rows, again, strict=True):
         assert new.image != old.image
@@ -54,12 +54,12 @@ def test_a_repetition_has_the_same_pixels_in_other_bytes(shop: Path) -> None:
 
 
 def test_a_comment_needs_a_jpeg() -> None:
-    with pytest.raises(UserError, match="is no JPEG"):
+    with pytest.raises(UserError, match="is not a JPEG"):
         with_comment(b"\x89PNG", b"x")
 
 
 def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
-    rows = [row for number in range(50) for row in repeated(rows_of(shop, None), number)]
+    rows = [row for number in range(50) for row in repeated_rows(rows_of(shop, None), number)]
     first = {row.product_id: row.image for row in first_day_rows(rows)}
     second = {row.product_id: row.image for row in next_day_rows(rows)}
     new, gone = second.keys() - first.keys(), first.keys() - second.keys()
@@ -72,10 +72,10 @@ def test_the_next_day_has_a_hundredth_of_each_change(shop: Path) -> None:
 
 
 def test_written_rows_are_read_back(shop: Path, tmp_path: Path) -> None:
-    written = RewrittenDataset.of("kagl", kagl(shop), tmp_path / "again", 30)
-    assert written.write(written.records(), "data.parquet") == 30
-    again = RewrittenDataset.of("kagl", written.dataset, tmp_path, None)
-    assert list(again.records()) == list(written.records())
+    written = RewrittenDataset.from_preset("kagl", kagl(shop), tmp_path / "again", 30)
+    assert written.write(written.rows(), "data.parquet") == 30
+    again = RewrittenDataset.from_preset("kagl", written.config, tmp_path, None)
+    assert list(again.rows()) == list(written.rows())
 
 
 def test_parts_count_what_is_theirs_alone() -> None:
@@ -86,7 +86,7 @@ def test_parts_count_what_is_theirs_alone() -> None:
         while time.thread_time() < until:
             pass
 
-    inner = parts.clocked(lambda: busy(0.04), "inner")
+    inner = parts.timed(lambda: busy(0.04), "inner")
 
     def work() -> None:
         busy(0.02)
@@ -99,8 +99,8 @@ def test_parts_count_what_is_theirs_alone() -> None:
             yield
 
     before = time.process_time()
-    parts.clocked(work, "outer")()
-    for _ in parts.clocked(steps, "steps")():
+    parts.timed(work, "outer")()
+    for _ in parts.timed(steps, "steps")():
         busy(0.01)
     found = parts.with_remainder(time.process_time() - before)
     assert found["inner"] == pytest.approx(0.04, abs=0.01)
@@ -146,7 +146,7 @@ def test_memory_and_the_next_day_are_measured(shop: Path, tmp_path: Path) -> Non
     assert memory.repeated.num_images == 2 * memory.once.num_images
     found = measure_incremental("kagl", kagl(shop), tmp_path / "days", None, rounds=1)
     assert found.num_packs == 1
-    assert found.holds
+    assert found.old_packs_unchanged
     assert found.first[0].num_rows < NUM
     console = Console(record=True, width=160, file=io.StringIO())
     report.show_memory(console, "kagl", memory)

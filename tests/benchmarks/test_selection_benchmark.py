@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from benchmarks.selection.random_tower import write_random_image_tower
-from benchmarks.selection.run import StudyRun, regimes
+from benchmarks.selection.run import StudyRun, regime_names
 from benchmarks.selection.run_table import read_run
 from benchmarks.selection.scores import write_scores
 from benchmarks.selection.shop import SIDE, place_in_scene
@@ -22,7 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.tiny_shop import make_shop
 
 
-@pytest.mark.parametrize("regime", regimes())
+@pytest.mark.parametrize("regime", regime_names())
 def test_every_regime_is_a_config(regime: str) -> None:
     config = StudyRun(regime, 0).finetune
     assert config.num_candidates >= 8

@@ -93,17 +93,17 @@ def test_the_public_table_of_model_soups(
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([], "holds no model"),
+        ([], "contains no model"),
         ([{"name": "base-model"}], 'line 1: expected an object with "model_name"'),
-        ([row("base-model", 0.1, 0.3, 0.3), row("base-model", 0.1, 0.3, 0.3)], "the model base-model is there twice"),
-        ([row("other", 0.1, 0.3, 0.3)], "no model `base-model` to start from: there are other"),
-        ([row("base-model", 0.1, 0.3, math.nan)], "base-model: its score on b must be a number, not nan"),
+        ([row("base-model", 0.1, 0.3, 0.3), row("base-model", 0.1, 0.3, 0.3)], "base-model has more than one row"),
+        ([row("other", 0.1, 0.3, 0.3)], "no model `base-model` for --base-model; the models are other"),
+        ([row("base-model", 0.1, 0.3, math.nan)], "base-model: the score on b must be a number, not nan"),
         (
             [row("base-model", 0.1, 0.3, 0.3), {"model_name": "x", "in": 0.2, "a": 0.3}],
-            "x: its score on b must be a number",
+            "x: the score on b must be a number",
         ),
-        ([{"model_name": "base-model", "in": 0.2, "a": 0.3}], "there are 1 outside datasets: two are needed"),
-        ([{"model_name": "base-model", "a": 0.3, "b": 0.3}], "has no dataset `in`: it has a, b"),
+        ([{"model_name": "base-model", "in": 0.2, "a": 0.3}], "only 1 out-of-domain datasets; at least two are needed"),
+        ([{"model_name": "base-model", "a": 0.3, "b": 0.3}], "has no dataset `in`; its datasets are a, b"),
     ],
 )
 def test_what_is_no_table_is_said(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:
@@ -163,7 +163,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert after.out_of_domain["b"].draws == pytest.approx(before.out_of_domain["b"].draws, abs=1e-3)
     assert table.halves["a"] == pytest.approx(halves["a"])
     assert table.cost == pytest.approx(halves["in"])
-    with pytest.raises(UserError, match="is no table of a run"):
+    with pytest.raises(UserError, match="is not the table of a run"):
         read_run(tmp_path / "nothing.parquet")
 
 
@@ -174,14 +174,14 @@ def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path
     found = [one for one in choices([table], [math.inf], []) if one.setting.pool == ALL]
     # Held out: a, chosen by b: early. On a's first half early is best (.7), and has .5 on the second, as itself; on the
     # second half the soup is best (.6), and has .6 on the first, where early has .7: 0 and −.1.
-    gain = next(one for one in found if (one.setting.rule, one.held) == ("mean_normalised_gain", "a"))
+    gain = next(one for one in found if (one.setting.rule, one.held_out) == ("mean_normalised_gain", "a"))
     assert (gain.regret, gain.in_domain_cost) == (pytest.approx(-0.05), pytest.approx(0.2))
-    loss = next(one for one in found if (one.setting.rule, one.held) == ("in_domain_loss", "b"))
+    loss = next(one for one in found if (one.setting.rule, one.held_out) == ("in_domain_loss", "b"))
     assert (loss.regret, loss.in_domain_cost) == (pytest.approx(0.3), pytest.approx(0.0))
     # In hindsight: by the first halves early (means .7 and .6), by the second the soup (.6 and .65).
-    hindsight = next(one for one in found if (one.setting.rule, one.held) == ("hindsight", "b"))
+    hindsight = next(one for one in found if (one.setting.rule, one.held_out) == ("hindsight", "b"))
     assert (hindsight.regret, hindsight.in_domain_cost) == (pytest.approx(0.05), pytest.approx(0.1))
-    last = next(one for one in found if (one.setting.rule, one.held) == ("last", "b"))
+    last = next(one for one in found if (one.setting.rule, one.held_out) == ("last", "b"))
     assert last.regret == pytest.approx(0.3), "an average is not what training ended with"
 
 
@@ -189,7 +189,8 @@ def test_without_averages_a_rule_chooses_among_what_training_left(tmp_path: Path
     candidates, halves = run()
     write_run(candidates, halves, tmp_path / "full-0.parquet")
     found = list(choices([read_run(tmp_path / "full-0.parquet")], [0.05], []))
-    by_pool = {one.setting.pool: one for one in found if (one.setting.rule, one.held) == ("mean_normalised_gain", "b")}
+    wanted = ("mean_normalised_gain", "b")
+    by_pool = {one.setting.pool: one for one in found if (one.setting.rule, one.held_out) == wanted}
     assert by_pool[ALL].regret == pytest.approx(0.05)  # the soup
     assert by_pool[TRAINED].regret == pytest.approx(0.3)  # late: early is too weak in domain
 
