@@ -8,6 +8,7 @@ from typing import Any
 from typer.main import get_command
 
 from flows.cli.__main__ import app
+from flows.cli.commands import COMMANDS, load_command
 
 INTRODUCTION = """\
 # Commands
@@ -48,7 +49,8 @@ class Command:
 
 def commands() -> tuple[Command, ...]:
     """`fclip`, its commands and groups, and the groups' commands, in the order of `fclip --help`."""
-    return tuple(_walk(get_command(app), ()))
+    own = Command((), _paragraphs(app.info.help or ""), tuple(_parameters(get_command(app))), is_group=True)
+    return (own, *(found for name in COMMANDS for found in _walk(load_command(name), (name,))))
 
 
 def page() -> str:
@@ -58,10 +60,13 @@ def page() -> str:
 
 def _walk(command: Any, path: tuple[str, ...]) -> Iterator[Command]:
     members: Mapping[str, Any] = getattr(command, "commands", {})
-    parameters = [each for each in command.params if not getattr(each, "hidden", False) and "--help" not in each.opts]
-    yield Command(path, _paragraphs(command.help or ""), tuple(parameters), bool(members))
+    yield Command(path, _paragraphs(command.help or ""), tuple(_parameters(command)), bool(members))
     for name, member in members.items():
         yield from _walk(member, (*path, name))
+
+
+def _parameters(command: Any) -> list[Any]:
+    return [each for each in command.params if not getattr(each, "hidden", False) and "--help" not in each.opts]
 
 
 def _section(command: Command) -> str:

@@ -1,37 +1,21 @@
-"""The entry point of `fclip`: it registers the commands of this package and handles their errors.
+"""The entry point of `fclip`: it handles the errors of the commands (flows/cli/commands.py).
 
 Every command works on the workspace of the current folder and runs the code of that workspace.
 """
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from fclip.errors import UserError
-from flows.cli.cache import cache_app
-from flows.cli.catalog import catalog, datasets
-from flows.cli.compact import compact
-from flows.cli.evaluate import compare, evaluate
-from flows.cli.export import export_app
-from flows.cli.init import init
-from flows.cli.params import params
-from flows.cli.run import pin, promote, retrain, rollback, stage
-from flows.cli.search import search
-from flows.cli.status import models, status
-from flows.cli.terminal import enter_workspace, errors
-from flows.cli.workspaces import workspace_app
+from flows.cli.commands import LazyCommands, new_app
+from flows.cli.here import enter_workspace
 
-# Heavy libraries take seconds to import. Each command imports them in its function, so that `fclip --help` is fast.
-
-app = typer.Typer(
+app = new_app(
+    cls=LazyCommands,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode="markdown",
     help="""Retrain CLIP on a product catalog, and promote a new model only if it is significantly better.
 
     The champion is the registered model in use. A new model replaces it only if it passes the gate, a test for
@@ -42,14 +26,6 @@ app = typer.Typer(
     Your own catalog: `fclip init ../shop --table products.csv --images photos`, then the same commands in `../shop`.
     """,
 )
-COMMANDS: tuple[Callable[..., None], ...] = (
-    *(init, retrain, stage, pin, status, params, catalog, search, datasets, models, promote, rollback),
-    *(evaluate, compare, compact),
-)
-for command in COMMANDS:
-    app.command()(command)
-for name, group in {"workspace": workspace_app, "cache": cache_app, "export": export_app}.items():
-    app.add_typer(group, name=name)
 
 ENVIRONMENT_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -83,11 +59,19 @@ def main() -> None:
     except UserError as error:
         if os.environ.get("FCLIP_DEBUG"):
             raise
-        errors.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
+        _print_error("error: ", str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        errors.print("stopped")
+        _print_error("stopped")
         sys.exit(130)
+
+
+def _print_error(start: str, message: str = "") -> None:
+    from rich.text import Text
+
+    from flows.cli.terminal import errors  # rich takes a moment to import
+
+    errors.print(Text.assemble((start, "red"), message), soft_wrap=True)
 
 
 if __name__ == "__main__":

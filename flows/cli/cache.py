@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from fclip.errors import UserError
-from flows.cli.terminal import console, workspace_here
+from flows.cli.commands import new_app
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from tasks.workspace.lock import lock
 from tasks.workspace.paths import Workspace
 
-cache_app = typer.Typer(no_args_is_help=True, help="Show or delete the caches of the workspace. Deleting them is safe.")
+cache_app = new_app(no_args_is_help=True, help="Show or delete the caches of the workspace. Deleting them is safe.")
 
 
 @cache_app.command("show")

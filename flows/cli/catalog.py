@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
 

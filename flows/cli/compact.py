@@ -12,7 +12,8 @@ import typer
 
 from fclip.errors import UserError
 from fclip.files import read_json
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from flows.pipeline import stage_environment
 from tasks.workspace.lock import lock
 from tasks.workspace.paths import Workspace

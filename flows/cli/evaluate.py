@@ -8,7 +8,8 @@ from rich.table import Table
 
 from fclip.errors import UserError
 from fclip.files import write_json
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from tasks.workspace.paths import Workspace
 
 if TYPE_CHECKING:

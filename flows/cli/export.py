@@ -7,9 +7,11 @@ import typer
 
 from fclip.errors import UserError
 from fclip.files import is_occupied
-from flows.cli.terminal import console, workspace_here
+from flows.cli.commands import new_app
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 
-export_app = typer.Typer(
+export_app = new_app(
     no_args_is_help=True, help="Export training products or a model in a format that other tools read."
 )
 

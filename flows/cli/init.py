@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fclip.errors import UserError, printable
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from flows.cli.workspaces import NewWorkspace, create_workspace, free_model_name, require_free
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from fclip.config import REQUIRED
 from fclip.config_tree import Effective, effective, find, require_key, text_of
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 
 MARK = "•"
 NAME_WIDTH = 22  # columns of a terminal

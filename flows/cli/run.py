@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from fclip.errors import UserError
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 
 
 def retrain(

@@ -6,7 +6,8 @@ from rich.table import Table
 
 from fclip.files import read_json
 from fclip.selection.result import read_selection
-from flows.cli.terminal import console, workspace_here
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from flows.pipeline import read_pipeline
 from tasks.base_model import read_base_model_pin
 from tasks.commit import pending_changes

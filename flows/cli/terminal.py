@@ -1,50 +1,9 @@
-"""The consoles of the commands, and the lookup of the current workspace."""
+"""The consoles of the commands."""
 
 import os
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
-from fclip.errors import UserError
-from tasks.workspace.paths import Workspace
-
 console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120")))
 errors = Console(stderr=True, highlight=False)
-
-
-def workspace_here() -> Workspace:
-    """The workspace of the current folder."""
-    return find_workspace(Path.cwd())
-
-
-def find_workspace(folder: Path) -> Workspace:
-    """Return the workspace that contains `folder`: the nearest folder upwards with params.yaml and dvc.yaml.
-
-    Raises:
-        UserError: there is no such folder.
-    """
-    for candidate in (folder, *folder.parents):
-        if (candidate / "params.yaml").is_file() and (candidate / "dvc.yaml").is_file():
-            return Workspace(candidate)
-    raise UserError(f"{folder} is not in a workspace; change to a folder with params.yaml and dvc.yaml")
-
-
-def enter_workspace(arguments: list[str]) -> None:
-    """Replace this process by `fclip arguments` with the code of the current workspace, unless it runs already.
-
-    Raises:
-        UserError: the workspace contains no code.
-    """
-    try:
-        workspace = find_workspace(Path.cwd())
-    except UserError:
-        return  # `--help` needs no workspace; other commands raise the error themselves
-    home = Path(__file__).resolve().parents[2]
-    if workspace.root.resolve() == home:
-        return
-    if not (workspace.root / "flows" / "cli" / "__main__.py").is_file():
-        raise UserError(f"{workspace.root} contains no fclip code; create workspaces with `fclip workspace new`")
-    os.chdir(workspace.root)
-    os.environ["PYTHONPATH"] = str(workspace.root)
-    os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *arguments])

@@ -14,11 +14,13 @@ import typer
 
 from fclip.errors import UserError
 from fclip.files import atomic_write, write_json
-from flows.cli.terminal import console, workspace_here
+from flows.cli.commands import new_app
+from flows.cli.here import workspace_here
+from flows.cli.terminal import console
 from tasks.workspace.params import read_params
 from tasks.workspace.paths import Workspace
 
-workspace_app = typer.Typer(
+workspace_app = new_app(
     no_args_is_help=True,
     help="Create and list workspaces (one git worktree per catalog).",
 )
