@@ -12,10 +12,11 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import current_pin
 from tasks import gather
 from tasks.caption import caption
-from tasks.ingest import ingest, source_access
+from tasks.ingest import ingest
 from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
+from tasks.workspace.sources import source_access
 
 SECTIONS = ("ingest", "caption", "evaluate")
 

@@ -1,4 +1,4 @@
-"""Atomic writing of files, and digests of their content."""
+"""Atomic writing of files, digests of their content, and signatures that tell whether a file has changed."""
 
 import errno
 import hashlib
@@ -8,12 +8,17 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 SMALL_FILE_BYTES = 2**20
+SECONDS_TO_SETTLE = 2.0
+INT64 = 2**63 - 1
+Signature: TypeAlias = tuple[int, int, int, int, int]
+"""Size, mtime_ns, ctime_ns, inode and device of a file. Equal signatures of a settled file mean equal content."""
 
 
 def digest_bytes(content: bytes) -> bytes:
@@ -82,6 +87,43 @@ def sha256_tree(folder: Path) -> str:
     """Hex SHA-256 of the relative names and digests of all files in a folder. Times and modes are ignored."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return sha256_json([[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files])
+
+
+def sha256_code(folders: Iterable[Path]) -> str:
+    """Hex SHA-256 of the relative names and digests of all files in folders of source code, without compiled files."""
+    files = [
+        (path.relative_to(folder.parent).as_posix(), sha256_file(path))
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    ]
+    return sha256_json(sorted(files))
+
+
+def signature_of(status: os.stat_result) -> Signature | None:
+    """Return the signature of a file with this status; None while the file is not settled.
+
+    A file that changed within the last seconds is not settled, because two changes within one clock tick have the same
+    times. Neither is a file from the future: the clock was set back, and a time may occur twice.
+    """
+    if time.time() - max(status.st_mtime, status.st_ctime) <= SECONDS_TO_SETTLE:
+        return None
+    # Some inodes and devices need all 64 bits, which Parquet's signed integers do not have.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INT64, status.st_dev & INT64
+
+
+def signatures(paths: Iterable[Path]) -> list[tuple[str, Signature]] | None:
+    """Return (path, signature) of each file, in order of path; None if a file is missing or not settled."""
+    found = []
+    for path in sorted(paths):
+        try:
+            signature = signature_of(path.stat())
+        except OSError:
+            return None
+        if signature is None:
+            return None
+        found.append((str(path), signature))
+    return found
 
 
 @contextmanager

@@ -96,8 +96,10 @@ def base_model_folder(workspace: Workspace, base_model: BaseModelConfig) -> Path
     Raises:
         UserError: the base model cannot be fetched or composed.
     """
-    pin = pin_base_model(base_model, root=workspace.root, cache_dir=workspace.model_cache)
-    return workspace.model_cache / pin.model_sha256
+    root, cache_dir = workspace.root, workspace.model_cache
+    return fetch_base_model(
+        pin_base_model(base_model, root=root, cache_dir=cache_dir), base_model, root=root, cache_dir=cache_dir
+    )
 
 
 def find_base_model(workspace: Workspace) -> Path:

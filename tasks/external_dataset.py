@@ -21,9 +21,9 @@ from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write, sha256_json
 from tasks.base_model import base_model_folder, find_base_model, read_base_model_pin
 from tasks.caption import caption_with_model
-from tasks.ingest import source_access
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
+from tasks.workspace.sources import source_access
 
 logger = logging.getLogger(__name__)
 SECTIONS = ("ingest", "caption", "evaluate")

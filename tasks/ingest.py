@@ -10,12 +10,11 @@ from fclip.catalog.config import IngestConfig
 from fclip.catalog.pin import SourcePin
 from fclip.catalog.summary import IngestSummary
 from fclip.errors import UserError
-from fclip.mirror.file_digests import FileDigests
-from fclip.mirror.source_access import SourceAccess
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_pin
 from tasks.workspace.process import run_stage
+from tasks.workspace.sources import source_access
 
 
 def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
@@ -36,18 +35,6 @@ def ingest(workspace: Workspace, dataset: str) -> IngestSummary:
         catalog_dir=workspace.catalog(dataset),
         images_dir=workspace.images(dataset),
         cache_dir=workspace.ingest_cache(dataset),
-    )
-
-
-def source_access(workspace: Workspace, config: IngestConfig, dataset: str, *, refresh: bool) -> SourceAccess:
-    """Access to the source of `dataset`. `refresh`: whether to check mirrored files for changes."""
-    return SourceAccess(
-        workspace.root,
-        workspace.mirror,
-        config.download,
-        refresh=refresh,
-        limit=config.settings.limit,
-        digests=FileDigests(workspace.ingest_cache(dataset) / "files.parquet"),
     )
 
 

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fclip.errors import UserError
-from fclip.evaluation.run import Evaluation
 from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
@@ -19,12 +19,14 @@ from fclip.registry.log import Receipt
 from fclip.registry.store import list_versions
 from fclip.registry.versions import Version
 from fclip.selection.gate import GateComparison, PromoteConfig, decide
-from tasks.evaluate import evaluate_on
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 from tasks.workspace.roles import read_roles
 from tasks.workspace.weights import find_model
+
+if TYPE_CHECKING:
+    from fclip.evaluation.run import Evaluation
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     Raises:
         UserError: the data of a dataset is missing, or a model cannot be loaded.
     """
+    from tasks.evaluate import evaluate_on  # torch takes seconds to import
+
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
     comparisons: list[GateComparison] = []
     for name, roles in read_roles(workspace).items():
@@ -57,7 +61,7 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     return tuple(comparisons)
 
 
-def _comparison(evaluation: Evaluation, split: str, in_domain: bool) -> GateComparison:
+def _comparison(evaluation: "Evaluation", split: str, in_domain: bool) -> GateComparison:
     champion, challenger = evaluation.primary_score(CHAMPION, split), evaluation.primary_score(CHALLENGER, split)
     difference = evaluation.compare(CHAMPION, CHALLENGER, split)
     return GateComparison(

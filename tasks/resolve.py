@@ -20,10 +20,10 @@ from fclip.catalog.pin import current_pin
 from fclip.errors import UserError
 from fclip.registry.versions import VersionPin
 from tasks.base_model import AnyBaseModelPin, WarmStartPin, base_model_config, cache_trained_rows, read_base_model_pin
-from tasks.ingest import source_access
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import Pin, contains_pin, read_champion, write_pin
+from tasks.workspace.sources import source_access
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -17,10 +17,10 @@ from fclip.catalog.rows import Refusal, RefusedRow, SourceRow
 from fclip.catalog.sources.registry import SourceConfig, read
 from fclip.errors import UserError
 from fclip.mirror.source_access import SourceAccess
-from tasks.ingest import source_access
 from tasks.workspace.params import load_section, parse, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
+from tasks.workspace.sources import source_access
 
 NO_REMOTE_ACCESS = SourceAccess(root=Path("/"), mirror=Path("/nonexistent"), refresh=False)
 

@@ -12,7 +12,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fclip.base_models import towers
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
@@ -108,6 +108,10 @@ def write(config: FclipTinyConfig, request: WriteRequest) -> Origin:
     return Origin(compose(request.out_dir))
 
 
+def _state(config: FclipTinyConfig, root: Path) -> Any:
+    return towers.package_files()  # this package's own files are part of the code
+
+
 def _from_name(name: str) -> FclipTinyConfig | None:
     return FclipTinyConfig(kind="fclip-tiny") if name == "fclip-tiny" else None
 
@@ -118,6 +122,7 @@ FCLIP_TINY = BaseModel(
     description="The small CLIP that is included in this package, trained on a public fashion catalog.",
     config=FclipTinyConfig,
     write=write,
+    state=_state,
     name_form="fclip-tiny",
     from_name=_from_name,
 )

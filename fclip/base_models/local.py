@@ -1,9 +1,11 @@
 """Base models from a folder in open_clip's local-directory format."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
+from fclip.files import read_json, signatures
 
 
 @config
@@ -29,12 +31,26 @@ def write(config: LocalConfig, request: WriteRequest) -> Origin:
     return Origin({"folder": clip.model_sha256})
 
 
+def _state(config: LocalConfig, root: Path) -> Any:
+    """The signatures of the folder's files, unless the config may refer to files in other places."""
+    folder = root / config.path
+    try:
+        text_cfg = read_json(folder / "open_clip_config.json")["model_cfg"]["text_cfg"]
+        names = {text_cfg.get("hf_model_name"), text_cfg.get("hf_tokenizer_name")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not names <= {None, ".", ""} or (folder / "mixture.json").exists():
+        return None
+    return signatures(path for path in folder.rglob("*") if path.is_file())
+
+
 LOCAL = BaseModel(
     kind="local",
     label="local folder",
     description="A model folder in open_clip's local-directory format, such as a candidate of another workspace.",
     config=LocalConfig,
     write=write,
+    state=_state,
     title_field="path",
     path_fields=("path",),
 )

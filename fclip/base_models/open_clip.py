@@ -1,12 +1,12 @@
 """Base models of open_clip: its built-in models, and repositories in open_clip's format on the Hugging Face hub."""
 
+from pathlib import Path
 from typing import Any, Literal
 
+from fclip.base_models.hub import HUB_PREFIX, newest_commit
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
-
-HUB_PREFIX = "hf-hub:"
 
 
 @config
@@ -84,6 +84,11 @@ def _last_line(error: Exception) -> str:
     return text.splitlines()[-1][:300] if text else type(error).__name__
 
 
+def _state(config: OpenClipConfig, root: Path) -> Any:
+    """The newest commit on the hub. The weights of a built-in name and tag change only with open_clip's version."""
+    return newest_commit(config.model.removeprefix(HUB_PREFIX), None) if config.model.startswith(HUB_PREFIX) else []
+
+
 def _from_name(name: str) -> OpenClipConfig | None:
     return OpenClipConfig(kind="open_clip", model=name) if name.startswith(HUB_PREFIX) else None
 
@@ -94,6 +99,7 @@ OPEN_CLIP = BaseModel(
     description="A model of open_clip: a built-in name with a tag of weights, or a repository on the hub.",
     config=OpenClipConfig,
     write=write,
+    state=_state,
     title_field="model",
     name_form=f"{HUB_PREFIX}organisation/name",
     from_name=_from_name,

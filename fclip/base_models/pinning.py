@@ -5,12 +5,18 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fclip.base_models.registry import KindConfig, Origin, WriteRequest, base_models, pinned_settings
 from fclip.errors import UserError
-from fclip.files import sha256_tree
+from fclip.files import sha256_code, sha256_json, sha256_tree
+from fclip.remembered import recall, remember
+
+CODE = ("base_models", "conversion", "models")
+LIBRARIES = ("huggingface-hub", "open-clip-torch", "safetensors", "timm", "tokenizers", "torch", "transformers")
+"""What the bytes of a model depend on besides its sources: packages of fclip, and installed packages."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,9 @@ class BaseModelPin:
 
 
 def pin_base_model(config: KindConfig, *, root: Path, cache_dir: Path) -> BaseModelPin:
-    """Write the current version of the base model to `cache_dir/<model_sha256>/` and return its pin.
+    """Return the pin of the current version of the base model. It is written to `cache_dir/<model_sha256>/`.
+
+    While nothing changes that the model is written from, its pin is remembered. `fetch_base_model` verifies the folder.
 
     Args:
         root: base of relative paths in `config`.
@@ -69,10 +77,28 @@ def pin_base_model(config: KindConfig, *, root: Path, cache_dir: Path) -> BaseMo
     Raises:
         UserError: the model is unknown, missing, or cannot be downloaded.
     """
+    memory = cache_dir / f"pin-{sha256_json([config.kind, pinned_settings(config)])[:16]}.json"
+    state = _state(config, root)
+    if (known := recall(memory, state)) is not None:
+        pin = BaseModelPin.from_json(known)
+        if (cache_dir / pin.model_sha256).is_dir():
+            return pin
     with _temporary_model(config, None, root=root, cache_dir=cache_dir) as (folder, origin):
         digest = sha256_tree(folder)
         _keep(folder, cache_dir / digest)
-    return BaseModelPin(config.kind, pinned_settings(config), origin, digest)
+    pin = BaseModelPin(config.kind, pinned_settings(config), origin, digest)
+    remember(memory, state, pin.to_json())
+    return pin
+
+
+def _state(config: KindConfig, root: Path) -> Any | None:
+    """Return the state of everything that the model is written from: sources, code and libraries; None if unknown."""
+    sources = base_models()[config.kind].state(config, root)
+    if sources is None:
+        return None
+    package = Path(__file__).parent.parent
+    code = sha256_code(package / name for name in CODE)
+    return [config.kind, pinned_settings(config), sources, code, [(name, version(name)) for name in LIBRARIES]]
 
 
 def fetch_base_model(pin: BaseModelPin | None, config: KindConfig, *, root: Path, cache_dir: Path) -> Path:

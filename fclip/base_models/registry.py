@@ -55,6 +55,10 @@ def _not_a_name(name: str) -> None:
     return None
 
 
+def _unknown_state(config: Any, root: Path) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class BaseModel:
     """One kind of base model.
@@ -66,6 +70,9 @@ class BaseModel:
         config: a `fclip.config.config` class with `kind: Literal[kind]`. A pin contains all of its other fields.
         write: writes the model of a config in open_clip's local-directory format and returns its origin. Raises
             UserError if the model is unknown, missing, or cannot be downloaded.
+        state: (config, root) -> the state of everything outside this package that `write` reads, as a JSON value:
+            signatures of files, or the commit of a repository. While it is the same, the model is not written again.
+            None if it is unknown.
         title_field: the field of the config that identifies the model of this kind; None if there is only one.
         path_fields: fields of the config that may be local paths.
         name_form: the form of names of this kind on the command line; None if commands do not accept this kind.
@@ -77,6 +84,7 @@ class BaseModel:
     description: str
     config: type[Any]
     write: Callable[[Any, WriteRequest], Origin]
+    state: Callable[[Any, Path], Any] = _unknown_state
     title_field: str | None = None
     path_fields: tuple[str, ...] = ()
     name_form: str | None = None

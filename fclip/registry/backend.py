@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from fclip.files import signatures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +29,14 @@ def registry_home() -> Path:
 def tracking_uri() -> str:
     """Return `$MLFLOW_TRACKING_URI`, otherwise the address of the embedded SQLite store in `registry_home()`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{registry_home() / 'mlflow.db'}"
+
+
+def database_state() -> Any | None:
+    """Return the signature of the SQLite store; None for other stores, and while the file may be changing."""
+    database = _database(tracking_uri())
+    if database is None or any(Path(f"{database}{suffix}").exists() for suffix in ("-journal", "-wal")):
+        return None
+    return signatures([database])
 
 
 def connect() -> "MlflowClient":

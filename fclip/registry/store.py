@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, read_json, sha256_tree
+from fclip.files import atomic_dir, read_json, sha256_json, sha256_tree
 from fclip.registry import tags
-from fclip.registry.backend import connect, tracking_uri
-from fclip.registry.versions import Version, VersionPin, version_named
+from fclip.registry.backend import connect, database_state, registry_home, tracking_uri
+from fclip.registry.versions import Version, VersionPin, version_from_json, version_named, version_to_json
+from fclip.remembered import recall, remember
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,8 +22,19 @@ MODEL_FOLDER = "open_clip"  # the name of the weights' folder among a version's 
 
 
 def versions(name: str) -> list[Version]:
-    """Return all versions of the registered model `name`, the newest first; empty if it is not registered."""
-    return list_versions(connect(), name)
+    """Return all versions of the registered model `name`, the newest first; empty if it is not registered.
+
+    For an SQLite store they are remembered until its file changes, because importing MLflow takes seconds. Code that
+    changes the registry reads it with `list_versions` instead.
+    """
+    memory = registry_home() / "versions" / f"{sha256_json([tracking_uri(), name])[:16]}.json"
+    state = database_state()
+    if (known := recall(memory, state)) is not None:
+        return [version_from_json(entry) for entry in known]
+    present = list_versions(connect(), name)
+    if state is not None and state == database_state():
+        remember(memory, state, [version_to_json(version) for version in present])
+    return present
 
 
 def find_version(registered_model: str, name: str) -> Version:
@@ -36,7 +48,7 @@ def find_version(registered_model: str, name: str) -> Version:
 
 def champion(name: str) -> Version | None:
     """Return the champion of the registered model `name`, or None."""
-    return find_by_alias(connect(), name, tags.CHAMPION)
+    return next((version for version in versions(name) if version.is_champion), None)
 
 
 def set_version_tag(name: str, version: int, key: str, value: str) -> None:

@@ -72,6 +72,17 @@ class Version:
         return VersionPin(self.registered_model, self.version, self.model_sha256)
 
 
+def version_to_json(version: Version) -> dict[str, Any]:
+    """Return the version as JSON values."""
+    return {**asdict(version), "created_at": version.created_at.isoformat()}
+
+
+def version_from_json(values: Mapping[str, Any]) -> Version:
+    """Return the version from the result of `version_to_json`."""
+    created_at = datetime.fromisoformat(values["created_at"])
+    return Version(**{**values, "aliases": tuple(values["aliases"]), "created_at": created_at})
+
+
 def version_named(present: Sequence[Version], name: str, *, registered_model: str) -> Version:
     """Return the version with the number or alias `name`.
 

@@ -28,8 +28,8 @@ from fclip.mirror.addresses import is_remote
 from fclip.training.config import FinetuneConfig
 from flows.params import load_params
 from flows.pipeline import read_pipeline, stage_environment
-from tasks.ingest import source_access
 from tasks.workspace.paths import Workspace
+from tasks.workspace.sources import source_access
 
 ROWS = 200
 BATCH_SIZE = 32  # a split of 200 rows must give a few batches

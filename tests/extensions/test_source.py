@@ -86,7 +86,8 @@ workspace = Workspace(Path.cwd())
 config = load_section(workspace, "ingest", IngestConfig)
 
 from flows.cli.dry_run import dry_run_params
-from tasks.ingest import ingest, source_access
+from tasks.ingest import ingest
+from tasks.workspace.sources import source_access
 
 pin = current_pin("mine", config.datasets["mine"], source_access(workspace, config, "mine", refresh=True))
 write_pin(workspace.source_pin("mine"), pin)

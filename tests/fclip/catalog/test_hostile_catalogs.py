@@ -145,7 +145,7 @@ def test_deeply_nested_folders_are_read(shop: Shop, build: Callable[..., Built])
 
 @pytest.mark.parametrize("change", ["link out", "pipe", "gone", "folder", "other content", "link in"])
 def test_file_replaced_between_two_ingests_is_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    monkeypatch.setattr("fclip.mirror.file_digests.SECONDS_TO_SETTLE", -1.0)
+    monkeypatch.setattr("fclip.files.SECONDS_TO_SETTLE", -1.0)
     shop.write_images(12)
     (shop.root / "canary.jpg").write_bytes(jpeg(99))
     shop.write_csv(["id,title,colour,image", *(f"p{number},Coat {number},red,{number}.jpg" for number in range(12))])

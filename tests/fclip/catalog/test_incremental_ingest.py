@@ -134,7 +134,7 @@ def test_file_digests_notice_changes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     digests = FileDigests(tmp_path / "digests.parquet")
     assert digests.digest(path) == digest_bytes(b"one")
     assert digests.find(path) is None  # its inode changed too recently
-    monkeypatch.setattr("fclip.mirror.file_digests.SECONDS_TO_SETTLE", -1.0)
+    monkeypatch.setattr("fclip.files.SECONDS_TO_SETTLE", -1.0)
     assert digests.digest(path) == digest_bytes(b"one")
     assert digests.find(path) == digest_bytes(b"one")
     digests.save()
