@@ -2,14 +2,15 @@
 
 DVC runs the stages (flows/stage.py). The steps with side effects are Prefect tasks. Before training, the catalogs are
 profiled and compared with those of the champion (flows/catalogs.py). The flow holds the run lock of the workspace, so
-that two runs never overlap.
+that two runs never overlap. If nothing has changed since the last complete run, it ends at once (flows/unchanged.py).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
@@ -18,17 +19,18 @@ from fclip.profile.drift import Drift
 from flows.catalogs import profile_catalogs
 from flows.effects import artifact_key, effect
 from flows.params import Params, load_params
-from flows.pipeline import read_pipeline
+from flows.pipeline import Pipeline, read_pipeline
+from flows.pipeline_process import PipelineProcess, pipeline_process
 from flows.results import ResultRow, read_results, results_markdown, results_records, selected_candidate
 from flows.stage import run_stage
+from flows.unchanged import Unchanged, find_unchanged, remember_run
 from tasks.commit import ClosingCommit, make_closing_commit, pending_changes, require_clean
-from tasks.model_evaluation import write_comparisons
 from tasks.promote import Promotion, promote
 from tasks.publish import Publication, publish
 from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
-from tasks.workspace.lock import lock
+from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import require_own_code
 
@@ -54,12 +56,20 @@ class Retraining:
     closing: ClosingCommit
 
 
+def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | None:
+    """Write the page that compares two models on every dataset (`tasks.model_evaluation`)."""
+    from tasks.model_evaluation import write_comparisons as write  # torch takes seconds to import
+
+    return write(workspace, before, after)
+
+
 def _run_name() -> str:
     workspace = Workspace(Path(flow_run.parameters.get("workspace", ".")).resolve())
     return f"{workspace.root.name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
 # Retries help if a source or the registry is unavailable for a moment. Each of these steps is safe to repeat.
+find_unchanged_task = effect(find_unchanged, retries=2)
 resolve_task = effect(resolve, retries=2)
 register_task = effect(register, retries=2)
 promote_task = effect(promote, retries=2)
@@ -69,31 +79,56 @@ report_task = effect(write_report)
 close_task = effect(make_closing_commit, retries=2)
 
 
-@flow(name="retrain", flow_run_name=_run_name, persist_result=False)
-def retrain(workspace: str = ".", commit: bool = False) -> Retraining:
-    """Retrain on the catalog of the workspace, and promote the new model if it passes the gate.
+def retrain_flow(resolution: Resolution | None = None) -> Flow[..., Retraining | Unchanged]:
+    """Return the flow `retrain`.
 
     Args:
-        workspace: the folder with params.yaml; this code must belong to it.
-        commit: whether to end with the closing commit, as deployments do; else the run reports the changed files.
+        resolution: the pins, if the caller has just resolved them; None: the flow resolves them.
     """
-    space = Workspace(Path(workspace).resolve())
-    require_own_code(space.root)
-    with lock(space.run_lock, f"another run is in progress in {space.root}; wait until it ends"):
-        params = load_params(space)
-        if commit:
-            require_clean(space)
-        return _retrain(space, params, commit)
+
+    @flow(name="retrain", flow_run_name=_run_name, persist_result=False)
+    def retrain(workspace: str = ".", commit: bool = False, wait: bool = True) -> Retraining | Unchanged:
+        """Retrain on the catalog of the workspace, and promote the new model if it passes the gate.
+
+        Args:
+            workspace: the folder with params.yaml; this code must belong to it.
+            commit: whether to end with the closing commit, as deployments do; else the run reports the changed files.
+            wait: whether to wait for another run in the workspace; else the run fails.
+        """
+        space = Workspace(Path(workspace).resolve())
+        require_own_code(space.root)
+        logger = get_run_logger()
+        on_wait = (lambda holder: logger.info("Waiting: %s", holder)) if wait else None
+        with run_lock(space, "the flow `retrain`", on_wait=on_wait):
+            params = load_params(space)
+            if commit:
+                require_clean(space)
+            found = resolution or find_unchanged_task(space, commit=commit)
+            if isinstance(found, Unchanged):
+                logger.info("Nothing changed since the run that ended at %s", found.completed_at)
+                return found
+            with pipeline_process(space) as pipeline:
+                pipeline.start()
+                done = _retrain(space, params, pipeline, commit, found or resolve_task(space))
+            remember_run(space, committed=commit)
+            return done
+
+    return retrain
 
 
-def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
+retrain = retrain_flow()
+
+
+def _retrain(
+    space: Workspace, params: Params, pipeline: PipelineProcess, commit: bool, resolution: Resolution
+) -> Retraining:
     logger = get_run_logger()
-    resolution = resolve_task(space)
     logger.info("Resolve: %s", f"new pins: {', '.join(resolution.changed)}" if resolution.changed else "no pin changed")
 
-    stages = run_stale(space, up_to="gather")
+    stale = read_pipeline(space)
+    stages = run_stages(space, pipeline, stale, up_to="gather")
     profiles, drift = profile_catalogs(space, params.base.workspace)
-    stages = _merge_seconds(stages, run_stale(space, up_to="select"))
+    stages |= run_stages(space, pipeline, stale, up_to="select", done=stages)
     selected = selected_candidate(space)
     results = read_results(space, list(params.evaluate.datasets), before=BASE_MODEL, after=selected)
 
@@ -105,13 +140,13 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     else:
         logger.warning("Registered no new version: %s", registration.reason)
 
-    stages = _merge_seconds(stages, run_stale(space, up_to="embed"))
+    stages |= embed_catalog(space, pipeline)
     publication = publish_task(space)
     if any(stages.values()) or not space.evaluation_page.exists():
         comparisons_task(space, BASE_MODEL, selected)
     report = report_task(space, registration, promotion, drift)
     if not any(stages.values()):
-        logger.info("Nothing changed: no stage was recomputed")
+        logger.info("No stage was recomputed")
 
     _create_artifacts(params, results, selected, registration, promotion)
     closing = _close(space, registration, commit)
@@ -120,20 +155,24 @@ def _retrain(space: Workspace, params: Params, commit: bool) -> Retraining:
     )
 
 
-def run_stale(space: Workspace, *, up_to: str) -> dict[str, float | None]:
-    """Run the stale stages among `up_to` and its dependencies, in order.
+def run_stages(
+    space: Workspace, process: PipelineProcess, pipeline: Pipeline, *, up_to: str, done: Collection[str] = ()
+) -> dict[str, float | None]:
+    """Run the stale stages among `up_to` and its dependencies, in order, except those in `done`.
 
     Returns:
         Seconds by stage; None for a stage that was up to date.
     """
-    pipeline = read_pipeline(space)
-    wanted = pipeline.up_to(up_to)
-    stale = pipeline.to_run(wanted=wanted)
-    return {name: run_stage(space, name) if name in stale else None for name in pipeline.stages if name in wanted}
+    wanted = pipeline.up_to(up_to) - set(done)
+    to_run = pipeline.to_run(wanted=wanted)
+    return {
+        name: run_stage(process, space, name) if name in to_run else None for name in pipeline.stages if name in wanted
+    }
 
 
-def _merge_seconds(before: dict[str, float | None], after: dict[str, float | None]) -> dict[str, float | None]:
-    return before | {name: seconds or before.get(name) for name, seconds in after.items()}
+def embed_catalog(space: Workspace, process: PipelineProcess) -> dict[str, float | None]:
+    """Run the stage `embed`, which depends on the champion and so may be stale since the promotion."""
+    return {"embed": run_stage(process, space, "embed")}
 
 
 def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool) -> ClosingCommit:

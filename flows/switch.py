@@ -8,10 +8,11 @@ from prefect import flow
 
 from fclip.errors import UserError
 from flows.effects import effect
-from flows.retrain import publish_task, register_task, run_stale
+from flows.pipeline_process import pipeline_process
+from flows.retrain import embed_catalog, publish_task, register_task
 from tasks.promote import promote, rollback
 from tasks.register import Receipt
-from tasks.workspace.lock import lock
+from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import require_own_code
 
@@ -39,7 +40,7 @@ def switch(workspace: str = ".", action: Literal["promote", "rollback"] = "promo
     """Move the champion alias and the champion pin by hand, then embed and publish with the new champion."""
     space = Workspace(Path(workspace).resolve())
     require_own_code(space.root)
-    with lock(space.run_lock, f"another run is in progress in {space.root}; wait until it ends"):
+    with run_lock(space, f"fclip {action}"):
         if action == "rollback":
             switched = Switch(True, False, rollback_task(space).reason)
         else:
@@ -50,6 +51,7 @@ def switch(workspace: str = ".", action: Literal["promote", "rollback"] = "promo
             refused = not promotion.moved and promotion.previous != promotion.version
             switched = Switch(promotion.moved, refused, promotion.reason)
         if switched.moved:
-            run_stale(space, up_to="embed")
+            with pipeline_process(space) as pipeline:
+                embed_catalog(space, pipeline)
             publish_task(space)
         return switched

@@ -4,29 +4,65 @@ Reads the outputs of `ingest` and `caption`; writes reports/catalog/, which no s
 """
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import fclip
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
-from fclip.files import read_json, write_json
+from fclip.files import read_json, sha256_code, sha256_file, write_json
 from fclip.profile.config import DriftConfig
 from fclip.profile.drift import Drift, compare_profiles
-from fclip.profile.measure import measure_dataset
 from fclip.profile.profile import Profile, profile_from_json
 from fclip.registry.store import read_artifact
+from fclip.remembered import recall, remember
 from tasks.base_model import read_base_model_pin
-from tasks.workspace.params import Base, load_section
+from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
 
 
 def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
-    """Measure all catalogs, or only `dataset`, and write their pages; for all, also reports/catalog/profile.json."""
+    """Measure all catalogs, or only `dataset`, and write their pages; for all, also reports/catalog/profile.json.
+
+    Catalogs that have not changed since they were all measured are not measured again.
+    """
+    state = _state(workspace) if dataset is None else None
+    stored = recall(workspace.measured_profiles, state)
+    if stored is not None and stored == _written(workspace):
+        return {name: profile_from_json(each) for name, each in read_json(workspace.profile).items()}
     profiles = measure_catalogs(workspace, dataset)
     if dataset is None:
         write_profiles(workspace, profiles)
     write_pages(workspace, profiles)
+    remember(workspace.measured_profiles, state, _written(workspace))
     return profiles
+
+
+def _state(workspace: Workspace) -> Any | None:
+    """Everything that the profiles and their pages depend on; None before the catalogs exist."""
+    params = read_params(workspace.params)
+    names = list(params["ingest"]["datasets"])
+    files = [
+        path for name in names for path in (workspace.catalog(name) / "products.parquet", workspace.captions(name))
+    ]
+    if not all(path.is_file() for path in files):
+        return None
+    package = Path(fclip.__file__).parent
+    return {
+        "code": sha256_code(package / name for name in ("catalog", "pages", "profile")),
+        "params": [params["base"], params["ingest"], params["evaluate"]],
+        "files": [sha256_file(path) for path in files],
+        "context_length": _context_length(workspace),
+    }
+
+
+def _written(workspace: Workspace) -> list[str] | None:
+    """The digests of profile.json and of all pages; None if one is missing."""
+    names = read_params(workspace.params)["ingest"]["datasets"]
+    files = [workspace.profile, *map(workspace.catalog_page, names)]
+    return [sha256_file(path) for path in files] if all(path.is_file() for path in files) else None
 
 
 def measure_catalogs(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
@@ -35,6 +71,8 @@ def measure_catalogs(workspace: Workspace, dataset: str | None = None) -> dict[s
     Raises:
         UserError: `dataset` is unknown, or a dataset is not ingested and captioned.
     """
+    from fclip.profile.measure import measure_dataset  # pyarrow and numpy take a moment to import
+
     datasets = load_section(workspace, "ingest", IngestConfig).datasets
     if dataset is not None and dataset not in datasets:
         raise UserError(f"ingest.datasets of {workspace.params}: no dataset `{dataset}`; it has {', '.join(datasets)}")

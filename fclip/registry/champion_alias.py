@@ -1,5 +1,6 @@
 """Move the alias `champion` to a version, and back to the previous one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -49,16 +50,25 @@ def restore_previous(client: "MlflowClient", name: str) -> Rollback:
     Raises:
         UserError: there is no champion or no previous one.
     """
-    present = {entry.version: entry for entry in list_versions(client, name)}
-    current = next((entry for entry in present.values() if entry.is_champion), None)
-    if current is None:
-        raise UserError(f"{name} has no champion, so there is nothing to roll back; promote a version first")
-    previous = _predecessor(current, present)
+    current, previous = find_previous(name, list_versions(client, name))
     client.set_model_version_tag(name, str(current.version), tags.ROLLED_BACK, "true")
     client.set_registered_model_alias(name, tags.CHAMPION, str(previous.version))
     champion = find_by_alias(client, name, tags.CHAMPION)
     assert champion is not None
     return Rollback(rolled_back=current, champion=champion)
+
+
+def find_previous(name: str, versions: Sequence[Version]) -> tuple[Version, Version]:
+    """Return the champion of the registered model `name`, and the version that a rollback would restore.
+
+    Raises:
+        UserError: there is no champion or no previous one.
+    """
+    present = {entry.version: entry for entry in versions}
+    current = next((entry for entry in versions if entry.is_champion), None)
+    if current is None:
+        raise UserError(f"{name} has no champion, so there is nothing to roll back; promote a version first")
+    return current, _predecessor(current, present)
 
 
 def _predecessor(current: Version, present: dict[int, Version]) -> Version:

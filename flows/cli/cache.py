@@ -10,7 +10,7 @@ from fclip.errors import UserError
 from flows.cli.commands import new_app
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
-from tasks.workspace.lock import lock
+from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
 
 cache_app = new_app(no_args_is_help=True, help="Show or delete the caches of the workspace. Deleting them is safe.")
@@ -31,7 +31,7 @@ def cache_prune(
 ) -> None:
     """Delete cache/ or parts of it. Later runs recompute the contents. The DVC cache does not change (see `dvc gc`)."""
     workspace = workspace_here()
-    with lock(workspace.run_lock, f"a run is in progress in {workspace.root}; wait until it ends"):
+    with run_lock(workspace, "fclip cache prune"):
         console.print(f"Freed {prune(workspace, parts or []) / 2**20:.1f} MiB")
 
 

@@ -27,7 +27,7 @@ class CommandEntry:
 
 COMMANDS = {
     "init": CommandEntry("init", "init", "Create a workspace for your own table of products."),
-    "retrain": CommandEntry("run", "retrain", "Run the whole pipeline, and promote the new model if better."),
+    "retrain": CommandEntry("retrain", "retrain", "Run the whole pipeline, and promote the new model if better."),
     "stage": CommandEntry("run", "stage", "Run one DVC stage and the stale stages before it."),
     "pin": CommandEntry("run", "pin", "Record the versions of the sources, base model and champion."),
     "status": CommandEntry("status", "status", "Show stale stages, champion, selected model and embeddings."),

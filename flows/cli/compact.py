@@ -15,7 +15,7 @@ from fclip.files import read_json
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
 from flows.pipeline import stage_environment
-from tasks.workspace.lock import lock
+from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
 
 
@@ -26,7 +26,7 @@ def compact(
 ) -> None:
     """Remove the images of deleted products from the image packs and the DVC cache, and merge small packs."""
     workspace = workspace_here()
-    with lock(workspace.run_lock, f"a run is in progress in {workspace.root}; wait until it ends"):
+    with run_lock(workspace, "fclip compact"):
         for done in compact_datasets(workspace, datasets or []):
             console.print(done.summary, highlight=False)
     console.print(

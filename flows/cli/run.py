@@ -1,6 +1,5 @@
-"""Commands that run steps of the pipeline: `retrain`, `stage`, `pin`, `promote`, `rollback`."""
+"""Commands that run single steps of the pipeline: `stage`, `pin`, `promote`, `rollback`."""
 
-import sys
 from typing import Annotated, Literal
 
 import typer
@@ -8,41 +7,8 @@ import typer
 from fclip.errors import UserError
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
-
-
-def retrain(
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Run every stage on 200 rows per dataset in a temporary copy and estimate the cost of the run.",
-        ),
-    ] = False,
-    commit: Annotated[
-        bool,
-        typer.Option(
-            "--commit/--no-commit",
-            help="At the end, push the data to the DVC remote, commit dvc.lock and pins/ to git, and push.",
-        ),
-    ] = False,
-) -> None:
-    """Run the whole pipeline: read the sources, train, select, register, promote if better, and embed for search."""
-    workspace = workspace_here()
-    if dry_run:
-        from flows.cli.dry_run import dry_run as run
-
-        run(workspace, console)
-        return
-    from flows.cli.summary import print_summary
-    from flows.effects import without_tracebacks
-    from flows.retrain import retrain as flow
-    from flows.stage import StageError
-
-    without_tracebacks()
-    try:
-        print_summary(console, workspace, flow(str(workspace.root), commit=commit))
-    except StageError as error:
-        raise UserError(str(error)) from error
+from tasks.workspace.lock import run_lock
+from tasks.workspace.paths import Workspace
 
 
 def stage(
@@ -51,20 +17,25 @@ def stage(
     ],
 ) -> None:
     """Run one DVC stage and the stale stages before it (`dvc repro NAME`). Nothing is registered or promoted."""
-    import subprocess
-
-    from flows.pipeline import read_pipeline, stage_environment
-    from tasks.workspace.lock import lock
+    from flows.pipeline import read_pipeline
+    from flows.pipeline_process import pipeline_process
+    from flows.pipeline_worker import StageOutcome
 
     workspace = workspace_here()
-    known = read_pipeline(workspace).stages
-    targets = [stage for stage in known if name in (stage, stage.partition("@")[0])]
+    pipeline = read_pipeline(workspace)
+    targets = [stage for stage in pipeline.stages if name in (stage, stage.partition("@")[0])]
     if not targets:
-        raise typer.BadParameter(f"no stage `{name}`; the stages are {', '.join(known)}", param_hint="NAME")
-    with lock(workspace.run_lock, f"another run is in progress in {workspace.root}; wait until it ends"):
-        command = [sys.executable, "-m", "dvc", "repro", *targets]
-        code = subprocess.run(command, cwd=workspace.root, env=stage_environment()).returncode
-    raise typer.Exit(1 if code else 0)
+        raise typer.BadParameter(f"no stage `{name}`; the stages are {', '.join(pipeline.stages)}", param_hint="NAME")
+    wanted = frozenset().union(*map(pipeline.up_to, targets))
+    with run_lock(workspace, f"fclip stage {name}"), pipeline_process(workspace) as process:
+        for stage in [each for each in pipeline.stages if each in wanted]:
+            for line in process.run(stage):
+                if not isinstance(line, StageOutcome):
+                    typer.echo(line)
+                elif line.error:
+                    raise UserError(f"{stage}: {line.error}")
+                else:
+                    console.print(f"{stage}: {'done' if line.changed else 'up to date'}", highlight=False)
 
 
 def pin(
@@ -79,11 +50,10 @@ def pin(
     """Record the current versions of the sources, base model and champion in pins/. Run it before `dvc repro`."""
     from flows.params import load_params
     from tasks.resolve import resolve
-    from tasks.workspace.lock import lock
 
     workspace = workspace_here()
     load_params(workspace)  # a fault in a section that only a later stage reads is reported now
-    with lock(workspace.run_lock, f"another run is in progress in {workspace.root}; wait until it ends"):
+    with run_lock(workspace, "fclip pin"):
         resolution = resolve(workspace, follow_champion=follow_champion)
     for path in resolution.changed:
         console.print(f"pinned     {path}")
@@ -106,11 +76,25 @@ def rollback() -> None:
 
 
 def _switch(action: Literal["promote", "rollback"], *, force: bool = False) -> None:
+    workspace = workspace_here()
+    if action == "rollback":
+        _print_rollback(workspace)
     from flows.effects import without_tracebacks
     from flows.switch import switch
 
     without_tracebacks()
-    switched = switch(workspace=str(workspace_here().root), action=action, force=force)
+    switched = switch(workspace=str(workspace.root), action=action, force=force)
     if switched.refused:
         raise UserError(f"not promoted: {switched.reason}; `--force` overrides the refusal")
     console.print(switched.reason)
+
+
+def _print_rollback(workspace: Workspace) -> None:
+    """Print what a rollback will do; raises UserError if there is no previous champion."""
+    from fclip.registry.champion_alias import find_previous
+    from fclip.registry.store import versions
+    from tasks.workspace.params import Base, load_section
+
+    name = load_section(workspace, "base", Base).registered_model
+    current, previous = find_previous(name, versions(name))
+    console.print(f"Rolling back from version {current.version} to version {previous.version} of {name}")

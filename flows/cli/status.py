@@ -2,18 +2,11 @@
 
 from datetime import UTC, datetime
 
-from rich.table import Table
-
-from fclip.files import read_json
-from fclip.selection.result import read_selection
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
-from flows.pipeline import read_pipeline
-from tasks.base_model import read_base_model_pin
-from tasks.commit import pending_changes
-from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
-from tasks.workspace.pins import read_champion
+
+# Modules that take long to import are imported in the functions that use them, so that `--help` is fast.
 
 
 def status() -> None:
@@ -25,7 +18,10 @@ def status() -> None:
 
 def models() -> None:
     """List the registered versions: aliases, creation times, digests and closing commits."""
+    from rich.table import Table
+
     from fclip.registry import store, tags
+    from tasks.workspace.params import Base, load_section
 
     base = load_section(workspace_here(), "base", Base)
     versions = store.versions(base.registered_model)
@@ -49,6 +45,9 @@ def models() -> None:
 
 def read_status(workspace: Workspace) -> list[tuple[str, str]]:
     """Return (label, text) pairs from pins, the DVC status and the published pointer. No request to a server."""
+    from tasks.commit import pending_changes
+    from tasks.workspace.params import Base, load_section
+
     base = load_section(workspace, "base", Base)
     return [
         ("workspace", f"{base.workspace} in {workspace.root}"),
@@ -62,22 +61,30 @@ def read_status(workspace: Workspace) -> list[tuple[str, str]]:
 
 
 def _stale(workspace: Workspace) -> str:
+    from flows.pipeline import read_pipeline
+
     pipeline = read_pipeline(workspace)
     stale = [stage for stage in pipeline.stages if stage in pipeline.stale]
     return ", ".join(stale) if stale else "no stage: all outputs match their params, code, pins and data"
 
 
 def _base_model(workspace: Workspace) -> str:
+    from tasks.base_model import read_base_model_pin
+
     pin = read_base_model_pin(workspace)
     return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "not pinned"
 
 
 def _champion(workspace: Workspace) -> str:
+    from tasks.workspace.pins import read_champion
+
     pin = read_champion(workspace)
     return f"{pin.title} ({pin.model_sha256[:12]})" if pin else "none"
 
 
 def _selected(workspace: Workspace) -> str:
+    from fclip.selection.result import read_selection
+
     if not workspace.selection.exists():
         return "no candidate selected"
     selection = read_selection(workspace.selection)
@@ -85,6 +92,8 @@ def _selected(workspace: Workspace) -> str:
 
 
 def _published(workspace: Workspace) -> str:
+    from fclip.files import read_json
+
     if not workspace.published_pointer.exists():
         return "no embeddings published"
     pointer = read_json(workspace.published_pointer)

@@ -173,7 +173,7 @@ class Workspace:
     def champion_rows(self, sha256: str) -> Path:
         return self.cache / "models" / f"rows-{sha256}.parquet"
 
-    # Locks, the status of each stage, and the durations of training steps.
+    # Locks, the status of each stage, the state after the last complete run, and the durations of training steps.
 
     @property
     def state(self) -> Path:
@@ -191,12 +191,24 @@ class Workspace:
         return self.timings / f"finetune-{candidates_sha256[:16]}.csv"
 
     @property
+    def completed_run(self) -> Path:
+        return self.state / "completed-run.json"
+
+    @property
+    def measured_profiles(self) -> Path:
+        return self.state / "profiles.json"
+
+    @property
     def run_lock(self) -> Path:
         return self.state / "run.lock"
 
     @property
     def stage_lock(self) -> Path:
         return self.state / "stage.lock"
+
+    @property
+    def pipeline_lock(self) -> Path:
+        return self.state / "pipeline.lock"
 
     def stage_status(self, stage: str) -> Path:
         return self.state / "status" / f"{stage}.json"

@@ -37,7 +37,7 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     workspace = Workspace.here()
     try:
         require_own_code(workspace.root)
-        with lock(workspace.stage_lock, f"another stage is running in {workspace.root}; wait until it ends"):
+        with lock(workspace.stage_lock, f"the stage {name}"):
             before = _inputs(workspace, name)
             main(workspace)
             if changed := sorted(key for key, digest in _inputs(workspace, name).items() if before.get(key) != digest):

@@ -1,0 +1,72 @@
+"""The process that runs DVC stages: `python -m flows.pipeline_worker` in the root of a workspace.
+
+It reads names of stages from standard input and runs each with DVC, so that DVC is imported once for all stages of a
+run. The output of a stage goes to standard output; after each stage follows a line with its `StageOutcome`. The process
+ends with its standard input; so when the flow is killed, it finishes the current stage first.
+"""
+
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict, dataclass
+
+OUTCOME = "\x1e"
+"""The first character of the line of an outcome."""
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """How DVC ended a stage.
+
+    Attributes:
+        changed: whether the stage ran or its outputs came from DVC's cache; False if it was up to date.
+        error: why it failed; empty if it did not.
+    """
+
+    stage: str
+    changed: bool
+    error: str = ""
+
+    def to_line(self) -> str:
+        """The line for `from_line`."""
+        return f"{OUTCOME}stage {json.dumps(asdict(self))}"
+
+    @classmethod
+    def from_line(cls, line: str) -> "StageOutcome | None":
+        """Return the outcome in a line of output; None for any other line."""
+        prefix = f"{OUTCOME}stage "
+        return cls(**json.loads(line.removeprefix(prefix))) if line.startswith(prefix) else None
+
+
+def main() -> None:
+    """Run the stages that standard input names, one at a time."""
+    commands = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # stages must not read the names
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    from tasks.workspace.lock import lock
+    from tasks.workspace.paths import Workspace
+
+    workspace = Workspace.here()
+    with lock(workspace.pipeline_lock, "the pipeline"):
+        from dvc.repo import Repo
+
+        repo = Repo(str(workspace.root), _wait_for_lock=True)
+        for line in commands:
+            print(_run(repo, line.strip()).to_line(), flush=True)
+
+
+def _run(repo: "Repo", stage: str) -> StageOutcome:  # type: ignore[name-defined] # noqa: F821
+    from dvc.exceptions import DvcException
+
+    try:
+        return StageOutcome(stage, changed=bool(repo.reproduce(stage, single_item=True)))
+    except DvcException as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        return StageOutcome(stage, changed=False, error=str(cause) or str(error))
+
+
+if __name__ == "__main__":
+    main()
