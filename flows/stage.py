@@ -13,7 +13,7 @@ from prefect.states import State
 from prefect.tasks import Task
 
 from fclip.errors import UserError
-from fclip.files import read_json
+from fclip.files import read_json, write_json
 from flows.pipeline_process import PipelineProcess
 from flows.pipeline_worker import StageOutcome
 from tasks.workspace.paths import Workspace
@@ -60,7 +60,24 @@ def run_stage(pipeline: PipelineProcess, workspace: Workspace, name: str) -> flo
         retries=options.retries,
         retry_delay_seconds=[5.0 * 2**attempt for attempt in range(options.retries)] or 0,
     )
-    return task(pipeline, workspace.root, name, options.grace_seconds)
+    decided = time.time()
+    seconds = task(pipeline, workspace.root, name, options.grace_seconds)
+    if seconds is not None:
+        _record_timing(workspace, name, decided)
+    return seconds
+
+
+def _record_timing(workspace: Workspace, name: str, decided: float) -> None:
+    """Add to .fclip/timings/stages.json when the run decided on the stage, when its work began and ended, and now.
+
+    A stage whose outputs came from DVC's cache did no work.
+    """
+    status, path = workspace.stage_status(name), workspace.stage_timings
+    if status.exists():
+        known = read_json(path) if path.exists() else {}
+        began, ended = read_json(status)["work"]
+        times = {"decided": decided, "began": began, "ended": ended, "returned": time.time()}
+        write_json(path, {**known, name: times})
 
 
 def _worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -74,6 +91,7 @@ def _run(pipeline: PipelineProcess, root: Path, name: str, grace_seconds: float)
     began = time.monotonic()
     status = Workspace(root).stage_status(name)
     status.unlink(missing_ok=True)
+    logger.info("Running %s", name)
     try:
         for line in pipeline.run(name):
             if isinstance(line, StageOutcome):

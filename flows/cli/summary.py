@@ -1,6 +1,8 @@
 """The terminal summary of a finished run: steps, evaluation results, and where to find more."""
 
 import csv
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -89,8 +91,18 @@ def _next(workspace: Workspace, done: Retraining) -> Table:
     table.add_row("MLflow", f"mlflow ui --backend-store-uri {tracking_uri()}")
     table.add_row("DVC", "dvc metrics show · dvc plots show · dvc dag")
     table.add_row("search", 'fclip search "red summer dress"')
-    table.add_row("", f"(the tools are in {workspace.root}/.venv/bin; run `source .venv/bin/activate` first)")
+    if hint := _where_tools_are():
+        table.add_row("", hint)
     return table
+
+
+def _where_tools_are() -> str:
+    """Where the commands are, unless the shell finds them."""
+    tools = Path(sys.executable).parent
+    if shutil.which("fclip") == str(tools / "fclip"):
+        return ""
+    activate = f"; run `source {tools / 'activate'}` first" if (tools / "activate").is_file() else ""
+    return f"(the commands are in {tools}{activate})"
 
 
 def _value(value: float, interval: tuple[float, float]) -> str:

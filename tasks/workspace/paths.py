@@ -183,6 +183,11 @@ class Workspace:
     def timings(self) -> Path:
         return self.state / "timings"
 
+    @property
+    def stage_timings(self) -> Path:
+        """When each stage that ran last was decided on, began and ended its work, and returned, in Unix seconds."""
+        return self.timings / "stages.json"
+
     def step_timings(self, candidates_sha256: str) -> Path:
         """The durations of the training steps of the run whose candidates.json has this digest.
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -28,18 +29,21 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     """Run `main` as the DVC stage `name`, for example `ingest@studio`. Exit with 1 if it fails.
 
     Holds the stage lock of the workspace. Fails if the params or dependencies of the stage change during the run,
-    since DVC hashes them only afterwards. Writes the outcome to `.fclip/status/<stage>.json`, since `dvc repro`
-    swallows exit codes. A UserError is logged as one line without a traceback, unless FCLIP_DEBUG is set.
+    since DVC hashes them only afterwards. Writes the outcome and the time of its work to
+    `.fclip/status/<stage>.json`, since `dvc repro` swallows exit codes. A UserError is logged as one line without a traceback, unless FCLIP_DEBUG is set.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _terminate)
     workspace = Workspace.here()
+    began = ended_at = time.time()
     try:
         require_own_code(workspace.root)
         with lock(workspace.stage_lock, f"the stage {name}"):
             before = _inputs(workspace, name)
+            began = time.time()
             main(workspace)
+            ended_at = time.time()
             if changed := sorted(key for key, digest in _inputs(workspace, name).items() if before.get(key) != digest):
                 raise UserError(f"{', '.join(changed)} changed while {name} ran; run the stage again")
         ended, message = "done", ""
@@ -52,7 +56,8 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     except Exception as error:
         ended, message = "failed", f"{type(error).__name__}: {error}"
         logger.exception("%s failed", name)
-    write_json(workspace.stage_status(name), {"stage": name, "ended": ended, "message": message})
+    outcome = {"stage": name, "ended": ended, "message": message, "work": [began, ended_at]}
+    write_json(workspace.stage_status(name), outcome)
     if ended != "done":
         if os.environ.get("FCLIP_DEBUG") and ended == "refused":
             logger.exception("%s", name)
