@@ -1,7 +1,7 @@
 """The DVC pipeline: its stages in order, the stale stages, and the environment in which stages run.
 
 This module only reads. The DVC API is safe for reading within this process, but not for running a stage; see
-flows/stage.py.
+flows/pipeline_worker.py.
 """
 
 import os
@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fclip.errors import UserError
 from tasks.workspace.paths import Workspace
 
 
@@ -47,16 +48,24 @@ class Pipeline:
 
 
 def read_pipeline(workspace: Workspace) -> Pipeline:
-    """Read the pipeline and its status from DVC. This takes about a second; DVC does not hash unchanged files again."""
+    """Read the pipeline and its status from DVC. This takes about a second; DVC does not hash unchanged files again.
+
+    Raises:
+        UserError: another DVC command is running in the workspace.
+    """
     import networkx
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     with Repo(str(workspace.root)) as repo:
+        try:
+            stale = frozenset(address.rsplit(":", 1)[-1] for address in repo.status())
+        except LockError:
+            raise UserError(f"another DVC command is running in {workspace.root}; wait until it ends") from None
         graph = repo.index.graph
         names = {stage: stage.addressing.rsplit(":", 1)[-1] for stage in graph.nodes}
         order = [names[stage] for stage in networkx.lexicographical_topological_sort(graph.reverse(), names.get)]
         parents = {names[stage]: frozenset(names[parent] for parent in graph.successors(stage)) for stage in graph}
-        stale = frozenset(address.rsplit(":", 1)[-1] for address in repo.status())
     return Pipeline(tuple(order), parents, stale)
 
 

@@ -65,5 +65,5 @@ def _state(workspace: Workspace) -> Any | None:
         "files": [sha256_file(path) for path in (*files, *sorted(workspace.pins.rglob("*.json")))],
         "pages": [path.is_file() for path in pages],
         "published": sorted(path.name for path in workspace.published.iterdir()),
-        "registry": [store.tracking_uri(), *(version_to_json(version) for version in store.versions(model))],
+        "registry": [version_to_json(version) for version in store.versions(model)],
     }

@@ -30,7 +30,8 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
 
     Holds the stage lock of the workspace. Fails if the params or dependencies of the stage change during the run,
     since DVC hashes them only afterwards. Writes the outcome and the time of its work to
-    `.fclip/status/<stage>.json`, since `dvc repro` swallows exit codes. A UserError is logged as one line without a traceback, unless FCLIP_DEBUG is set.
+    `.fclip/status/<stage>.json`, since `dvc repro` swallows exit codes. A UserError is logged as one line without a
+    traceback, unless FCLIP_DEBUG is set.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)

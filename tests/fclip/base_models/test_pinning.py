@@ -1,7 +1,9 @@
 """Base models are pinned, cached by digest, and fetched again if they are missing in the cache."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import huggingface_hub
@@ -48,6 +50,31 @@ def test_a_missing_or_damaged_cache_entry_is_restored(tmp_path: Path, local: Loc
     assert store.model_sha256(kept) == pin.model_sha256
     shutil.rmtree(cache)
     assert fetch_base_model(pin, local, root=tmp_path, cache_dir=cache) == kept
+
+
+@pytest.mark.parametrize("change", ["nothing", "file", "cache", "libraries"])
+def test_a_model_is_written_again_only_if_something_changed(
+    tmp_path: Path, local: LocalConfig, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    now = time.time()
+    monkeypatch.setattr("fclip.files.time.time", lambda: now + 3600)  # the files of the model are settled
+    before = pin_base_model(local, root=tmp_path, cache_dir=tmp_path / "cache")
+    weights = tmp_path / "mine" / store.WEIGHTS
+    match change:
+        case "file":  # other bytes, the same size and modification time
+            status, content = weights.stat(), bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(content)
+            os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+        case "cache":
+            shutil.rmtree(tmp_path / "cache" / before.model_sha256)
+        case "libraries":
+            monkeypatch.setattr("fclip.base_models.pinning.version", lambda name: "0")
+    written: list[Path] = []
+    monkeypatch.setattr("fclip.base_models.pinning._keep", lambda folder, target: written.append(target))
+    after = pin_base_model(local, root=tmp_path, cache_dir=tmp_path / "cache")
+    assert (after != before) == (change == "file")
+    assert bool(written) == (change != "nothing")
 
 
 def test_a_changed_or_unpinned_base_model_is_refused(tmp_path: Path, local: LocalConfig) -> None:
