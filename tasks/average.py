@@ -16,8 +16,10 @@ from tempfile import TemporaryDirectory
 from fclip.averaging.registry import AverageConfig, AveragingContext, Recipe, averaging_methods, trained_ancestors
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
-from fclip.models.store import load, model_sha256, save
-from fclip.models.weights import MixturePart, distance, have_same_tensor_names, write_mixture
+from fclip.models.digests import model_sha256
+from fclip.models.mixtures import MixturePart
+from fclip.models.store import load, save
+from fclip.models.weights import distance, have_same_tensor_names, write_mixture
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace

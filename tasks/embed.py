@@ -19,7 +19,7 @@ from fclip.features.extract import extract_features
 from fclip.features.similarity import unit
 from fclip.files import atomic_dir, sha256_json, sha256_tree
 from fclip.images.packs import ImagePacks
-from fclip.models.store import read_config
+from fclip.models.folder import read_config
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion

@@ -11,7 +11,7 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
-from fclip.models.store import model_sha256
+from fclip.models.digests import model_sha256
 from fclip.report.comparison import ModelComparison, build_comparison, write_comparison_page
 from fclip.report.plots import candidate_plots
 from tasks.base_model import base_model_folder

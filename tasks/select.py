@@ -20,7 +20,8 @@ from fclip.errors import UserError
 from fclip.evaluation.table import EVALUATED_ROLES, ScoreRow, read_score_rows
 from fclip.files import atomic_dir, atomic_write, link_or_copy, write_json
 from fclip.models.candidates import Candidate, read_candidates
-from fclip.models.weights import materialise_mixture, mixture_parts
+from fclip.models.mixtures import mixture_parts
+from fclip.models.weights import materialise_mixture
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection

@@ -19,7 +19,10 @@ from fclip.catalog.tables import IMAGES, PRODUCTS, QUARANTINE, REPAIRS
 from fclip.files import sha256_bytes, write_json
 from fclip.images.packs import StoredImage
 from fclip.models import candidates
-from fclip.models.store import Preprocess, model_sha256, write_config, write_weights
+from fclip.models.digests import model_sha256
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import write_weights
 from tasks.average import average
 from tasks.workspace.paths import Workspace
 from tests.packs import write_packs

@@ -40,6 +40,7 @@ from fclip.evaluation.run import RunOptions, evaluate_models
 from fclip.files import read_json
 from fclip.images.packs import ImagePacks
 from fclip.models import store
+from fclip.models.folder import WEIGHTS
 from tasks.base_model import base_model_folder
 
 STEM = "visual.trunk.conv_stem.weight"
@@ -121,7 +122,7 @@ def model_variants(base_model: Path, out_dir: Path, count: int) -> dict[str, Pat
     The features of every layer differ between the models, so no cached feature of one serves another.
     """
     folders = {"base-model": base_model}
-    state = load_file(base_model / store.WEIGHTS)
+    state = load_file(base_model / WEIGHTS)
     for number in range(1, count):
         folder = out_dir / f"variant-{number}"
         if not folder.is_dir():

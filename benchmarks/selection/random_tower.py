@@ -9,6 +9,7 @@ import torch
 
 from fclip.files import atomic_dir
 from fclip.models import store
+from fclip.models.folder import read_config, write_config
 
 
 def write_random_image_tower(base_model: Path, out: Path, *, image_tower: str, image_size: int, seed: int) -> None:
@@ -18,7 +19,7 @@ def write_random_image_tower(base_model: Path, out: Path, *, image_tower: str, i
         image_tower: the timm model. It must not need batch norms, whose statistics fine-tuning does not update.
     """
     clip = store.load(base_model)
-    model_cfg: dict[str, Any] = deepcopy(store.read_config(base_model)["model_cfg"])
+    model_cfg: dict[str, Any] = deepcopy(read_config(base_model)["model_cfg"])
     model_cfg["vision_cfg"] |= {"timm_model_name": image_tower, "timm_pool": "avg", "image_size": image_size}
     text_cfg = {**model_cfg["text_cfg"], "hf_model_name": str(base_model), "hf_tokenizer_name": str(base_model)}
     with store.quiet(), torch.random.fork_rng():
@@ -28,4 +29,4 @@ def write_random_image_tower(base_model: Path, out: Path, *, image_tower: str, i
     model.load_state_dict({**model.state_dict(), **text_tower})
     with atomic_dir(out) as folder:
         store.save(model.state_dict(), config_from=base_model, out_dir=folder)
-        store.write_config(model_cfg, clip.preprocess, folder)
+        write_config(model_cfg, clip.preprocess, folder)

@@ -18,7 +18,7 @@ from benchmarks.command import run_benchmark
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
 from fclip.base_models.fclip_tiny import read_towers_config
 from fclip.evaluation.run import Evaluation
-from fclip.models import store
+from fclip.models.digests import model_sha256
 from tasks.base_model import base_model_folder
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import read_params
@@ -37,7 +37,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         _, config = dataset_and_config(workspace, name)
         evaluation = evaluate_on(workspace, models, name, config=config, roles=(arguments.role,))
         rows += as_rows(evaluation)
-    found = {"model_sha256": store.model_sha256(model), "role": arguments.role, "rows": rows}
+    found = {"model_sha256": model_sha256(model), "role": arguments.role, "rows": rows}
     show(console, found)
     return found
 

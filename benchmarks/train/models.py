@@ -9,7 +9,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fclip.models.store import Preprocess, load, write_config, write_weights
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import load, write_weights
 
 SEED = 0
 

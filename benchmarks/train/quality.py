@@ -11,7 +11,7 @@ from benchmarks.train.fclip_training import preset_config
 from benchmarks.train.processes import run_measured
 from benchmarks.workspaces import lay_out_workspace
 from fclip.files import read_json
-from fclip.models.weights import WEIGHTS
+from fclip.models.folder import WEIGHTS
 from fclip.training.job import write_job
 from tasks.base_model import find_base_model
 from tasks.evaluate import evaluate_on

@@ -20,6 +20,7 @@ from fclip.base_models.towers import TowersConfig
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_file
+from fclip.models.folder import WEIGHTS, read_config
 
 CHANGES = Path(__file__).parent / "fclip_tiny_model" / "changes.safetensors"
 """The changed tensors by name. The metadata field `start` is the config of the `towers` that they change."""
@@ -50,7 +51,7 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
         changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".towers-") as folder:
         sources = towers.compose(base_model, Path(folder))
-        state = load_file(Path(folder) / store.WEIGHTS)
+        state = load_file(Path(folder) / WEIGHTS)
         state.update({name: tensor.to(state[name].dtype) for name, tensor in changed.items()})
         store.save(state, config_from=Path(folder), out_dir=out_dir)
     return {**sources, "fclip-tiny": sha256_file(changes)}
@@ -65,16 +66,14 @@ def write_changes(model_dir: Path, changes: Path = CHANGES) -> int:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from fclip.models import store
-
     config = read_towers_config(model_dir)
     with tempfile.TemporaryDirectory() as folder:
         towers.compose(config, Path(folder))
-        base_model = load_file(Path(folder) / store.WEIGHTS)
+        base_model = load_file(Path(folder) / WEIGHTS)
     changed = {
         # Vectors stay in float32: they are small, and batch statistics need the precision.
         name: tensor.to(torch.bfloat16) if tensor.ndim > 1 else tensor
-        for name, tensor in load_file(model_dir / store.WEIGHTS).items()
+        for name, tensor in load_file(model_dir / WEIGHTS).items()
         if not torch.equal(tensor, base_model[name])
     }
     with atomic_path(changes) as path:
@@ -84,9 +83,7 @@ def write_changes(model_dir: Path, changes: Path = CHANGES) -> int:
 
 def read_towers_config(model_dir: Path) -> TowersConfig:
     """Return the config of the `towers` that a model was trained from; raises UserError for another base model."""
-    from fclip.models import store
-
-    stored = store.read_config(model_dir)
+    stored = read_config(model_dir)
     vision, text = stored["model_cfg"]["vision_cfg"], stored["model_cfg"]["text_cfg"]
     try:
         base_model = TowersConfig(

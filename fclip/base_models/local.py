@@ -5,7 +5,10 @@ from typing import Any, Literal
 
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
-from fclip.files import read_json, signatures
+from fclip.errors import UserError
+from fclip.files import signatures
+from fclip.models.folder import read_config
+from fclip.models.mixtures import mixture_parts
 
 
 @config
@@ -27,7 +30,7 @@ def write(config: LocalConfig, request: WriteRequest) -> Origin:
 
     source = request.root / config.path
     clip = store.load(source)
-    store.write_model(clip.model, store.read_config(source)["model_cfg"], clip.tokenizer, request.out_dir)
+    store.write_model(clip.model, read_config(source)["model_cfg"], clip.tokenizer, request.out_dir)
     return Origin({"folder": clip.model_sha256})
 
 
@@ -35,11 +38,10 @@ def _state(config: LocalConfig, root: Path) -> Any:
     """The signatures of the folder's files, unless the config may refer to files in other places."""
     folder = root / config.path
     try:
-        text_cfg = read_json(folder / "open_clip_config.json")["model_cfg"]["text_cfg"]
-        names = {text_cfg.get("hf_model_name"), text_cfg.get("hf_tokenizer_name")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        text_cfg = read_config(folder)["model_cfg"]["text_cfg"]
+    except UserError:
         return None
-    if not names <= {None, ".", ""} or (folder / "mixture.json").exists():
+    if {text_cfg.get("hf_model_name"), text_cfg.get("hf_tokenizer_name")} - {None, "."} or mixture_parts(folder):
         return None
     return signatures(path for path in folder.rglob("*") if path.is_file())
 

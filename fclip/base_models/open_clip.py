@@ -7,6 +7,8 @@ from fclip.base_models.hub import HUB_PREFIX, newest_commit
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
+from fclip.models.digests import model_sha256
+from fclip.models.folder import WEIGHTS
 
 
 @config
@@ -51,7 +53,7 @@ def write(config: OpenClipConfig, request: WriteRequest) -> Origin:
     if uses_quick_gelu:
         model_cfg = {**model_cfg, "quick_gelu": True}
     store.write_model(model, model_cfg, tokenizer, request.out_dir)
-    return Origin({store.WEIGHTS: store.model_sha256(request.out_dir)})
+    return Origin({WEIGHTS: model_sha256(request.out_dir)})
 
 
 def _find_config(config: OpenClipConfig) -> tuple[dict[str, Any], bool]:

@@ -27,7 +27,7 @@ class BaseModelPin:
         kind: `kind` of its config.
         settings: the other fields of its config.
         origin: the sources that it was made from.
-        model_sha256: the digest of its folder (`fclip.models.store.model_sha256`).
+        model_sha256: the digest of its folder (`fclip.models.digests.model_sha256`).
     """
 
     kind: str

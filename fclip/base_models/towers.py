@@ -21,6 +21,8 @@ from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import Signature, sha256_bytes, sha256_file, signatures
+from fclip.models.folder import SAME_FOLDER, write_config
+from fclip.models.preprocess import Preprocess
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +43,6 @@ TEXT_WIDTH = 384
 RIDGE = 0.1
 TEMPLATE = "a photo of a {}"
 BATCH_SIZE = 125
-SAME_FOLDER = "."  # equal to `fclip.models.store.SAME_FOLDER`, which would import torch
 
 
 @config
@@ -87,7 +88,7 @@ def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
     text_state, text_files = _text_state()
     for name, content in text_files.items():
         (out_dir / name).write_bytes(content)
-    preprocess = store.Preprocess(
+    preprocess = Preprocess(
         size=config.image_size,
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
@@ -95,7 +96,7 @@ def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
         resize_mode=config.resize_mode,
         fill_color=WHITE if config.resize_mode == "longest" else 0,
     )
-    store.write_config(model_cfg(config), preprocess, out_dir)
+    write_config(model_cfg(config), preprocess, out_dir)
     with store.quiet():
         model = open_clip.CustomTextCLIP(**model_cfg(config, text_folder=out_dir))
     trunk = model.visual.trunk

@@ -23,6 +23,8 @@ from fclip.conversion.preprocessing import from_processor, square_side
 from fclip.conversion.tensors import to_open_clip
 from fclip.errors import UserError
 from fclip.models import store
+from fclip.models.folder import CONFIG as OPEN_CLIP_CONFIG
+from fclip.models.folder import SAME_FOLDER, write_config
 
 CONFIG = "config.json"
 PREPROCESSING, PROCESSOR = (
@@ -79,7 +81,7 @@ def import_clip(folder: Path, files: Sequence[str], out_dir: Path) -> None:
         tokenizer = _tokenizer(folder, files, model_cfg["text_cfg"])
         if tokenizer is not None:
             store.write_tokenizer(tokenizer, out_dir)
-            model_cfg["text_cfg"]["hf_tokenizer_name"] = store.SAME_FOLDER
+            model_cfg["text_cfg"]["hf_tokenizer_name"] = SAME_FOLDER
         with store.quiet():
             model = open_clip.CLIP(**model_cfg)
         state = to_open_clip(
@@ -92,7 +94,7 @@ def import_clip(folder: Path, files: Sequence[str], out_dir: Path) -> None:
         except RuntimeError as error:
             detail = " ".join(str(error).split())
             raise UserError(f"the shapes of its weights do not match its {CONFIG} ({detail:.300})") from error
-        store.write_config(model_cfg, preprocess, out_dir)
+        write_config(model_cfg, preprocess, out_dir)
         store.write_weights(model, out_dir)
     except UserError as error:
         raise UserError(f"{folder}: cannot be read as a CLIPModel of transformers: {error}") from error
@@ -105,7 +107,7 @@ def _read_config(folder: Path) -> Any:
     if kind != "clip":
         raise UserError(
             f"its model_type is {kind}, not clip; another architecture (SigLIP, ChineseCLIP) can be used if its folder "
-            f"or repository has an {store.CONFIG}, with {{kind: open_clip, model: 'hf-hub:ORGANISATION/NAME'}} or "
+            f"or repository has an {OPEN_CLIP_CONFIG}, with {{kind: open_clip, model: 'hf-hub:ORGANISATION/NAME'}} or "
             "{kind: local, path: FOLDER}"
         )
     from transformers import CLIPConfig

@@ -7,7 +7,7 @@ from typing import Any
 import open_clip
 
 from fclip.errors import UserError
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 
 RESAMPLING = {"bilinear": 2, "bicubic": 3}  # PIL's constants
 PER_GREY_LEVEL = 1 / 255

@@ -19,6 +19,7 @@ from fclip.conversion.tensors import to_transformers
 from fclip.errors import UserError
 from fclip.files import atomic_dir, write_json
 from fclip.models import store
+from fclip.models.folder import read_config
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def export_clip(folder: Path, out_dir: Path) -> None:
     """
     clip = store.load(folder)
     try:
-        config = _config(store.read_config(folder)["model_cfg"], clip)
+        config = _config(read_config(folder)["model_cfg"], clip)
         processor = to_processor(clip.preprocess)
     except UserError as error:
         raise UserError(f"{folder} cannot be exported as a CLIPModel of transformers: {error}") from error

@@ -25,8 +25,11 @@ from fclip.files import sha256_bytes, sha256_json
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode
 from fclip.models.device import resolve_device
+from fclip.models.digests import model_sha256
+from fclip.models.folder import read_config
 from fclip.models.folding import fold_batch_norms
-from fclip.models.store import Clip, Preprocess, load, model_sha256, read_config
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import Clip, load
 from fclip.progress import progress
 
 logger = logging.getLogger(__name__)

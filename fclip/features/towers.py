@@ -17,9 +17,11 @@ import torch
 
 from fclip.features.similarity import FloatArray
 from fclip.files import sha256_file, sha256_json
+from fclip.models.digests import model_sha256
+from fclip.models.folder import CONFIG, WEIGHTS, read_config
+from fclip.models.mixtures import mixture_parts
 from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
-from fclip.models.store import CONFIG, model_sha256, read_config
-from fclip.models.weights import WEIGHTS, Weights, mix, mixture_parts, open_weights
+from fclip.models.weights import Weights, mix, open_weights
 
 Modality: TypeAlias = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")

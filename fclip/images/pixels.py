@@ -7,7 +7,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from fclip.errors import UserError
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. If that is at least twice the target size, resizing gives the

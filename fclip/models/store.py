@@ -1,9 +1,4 @@
-"""Model folders in open_clip's local-directory format, read and written offline.
-
-A model folder contains `open_clip_config.json` and `open_clip_model.safetensors`. If the text tower or tokenizer is
-one of transformers, their files are in the same folder, and the config refers to them as ".", which `load` resolves.
-`open_clip.create_model("local-dir:.")` loads the folder if it is the working directory.
-"""
+"""Loading and saving of models in model folders (`fclip.models.folder`), offline."""
 
 import json
 import logging
@@ -11,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +17,13 @@ from safetensors import SafetensorError
 
 from fclip.errors import UserError
 from fclip.files import write_json
-from fclip.models.weights import (
-    MIXTURE,
-    WEIGHT_SUFFIXES,
-    WEIGHTS,
-    mixture_parts,
-    open_weights,
-    tree_sha256,
-    write_state,
-)
-
-CONFIG = "open_clip_config.json"
-SAME_FOLDER = "."
-DEFAULT_CONTEXT_LENGTH = 77
+from fclip.models.digests import model_sha256
+from fclip.models.folder import SAME_FOLDER, WEIGHT_SUFFIXES, WEIGHTS, context_length, read_config, write_config
+from fclip.models.mixtures import MIXTURE, mixture_parts
+from fclip.models.preprocess import Preprocess
+from fclip.models.weights import open_weights, write_state
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """The image preprocessing of a model; fields as in open_clip's `PreprocessCfg`.
-
-    Attributes:
-        size: side of the square input in pixels.
-        mean, std: per channel, for values in [0, 1].
-        interpolation: "bicubic" or "bilinear".
-        resize_mode: "shortest" (then a centre crop), "longest" (then padding with `fill_color`) or "squash".
-        fill_color: grey level of the padding, 0 to 255.
-    """
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str = "bicubic"
-    resize_mode: str = "shortest"
-    fill_color: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,11 +65,6 @@ class Clip:
         return tokens[:, : -(-max(longest, 1) // multiple_of) * multiple_of]
 
 
-def model_sha256(folder: Path) -> str:
-    """Return the digest that identifies a model: that of its folder, or of the folder that a mixture represents."""
-    return tree_sha256(folder)
-
-
 def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
     """Load a model folder in float32 and eval mode. It is loaded offline if the config names only local files.
 
@@ -127,7 +89,7 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
         model=model,
         tokenizer=_tokenizer(model_cfg["text_cfg"]),
         preprocess=preprocess_of(model),
-        context_length=_context_length(model_cfg["text_cfg"]),
+        context_length=context_length(model_cfg["text_cfg"]),
         model_sha256=model_sha256(folder),
         path=folder,
     )
@@ -179,12 +141,6 @@ def write_model(model: torch.nn.Module, model_cfg: dict[str, Any], tokenizer: To
     write_weights(model, out_dir)
 
 
-def write_config(model_cfg: dict[str, Any], preprocess: Preprocess, out_dir: Path) -> None:
-    """Write `open_clip_config.json`. As in open_clip, the image size is part of `model_cfg`."""
-    preprocess_cfg = {key: value for key, value in asdict(preprocess).items() if key != "size"}
-    write_json(out_dir / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
-
-
 def write_tokenizer(tokenizer: HFTokenizer, out_dir: Path) -> None:
     """Write the files of a transformers tokenizer, without the path that it was loaded from."""
     tokenizer.save_pretrained(out_dir)
@@ -193,21 +149,6 @@ def write_tokenizer(tokenizer: HFTokenizer, out_dir: Path) -> None:
         values = json.loads(file.read_text(encoding="utf-8"))
         kept = {key: value for key, value in values.items() if key not in ("name_or_path", "local_files_only")}
         write_json(file, kept)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the config of a model folder; raises UserError if it is missing or invalid."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected an open_clip model folder")
-    try:
-        stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: not an open_clip model folder, since it has no {CONFIG}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / CONFIG}: not valid JSON ({error})") from error
-    if not isinstance(stored, dict) or not {"text_cfg", "vision_cfg"} <= set(stored.get("model_cfg") or ()):
-        raise UserError(f"{folder / CONFIG}: not a model config; expected model_cfg with vision_cfg and text_cfg")
-    return stored
 
 
 def preprocess_of(model: torch.nn.Module) -> Preprocess:
@@ -251,19 +192,15 @@ def _tokenizer(text_cfg: dict[str, Any]) -> Tokenizer:
     options = dict(text_cfg.get("tokenizer_kwargs") or {})
     name = text_cfg.get("hf_tokenizer_name")
     if not name:
-        return SimpleTokenizer(context_length=_context_length(text_cfg), **options)
+        return SimpleTokenizer(context_length=context_length(text_cfg), **options)
     if Path(name).is_absolute():
         options["local_files_only"] = True
     try:
         return HFTokenizer(
-            name, context_length=_context_length(text_cfg), tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
+            name, context_length=context_length(text_cfg), tokenizer_mode=text_cfg.get("tokenizer_mode"), **options
         )
     except (OSError, ValueError) as error:
         raise UserError(f"the tokenizer {name} cannot be loaded: {_first_line(error)}") from error
-
-
-def _context_length(text_cfg: dict[str, Any]) -> int:
-    return int(text_cfg.get("context_length", DEFAULT_CONTEXT_LENGTH))
 
 
 def _padding_id_if_masked(model: torch.nn.Module) -> int | None:

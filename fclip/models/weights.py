@@ -1,16 +1,10 @@
-"""The weights of a model folder: stored tensors, or a mixture (weighted average) of other folders' tensors.
-
-A mixture is a folder with `mixture.json` instead of weights. The file has the relative paths of the averaged folders
-and their shares. A grid of interpolations therefore needs little disk space, and each mixture is computed when it is
-loaded. Its digest is that of the folder that `materialise_mixture` writes.
-"""
+"""The weights of model folders: stored tensors, or a mixture's weighted average of other folders' tensors."""
 
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -20,11 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 
 from fclip.errors import UserError
-from fclip.files import read_json, sha256_file, sha256_json, write_json
-
-WEIGHTS = "open_clip_model.safetensors"
-MIXTURE = "mixture.json"
-WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".msgpack", ".h5", ".onnx"}
+from fclip.files import read_json, sha256_file, write_json
+from fclip.models.folder import WEIGHT_SUFFIXES, WEIGHTS
+from fclip.models.mixtures import MIXTURE, MixturePart, mixture_parts
 
 
 class Weights(Protocol):
@@ -33,14 +25,6 @@ class Weights(Protocol):
     def keys(self) -> Sequence[str]: ...
 
     def get_tensor(self, name: str) -> torch.Tensor: ...
-
-
-@dataclass(frozen=True)
-class MixturePart:
-    """A model folder and its share in a mixture."""
-
-    folder: Path
-    share: float
 
 
 @dataclass(frozen=True)
@@ -91,14 +75,6 @@ def open_weights(folder: Path) -> Iterator[Weights]:
         except (SafetensorError, OSError) as error:
             raise UserError(f"{folder}: the weights cannot be read ({error})") from error
         yield MixedWeights(opened, [part.share for part in parts]) if parts else opened[0]
-
-
-def mixture_parts(folder: Path) -> list[MixturePart]:
-    """Return the parts of a mixture, or an empty list if the folder is not a mixture."""
-    path = folder / MIXTURE
-    if not path.is_file():
-        return []
-    return [MixturePart((folder / part["folder"]).resolve(), part["share"]) for part in read_json(path)["parts"]]
 
 
 def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
@@ -178,23 +154,3 @@ def distance(folder: Path, base_model: Path) -> float:
                 squared_norm += float(torch.linalg.vector_norm(base.float(), dtype=torch.float64)) ** 2
     relative = math.sqrt(squared_difference / squared_norm) if squared_norm else math.inf
     return relative if math.isfinite(relative) else math.inf
-
-
-def tree_sha256(folder: Path) -> str:
-    """Hex SHA-256 of a model folder, equal to `fclip.files.sha256_tree`; for a mixture, of the folder it represents."""
-    mixture = folder / MIXTURE
-    files = {path.relative_to(folder): _file_sha256(path) for path in folder.rglob("*") if path.is_file()}
-    if files.pop(Path(MIXTURE), None) is not None:
-        files[Path(WEIGHTS)] = read_json(mixture)["weights_sha256"]
-    return sha256_json([[path.as_posix(), files[path]] for path in sorted(files)])
-
-
-def _file_sha256(path: Path) -> str:
-    """Digest of a file, cached until the file changes, because digests of weights are needed repeatedly."""
-    status = path.stat()
-    return _cached_sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _cached_sha256(path: Path, *_: int) -> str:
-    return sha256_file(path)

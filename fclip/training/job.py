@@ -23,7 +23,8 @@ from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.images.packs import ImagePacks
 from fclip.models.device import resolve_device
-from fclip.models.store import Preprocess, load
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import load
 from fclip.training import output
 from fclip.training.compute import keep_freed_memory
 from fclip.training.config import FinetuneConfig, from_json, to_json

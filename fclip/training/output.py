@@ -12,6 +12,7 @@ from fclip.errors import UserError
 from fclip.files import atomic_dir, atomic_write
 from fclip.models import store
 from fclip.models.candidates import BASE_MODEL, ORIGINAL_BASE_MODEL, Candidate, read_candidates, write_candidates
+from fclip.models.digests import model_sha256
 from fclip.training.checkpoint import Row, ValidatedCandidate
 
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "grad_norm", "logit_scale", "skipped")
@@ -62,7 +63,7 @@ def write_result(
             kind=entry.kind,
             step=entry.step,
             epoch=epochs_done(entry.step, steps_per_epoch),
-            model_sha256=store.model_sha256(out_dir / CANDIDATES / name),
+            model_sha256=model_sha256(out_dir / CANDIDATES / name),
             val_loss=float(_format(entry.loss)),
         )
         for name, entry in named
@@ -75,7 +76,7 @@ def add_original_base_model(out_dir: Path, folder: Path) -> None:
     shutil.copytree(folder, out_dir / CANDIDATES / ORIGINAL_BASE_MODEL, copy_function=shutil.copyfile)
     base, *rest = read_candidates(out_dir / CANDIDATES_LIST)
     original = Candidate(
-        name=ORIGINAL_BASE_MODEL, kind="original-base-model", step=0, epoch=0.0, model_sha256=store.model_sha256(folder)
+        name=ORIGINAL_BASE_MODEL, kind="original-base-model", step=0, epoch=0.0, model_sha256=model_sha256(folder)
     )
     write_candidates(out_dir / CANDIDATES_LIST, [base, original, *rest])
 

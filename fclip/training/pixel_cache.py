@@ -24,7 +24,7 @@ from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_bytes, sha256_json
 from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 from fclip.progress import progress
 from fclip.training.stop import Interrupted, Stop
 

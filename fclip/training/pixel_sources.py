@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fclip.images.packs import ImagePacks
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 from fclip.training.pixel_cache import image_bytes, open_pixels
 from fclip.training.pixel_stream import StreamedPixels
 from fclip.training.stop import Stop

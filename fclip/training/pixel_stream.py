@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fclip.errors import UserError
 from fclip.images.packs import ImagePacks
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 from fclip.training.pixel_cache import decode_image, image_bytes
 from fclip.training.torch_private import stop_workers
 

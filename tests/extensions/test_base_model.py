@@ -38,7 +38,7 @@ def write(config: MineConfig, request: WriteRequest) -> Origin:
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
     }
     torch.manual_seed(config.seed)
-    store.write_config(model_cfg, store.Preprocess(32, (0.5,) * 3, (0.5,) * 3), request.out_dir)
+    write_config(model_cfg, Preprocess(32, (0.5,) * 3, (0.5,) * 3), request.out_dir)
     store.write_weights(open_clip.CLIP(**model_cfg), request.out_dir)
     return Origin({"seed": str(config.seed)})
 
@@ -78,6 +78,8 @@ shutil.rmtree(workspace.model_cache)
 assert find_base_model(workspace) == folder
 
 from fclip.base_models.registry import BaseModelConfig, base_model_from_name
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
 from fclip.models.store import load
 from tasks.model_evaluation import model_folder
 

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree
+from fclip.models.folder import WEIGHTS
+from fclip.models.mixtures import mixture_parts
 from fclip.models.store import load
-from fclip.models.weights import WEIGHTS, distance, mixture_parts, open_weights
+from fclip.models.weights import distance, open_weights
 from fclip.selection.result import read_selection
 from tasks.average import average
 from tasks.evaluate import evaluate

@@ -14,7 +14,9 @@ from fclip.base_models.pinning import pin_base_model
 from fclip.captions.table import read_captions, read_summary
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
-from fclip.models.store import Preprocess, write_config, write_weights
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import write_weights
 from tasks.base_model import base_model_config
 from tasks.caption import caption
 from tasks.workspace.paths import Workspace

@@ -10,8 +10,8 @@ import yaml
 
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_file
-from fclip.models import store
 from fclip.models.candidates import Candidate, write_candidates
+from fclip.models.digests import model_sha256
 from fclip.registry.backend import connect
 from fclip.registry.champion_alias import set_champion
 from fclip.registry.log import RunRecord, register_version
@@ -84,7 +84,7 @@ def new_champion(workspace: Workspace, seed: int, *, rows: Path | None = None) -
 def test_warm_start_follows_the_champion_only_after_training_data_changed(workspace: Workspace) -> None:
     assert "pins/base_model.json" in resolve(workspace).changed
     pin = read_json(workspace.base_model_pin)
-    cold = store.model_sha256(find_base_model(workspace))
+    cold = model_sha256(find_base_model(workspace))
     assert (pin["champion"], pin["model_sha256"], pin["otherwise"]["model_sha256"]) == (None, cold, cold)
     assert find_original_base_model(workspace) is None
 
@@ -135,10 +135,10 @@ def test_champion_weights_are_found_by_digest(workspace: Workspace) -> None:
     shutil.copytree(workspace.root / "trained-1", workspace.selected)
     cached = find_base_model(workspace)  # from models/selected
     shutil.rmtree(workspace.selected)
-    assert store.model_sha256(cached) == cached.name == first["model_sha256"]
+    assert model_sha256(cached) == cached.name == first["model_sha256"]
     shutil.rmtree(workspace.cache)
     assert find_base_model(workspace) == cached  # from the registry
-    assert store.model_sha256(cached) == cached.name
+    assert model_sha256(cached) == cached.name
 
 
 def test_champion_and_original_base_model_are_candidates(workspace: Workspace) -> None:
@@ -155,7 +155,7 @@ def test_champion_and_original_base_model_are_candidates(workspace: Workspace) -
     cold = read_json(workspace.base_model_pin)["otherwise"]["model_sha256"]
     assert [entry["model_sha256"] for entry in candidates[:2]] == [first["model_sha256"], cold]
     for entry in candidates:
-        assert store.model_sha256(workspace.finetune / "candidates" / entry["name"]) == entry["model_sha256"]
+        assert model_sha256(workspace.finetune / "candidates" / entry["name"]) == entry["model_sha256"]
 
 
 def test_replay_uses_the_training_rows_of_the_champion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

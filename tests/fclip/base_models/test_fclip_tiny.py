@@ -19,6 +19,7 @@ from fclip.features.similarity import unit
 from fclip.files import sha256_tree
 from fclip.images.pixels import decode
 from fclip.models import store
+from fclip.models.folder import CONFIG, WEIGHTS
 from tests.conftest import dataset
 from tests.fclip.base_models.conftest import TOWERS
 
@@ -37,7 +38,7 @@ def included(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(composed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`towers` with a changed image tower and projections, and an unchanged text tower."""
-    state = load_file(composed / store.WEIGHTS)
+    state = load_file(composed / WEIGHTS)
     random = torch.Generator().manual_seed(0)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not name.startswith("text.transformer"):
@@ -52,7 +53,7 @@ def test_written_changes_restore_the_trained_model(trained: Path, composed: Path
     again.mkdir()
     fclip_tiny.write_changes(trained, changes)
     fclip_tiny.compose(again, changes)
-    expected, restored, base_model = (load_file(folder / store.WEIGHTS) for folder in (trained, again, composed))
+    expected, restored, base_model = (load_file(folder / WEIGHTS) for folder in (trained, again, composed))
     assert list(restored) == list(expected)
     for name, tensor in restored.items():
         assert tensor.dtype == expected[name].dtype
@@ -63,13 +64,13 @@ def test_written_changes_restore_the_trained_model(trained: Path, composed: Path
         else:
             assert torch.equal(tensor, expected[name])
     assert changes.stat().st_size < MAX_BYTES
-    assert (again / store.CONFIG).read_bytes() == (trained / store.CONFIG).read_bytes()
+    assert (again / CONFIG).read_bytes() == (trained / CONFIG).read_bytes()
 
 
 def test_a_model_from_another_base_model_is_refused(trained: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(trained, other)
-    config = other / store.CONFIG
+    config = other / CONFIG
     config.write_text(config.read_text().replace("tf_efficientnet_lite0", "resnet18"))
     with pytest.raises(UserError, match="not trained from `towers`"):
         fclip_tiny.write_changes(other, tmp_path / "changes.safetensors")
@@ -78,7 +79,7 @@ def test_a_model_from_another_base_model_is_refused(trained: Path, tmp_path: Pat
 
 def test_the_included_model_loads_in_open_clip(included: Path, composed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fclip_tiny.CHANGES.stat().st_size <= MAX_BYTES
-    base_model, restored = (load_file(folder / store.WEIGHTS) for folder in (composed, included))
+    base_model, restored = (load_file(folder / WEIGHTS) for folder in (composed, included))
     assert all(
         torch.equal(restored[name], base_model[name]) for name in base_model if name.startswith("text.transformer")
     )

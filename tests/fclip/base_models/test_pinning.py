@@ -18,6 +18,8 @@ from fclip.base_models.registry import BaseModelConfig
 from fclip.base_models.transformers import TransformersConfig
 from fclip.errors import UserError
 from fclip.models import store
+from fclip.models.digests import model_sha256
+from fclip.models.folder import CONFIG, WEIGHTS
 from tests.fclip.conversion.peers import peer, save_peer
 from tests.tiny_shop import tiny_clip
 
@@ -45,9 +47,9 @@ def test_a_folder_is_pinned_and_cached_by_its_digest(tmp_path: Path, local: Loca
 def test_a_missing_or_damaged_cache_entry_is_restored(tmp_path: Path, local: LocalConfig) -> None:
     cache = tmp_path / "cache"
     pin = pin_base_model(local, root=tmp_path, cache_dir=cache)
-    (cache / pin.model_sha256 / store.WEIGHTS).write_bytes(b"half")
+    (cache / pin.model_sha256 / WEIGHTS).write_bytes(b"half")
     kept = fetch_base_model(pin, local, root=tmp_path, cache_dir=cache)
-    assert store.model_sha256(kept) == pin.model_sha256
+    assert model_sha256(kept) == pin.model_sha256
     shutil.rmtree(cache)
     assert fetch_base_model(pin, local, root=tmp_path, cache_dir=cache) == kept
 
@@ -98,7 +100,7 @@ def test_a_folder_in_transformers_format_is_pinned_by_its_files(tmp_path: Path) 
     assert set(pin.origin.sources) == {"config.json", "model.safetensors"}
     assert pin.origin.revision is None
     kept = fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache")
-    assert store.model_sha256(kept) == pin.model_sha256
+    assert model_sha256(kept) == pin.model_sha256
     shutil.rmtree(tmp_path / "cache")
     assert fetch_base_model(pin, base_model, root=tmp_path, cache_dir=tmp_path / "cache") == kept
     shutil.rmtree(tmp_path / "cache")
@@ -130,14 +132,14 @@ def test_an_unknown_base_model_is_a_user_error(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / store.WEIGHTS).unlink(), "no weights found"),
-        (lambda folder: (folder / store.CONFIG).unlink(), f"has no {store.CONFIG}"),
-        (lambda folder: (folder / store.CONFIG).write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / store.CONFIG).write_text("{}"), "not a model config"),
-        (lambda folder: (folder / store.WEIGHTS).write_bytes(b"half"), "cannot be loaded"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "no weights found"),
+        (lambda folder: (folder / CONFIG).unlink(), f"has no {CONFIG}"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), "not a model config"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(b"half"), "cannot be loaded"),
         (
-            lambda folder: (folder / store.CONFIG).write_text(
-                (folder / store.CONFIG).read_text().replace('"embed_dim": 16', '"embed_dim": 17')
+            lambda folder: (folder / CONFIG).write_text(
+                (folder / CONFIG).read_text().replace('"embed_dim": 16', '"embed_dim": 17')
             ),
             "cannot be loaded",
         ),
@@ -145,7 +147,7 @@ def test_an_unknown_base_model_is_a_user_error(
 )
 def test_a_damaged_folder_is_a_user_error(tmp_path: Path, damage, message: str) -> None:
     folder = tiny_clip(tmp_path / "mine")
-    assert json.loads((folder / store.CONFIG).read_text())["model_cfg"]["embed_dim"] == 16
+    assert json.loads((folder / CONFIG).read_text())["model_cfg"]["embed_dim"] == 16
     damage(folder)
     with pytest.raises(UserError, match=message):
         store.load(folder)

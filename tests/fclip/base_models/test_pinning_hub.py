@@ -12,6 +12,8 @@ import torch
 from open_clip.tokenizer import HFTokenizer
 
 from fclip.models import store
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
 from tests.fake_hub import NOWHERE, FakeHub, ask, serve
 from tests.fclip.conversion.peers import image_features, peer, save_peer, word_tokenizer
 
@@ -134,8 +136,8 @@ def test_a_siglip_repository_as_marqos_can_be_pinned_and_keeps_its_logit_bias(tm
         model.logit_bias.fill_(-12.5)
     (tmp_path / "model").mkdir()
     store.write_weights(model, tmp_path / "model")
-    preprocess = store.Preprocess(160, (0.5,) * 3, (0.5,) * 3, "bicubic", "squash")
-    store.write_config(model_cfg, preprocess, tmp_path / "model")
+    preprocess = Preprocess(160, (0.5,) * 3, (0.5,) * 3, "bicubic", "squash")
+    write_config(model_cfg, preprocess, tmp_path / "model")
     word_tokenizer(12).save_pretrained(tmp_path / "tokenizer")
     marqo = FakeHub("Marqo/marqo-fashionSigLIP", "models")
     marqo.commit({**content(tmp_path / "model"), "model.safetensors": b"in transformers' format"})

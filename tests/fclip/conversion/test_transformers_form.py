@@ -23,6 +23,8 @@ from fclip.errors import UserError
 from fclip.export.transformers import export_clip
 from fclip.images.pixels import decode, normalise
 from fclip.models import store
+from fclip.models.folder import CONFIG, read_config
+from fclip.models.preprocess import Preprocess
 from tests.fclip.conversion.peers import image_features, peer, save_peer, text_features, word_tokenizer
 from tests.tiny_shop import tiny_clip
 
@@ -89,9 +91,9 @@ def test_export_of_an_open_clip_model_keeps_features_and_pixels(
     tmp_path: Path, custom_text: bool, quick_gelu: bool
 ) -> None:
     folder = tiny_clip(tmp_path / "ours")
-    stored = store.read_config(folder)
+    stored = read_config(folder)
     stored["model_cfg"] |= {"custom_text": custom_text, "quick_gelu": quick_gelu, "init_logit_bias": -10}
-    (folder / store.CONFIG).write_text(json.dumps(stored))
+    (folder / CONFIG).write_text(json.dumps(stored))
     clip = store.load(folder)
     export_clip(folder, tmp_path / "theirs")
     processor = CLIPProcessor.from_pretrained(tmp_path / "theirs")
@@ -99,7 +101,7 @@ def test_export_of_an_open_clip_model_keeps_features_and_pixels(
     assert_same_pixels(clip.preprocess, processor.image_processor)
 
 
-def assert_same_pixels(preprocess: store.Preprocess, processor: Any) -> None:
+def assert_same_pixels(preprocess: Preprocess, processor: Any) -> None:
     """Compare pixels of a picture with an even crop margin. Odd margins are split differently, by one pixel."""
     noise = np.random.default_rng(0).integers(0, 256, (10, 8, 3), np.uint8)
     picture = Image.fromarray(noise).resize((80, 100))
@@ -280,9 +282,9 @@ def test_a_model_that_transformers_cannot_represent_is_a_user_error(
     tmp_path: Path, section: str, values: dict[str, Any], message: str
 ) -> None:
     folder = tiny_clip(tmp_path / "ours")
-    stored = store.read_config(folder)
+    stored = read_config(folder)
     stored["model_cfg"][section] |= values
-    (folder / store.CONFIG).write_text(json.dumps(stored))
+    (folder / CONFIG).write_text(json.dumps(stored))
     model_cfg = json.loads(json.dumps(stored["model_cfg"]))
     store.write_weights(open_clip.CLIP(**model_cfg), folder)
     with pytest.raises(UserError, match=f"cannot be exported as a CLIPModel of transformers: .*{message}"):

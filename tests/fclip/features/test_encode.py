@@ -11,7 +11,9 @@ from fclip.features.encode import encode_images, encode_texts
 from fclip.features.similarity import unit
 from fclip.images.packs import StoredImage
 from fclip.images.pixels import decode
-from fclip.models.store import Clip, Preprocess, load, write_config, write_weights
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import Clip, load, write_weights
 
 TEXTS = ["a red dress", "shoes", "a very long winter coat with buttons and a belt", "", "red dress", "shoes"]
 

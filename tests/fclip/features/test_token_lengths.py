@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fclip.features.encode import MIN_ROWS, encode_texts
-from fclip.models.store import Clip, Preprocess
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import Clip
 
 PADDING = 0
 

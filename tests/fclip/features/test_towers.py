@@ -16,8 +16,8 @@ from fclip.features.extract import extract_features
 from fclip.features.towers import BLOCK_ROWS, Tower, read_towers
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
+from fclip.models.folder import WEIGHTS
 from fclip.models.store import load
-from fclip.models.weights import WEIGHTS
 from tests.fclip.base_models.conftest import TOWERS
 
 TEXTS = ["red dress", "shoes"]

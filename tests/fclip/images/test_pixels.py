@@ -10,7 +10,7 @@ from PIL import Image
 
 from fclip.errors import UserError
 from fclip.images.pixels import decode, normalise
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 
 
 def picture(width: int, height: int, mode: str = "RGB", form: str = "JPEG") -> bytes:

@@ -13,16 +13,11 @@ from fclip.errors import UserError
 from fclip.features.encode import encode_texts
 from fclip.features.towers import read_towers
 from fclip.files import sha256_tree
-from fclip.models.store import load, model_sha256
-from fclip.models.weights import (
-    MIXTURE,
-    WEIGHTS,
-    MixturePart,
-    distance,
-    materialise_mixture,
-    open_weights,
-    write_mixture,
-)
+from fclip.models.digests import model_sha256
+from fclip.models.folder import WEIGHTS
+from fclip.models.mixtures import MIXTURE, MixturePart
+from fclip.models.store import load
+from fclip.models.weights import distance, materialise_mixture, open_weights, write_mixture
 from tests.tiny_shop import tiny_clip
 
 

@@ -10,7 +10,9 @@ import torch
 from open_clip import CLIP
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-from fclip.models.store import Preprocess, write_config, write_weights
+from fclip.models.folder import write_config
+from fclip.models.preprocess import Preprocess
+from fclip.models.store import write_weights
 from fclip.registry.backend import connect
 
 CONFIG = {

@@ -10,7 +10,7 @@ from PIL import Image
 from fclip.files import sha256_bytes
 from fclip.images.packs import ImagePacks, StoredImage
 from fclip.images.pixels import decode
-from fclip.models.store import Preprocess
+from fclip.models.preprocess import Preprocess
 from tests.packs import write_packs
 
 PREPROCESS = Preprocess(size=24, mean=(0.5,) * 3, std=(0.5,) * 3)
