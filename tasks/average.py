@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 from fclip.averaging.registry import AverageConfig, AveragingContext, Recipe, averaging_methods, trained_ancestors
 from fclip.files import atomic_dir
@@ -20,6 +21,7 @@ from fclip.models.digests import model_sha256
 from fclip.models.mixtures import MixturePart
 from fclip.models.store import load, save
 from fclip.models.weights import distance, have_same_tensor_names, write_mixture
+from fclip.progress import text_table
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
@@ -27,6 +29,7 @@ from tasks.workspace.process import run_stage
 from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
+_Parents: TypeAlias = frozenset[tuple[str, float]]  # the averaged candidates and their shares
 
 
 def average(workspace: Workspace) -> None:
@@ -39,22 +42,41 @@ def average(workspace: Workspace) -> None:
     config = load_section(workspace, "average", AverageConfig)
     base = next(candidate for candidate in candidates if candidate.kind == "base")
     checkpoints = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"]
+    scores: dict[_Parents, float] = {}
     with atomic_dir(workspace.averages) as temporary:
         folders = {each.name: workspace.finetune / "candidates" / each.name for each in candidates}
         if checkpoints and not have_same_tensor_names(folders[base.name], folders[checkpoints[-1]]):
             folders[base.name] = _as_trained(folders[base.name], temporary / base.name)
         for method in config.methods:
-            context = _Scorer(workspace, dict(folders), tuple(candidates)).context
+            context = _Scorer(workspace, dict(folders), tuple(candidates), scores).context
             for recipe in averaging_methods()[method.kind].recipes(method, tuple(candidates), context):
                 folder = temporary / "candidates" / recipe.name
                 candidates.append(_write(recipe, candidates, folders, folder))
                 folders[recipe.name] = folder
-        write_candidates(
-            temporary / "candidates.json",
-            [replace(each, distance=_distance(folders[each.name], folders[base.name])) for each in candidates],
+        candidates = [replace(each, distance=_distance(folders[each.name], folders[base.name])) for each in candidates]
+        write_candidates(temporary / "candidates.json", candidates)
+    _log(candidates, scores)
+
+
+def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, float]) -> None:
+    """Log a table of the candidates with their distances to the base model, and scores where one was computed."""
+    by_name = {each.name: scores.get(_key(each.parents or {each.name: 1.0})) for each in candidates}
+    rows = [
+        (
+            each.name,
+            each.kind,
+            "–" if each.distance is None else f"{each.distance:.4f}",
+            "–" if (score := by_name[each.name]) is None else f"{score:.3f}",
         )
-    num_averages = sum(candidate.is_average for candidate in candidates)
-    logger.info("Wrote %d candidates; %d of them are averages", len(candidates), num_averages)
+        for each in candidates
+    ]
+    num_averages = sum(each.is_average for each in candidates)
+    num_tried = len(scores) - sum(score is not None for score in by_name.values())
+    logger.info(
+        "Wrote %d candidates; %d of them are averages; %d other averages were scored and not kept (score: mean primary "
+        "metric on the in-domain select data)\n%s",
+        *(len(candidates), num_averages, num_tried, text_table(("candidate", "kind", "distance", "score"), rows)),
+    )
 
 
 def _as_trained(base: Path, folder: Path) -> Path:
@@ -74,6 +96,10 @@ def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str
     return Candidate(recipe.name, recipe.kind, latest.step, latest.epoch, model_sha256(folder), parents=parents)
 
 
+def _key(parents: Mapping[str, float]) -> _Parents:
+    return frozenset(parents.items())
+
+
 def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[MixturePart]:
     return [MixturePart(folders[name], share) for name, share in parents.items()]
 
@@ -85,11 +111,12 @@ def _distance(folder: Path, base: Path) -> float | None:
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Scores candidates on in-domain data for the methods that need scores."""
+    """Scores candidates on in-domain data for the methods that need scores, and adds the scores to `computed`."""
 
     workspace: Workspace
     folders: Mapping[str, Path]
     candidates: tuple[Candidate, ...]
+    computed: dict[_Parents, float]
 
     @property
     def context(self) -> AveragingContext:
@@ -101,16 +128,20 @@ class _Scorer:
             logger.warning("No training dataset has a split with the role `select`; no candidate can be scored")
         if not datasets or not names:
             return {}
-        return _scores(self.workspace, datasets, {name: self.folders[name] for name in names})
+        scores = _scores(self.workspace, datasets, {name: self.folders[name] for name in names})
+        self.computed.update({_key({name: 1.0}): score for name, score in scores.items()})
+        return scores
 
     def _score_of_average(self, parents: Mapping[str, float]) -> float:
         if not self._in_domain():
             return float("-inf")
-        parts = _parts(trained_ancestors(parents, self.candidates), self.folders)
+        parts = trained_ancestors(parents, self.candidates)
         with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
-            write_mixture(Path(folder), parts)
+            write_mixture(Path(folder), _parts(parts, self.folders))
             scores = _scores(self.workspace, self._in_domain(), {"average": Path(folder)})
-        return scores.get("average", float("-inf"))
+        score = scores.get("average", float("-inf"))
+        self.computed[_key(parts)] = score
+        return score
 
     def _in_domain(self) -> list[str]:
         """The datasets with the roles `train` and `select`."""

@@ -7,6 +7,7 @@ reports/evaluation/<dataset>.parquet and reports/evaluation/<dataset>.draws.parq
 """
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
 
+logger = logging.getLogger(__name__)
+
 
 def evaluate(workspace: Workspace, dataset: str) -> None:
     """Evaluate all candidates, trained and averaged, on `dataset` and write the evaluation tables.
@@ -41,6 +44,7 @@ def evaluate(workspace: Workspace, dataset: str) -> None:
         pq.write_table(long_table(evaluation, steps), temporary)
     with atomic_path(workspace.evaluation_draws(dataset)) as temporary:
         pq.write_table(draws_table(evaluation), temporary)
+    logger.info("%s", evaluation.primary_table())
 
 
 def evaluate_on(

@@ -50,9 +50,13 @@ def main(workspace: Workspace) -> None:
     write_selection(workspace.selection, selection)
     _write_views(workspace, selection, tables)
     logger.info("Selected %s: %s", selection.winner, selection.reason)
+    rules: dict[str, list[str]] = {}  # by the candidate that they would select
     for rule, choice in selection.choices.items():
         if rule != selection.rule:
-            logger.info("  For comparison: the rule %s would select %s", rule, choice)
+            rules.setdefault(choice, []).append(rule)
+    if rules:
+        choices = "; ".join(f"{choice} ({', '.join(names)})" for choice, names in rules.items())
+        logger.info("Other rules would select: %s", choices)
     if selection.warning:
         logger.warning("%s", selection.warning)
 

@@ -46,24 +46,25 @@ def summarise(table: pa.Table, *, num_repeated: int, num_too_long: int, hits: Ma
 
 def log_summary(summary: Mapping[str, Any]) -> None:
     """Log the counts."""
-    kinds = ", ".join(f"{kind} {number}" for kind, number in summary["num_captions"].items()) or "no captions"
-    logger.info(
-        "%d products: %s; %d truncated; %d products without captions; left out: %d repeated, %d too long",
-        summary["num_products"],
-        kinds,
-        sum(summary["num_truncated"].values()),
-        summary["num_without_caption"],
-        summary["num_repeated_within_product"],
-        summary["num_too_long"],
-    )
-    shared = ", ".join(f"{kind} {number}" for kind, number in summary["num_shared"].items() if number)
-    if shared:
+    kinds = _listed(summary["num_captions"]) or "no captions"
+    problems = {
+        "truncated captions": sum(summary["num_truncated"].values()),
+        "products without captions": summary["num_without_caption"],
+        "repeated captions left out": summary["num_repeated_within_product"],
+        "too long captions left out": summary["num_too_long"],
+    }
+    counted = "".join(f"; {what}: {number}" for what, number in problems.items() if number)
+    logger.info("%d products: %s%s", summary["num_products"], kinds, counted)
+    if shared := _listed(summary["num_shared"]):
         logger.info("products that share a caption with another product (false negatives in training): %s", shared)
     for key, hits in summary["cleaning"].items():
-        logger.info(
-            "rule %s: changed %d values and emptied %d; removed %s",
-            *(key, hits["num_values"], hits["num_emptied"], ", ".join(map(repr, hits["examples"]))),
-        )
+        emptied = f" and emptied {hits['num_emptied']}" if hits["num_emptied"] else ""
+        removed = ", ".join(map(repr, hits["examples"]))
+        logger.info("rule %s: changed %d values%s; removed %s", key, hits["num_values"], emptied, removed)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {number}" for kind, number in counts.items() if number)
 
 
 def check_template_names(

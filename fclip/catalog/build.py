@@ -76,7 +76,7 @@ def build_catalog(
             imported = ImageImporter(store, packs, access.digests, config.settings.image).import_images(checked)
             total = _expected_rows(facts, config.settings.limit)
             num_read = 0
-            for row in progress(imported, label=f"ingest {dataset}", total=total, unit="rows"):
+            for row in progress(imported, label=f"Ingesting {dataset}", total=total, unit="rows"):
                 num_read += 1
                 if isinstance(row, RefusedRow):
                     refused.append(row)

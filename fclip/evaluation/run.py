@@ -20,6 +20,7 @@ from fclip.evaluation.protocols.task import EvaluationTask, TaskOutcome
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
+from fclip.progress import text_table
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,14 @@ class Evaluation:
     def primary_score(self, model: str, split: str) -> MetricScore:
         """Return the primary metric of a model on a split."""
         return next(entry for entry in self.scores if (entry.model, entry.split, entry.primary) == (model, split, True))
+
+    def primary_table(self) -> str:
+        """Return the primary metric of each model on each split as text, with the role and the items of the split."""
+        primary = [entry for entry in self.scores if entry.primary]
+        splits = {entry.split: f"{entry.split} ({entry.role}, n={entry.num_items})" for entry in primary}
+        values = {(entry.model, entry.split): f"{entry.estimate.value:.3f}" for entry in primary}
+        rows = [(model, *(values[model, split] for split in splits)) for model in self.num_nonfinite]
+        return f"{self.dataset}: {self.primary}\n{text_table(('model', *splits.values()), rows)}"
 
     def compare(self, first: str, second: str, split: str) -> Estimate:
         """Return second − first on the primary metric of a split, by paired bootstrap over its items."""
@@ -150,7 +159,7 @@ def evaluate_models(
         name: int(sum((~np.isfinite(rows)).any(axis=1).sum() for rows in (features.images, features.texts)))
         for name, features in encoded.items()
     }
-    _log(files.name, scores, num_nonfinite)
+    _warn_nonfinite(files.name, num_nonfinite)
     return Evaluation(files.name, config.primary, tuple(scores), outcomes, num_nonfinite, options)
 
 
@@ -172,13 +181,7 @@ def _log_left_out(dataset: str, tasks: Mapping[tuple[str, str], EvaluationTask])
             logger.info("%s: %s: left %d items out of %s: %s", dataset, split, number, name, reason)
 
 
-def _log(dataset: str, scores: list[MetricScore], num_nonfinite: Mapping[str, int]) -> None:
-    for model, broken in num_nonfinite.items():
-        primary_scores = ", ".join(
-            f"{entry.split} {entry.protocol}.{entry.metric} {entry.estimate.value:.3f} (n={entry.num_items})"
-            for entry in scores
-            if entry.model == model and entry.primary
-        )
-        logger.info("%s: %s: %s", dataset, model, primary_scores)
-        if broken:
-            logger.warning("%s: %s gave %d features that are not finite; they count as wrong", dataset, model, broken)
+def _warn_nonfinite(dataset: str, num_nonfinite: Mapping[str, int]) -> None:
+    for model, num in num_nonfinite.items():
+        if num:
+            logger.warning("%s: %s gave %d features that are not finite; they count as wrong", dataset, model, num)

@@ -135,7 +135,7 @@ def _members(samples: Sequence[Sample], packs: ImagePacks) -> Iterator[Members]:
     """Yield the files of each sample. Keys count from 0."""
     numbers = itertools.count()
     chunks = [samples[begin : begin + READ_BATCH_SIZE] for begin in range(0, len(samples), READ_BATCH_SIZE)]
-    for chunk in progress(chunks, label="export", total=len(samples), unit="images", size=len):
+    for chunk in progress(chunks, label="Exporting", total=len(samples), unit="images", size=len):
         images = packs.read_many([sample.image for sample in chunk])
         for sample, image in zip(chunk, images, strict=True):
             key = f"{next(numbers):09d}"

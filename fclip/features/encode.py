@@ -5,7 +5,7 @@ equal bytes. Kernels for few rows or odd lengths round differently, so batches a
 to multiples of a length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,21 @@ def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 12
     return np.concatenate(parts)
 
 
-def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
+def encode_texts(
+    clip: Clip,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 128,
+    pooled: bool = False,
+    on_batch: Callable[[int], object] = lambda num: None,
+) -> FloatArray:
     """Return the text features, float32 [n, d], not normalised. The tokenizer truncates long texts.
 
     Texts of similar length are encoded together, with little padding if the tower masks it.
 
     Args:
         pooled: omit the projection; the result is then [n, width].
+        on_batch: is called after each batch with its number of texts.
     """
     model: Any = clip.model
     encode = SplitTower.of_texts(model).pooled if pooled else model.encode_text
@@ -66,6 +74,7 @@ def encode_texts(clip: Clip, texts: Sequence[str], *, batch_size: int = 128, poo
             filled = batch + batch[-1:] * max(0, MIN_ROWS - len(batch))
             tokens = clip.tokenize(filled, multiple_of=TOKENS_STEP).to(clip.device)
             parts.append(_to_numpy(encode(tokens))[: len(batch)])
+            on_batch(len(batch))
     by_length = np.concatenate(parts)
     features = np.empty_like(by_length)
     features[order] = by_length

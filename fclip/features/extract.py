@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from fclip.models.folder import read_config
 from fclip.models.folding import fold_batch_norms
 from fclip.models.preprocess import Preprocess
 from fclip.models.store import Clip, load
-from fclip.progress import progress
+from fclip.progress import Tracker
 
 logger = logging.getLogger(__name__)
 BLOCK_BYTES = 128 * 2**20  # size of a block of decoded pixels
@@ -102,26 +103,29 @@ def extract_features(
     uncached_images = {image for key, missing in uncached.items() if key.modality == "image" for image in missing}
     to_decode = [image for image in distinct if image in uncached_images]
     side = max((_image_size(folder) for folder in models.values()), default=DEFAULT_SIDE)
-    for block in _blocks(to_decode, max(1, BLOCK_BYTES // (3 * side * side))):
-        pixels: dict[Preprocess, NDArray[np.uint8]] = {}
-        block_rows = {image: row for row, image in enumerate(block)}
-        for name, folder in models.items():
-            encodes = {modality: shared[key] for modality, key in keys[name].items() if shared[key].model == name}
-            missing = encodes["image"].table.missing(block) if "image" in encodes else []
-            missing_texts = encodes["text"].table.missing(wanted["text"]) if "text" in encodes else []
-            if not missing and not missing_texts:
-                continue
-            clip = _load(folder, target)
-            if missing_texts:
-                _add_texts(clip, encodes["text"], {text: distinct_texts[text] for text in missing_texts}, batch_size)
-            if missing:
-                assert packs is not None
-                geometry = replace(clip.preprocess, mean=(0.0,) * 3, std=(1.0,) * 3)
-                if geometry not in pixels:
-                    pixels[geometry] = _decode_all(packs, block, geometry)
-                rows = np.array([block_rows[image] for image in missing])
-                _add_images(clip, encodes["image"], missing, pixels[geometry], rows, batch_size)
-            del clip
+    num_uncached = sum(map(len, uncached.values()))
+    with closing(Tracker("Encoding images and texts", total=num_uncached, unit="items")) as tracker:
+        for block in _blocks(to_decode, max(1, BLOCK_BYTES // (3 * side * side))):
+            pixels: dict[Preprocess, NDArray[np.uint8]] = {}
+            block_rows = {image: row for row, image in enumerate(block)}
+            for name, folder in models.items():
+                encodes = {modality: shared[key] for modality, key in keys[name].items() if shared[key].model == name}
+                missing = encodes["image"].table.missing(block) if "image" in encodes else []
+                missing_texts = encodes["text"].table.missing(wanted["text"]) if "text" in encodes else []
+                if not missing and not missing_texts:
+                    continue
+                clip = _load(folder, target)
+                if missing_texts:
+                    new_texts = {text: distinct_texts[text] for text in missing_texts}
+                    _add_texts(clip, encodes["text"], new_texts, batch_size, tracker)
+                if missing:
+                    assert packs is not None
+                    geometry = replace(clip.preprocess, mean=(0.0,) * 3, std=(1.0,) * 3)
+                    if geometry not in pixels:
+                        pixels[geometry] = _decode_all(packs, block, geometry)
+                    rows = np.array([block_rows[image] for image in missing])
+                    _add_images(clip, encodes["image"], missing, pixels[geometry], rows, batch_size, tracker)
+                del clip
     return {
         name: Features(
             model_sha256=model_sha256(folder),
@@ -198,26 +202,29 @@ def _add_images(
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
     batch_size: int,
+    tracker: Tracker,
 ) -> None:
     pending: list[FloatArray] = []
     begin = 0
     done = 0
-    for chunk in progress(
-        [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)],
-        label=f"Encoding images with {tower.model}",
-        total=len(rows),
-        unit="images",
-        size=len,
-    ):
+    for start in range(0, len(rows), batch_size):
+        chunk = rows[start : start + batch_size]
         pending.append(encode_images(clip, pixels[chunk], batch_size=batch_size, pooled=tower.is_cut))
+        tracker.advance(len(chunk), f"with {tower.model}")
         done += len(chunk)
         if done - begin >= ROWS_PER_PART or done == len(rows):
             tower.table.add(digests[begin:done], np.concatenate(pending))
             pending, begin = [], done
 
 
-def _add_texts(clip: Clip, tower: _SharedTower, texts: Mapping[str, str], batch_size: int) -> None:
-    features = encode_texts(clip, list(texts.values()), batch_size=batch_size, pooled=tower.is_cut)
+def _add_texts(clip: Clip, tower: _SharedTower, texts: Mapping[str, str], batch_size: int, tracker: Tracker) -> None:
+    features = encode_texts(
+        clip,
+        list(texts.values()),
+        batch_size=batch_size,
+        pooled=tower.is_cut,
+        on_batch=lambda num: tracker.advance(num, f"with {tower.model}"),
+    )
     tower.table.add(list(texts), features)
 
 

@@ -200,7 +200,7 @@ def _log_results(kind: str, results: Iterator[FetchResult], *, total: int) -> No
     outcomes: Counter[str] = Counter()
     num_bytes = 0
     kept: list[FetchResult] = []
-    for result in progress(results, label=f"mirror {kind}", total=total, unit=kind):
+    for result in progress(results, label="Mirroring", total=total, unit=kind):
         outcomes[result.outcome] += 1
         num_bytes += result.num_bytes
         if result.outcome == "kept" and len(kept) < MAX_KEPT_LOGGED:

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -145,8 +145,8 @@ def run_job(folder: Path, *, stop: Stop = never_stop, trace: Path | None = None)
         launch(folder, num_processes, stop=stop)
         return out
     with join_processes(device) as world, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        log = TrainingLog(folder / TIMINGS, trace=trace, enabled=world.is_leader)
-        _run(job, folder / "pixels", work, device, world, stop, log)
+        with closing(TrainingLog(folder / TIMINGS, trace=trace, enabled=world.is_leader)) as log:
+            _run(job, folder / "pixels", work, device, world, stop, log)
         with world.leader_first():
             if world.is_leader:
                 shutil.rmtree(out, ignore_errors=True)

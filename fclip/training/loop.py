@@ -52,7 +52,7 @@ def train(
     Args:
         clip: the base model.
         checkpoints: folder of checkpoints to resume from and to save to.
-        log: receives each step and candidate.
+        log: receives the steps and the candidates.
 
     Raises:
         UserError: memory or disk space is insufficient, or too many updates were not finite.
@@ -86,6 +86,7 @@ def train(
                 done, saved = run.train(done), None
     if world.is_leader:
         output.write_result(out_dir, done.history, done.validated, steps_per_epoch=steps_per_epoch)
+    log.end(done.validated)
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class _Run:
         loss = self._validation_loss(step)
         if not math.isfinite(loss):
             raise UserError(f"the validation loss is {loss} at step {step}; {_remedy(self.phase.config)}")
-        self.log.candidate(output.candidate_name(kind, step), step, loss)
+        self.log.candidate()
         return ValidatedCandidate(kind, step, loss)
 
     def _validation_loss(self, step: int) -> float:

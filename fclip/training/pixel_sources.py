@@ -60,7 +60,7 @@ def open_pixel_source(
     num_bytes = len(digests) * image_bytes(preprocess)
     size = f"{len(digests)} images at {preprocess.size} px ({num_bytes / GB:.2f} GB decoded)"
     if num_bytes <= max_bytes:
-        logger.info("Caching %s in %s", size, folder)
+        logger.info("Caching %s", size)
         yield open_pixels(folder, packs, digests, preprocess, stop=stop)
         return
     logger.info(

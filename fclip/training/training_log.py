@@ -1,4 +1,4 @@
-"""The training log: progress lines, a table of timings, and an optional profiler trace."""
+"""The training log: progress, a table of candidates, a table of timings, and an optional profiler trace."""
 
 import logging
 import time
@@ -8,15 +8,19 @@ from typing import Any
 
 import torch
 
+from fclip.progress import Tracker, text_table
+from fclip.training.checkpoint import ValidatedCandidate
+from fclip.training.output import candidate_name, epochs_done
+
 logger = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 10.0
+MIN_WAIT_FRACTION = 0.1  # a step that waits longer for its data says so
 TIMINGS_HEADER = "step,seconds,wait_seconds,samples\n"
 PROFILED_STEPS, WARM_STEPS = 5, 3
 
 
 class TrainingLog:
-    """Reports the steps of a run to the log, to a table of timings, and optionally to a profiler.
+    """Shows the steps of a run, and writes them to a table of timings and optionally to a profiler.
 
     Args:
         timings: CSV file with one line per step: its seconds, and how many of them it waited for data.
@@ -27,13 +31,13 @@ class TrainingLog:
     def __init__(self, timings: Path | None = None, *, trace: Path | None = None, enabled: bool = True) -> None:
         self._timings, self._trace, self._enabled = timings, trace, enabled
         self._profiler: Any = None
+        self._tracker: Tracker | None = None
 
     def begin(self, num_steps: int, steps_per_epoch: int, batch_size: int, first: int) -> None:
         """Record that the run starts or resumes after `first` steps."""
         self._num_steps, self._steps_per_epoch, self._batch_size = num_steps, steps_per_epoch, batch_size
-        self._first = self._since = first
-        self._began = self._logged_at = time.perf_counter()
-        self._waited = 0.0
+        self._first = first
+        self._began = time.perf_counter()
         if self._enabled and self._timings is not None and not self._timings.exists():
             self._timings.write_text(TIMINGS_HEADER)
         if self._trace is not None and self._enabled:
@@ -59,32 +63,39 @@ class TrainingLog:
         if self._timings is not None:
             with self._timings.open("a") as file:
                 file.write(f"{step},{now - self._began:.6f},{waited:.6f},{self._batch_size}\n")
+        if self._tracker is None:  # not before: the loader shows progress of its own when it is opened
+            total, done = (num_steps * self._batch_size for num_steps in (self._num_steps, self._first))
+            self._tracker = Tracker("Training", total=total, unit="images", done=done)
+        wait = waited / max(now - self._began, 1e-9)
+        parts = [f"step {step}/{self._num_steps}", f"loss {row[3]:.3f}"]
+        if wait >= MIN_WAIT_FRACTION:
+            parts.append(f"{wait:.0%} waiting for data")
+        self._tracker.advance(self._batch_size, ", ".join(parts))
         self._began = now
-        self._waited += waited
-        if step not in (self._first + 1, self._num_steps) and now - self._logged_at < SECONDS_BETWEEN_LINES:
-            return
-        pace = (step - self._since) / max(now - self._logged_at, 1e-9)
-        seconds_left = round((self._num_steps - step) / pace)
-        _, epoch, rate, loss, norm, scale = row[:6]
-        logger.info(
-            "step %d/%d  epoch %.2f  loss %.3f  lr %.2e  gradient %.2f  scale %.1f  %.0f images/s  data wait %.0f%%  "
-            "ETA %d:%02d",
-            step,
-            self._num_steps,
-            epoch,
-            loss,
-            rate,
-            norm,
-            scale,
-            pace * self._batch_size,
-            100 * self._waited / max(now - self._logged_at, 1e-9),
-            *divmod(seconds_left, 60),
-        )
-        self._logged_at, self._since, self._waited = now, step, 0.0
 
-    def candidate(self, name: str, step: int, loss: float) -> None:
-        """Record that the candidate `name` is saved and validated."""
-        if self._enabled:
-            logger.info("Saved candidate %s: validation loss %.4f", name, loss)
-        self._began = self._logged_at = time.perf_counter()
-        self._since, self._waited = step, 0.0
+    def candidate(self) -> None:
+        """Leave the time since the last step, in which a candidate was validated, out of the timings."""
+        self._began = time.perf_counter()
+
+    def end(self, validated: Sequence[ValidatedCandidate]) -> None:
+        """Log the candidates of a finished run."""
+        self.close()
+        if not self._enabled:
+            return
+        rows = [
+            (
+                candidate_name(entry.kind, entry.step),
+                str(entry.step),
+                f"{epochs_done(entry.step, self._steps_per_epoch):.2f}",
+                f"{entry.loss:.4f}",
+            )
+            for entry in validated
+        ]
+        table = text_table(("candidate", "step", "epoch", "validation loss"), rows)
+        logger.info("Trained %d steps:\n%s", self._num_steps, table)
+
+    def close(self) -> None:
+        """Stop showing progress."""
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
