@@ -30,7 +30,7 @@ class PipelineProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.pipeline_worker"],
             cwd=self._workspace.root,
-            env=stage_environment(),
+            env={**stage_environment(), "FCLIP_PROGRESS": "records"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -10,8 +10,9 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 
-OUTCOME = "\x1e"
-"""The first character of the line of an outcome."""
+from fclip.progress import MARK
+
+PREFIX = f"{MARK}stage "
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,12 @@ class StageOutcome:
 
     def to_line(self) -> str:
         """The line for `from_line`."""
-        return f"{OUTCOME}stage {json.dumps(asdict(self))}"
+        return PREFIX + json.dumps(asdict(self))
 
     @classmethod
     def from_line(cls, line: str) -> "StageOutcome | None":
         """Return the outcome in a line of output; None for any other line."""
-        prefix = f"{OUTCOME}stage "
-        return cls(**json.loads(line.removeprefix(prefix))) if line.startswith(prefix) else None
+        return cls(**json.loads(line.removeprefix(PREFIX))) if line.startswith(PREFIX) else None
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from prefect.tasks import Task
 
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
+from fclip.progress import ProgressRecord
+from flows.live import LiveStage
 from flows.pipeline_process import PipelineProcess
 from flows.pipeline_worker import StageOutcome
 from tasks.workspace.paths import Workspace
@@ -60,24 +62,7 @@ def run_stage(pipeline: PipelineProcess, workspace: Workspace, name: str) -> flo
         retries=options.retries,
         retry_delay_seconds=[5.0 * 2**attempt for attempt in range(options.retries)] or 0,
     )
-    decided = time.time()
-    seconds = task(pipeline, workspace.root, name, options.grace_seconds)
-    if seconds is not None:
-        _record_timing(workspace, name, decided)
-    return seconds
-
-
-def _record_timing(workspace: Workspace, name: str, decided: float) -> None:
-    """Add to .fclip/timings/stages.json when the run decided on the stage, when its work began and ended, and now.
-
-    A stage whose outputs came from DVC's cache did no work.
-    """
-    status, path = workspace.stage_status(name), workspace.stage_timings
-    if status.exists():
-        known = read_json(path) if path.exists() else {}
-        began, ended = read_json(status)["work"]
-        times = {"decided": decided, "began": began, "ended": ended, "returned": time.time()}
-        write_json(path, {**known, name: times})
+    return task(pipeline, workspace, name, options.grace_seconds, time.time())
 
 
 def _worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -86,25 +71,41 @@ def _worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bo
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_worth_retrying)
-def _run(pipeline: PipelineProcess, root: Path, name: str, grace_seconds: float) -> float | None:
+def _run(
+    pipeline: PipelineProcess, workspace: Workspace, name: str, grace_seconds: float, decided: float
+) -> float | None:
     logger = get_run_logger()
-    began = time.monotonic()
-    status = Workspace(root).stage_status(name)
+    status = workspace.stage_status(name)
     status.unlink(missing_ok=True)
     logger.info("Running %s", name)
+    loops: dict[str, float] = {}
     try:
-        for line in pipeline.run(name):
-            if isinstance(line, StageOutcome):
-                outcome = line
-            elif line.strip():
-                logger.info(line)
+        with LiveStage(name, logger.info) as live:
+            for line in pipeline.run(name):
+                if isinstance(line, StageOutcome):
+                    outcome = line
+                elif record := ProgressRecord.from_line(line):
+                    live.show(record)
+                    if record.ended:
+                        loops[record.label] = loops.get(record.label, 0.0) + record.seconds
+                elif line.strip():
+                    logger.info(line)
     except BaseException:
         logger.warning("Stopping %s", name)
         pipeline.stop(grace_seconds)
         raise
     if outcome.error:
         raise _error(outcome, status)
-    return time.monotonic() - began if outcome.changed else None
+    if not outcome.changed:
+        return None
+    if status.exists():  # else its outputs came from DVC's cache
+        _record_timing(workspace, name, {"decided": decided, **read_json(status)["work"], "loops": loops})
+    return time.time() - decided
+
+
+def _record_timing(workspace: Workspace, name: str, times: dict[str, Any]) -> None:
+    path = workspace.stage_timings
+    write_json(path, {**(read_json(path) if path.exists() else {}), name: times})
 
 
 def _error(outcome: StageOutcome, status: Path) -> Exception:

@@ -185,7 +185,8 @@ class Workspace:
 
     @property
     def stage_timings(self) -> Path:
-        """When each stage that ran last was decided on, began and ended its work, and returned, in Unix seconds."""
+        """Of each stage at its last run: when the run decided on it and when its work began and ended, in Unix seconds,
+        and the seconds of its loops."""
         return self.timings / "stages.json"
 
     def step_timings(self, candidates_sha256: str) -> Path:

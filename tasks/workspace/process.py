@@ -57,7 +57,7 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     except Exception as error:
         ended, message = "failed", f"{type(error).__name__}: {error}"
         logger.exception("%s failed", name)
-    outcome = {"stage": name, "ended": ended, "message": message, "work": [began, ended_at]}
+    outcome = {"stage": name, "ended": ended, "message": message, "work": {"began": began, "ended": ended_at}}
     write_json(workspace.stage_status(name), outcome)
     if ended != "done":
         if os.environ.get("FCLIP_DEBUG") and ended == "refused":
