@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 WORKSPACE ?= .
 TINY ?= ../tiny
 
-.PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-ingest benchmark-train \
-  benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate docs docs-serve test-docs lint \
-  types format clean
+.PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-overhead benchmark-ingest \
+  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate docs docs-serve test-docs \
+  lint types format clean
 
 help:                    ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -40,6 +40,9 @@ test-slow: install       ## run the tests that take minutes
 
 test-properties: install  ## run the property tests on thousands of new random examples
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile search -n 2 --dist worksteal
+
+benchmark-overhead: install  ## compare commands, unchanged runs and stages with the programs they use (needs an idle machine)
+	$(BIN)/python -m benchmarks.overhead --work benchmarks/results/overhead --out benchmarks/results/overhead.json
 
 benchmark-ingest: install  ## compare ingest with img2dataset; measure memory and incremental ingest (needs an idle machine)
 	$(BIN)/python -m benchmarks.ingest --memory --incremental --out benchmarks/results/ingest.json

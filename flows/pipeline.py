@@ -4,6 +4,7 @@ This module only reads. The DVC API is safe for reading within this process, but
 flows/pipeline_worker.py.
 """
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ def read_pipeline(workspace: Workspace) -> Pipeline:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    quiet_dvc()
     with Repo(str(workspace.root)) as repo:
         try:
             stale = frozenset(address.rsplit(":", 1)[-1] for address in repo.status())
@@ -67,6 +69,11 @@ def read_pipeline(workspace: Workspace) -> Pipeline:
         order = [names[stage] for stage in networkx.lexicographical_topological_sort(graph.reverse(), names.get)]
         parents = {names[stage]: frozenset(names[parent] for parent in graph.successors(stage)) for stage in graph}
     return Pipeline(tuple(order), parents, stale)
+
+
+def quiet_dvc() -> None:
+    """Log only errors of DVC, not for example that it removed the lock of a process that was killed."""
+    logging.getLogger("dvc").setLevel(logging.ERROR)
 
 
 def stage_environment() -> dict[str, str]:

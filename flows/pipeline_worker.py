@@ -6,7 +6,6 @@ ends with its standard input; so when the flow is killed, it finishes the curren
 """
 
 import json
-import logging
 import os
 from dataclasses import asdict, dataclass
 
@@ -42,6 +41,7 @@ def main() -> None:
     """Run the stages that standard input names, one at a time."""
     commands = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # stages must not read the names
+    from flows.pipeline import quiet_dvc
     from tasks.workspace.lock import lock
     from tasks.workspace.paths import Workspace
 
@@ -49,7 +49,7 @@ def main() -> None:
     with lock(workspace.pipeline_lock, "the pipeline"):
         from dvc.repo import Repo
 
-        logging.getLogger("dvc").setLevel(logging.WARNING)  # the run names the stages itself
+        quiet_dvc()  # the run names the stages itself
         repo = Repo(str(workspace.root), _wait_for_lock=True)
         for line in commands:
             print(_run(repo, line.strip()).to_line(), flush=True)

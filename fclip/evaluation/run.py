@@ -20,7 +20,7 @@ from fclip.evaluation.protocols.task import EvaluationTask, TaskOutcome
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
-from fclip.progress import text_table
+from fclip.progress import progress, text_table
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def evaluate_models(
     )
     outcomes: dict[tuple[str, str, str], TaskOutcome] = {}
     scores: list[MetricScore] = []
-    for model, features in encoded.items():
+    for model, features in progress(encoded.items(), label=f"Scoring on {files.name}", unit="models"):
         for split, protocol, task_outcome in _score(tasks, features):
             outcomes[model, split, protocol] = task_outcome
             declaration = declarations[protocol.partition(".")[0]]
