@@ -211,7 +211,7 @@ class Tracker:
 
     def _report(self, *, ended: bool) -> None:
         now = monotonic()
-        while len(self._points) > 1 and now - self._points[1][0] > RATE_SECONDS:
+        while len(self._points) > 1 and now - self._points[1][0] >= RATE_SECONDS:
             self._points.popleft()
         since, before = (self._began, self._first) if ended else self._points[0]
         rate = (self._done - before) / (now - since) if now > since else 0.0

@@ -1,6 +1,5 @@
 """The cache of decoded images: content, reuse, damage and interruption."""
 
-import logging
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import pytest
 
 from fclip.errors import UserError
 from fclip.images.packs import ImagePacks
+from fclip.progress import ProgressRecord
 from fclip.training import pixel_cache
 from fclip.training.pixel_cache import Pixels, open_pixels
 from fclip.training.stop import Interrupted, never_stop
@@ -23,6 +23,12 @@ IMAGES = [photograph(seed) for seed in range(40)]
 @pytest.fixture(scope="module")
 def packs(tmp_path_factory: pytest.TempPathFactory) -> ImagePacks:
     return write_pictures(tmp_path_factory.mktemp("packs"), IMAGES)[0]
+
+
+@pytest.fixture(autouse=True)
+def records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write progress as records, for `num_decoded`."""
+    monkeypatch.setenv("FCLIP_PROGRESS", "records")
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +46,10 @@ def parts(folder: Path) -> list[Path]:
     return sorted(folder.rglob("part-*.npy"))
 
 
-def num_decoded(caplog: pytest.LogCaptureFixture) -> int:
+def num_decoded(capsys: pytest.CaptureFixture[str]) -> int:
     """Return the number of images decoded since the last call."""
-    logged = [record.args for record in caplog.records if record.getMessage().startswith("Decoding images at")]
-    caplog.clear()
-    return sum(int(args[1]) for args in logged if isinstance(args, tuple))
+    records = map(ProgressRecord.from_line, capsys.readouterr().err.split("\n"))
+    return sum(record.done for record in records if record and record.ended)
 
 
 def test_pixels_equal_decoding_one_by_one(tmp_path: Path, packs: ImagePacks) -> None:
@@ -61,18 +66,17 @@ def test_pixels_equal_decoding_one_by_one(tmp_path: Path, packs: ImagePacks) -> 
 
 
 def test_the_next_run_decodes_only_new_images(
-    tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, packs: ImagePacks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     opened(tmp_path, packs, range(30))
-    assert num_decoded(caplog) == 30
+    assert num_decoded(capsys) == 30
     before = {path: path.stat().st_mtime_ns for path in parts(tmp_path)}
     pixels = opened(tmp_path, packs, range(39, 20, -1))
-    assert num_decoded(caplog) == 10
+    assert num_decoded(capsys) == 10
     assert (pixels.read(np.arange(19)) == expected(IMAGES[39:20:-1])).all()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     opened(tmp_path, packs)
-    assert num_decoded(caplog) == 0
+    assert num_decoded(capsys) == 0
 
 
 def test_a_repeated_image_is_decoded_once(tmp_path: Path, packs: ImagePacks) -> None:
@@ -114,36 +118,39 @@ def other_digests(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [truncated, without_header, emptied, other_digests])
 def test_damaged_parts_are_deleted_and_decoded_again(
-    damage: Callable[[bytes], bytes], tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture
+    damage: Callable[[bytes], bytes],
+    tmp_path: Path,
+    packs: ImagePacks,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    caplog.set_level(logging.INFO)
     opened(tmp_path, packs)
+    assert num_decoded(capsys) == 40
     victim = parts(tmp_path)[1]
     lost = len(np.load(victim))
     victim.write_bytes(damage(victim.read_bytes()))
-    caplog.clear()
     pixels = opened(tmp_path, packs)
     assert f"Deleted {victim}, which is damaged" in caplog.text
-    assert num_decoded(caplog) == lost
+    assert num_decoded(capsys) == lost
+    caplog.clear()
     assert (pixels.read(np.arange(40)) == expected(IMAGES)).all()
-    assert "damaged" not in caplog.text
     opened(tmp_path, packs)
-    assert num_decoded(caplog) == 0
+    assert "damaged" not in caplog.text
+    assert num_decoded(capsys) == 0
 
 
 def test_an_interruption_keeps_decoded_images(
-    tmp_path: Path, packs: ImagePacks, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, packs: ImagePacks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.INFO)
     calls = iter(range(3))
     digests = [image.sha256 for image in IMAGES]
     with pytest.raises(Interrupted, match="decoded images are kept"):
         open_pixels(tmp_path, packs, digests, PREPROCESS, stop=lambda step: next(calls, None) is None)
     assert sum(len(np.load(part)) for part in parts(tmp_path)) == 24
     assert not list(tmp_path.rglob(".*")), "no partial files"
-    caplog.clear()
+    num_decoded(capsys)
     pixels = opened(tmp_path, packs)
-    assert num_decoded(caplog) == 16
+    assert num_decoded(capsys) == 16
     assert (pixels.read(np.arange(40)) == expected(IMAGES)).all()
 
 
