@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 LINK_KINDS = ("same parent", "same text", "same image", "near-duplicate image")
 
@@ -86,6 +84,9 @@ def _components(links: ProductLinks, *, parent: bool, text: bool, similar: bool)
             edges.append(np.stack([has, num_nodes + code[has]], 1))
             num_nodes += int(code.max(initial=-1)) + 1
     begin, end = np.concatenate(edges).T
+    from scipy.sparse import coo_matrix  # scipy takes half a second to import
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_matrix((np.ones(len(begin), bool), (begin, end)), shape=(num_nodes, num_nodes))
     _, component = connected_components(graph, directed=False)
     return component[:num_products].astype(np.int64)

@@ -1,9 +1,11 @@
 """Register a model: an MLflow run with its lineage, and a version with its weights."""
 
+import io
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -119,7 +121,8 @@ def _create_version(
                 f"MLflow did not store the model {model_id} completely (status {logged.status.value}); check the free "
                 "disk space for artifacts and register again"
             )
-        created = mlflow.register_model(f"models:/{model_id}", name, tags=labels)
+        with redirect_stderr(io.StringIO()):  # it prints what the caller logs
+            created = mlflow.register_model(f"models:/{model_id}", name, tags=labels)
         if str(created.status) != "READY":
             raise UserError(f"version {created.version} of {name} is {created.status}, not READY; register again")
         client.update_model_version(name, created.version, description=record.card)
