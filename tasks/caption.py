@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from fclip.captions.build import build_captions
 from fclip.captions.config import CaptionConfig
-from fclip.captions.shorten import token_counter
 from fclip.captions.table import write_captions
+from fclip.captions.token_counts import read_token_counter
 from fclip.catalog.tables import read_products
 from fclip.errors import UserError
-from fclip.models.store import load_tokenizer
+from fclip.models.folder import context_length, read_config
 from tasks.base_model import find_base_model
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
@@ -38,13 +38,13 @@ def caption_with_model(workspace: Workspace, dataset: str, find_model: Callable[
         known = ", ".join(config.datasets)
         raise UserError(f"caption.datasets of {workspace.params}: no dataset `{dataset}`; it has {known}")
     products = read_products(workspace.catalog(dataset))
-    tokenizer = load_tokenizer(find_model(workspace))
+    base_model = find_model(workspace)
     captions = build_captions(
         products,
         config,
         dataset,
-        count_tokens=token_counter(tokenizer),
-        context_length=tokenizer.context_length,  # type: ignore[attr-defined]
+        count_tokens=read_token_counter(base_model),
+        context_length=context_length(read_config(base_model)["model_cfg"]["text_cfg"]),
     )
     write_captions(workspace.captions(dataset), captions)
     return captions

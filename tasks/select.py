@@ -21,7 +21,6 @@ from fclip.evaluation.table import EVALUATED_ROLES, ScoreRow, read_score_rows
 from fclip.files import atomic_dir, atomic_write, link_or_copy, write_json
 from fclip.models.candidates import Candidate, read_candidates
 from fclip.models.mixtures import mixture_parts
-from fclip.models.weights import materialise_mixture
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import SelectionResult, write_selection
@@ -44,6 +43,8 @@ def main(workspace: Workspace) -> None:
     with atomic_dir(workspace.selected) as temporary:
         folder = workspace.candidate(selection.winner)
         if mixture_parts(folder):
+            from fclip.models.weights import materialise_mixture  # torch takes seconds to import
+
             materialise_mixture(folder, temporary)
         else:
             shutil.copytree(folder, temporary, dirs_exist_ok=True, copy_function=link_or_copy)

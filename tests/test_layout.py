@@ -166,6 +166,28 @@ def test_commands_import_no_heavy_libraries(module: str) -> None:
     assert result.stdout.strip() == ""
 
 
+def imported(*modules: str, after: str = "") -> set[str]:
+    """Return the top-level packages that a new process has imported after `modules`, and had not after `after`."""
+    code = "import sys\npackages = lambda: {name.split('.')[0] for name in sys.modules}\n"
+    code += f"{after and f'import {after}'}\nbefore = packages()\nimport {', '.join(modules)}\nprint(*packages() - before)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_what_needs_no_model_imports_no_torch() -> None:
+    """Stages without a model, and the readers of model folders, start in a fraction of torch's import time."""
+    stages = [f"tasks.{name}" for name in ("ingest", "caption", "gather", "select")]
+    readers = [f"fclip.models.{name}" for name in ("candidates", "digests", "folder", "mixtures", "preprocess")]
+    heavy = {"torch", "open_clip", "timm", "torchvision", "transformers", "huggingface_hub", "mlflow", "matplotlib"}
+    assert not imported(*stages, *readers) & (heavy | {"pandas", "aiohttp", "fsspec", "networkx", "prefect"})
+
+
+def test_stages_with_a_model_import_little_besides_open_clip() -> None:
+    stages = [f"tasks.{name}" for name in ("finetune", "average", "evaluate", "embed")]
+    third_party = imported(*stages, after="open_clip") - set(sys.stdlib_module_names)
+    assert third_party <= {"fclip", "tasks", "pyarrow", "cloudpickle"}  # pyarrow.compute imports cloudpickle
+
+
 def test_prefect_server_can_be_imported() -> None:
     """Newer versions of FastAPI break Prefect although pip reports no conflict."""
     import prefect.server.api.server  # noqa: F401

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import regex
 
@@ -171,21 +170,3 @@ def _count(texts: Sequence[str], count_tokens: TokenCounter) -> list[int]:
         part = distinct[begin : begin + TEXTS_AT_ONCE]
         counts.update(zip(part, count_tokens(part), strict=True))
     return [counts[text] for text in texts]
-
-
-def token_counter(tokenizer: Any) -> TokenCounter:
-    """Return a token counter for an open_clip tokenizer.
-
-    open_clip's tokenizers truncate to the context. The counter therefore uses the tokenizer inside: that of
-    transformers, or CLIP's byte-pair encoder.
-    """
-
-    def count(texts: Sequence[str]) -> list[int]:
-        if not texts:
-            return []
-        if (inner := getattr(tokenizer, "tokenizer", None)) is not None:
-            encoded = inner([tokenizer.clean_fn(text) for text in texts], truncation=False, verbose=False)
-            return [len(tokens) for tokens in encoded["input_ids"]]
-        return [len(tokenizer.encode(text)) + 2 for text in texts]
-
-    return count

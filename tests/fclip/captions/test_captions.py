@@ -15,8 +15,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from fclip.captions.build import build_captions
 from fclip.captions.config import KINDS, CaptionConfig, CaptionSettings, CaptionTemplates
 from fclip.captions.repeats import comparison_key
-from fclip.captions.shorten import token_counter
 from fclip.captions.table import SCHEMA, read_summary, write_captions
+from fclip.captions.token_counts import token_counter
 from fclip.catalog.tables import PRODUCTS
 from fclip.errors import UserError
 from tests.fclip.captions import cleaning_rules

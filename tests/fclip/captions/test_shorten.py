@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
-from fclip.captions.shorten import CaptionDraft, ShortenedCaption, shorten, token_counter
+from fclip.captions.shorten import CaptionDraft, ShortenedCaption, shorten
+from fclip.captions.token_counts import token_counter
 
 
 def per_letter(texts: Sequence[str]) -> list[int]:
