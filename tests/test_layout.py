@@ -169,7 +169,8 @@ def test_commands_import_no_heavy_libraries(module: str) -> None:
 def imported(*modules: str, after: str = "") -> set[str]:
     """Return the top-level packages that a new process has imported after `modules`, and had not after `after`."""
     code = "import sys\npackages = lambda: {name.split('.')[0] for name in sys.modules}\n"
-    code += f"{after and f'import {after}'}\nbefore = packages()\nimport {', '.join(modules)}\nprint(*packages() - before)"
+    code += f"{after and f'import {after}'}\nbefore = packages()\nimport {', '.join(modules)}\n"
+    code += "print(*packages() - before)"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return set(result.stdout.split())
 

@@ -37,7 +37,7 @@ WIDTH = 120
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """TrainingRun what was asked for, showing each table when it is there; returns all measurements."""
+    """Run the requested measurements, show each table as soon as it is complete, and return all results."""
     setup = _setup(arguments)
     facts = {**machine_facts(), "threads": torch.get_num_threads()}
     if arguments.device == "cuda":

@@ -34,7 +34,7 @@ class FinishedCommand:
 
 
 def run_measured(command: Sequence[str], *, cwd: Path, watch_gpu: bool, **environment: str) -> FinishedCommand:
-    """TrainingRun a command with this checkout's code; raises UserError with the end of its output when it fails."""
+    """Run a command with this checkout's code; raises UserError with the end of its output when it fails."""
     path = os.pathsep.join([environment.pop("PYTHONPATH", ""), str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     values: Mapping[str, str] = {**os.environ, **environment, "PYTHONPATH": path.strip(os.pathsep)}
     before = _gpu_bytes() if watch_gpu else 0

@@ -86,9 +86,9 @@ def show_quality(console: Console, quality: QualityRun) -> None:
     console.print(table)
     best = f"best {quality.best.score:.3f} after {quality.best.minutes:.1f} minutes"
     if first := quality.first_at_target:
-        said = f"{quality.target} is first_at_target after {first.minutes:.1f} minutes ({first.name}); {best}"
+        said = f"{quality.target} was reached after {first.minutes:.1f} minutes ({first.name}); {best}"
     else:
-        said = f"{quality.target} is NOT first_at_target in {quality.whole_minutes:.1f} minutes: {best}"
+        said = f"{quality.target} was NOT reached in {quality.whole_minutes:.1f} minutes: {best}"
     console.print(said, highlight=False)
 
 

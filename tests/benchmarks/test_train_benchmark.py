@@ -257,12 +257,12 @@ def test_quality_is_the_first_candidate_there() -> None:
     )
     quality = QualityRun("F1", 0.75, 100, candidates, whole_minutes=5.25)
     assert quality.first_at_target == candidates[2]
-    assert "0.75 is first_at_target after 3.5 minutes (b); best 0.800 after 5.0 minutes" in shown(
+    assert "0.75 was reached after 3.5 minutes (b); best 0.800 after 5.0 minutes" in shown(
         lambda console: report.show_quality(console, quality)
     )
     short = replace(quality, candidates=candidates[:2])
     assert short.first_at_target is None
-    assert "0.75 is NOT first_at_target in 5.2 minutes: best 0.700 after 2.0 minutes" in shown(
+    assert "0.75 was NOT reached in 5.2 minutes: best 0.700 after 2.0 minutes" in shown(
         lambda console: report.show_quality(console, short)
     )
 
