@@ -60,23 +60,22 @@ def average(workspace: Workspace) -> None:
 
 def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, float]) -> None:
     """Log a table of the candidates with their distances to the base model, and scores where one was computed."""
-    by_name = {each.name: scores.get(_key(each.parents or {each.name: 1.0})) for each in candidates}
+    own = [scores.get(_key(each.parents or {each.name: 1.0})) for each in candidates]
     rows = [
-        (
-            each.name,
-            each.kind,
-            "–" if each.distance is None else f"{each.distance:.4f}",
-            "–" if (score := by_name[each.name]) is None else f"{score:.3f}",
-        )
-        for each in candidates
+        (each.name, each.kind, _digits(each.distance, 4), _digits(score, 3))
+        for each, score in zip(candidates, own, strict=True)
     ]
-    num_averages = sum(each.is_average for each in candidates)
-    num_tried = len(scores) - sum(score is not None for score in by_name.values())
     logger.info(
-        "Wrote %d candidates; %d of them are averages; %d other averages were scored and not kept (score: mean primary "
-        "metric on the in-domain select data)\n%s",
-        *(len(candidates), num_averages, num_tried, text_table(("candidate", "kind", "distance", "score"), rows)),
+        "Wrote %d candidates; %d of them are averages; %d other averages were scored and not kept\n%s",
+        len(candidates),
+        sum(each.is_average for each in candidates),
+        len(scores) - (len(own) - own.count(None)),
+        text_table(("candidate", "kind", "distance", "in-domain score"), rows),
     )
+
+
+def _digits(value: float | None, num: int) -> str:
+    return "–" if value is None else f"{value:.{num}f}"
 
 
 def _as_trained(base: Path, folder: Path) -> Path:

@@ -75,14 +75,23 @@ def test_interpolations_lie_between_the_base_model_and_each_candidate(shop: Work
     assert sha256_tree(shop.averages) == before
 
 
-def test_soup_contains_candidates_that_raise_the_in_domain_score(shop: Workspace) -> None:
+def test_soup_contains_candidates_that_raise_the_in_domain_score(
+    shop: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
     set_params(shop, average=interpolated(0.5, soup=True))
-    average(shop)
+    with caplog.at_level("INFO", "tasks.average"):
+        average(shop)
     found = {entry["name"]: entry for entry in read_json(shop.averages / "candidates.json")}
     evaluate(shop, "studio")
     rows = pq.read_table(shop.evaluation("studio")).to_pylist()
     scores = {row["candidate"]: row["value"] for row in rows if row["role"] == "select" and row["primary"]}
     assert set(scores) == set(found)
+    (table,) = [message for message in caplog.messages if message.startswith("Wrote")]
+    logged = {row.split()[0]: row.split()[-1] for row in table.splitlines()[2:]}
+    assert logged == {
+        name: f"{scores[name]:.3f}" if entry["kind"] in ("checkpoint", "soup") else "–" for name, entry in found.items()
+    }
+    assert f"; {0 if 'soup' in found else 1} other averages were scored and not kept" in table
     best = max(scores["step-000010"], scores["step-000020"])
     if "soup" in found:
         assert set(found["soup"]["parents"]) == {"step-000010", "step-000020"}

@@ -72,6 +72,17 @@ def values(evaluation: Evaluation, model: str, split: str) -> dict[str, float]:
     }
 
 
+def test_a_table_shows_the_primary_metric_of_each_model_and_split(evaluation: Evaluation) -> None:
+    title, headings, *rows = evaluation.primary_table().splitlines()
+    assert title == f"{evaluation.dataset}: {evaluation.primary}"
+    sizes = {split: evaluation.primary_score("base-model", split).num_items for split in ("val", "test")}
+    assert headings.split("  ")[-2:] == [f"val (select, n={sizes['val']})", f"test (report, n={sizes['test']})"]
+    assert [row.split() for row in rows] == [
+        [model, *(f"{evaluation.primary_score(model, split).estimate.value:.3f}" for split in ("val", "test"))]
+        for model in evaluation.num_nonfinite
+    ]
+
+
 def naive_scores(folder: Path, files: DatasetFiles, split: str) -> dict[str, float]:
     """Compute some metrics one item at a time and with scikit-learn."""
     clip = load(folder)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fclip.errors import UserError
-from fclip.files import sha256_tree
+from fclip.files import read_json, sha256_tree
 from fclip.training.config import AugmentConfig, HeadsFirstConfig, RegularizationConfig
 from fclip.training.job import run_job
 from fclip.training.stop import SIGNALS, Interrupted, stop_on_signals
@@ -130,6 +130,11 @@ def test_a_damaged_checkpoint_is_skipped(
         assert sha256_tree(run_job(job)) == sha256_tree(finished)
     assert "The checkpoint of step 8" in caplog.text
     assert f"Resuming from step {int(older.name[5:13])} of 20" in caplog.text
+    table = next(message for message in caplog.messages if message.startswith("Trained 20 steps"))
+    logged = {row.split()[0]: float(row.split()[-1]) for row in table.splitlines()[2:]}
+    assert logged == {
+        entry["name"]: pytest.approx(entry["val_loss"], abs=1e-4) for entry in read_json(finished / "candidates.json")
+    }
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(
