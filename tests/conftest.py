@@ -19,6 +19,11 @@ import hypothesis
 import pytest
 import yaml
 from filelock import FileLock
+from typer.testing import CliRunner
+
+from fclip.errors import UserError
+from fclip.registry.store import versions
+from fclip.registry.versions import Version
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per worker; more threads slow each other down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,6 +36,7 @@ hypothesis.settings.load_profile("fclip")
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = ("fclip", "tasks", "flows", "params", "dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore")
 DATASETS = Path(os.environ.get("FCLIP_DATASETS", REPOSITORY.parent / "shared" / "datasets"))
+FOREIGN_SETTINGS = {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "FCLIP_DEBUG"}
 
 TINY = {
     "embed_dim": 32,
@@ -110,6 +116,26 @@ class Space:
         )
         return Finished(result.returncode, result.stdout)
 
+    def call(self, *arguments: str) -> Finished:
+        """Run `fclip` in this process, which saves the imports of a new one, with the code of the repository.
+
+        For commands that start no flow: a flow refuses the code of another folder.
+        """
+        from flows.cli.__main__ import app
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.root)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            for name in FOREIGN_SETTINGS - self.environment.keys():
+                patch.delenv(name, raising=False)
+            result = CliRunner().invoke(app, list(arguments))
+        if isinstance(result.exception, UserError):
+            return Finished(1, f"{result.output}error: {result.exception}")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Finished(result.exit_code, result.output)
+
     def command(self, *command: str) -> list[str]:
         programs = {"fclip": [sys.executable, "-m", "flows.cli"], "dvc": [sys.executable, "-m", "dvc"]}
         return [*programs.get(command[0], [command[0]]), *command[1:]]
@@ -126,6 +152,14 @@ class Space:
         params = self.params
         change(params)
         (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    @property
+    def versions(self) -> list[Version]:
+        """The registered versions, newest first."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FCLIP_HOME", self.environment["FCLIP_HOME"])
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            return versions(self.params["base"]["registered_model"])
 
     def copy(self, root: Path) -> "Space":
         """Copy the workspace with its outputs, DVC cache and registry, for a test that changes it."""
@@ -178,7 +212,7 @@ def make_space(root: Path, params: dict[str, Any], home: Path) -> Space:
         "NO_COLOR": "1",
         "COLUMNS": "160",
     }
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "FCLIP_DEBUG"):
+    for name in FOREIGN_SETTINGS:
         environment.pop(name, None)
     space = Space(root, environment)
     (home / "fclip").mkdir(exist_ok=True)
@@ -209,6 +243,18 @@ def tiny_params(base_model: Path) -> dict[str, Any]:
     params["average"] = {"methods": [{"kind": "soup"}, {"kind": "interpolation", "shares": [0.5]}]}
     params["select"] |= {"rule": "last", "in_domain_tolerance": 1.0, "tie_confidence": None}
     return dict(params)
+
+
+# Tests of whole runs take longest. They start first, so that no worker is left alone with one at the end.
+LONGEST = ("tests/flows/test_workspaces", "tests/flows", "tests/extensions", "tests/docs/test_commands", "tests/tasks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        found = [number for number, start in enumerate(LONGEST) if item.nodeid.startswith(start)]
+        return found[0] if found else len(LONGEST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
@@ -257,10 +303,15 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_base_model: Path) -
 
 
 @pytest.fixture(scope="session")
-def retrained(first_run: tuple[Space, Finished], prefect_server: str) -> Space:
-    """The workspace of `first_run`; its commands use the Prefect server. Copy it before changing it."""
-    space = first_run[0]
-    return space.at(space.root, PREFECT_API_URL=prefect_server)
+def trained(first_run: tuple[Space, Finished]) -> Space:
+    """The workspace of `first_run`, for tests that start no flow. Copy it before changing it."""
+    return first_run[0]
+
+
+@pytest.fixture(scope="session")
+def retrained(trained: Space, prefect_server: str) -> Space:
+    """The workspace of `first_run`; its flows use the Prefect server. Copy it before changing it."""
+    return trained.at(trained.root, PREFECT_API_URL=prefect_server)
 
 
 @contextmanager

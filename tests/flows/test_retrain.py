@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import yaml
 from fclip.errors import UserError
 from flows.params import load_params
 from tasks.workspace.paths import Workspace
-from tests.conftest import Finished, Space, make_space, tiny_params, trainers
+from tests.conftest import Finished, Space, eventually, make_space, tiny_params, trainers
+from tests.extensions.test_selection_rule import FIRST
 
 
 def digests(space: Space) -> dict[str, list[str]]:
@@ -27,14 +27,9 @@ def digests(space: Space) -> dict[str, list[str]]:
 
 def published_state(space: Space) -> tuple[object, ...]:
     """Return everything that consumers read: champion alias, champion pin, published pointer and embeddings."""
-    champion = [line.split()[0] for line in registered(space).splitlines() if "champion" in line]
+    champion = [version.version for version in space.versions if "champion" in version.aliases]
     files = ("pins/champion.json", "published/current.json", "data/embeddings/manifest.json")
     return champion, *((space.root / file).read_text() for file in files)
-
-
-def registered(space: Space) -> str:
-    """Return the registered versions as `fclip models` prints them."""
-    return space.run("fclip", "models").output
 
 
 def test_first_run_prints_a_summary_and_publishes_the_model(first_run: tuple[Space, Finished]) -> None:
@@ -62,12 +57,12 @@ def test_first_run_prints_a_summary_and_publishes_the_model(first_run: tuple[Spa
 
 def test_second_run_recomputes_no_stage(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "again")
-    before = digests(space), published_state(space), registered(space)
+    before = digests(space), published_state(space), space.versions
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
     assert "no stage was recomputed" in finished.output
     assert "Running stage" not in finished.output
-    assert (digests(space), published_state(space), registered(space)) == before
+    assert (digests(space), published_state(space), space.versions) == before
     reproduced = space.run("dvc", "repro")
     assert reproduced.code == 0
     assert "Running stage" not in reproduced.output
@@ -75,49 +70,49 @@ def test_second_run_recomputes_no_stage(retrained: Space, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("target", ["gather", pytest.param("select", marks=pytest.mark.slow)])
 def test_dvc_repro_gives_the_same_outputs_as_the_flow(
-    retrained: Space, tiny_base_model: Path, tmp_path: Path, target: str
+    trained: Space, tiny_base_model: Path, tmp_path: Path, target: str
 ) -> None:
     """In a new workspace with an empty cache: the same bytes up to `target`, and no registered version."""
     space = make_space(tmp_path / "laptop", tiny_params(tiny_base_model), tmp_path / "home")
-    assert space.run("fclip", "pin").code == 0
+    assert space.call("pin").code == 0
     finished = space.run("dvc", "repro", target, timeout=600)
     assert finished.code == 0, finished.output
-    flow, laptop = digests(retrained), digests(space)
+    flow, laptop = digests(trained), digests(space)
     assert target in laptop
     assert laptop == {name: flow[name] for name in laptop}
     assert space.json("pins/champion.json") == {}
-    assert "has no version in" in space.run("fclip", "models").output
+    assert "has no version in" in space.call("models").output
 
 
-def test_status_search_models_and_cache(retrained: Space) -> None:
-    space = retrained
-    status = space.run("fclip", "status")
+def test_status_search_models_and_cache(trained: Space) -> None:
+    space = trained
+    status = space.call("status")
     assert status.code == 0
     assert "no stage: all outputs match" in status.output
     assert "version 1" in status.output
-    found = space.run("fclip", "search", "red summer dress", "-k", "3")
+    found = space.call("search", "red summer dress", "-k", "3")
     assert found.code == 0, found.output
     assert len(re.findall(r"studio-\d+ +studio ", found.output)) == 3
-    assert "champion" in space.run("fclip", "models").output
-    assert "features" in space.run("fclip", "cache", "show").output
-    compared = space.run("fclip", "compare", "base-model", "champion", "street")
+    assert "champion" in space.call("models").output
+    assert "features" in space.call("cache", "show").output
+    compared = space.call("compare", "base-model", "champion", "street")
     assert compared.code == 0, compared.output
     assert re.search(r"test +report +classification.acc1 \* ", compared.output)
     assert list((space.root / "reports" / "comparisons").rglob("*.html"))
-    catalog = space.run("fclip", "catalog", "studio")
+    catalog = space.call("catalog", "studio")
     assert catalog.code == 0, catalog.output
     assert "distinct images" in catalog.output
     assert re.search(r"none of \d+ features drifted from version 1", " ".join(catalog.output.split()))
 
 
-def test_dvc_shows_metrics_and_plots_with_titles(retrained: Space) -> None:
-    metrics = json.loads(retrained.run("dvc", "metrics", "show", "--json").output)[""]["data"]
+def test_dvc_shows_metrics_and_plots_with_titles(trained: Space) -> None:
+    metrics = json.loads(trained.run("dvc", "metrics", "show", "--json").output)[""]["data"]
     (values,) = [entry["data"] for entry in metrics.values()]
     by_role = {"studio": {"select", "report"}, "street": {"select", "report"}}
     for model in ("selected", "base"):
         assert {dataset: set(roles) for dataset, roles in values[model].items()} == by_role
     assert set(values) == {"selected", "base", "in_domain_cost"}
-    plots = json.loads(retrained.run("dvc", "plots", "show", "--json").output)
+    plots = json.loads(trained.run("dvc", "plots", "show", "--json").output)
     assert not plots.get("errors")
     assert list(plots["data"]) == [
         "Out-of-domain against in-domain score of each candidate", "Primary metric of the checkpoints",
@@ -127,9 +122,8 @@ def test_dvc_shows_metrics_and_plots_with_titles(retrained: Space) -> None:
     assert scores["content"]["encoding"]["color"]["field"] == "dataset"  # from the template in .dvc/plots
 
 
-def test_search_refuses_an_unknown_model(retrained: Space, tmp_path: Path) -> None:
-    space = retrained.copy(tmp_path / "other")
-    refused = space.run("fclip", "search", "shoes", "--model", "99")
+def test_search_refuses_an_unknown_model(trained: Space) -> None:
+    refused = trained.call("search", "shoes", "--model", "99")
     assert refused.code == 1
     assert "no version or alias `99`" in refused.output
 
@@ -146,7 +140,7 @@ def test_too_large_a_learning_rate_does_not_change_the_champion(
     retrained: Space, tmp_path: Path, learning_rate: float, code: int, message: str
 ) -> None:
     space = retrained.copy(tmp_path / "ruin")
-    before, versions = published_state(space), registered(space)
+    before, versions = published_state(space), space.versions
     space.set_params(lambda params: params["finetune"].update(learning_rate=learning_rate, clip_grad_norm=1.0e9))
     finished = space.run("fclip", "retrain", timeout=600)
     assert finished.code == code, finished.output
@@ -154,16 +148,15 @@ def test_too_large_a_learning_rate_does_not_change_the_champion(
     assert "Traceback" not in finished.output
     assert published_state(space) == before
     # A model that could be scored is registered as a challenger; a run that failed registers no model.
-    assert (registered(space) == versions) == (code == 1)
+    assert (space.versions == versions) == (code == 1)
 
 
-def test_second_run_is_refused_while_a_run_is_in_progress(retrained: Space, tmp_path: Path) -> None:
+def test_second_run_is_refused_while_a_run_is_in_progress(trained: Space) -> None:
     import fcntl
 
-    space = retrained.copy(tmp_path / "held")
-    with (space.root / ".fclip" / "run.lock").open("a") as file:
+    with (trained.root / ".fclip" / "run.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        finished = space.run("fclip", "pin")
+        finished = trained.call("pin")
     assert finished.code == 1
     assert "another run is in progress" in finished.output
 
@@ -186,7 +179,7 @@ def test_interrupt_during_finetune_stops_training_and_keeps_a_checkpoint(retrain
     for line in process.stdout:
         if "step" in line and "loss" in line:
             break
-    time.sleep(3)  # until a checkpoint is written
+    eventually(lambda: any((space.root / "cache" / "training").rglob("step-*.pt")), seconds=60)
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=90)
     assert process.returncode != 0, rest
@@ -196,15 +189,19 @@ def test_interrupt_during_finetune_stops_training_and_keeps_a_checkpoint(retrain
 
 
 def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: Space, tmp_path: Path) -> None:
+    """The second version is another candidate of the same training, selected by another rule."""
     space = retrained.copy(tmp_path / "moved")
-    first = space.json("pins/champion.json")
-    no_predecessor = space.run("fclip", "rollback")
+    first, before = space.json("pins/champion.json"), digests(space)
+    no_predecessor = space.call("rollback")
     assert no_predecessor.code == 1
-    assert "Traceback" not in no_predecessor.output
+    assert "nothing to roll back to" in no_predecessor.output
 
-    space.set_params(lambda params: params["finetune"].update(epochs=2))
-    finished = space.run("fclip", "retrain", timeout=600)
+    (space.root / "fclip" / "selection" / "rules" / "first.py").write_text(FIRST)
+    space.set_params(lambda params: params["select"].update(rule="first"))
+    finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
+    assert {version.version for version in space.versions} == {1, 2}
+    assert {name for name, outs in digests(space).items() if outs != before[name]} <= {"select", "embed"}
     promoted = space.run("fclip", "promote", "--force")
     assert promoted.code == 0, promoted.output
     second = space.json("pins/champion.json")
@@ -228,11 +225,11 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
 @pytest.mark.slow
 def test_dry_run_prints_an_estimate_and_changes_no_file(retrained: Space) -> None:
     space = retrained
-    before = digests(space), published_state(space), registered(space), space.run("git", "status", "--porcelain").output
+    before = digests(space), published_state(space), space.versions, space.run("git", "status", "--porcelain").output
     finished = space.run("fclip", "retrain", "--dry-run", timeout=600)
     assert finished.code == 0, finished.output
     assert "all rows: minutes" in finished.output
-    after = digests(space), published_state(space), registered(space), space.run("git", "status", "--porcelain").output
+    after = digests(space), published_state(space), space.versions, space.run("git", "status", "--porcelain").output
     assert after == before
 
 
@@ -266,26 +263,24 @@ def test_invalid_params_are_reported_by_key(tmp_path: Path, change: Any, message
 
 def test_user_error_prints_no_traceback(retrained: Space, tmp_path: Path) -> None:
     space = retrained.copy(tmp_path / "faulty")
-    before = published_state(space), registered(space)
+    before = published_state(space), space.versions
     space.set_params(lambda params: params["finetune"]["base_model"].update(path="no/such/model"))
     finished = space.run("fclip", "retrain")
     assert finished.code == 1
     assert "no/such/model" in finished.output
     assert "Traceback" not in finished.output
-    assert (published_state(space), registered(space)) == before
+    assert (published_state(space), space.versions) == before
 
 
-def test_wrong_usage_exits_with_2(retrained: Space) -> None:
-    space = retrained
-    unknown = space.run("fclip", "stage", "polish")
+def test_wrong_usage_exits_with_2(trained: Space) -> None:
+    unknown = trained.call("stage", "polish")
     assert unknown.code == 2
     assert "finetune" in unknown.output
-    assert space.run("fclip", "search").code == 2
+    assert trained.call("search").code == 2
 
 
-def test_command_outside_a_workspace_is_an_error(tmp_path: Path, retrained: Space) -> None:
-    space = retrained
-    no_workspace = Space(tmp_path, space.environment)
-    finished = no_workspace.run("fclip", "status")
+def test_command_outside_a_workspace_is_an_error(tmp_path: Path, trained: Space) -> None:
+    """A new process, so that the exit code is that of `main`."""
+    finished = Space(tmp_path, trained.environment).run("fclip", "status")
     assert finished.code == 1
     assert "not in a workspace" in finished.output

@@ -14,9 +14,9 @@ from tests.conftest import Space
 
 
 @pytest.fixture
-def space(retrained: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Space:
+def space(trained: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Space:
     """A workspace after a complete run; this process uses its registry."""
-    space = retrained.copy(tmp_path / "space")
+    space = trained.copy(tmp_path / "space")
     monkeypatch.setenv("FCLIP_HOME", space.environment["FCLIP_HOME"])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("PREFECT_API_URL", "")

@@ -12,53 +12,66 @@ import pytest
 import torch
 
 from fclip.errors import UserError
+from fclip.training.config import ObjectiveConfig
 from fclip.training.job import run_job
+from fclip.training.processes import World
 from fclip.training.stop import Interrupted
 from tests.conftest import REPOSITORY
+from tests.fclip.training.test_objectives import TEXTS, inputs_of, make_learner
 from tests.fclip.training.training_jobs import make_job, make_objective
 
-STEP = """
-import sys
-from pathlib import Path
-import torch
-from fclip.training.processes import join_processes
-from tests.fclip.training.test_objectives import TEXTS, inputs_of, make_learner
-from tests.fclip.training.training_jobs import make_objective
+CASES: dict[str, ObjectiveConfig] = {
+    "siglip": make_objective(loss="siglip"),
+    "clip in micro-batches": make_objective(loss="clip", micro_batch_size=2),
+}
 
-base_model, loss, micro, out = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) or None, Path(sys.argv[4])
-with join_processes(torch.device("cpu")) as world:
-    objective = make_objective(loss=loss, micro_batch_size=micro)
+
+def run_steps(base_model: Path, world: World, objective: ObjectiveConfig) -> dict[str, Any]:
+    """The losses and gradient norms of three updates on a batch of six, and the gradients of the first."""
     learner = make_learner(base_model, world=world, objective=objective, clip_grad_norm=1e9)
     inputs = inputs_of(learner, [*TEXTS, TEXTS[0]], world.rows(6))
     updates = [learner.update(inputs, rate=1e-3, num_updates=0, seed=0)]
     gradients = {name: parameter.grad.clone() for name, parameter in learner.parameters.items()}
     updates += [learner.update(inputs, rate=1e-3, num_updates=n, seed=n) for n in (1, 2)]
+    return {
+        "losses": [each.loss for each in updates],
+        "norms": [each.gradient_norm for each in updates],
+        "gradients": gradients,
+    }
+
+
+SESSION = """
+import sys
+from pathlib import Path
+import torch
+from fclip.training.processes import join_processes
+from tests.fclip.training.test_processes import CASES, run_steps
+
+with join_processes(torch.device("cpu")) as world:
+    found = {name: run_steps(Path(sys.argv[1]), world, objective) for name, objective in CASES.items()}
     if world.is_leader:
-        result = {"losses": [each.loss for each in updates], "norms": [each.gradient_norm for each in updates]}
-        torch.save({**result, "gradients": gradients}, out)
+        torch.save(found, sys.argv[2])
 """
 
 
-def run_steps(base_model: Path, loss: str, micro: int, out: Path, num_processes: int) -> dict[str, Any]:
-    script = out.with_suffix(".py")
-    script.write_text(STEP)
-    launcher = (
-        []
-        if num_processes == 1
-        else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
-    )
-    command = [sys.executable, *launcher, str(script), str(base_model), loss, str(micro), str(out)]
+@pytest.fixture(scope="module")
+def in_two_processes(tiny_base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What `run_steps` returns for each case in two processes."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "session.py").write_text(SESSION)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(folder / "session.py")]
+    command = [sys.executable, *launcher, str(tiny_base_model), str(folder / "found.pt")]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
-    return dict(torch.load(out, weights_only=True))
+    return dict(torch.load(folder / "found.pt", weights_only=True))
 
 
-@pytest.mark.parametrize(("loss", "micro"), [("siglip", 0), ("clip", 2)])
+@pytest.mark.parametrize("case", CASES)
 def test_two_processes_equal_one_process_on_the_whole_batch(
-    loss: str, micro: int, tmp_path: Path, tiny_base_model: Path
+    case: str, in_two_processes: dict[str, dict[str, Any]], tiny_base_model: Path
 ) -> None:
-    one, two = (run_steps(tiny_base_model, loss, micro, tmp_path / f"{size}.pt", size) for size in (1, 2))
+    one, two = run_steps(tiny_base_model, World(), CASES[case]), in_two_processes[case]
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert two["norms"] == pytest.approx(one["norms"], rel=1e-4)
     for name, gradient in one["gradients"].items():
