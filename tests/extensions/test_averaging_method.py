@@ -1,6 +1,8 @@
 """A new averaging method needs one new file: params accept it, and its averages can be selected."""
 
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -8,10 +10,13 @@ import yaml
 from fclip.averaging.registry import AverageConfig
 from fclip.errors import UserError
 from tasks.workspace.params import load_section
-from tests.extensions.selection_project import run_in_copy
-from tests.tiny_shop import make_shop
+from tasks.workspace.paths import Workspace
 
-TAIL = '''
+if TYPE_CHECKING:
+    from tests.extensions.conftest import Extended
+
+NEW_FILE = "fclip/averaging/tail.py"
+TEXT = '''
 """The mean of the last checkpoints."""
 
 from collections.abc import Sequence
@@ -45,33 +50,37 @@ TAIL = AveragingMethod(
 '''
 
 SESSION = """
+from pathlib import Path
+
 from tasks.average import average
 from tasks.evaluate import evaluate
 from tasks.select import main
 from tasks.selection_result import read_selection
 from tasks.workspace.paths import Workspace
 
-workspace = Workspace(Path(sys.argv[1]))
+workspace = Workspace(Path.cwd())
 average(workspace)
 for dataset in ("studio", "street"):
     evaluate(workspace, dataset)
 main(workspace)
-print(json.dumps({
+found = {
     entry.name: [entry.candidate.kind, entry.candidate.step, dict(entry.candidate.parents), entry.eligible]
     for entry in read_selection(workspace).candidates
-}))
+}
 """
 
 
-def test_new_averaging_method_needs_one_new_file(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path / "shop")
+def prepare(folder: Path, shop: Workspace) -> None:
+    shutil.copytree(shop.root, folder)
     params = yaml.safe_load(shop.params.read_text())
     params["average"] = {"methods": [{"kind": "tail", "number": 2}, {"kind": "interpolation", "shares": [0.5]}]}
-    shop.params.write_text(yaml.safe_dump(params))
-    with pytest.raises(UserError, match="`kind` must be one of interpolation, soup"):
-        load_section(shop, "average", AverageConfig)
+    Workspace(folder).params.write_text(yaml.safe_dump(params))
 
-    found = run_in_copy(tmp_path / "copy", "fclip/averaging/tail.py", TAIL, SESSION, shop.root)
+
+def test_new_averaging_method_needs_one_new_file(extended: "Extended") -> None:
+    with pytest.raises(UserError, match="`kind` must be one of interpolation, soup"):
+        load_section(Workspace(extended.folder / "averaging_method"), "average", AverageConfig)
+    found = extended.found["averaging_method"]
     assert found["tail"] == ["tail", 20, {"step-000010": 0.5, "step-000020": 0.5}, True]
     parents = {"base-model": 0.5, "step-000010": 0.25, "step-000020": 0.25}
     assert found["tail-at-0.50"] == ["interpolated", 20, parents, True], "later methods average it too"

@@ -1,17 +1,18 @@
 """A new kind of base model needs one new file: in a copy of the project, it works from its declaration."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 
-MINE = '''
+if TYPE_CHECKING:
+    from tests.extensions.conftest import Extended
+
+NEW_FILE = "fclip/base_models/mine.py"
+TEXT = '''
 """A base model of two thin towers with random weights."""
 
 from typing import Literal
@@ -31,6 +32,8 @@ def write(config: MineConfig, request: WriteRequest) -> Origin:
     import torch
 
     from fclip.models import store
+    from fclip.models.folder import write_config
+    from fclip.models.preprocess import Preprocess
 
     model_cfg = {
         "embed_dim": 16,
@@ -56,7 +59,7 @@ MINE = BaseModel(
 '''
 
 SESSION = """
-import json, shutil, sys
+import shutil, sys
 from pathlib import Path
 
 from fclip.errors import UserError
@@ -78,8 +81,6 @@ shutil.rmtree(workspace.model_cache)
 assert find_base_model(workspace) == folder
 
 from fclip.base_models.registry import BaseModelConfig, base_model_from_name
-from fclip.models.folder import write_config
-from fclip.models.preprocess import Preprocess
 from fclip.models.store import load
 from tasks.model_evaluation import model_folder
 
@@ -87,7 +88,7 @@ try:
     parse("finetune.base_model", {"kind": "yours"}, BaseModelConfig)
 except UserError as error:
     refusal = str(error)
-print(json.dumps({
+found = {
     "light": light,
     "pin": pin.to_json(),
     "title": pin.title,
@@ -95,25 +96,19 @@ print(json.dumps({
     "named": model_folder(workspace, "mine:3").name,
     "other": model_folder(workspace, "mine:4").name,
     "refusal": refusal,
-}))
+}
 """
 
 
-def test_new_base_model_needs_one_new_file(tmp_path: Path) -> None:
-    for name in ("fclip", "tasks"):
-        shutil.copytree(
-            REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")
-        )
-    (tmp_path / "fclip" / "base_models" / "mine.py").write_text(MINE)
+def prepare(folder: Path, shop: Workspace) -> None:
+    folder.mkdir()
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params["finetune"]["base_model"] = {"kind": "champion", "otherwise": {"kind": "mine", "seed": 3}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FCLIP_HOME": str(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def test_new_base_model_needs_one_new_file(extended: "Extended") -> None:
+    found = extended.found["base_model"]
     assert found["light"]
     pin = found["pin"]["otherwise"]
     assert (pin["kind"], pin["from"], pin["sources"]) == ("mine", {"seed": 3}, {"seed": "3"})

@@ -1,19 +1,18 @@
 """A new protocol needs one new file in fclip/evaluation/protocols and no other edit."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.conftest import REPOSITORY
-from tests.tiny_shop import make_shop
+from tasks.workspace.paths import Workspace
 
-MODULE = '''
+if TYPE_CHECKING:
+    from tests.extensions.conftest import Extended
+
+NEW_FILE = "fclip/evaluation/protocols/own_caption.py"
+TEXT = '''
 """Each image against the caption of its own product and the caption of the next product."""
 
 from collections.abc import Mapping
@@ -73,11 +72,9 @@ PROTOCOL = ProtocolDeclaration(
 )
 '''
 
-SCRIPT = """
-import json, sys
+SESSION = """
 from pathlib import Path
 
-import fclip
 from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.evaluation.config import DatasetEvaluation
@@ -86,8 +83,7 @@ from fclip.report.comparison import write_comparison_page
 from tasks.model_evaluation import score_models, dataset_comparison
 from tasks.workspace.paths import Workspace
 
-root, page, *names = sys.argv[1:]
-workspace = Workspace(Path(root))
+workspace, names = Workspace(Path.cwd()), ("base-model", "step-000010")
 
 
 def refusal(kind, metric):
@@ -100,47 +96,40 @@ def refusal(kind, metric):
 
 
 evaluation = score_models(workspace, {name: workspace.candidate(name) for name in names}, "studio")
-found = dataset_comparison(workspace, evaluation, *names)
-write_comparison_page([found], Path(page))
-print(json.dumps({
-    "code": fclip.__file__,
+compared = dataset_comparison(workspace, evaluation, *names)
+write_comparison_page([compared], Path("page.html"))
+found = {
     "refusals": [refusal("unknown", "own_first"), refusal("own-caption", "angle")],
     "rows": long_table(evaluation, {}).to_pylist(),
-    "changes": [[each.split, each.protocol, each.metric] for each in found.changes],
-    "headlines": [f"{each.protocol}.{each.metric}" for each in found.headlines],
-}))
+    "changes": [[each.split, each.protocol, each.metric] for each in compared.changes],
+    "headlines": [f"{each.protocol}.{each.metric}" for each in compared.headlines],
+}
 """
 
 
-def test_new_protocol_needs_one_new_file(tmp_path: Path) -> None:
-    workspace, code, page = make_shop(tmp_path / "shop"), tmp_path / "code", tmp_path / "page.html"
-    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
-    shutil.copytree(REPOSITORY / "fclip", code / "fclip", ignore=ignored)
-    (code / "fclip" / "evaluation" / "protocols" / "own_caption.py").write_text(MODULE)
-    names = ("base-model", "step-000010")
-    params: dict[str, Any] = yaml.safe_load(workspace.params.read_text())
+def prepare(folder: Path, shop: Workspace) -> None:
+    shutil.copytree(shop.root, folder)
+    params: dict[str, Any] = yaml.safe_load(shop.params.read_text())
     params["evaluate"]["datasets"]["studio"] |= {
         "primary": "titles.own_first",
         "protocols": {"titles": {"kind": "own-caption", "caption": "title"}},
     }
-    workspace.params.write_text(yaml.safe_dump(params))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), str(REPOSITORY)])}
-    command = [sys.executable, "-c", SCRIPT, str(workspace.root), str(page), *names]
-    finished = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    found = json.loads(finished.stdout)
-    assert Path(found["code"]).is_relative_to(code)
+    Workspace(folder).params.write_text(yaml.safe_dump(params))
+
+
+def test_new_protocol_needs_one_new_file(extended: "Extended") -> None:
+    found = extended.found["protocol"]
     unknown, not_primary = found["refusals"]
     assert "own-caption" in unknown.partition("`kind` must be one of")[2].partition("(got")[0]
     assert "primary must be one of titles.own_first" in not_primary
     rows = [row for row in found["rows"] if row["kind"] == "own-caption"]
     assert {(row["candidate"], row["split"], row["metric"], row["primary"]) for row in rows} == {
         (name, split, metric, metric == "own_first")
-        for name in names
+        for name in ("base-model", "step-000010")
         for split in ("val", "test")
         for metric in ("own_first", "angle")
     }
     assert all(0 <= row["value"] <= 1 for row in rows if row["metric"] == "own_first")
     assert ["test", "titles", "angle"] in found["changes"]
     assert "titles.own_first" in found["headlines"]
-    assert "titles: angle to the caption" in page.read_text()
+    assert "titles: angle to the caption" in (extended.folder / "protocol" / "page.html").read_text()

@@ -1,6 +1,8 @@
 """A new selection rule needs one new file: params accept it, it selects, and the report shows it."""
 
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -9,10 +11,13 @@ from fclip.errors import UserError
 from fclip.selection.config import SelectConfig
 from tasks.evaluate import evaluate
 from tasks.workspace.params import load_section
-from tests.extensions.selection_project import run_in_copy
-from tests.tiny_shop import make_shop
+from tasks.workspace.paths import Workspace
 
-FIRST = '''
+if TYPE_CHECKING:
+    from tests.extensions.conftest import Extended
+
+NEW_FILE = "fclip/selection/rules/first.py"
+TEXT = '''
 """A rule that takes the first checkpoint."""
 
 import numpy as np
@@ -36,6 +41,7 @@ FIRST = Rule(
 '''
 
 SESSION = """
+from pathlib import Path
 from dataclasses import replace
 
 from fclip.report.build import render_report
@@ -45,34 +51,36 @@ from tasks.selection_result import read_selection
 from tasks.workspace.paths import Workspace
 from tests.fclip.report.test_report import made_up
 
-workspace = Workspace(Path(sys.argv[1]))
+workspace = Workspace(Path.cwd())
 main(workspace)
 selection = read_selection(workspace)
 inputs = made_up()
 choices = {**inputs.selection.choices, "first": "base-model"}
 inputs = replace(inputs, selection=replace(inputs.selection, choices=choices))
-print(json.dumps({
+found = {
     "winner": selection.winner,
     "reason": selection.reason,
     "choices": dict(selection.choices),
     "card": model_card(inputs.selection, inputs.scores),
     "report": render_report(inputs),
-}))
+}
 """
 
 
-def test_new_selection_rule_needs_one_new_file(tmp_path: Path) -> None:
-    shop = make_shop(tmp_path / "shop")
+def prepare(folder: Path, shop: Workspace) -> None:
+    shutil.copytree(shop.root, folder)
+    space = Workspace(folder)
     for dataset in ("studio", "street"):
-        evaluate(shop, dataset)
-    params = yaml.safe_load(shop.params.read_text())
+        evaluate(space, dataset)
+    params = yaml.safe_load(space.params.read_text())
     params["select"]["rule"] = "first"
-    shop.params.write_text(yaml.safe_dump(params))
-    with pytest.raises(UserError, match=r"rule must be one of mean_normalised_gain, .*, not `first`"):
-        load_section(shop, "select", SelectConfig)
+    space.params.write_text(yaml.safe_dump(params))
 
-    copy = tmp_path / "copy"
-    found = run_in_copy(copy, "fclip/selection/rules/first.py", FIRST, SESSION, shop.root)
+
+def test_new_selection_rule_needs_one_new_file(extended: "Extended") -> None:
+    with pytest.raises(UserError, match=r"rule must be one of mean_normalised_gain, .*, not `first`"):
+        load_section(Workspace(extended.folder / "selection_rule"), "select", SelectConfig)
+    found = extended.found["selection_rule"]
     assert found["winner"] == found["choices"]["first"] == "step-000010"
     assert found["choices"]["last"] == "step-000020"
     assert found["reason"].startswith("best eligible candidate by first checkpoint (score -10.000)")

@@ -1,18 +1,20 @@
 """A new kind of source needs one new file: in a copy of the project, it works from its declaration."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import yaml
 
+from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
 
-NOTES = '''
+if TYPE_CHECKING:
+    from tests.extensions.conftest import Extended
+
+NEW_FILE = "fclip/catalog/sources/notes.py"
+TEXT = '''
 """A text file with a product a line, `id colour`, and a picture drawn from its number."""
 
 import io
@@ -69,7 +71,6 @@ NOTES = SourceKind(
 '''
 
 SESSION = """
-import json
 import sys
 from pathlib import Path
 
@@ -104,17 +105,13 @@ for attempt in (lambda: ingest(workspace, "mine"), lambda: parse("ingest", value
     except UserError as error:
         refusals.append(str(error))
 draws = any(name.startswith("fclip.sample") for name in sys.modules)
-print(json.dumps({"lines": list(summary.lines()), "moved": moved, "refusals": refusals, "draws": draws}))
+found = {"lines": list(summary.lines()), "moved": moved, "refusals": refusals, "draws": draws}
 """
 
 
-def test_new_source_needs_one_new_file(tmp_path: Path) -> None:
-    for name in ("fclip", "tasks", "flows"):
-        shutil.copytree(
-            REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "fclip_tiny_model")
-        )
-    (tmp_path / "fclip" / "catalog" / "sources" / "notes.py").write_text(NOTES)
-    (tmp_path / "notes.txt").write_text("".join(f"p{number} red\n" for number in range(50)) + "broken\n")
+def prepare(folder: Path, shop: Workspace) -> None:
+    folder.mkdir()
+    (folder / "notes.txt").write_text("".join(f"p{number} red\n" for number in range(50)) + "broken\n")
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     dataset = {
         "source": {"kind": "notes", "notes": "notes.txt"},
@@ -122,23 +119,20 @@ def test_new_source_needs_one_new_file(tmp_path: Path) -> None:
         "roles": {"train": "train", "val": "select", "test": "report"},
     }
     params["ingest"] = {"settings": {}, "datasets": {"mine": dataset}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FCLIP_HOME": str(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
-    pin = json.loads((tmp_path / "pins" / "sources" / "mine.json").read_text())
+
+def test_new_source_needs_one_new_file(extended: "Extended") -> None:
+    folder, found = extended.folder / "source", extended.found["source"]
+    pin = json.loads((folder / "pins" / "sources" / "mine.json").read_text())
     assert (pin["dataset"], pin["kind"], pin["num_rows"]) == ("mine", "notes", 51)
-    counts = json.loads((tmp_path / "data" / "catalog" / "mine" / "ingest.json").read_text())
+    counts = json.loads((folder / "data" / "catalog" / "mine" / "ingest.json").read_text())
     assert (counts["num_rows"], counts["num_products"]) == (51, 50)
     assert counts["refused_by_reason"] == {"no colour": 1}
     assert "mine: 51 rows: 50 products" in found["lines"][0]
-    products = pq.read_table(tmp_path / "data" / "catalog" / "mine" / "products.parquet")
+    products = pq.read_table(folder / "data" / "catalog" / "mine" / "products.parquet")
     assert set(products["product_id"].to_pylist()) == {f"p{number}" for number in range(50)}
-    assert found["moved"] == {"kind": "notes", "notes": str(tmp_path / "notes.txt")}
+    assert found["moved"] == {"kind": "notes", "notes": str(folder / "notes.txt")}
     assert not found["draws"]
     changed, unknown = found["refusals"]
     assert "changed since it was pinned" in changed

@@ -7,19 +7,7 @@ import pytest
 from fclip.models.candidates import read_candidates
 from fclip.selection.result import read_selection
 from tests.conftest import make_space, tiny_params
-from tests.extensions.test_averaging_method import TAIL
-from tests.extensions.test_base_model import MINE
-from tests.extensions.test_protocol import MODULE as OWN_CAPTION
-from tests.extensions.test_selection_rule import FIRST
-from tests.extensions.test_source import NOTES
-
-NEW_FILES = {
-    "averaging/tail.py": TAIL,
-    "base_models/mine.py": MINE,
-    "catalog/sources/notes.py": NOTES,
-    "evaluation/protocols/own_caption.py": OWN_CAPTION,
-    "selection/rules/first.py": FIRST,
-}
+from tests.extensions.conftest import EXTENSIONS
 
 
 @pytest.mark.slow
@@ -41,8 +29,8 @@ def test_run_uses_one_new_extension_of_each_kind(tmp_path: Path) -> None:
     params["average"] = {"methods": [{"kind": "tail", "number": 2}]}
     params["select"]["rule"] = "first"
     space = make_space(tmp_path / "space", params, tmp_path / "home")
-    for name, text in NEW_FILES.items():
-        (space.root / "fclip" / name).write_text(text)
+    for module in EXTENSIONS.values():
+        (space.root / module.NEW_FILE).write_text(module.TEXT)
     (space.root / "notes.txt").write_text("".join(f"p{number} red\n" for number in range(60)))
 
     finished = space.run("fclip", "retrain", timeout=900)

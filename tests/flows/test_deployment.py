@@ -37,6 +37,7 @@ def deployed(retrained: Space, tmp_path: Path) -> Iterator[Deployed]:
     space.run("prefect", "--no-prompt", "work-pool", "delete", "fclip")
 
 
+@pytest.mark.slow
 def test_deployment_run_completes_and_commits(deployed: Deployed) -> None:
     space = deployed.space
     before = space.run("git", "rev-parse", "HEAD").output

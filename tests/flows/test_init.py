@@ -7,7 +7,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from fclip.catalog.build import build_catalog
 from fclip.catalog.config import DatasetConfig
@@ -17,10 +16,8 @@ from fclip.catalog.pin import SourcePin
 from fclip.catalog.sources.registry import describe
 from fclip.catalog.summary import IngestSummary
 from fclip.config import parse_config
-from fclip.errors import UserError
 from fclip.mirror.source_access import SourceAccess
 from flows.cli import init as command
-from flows.cli.__main__ import app
 from flows.new_params import EXAMPLE, render_params
 from tests.conftest import REPOSITORY, Space, make_space, tiny_params
 from tests.fclip.catalog.catalog_shop import LOCAL, ingest_config
@@ -134,15 +131,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Space:
     return make_space(folder / "home", tiny_params(folder / "no-model"), folder / "user")
 
 
-def test_init_makes_a_workspace(home: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_makes_a_workspace(home: Space, tmp_path: Path) -> None:
     """The new workspace has the rendered params on a branch of its own, and the output says what is next."""
-    monkeypatch.chdir(home.root)
-    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
-        monkeypatch.setenv(name, home.environment[name])
     table = own_table(tmp_path / "shop")
     path = home.root.parent / "mine"
-    result = CliRunner().invoke(app, ["init", str(path), "--table", str(table), "--map", "brand=category"])
-    assert result.exit_code == 0, result.output
+    result = home.call("init", str(path), "--table", str(table), "--map", "brand=category")
+    assert result.code == 0, result.output
     values = yaml.safe_load((path / "params.yaml").read_text())
     assert values["base"] == {"workspace": "mine", "registered_model": "fclip-mine", "seed": 0}
     assert values["ingest"]["datasets"]["catalog"]["source"]["path"] == str(table)
@@ -157,13 +151,15 @@ def test_init_makes_a_workspace(home: Space, tmp_path: Path, monkeypatch: pytest
         assert line in " ".join(result.output.split())
 
 
-def test_a_new_workspace_can_be_pinned(home: Space, tmp_path: Path) -> None:
+def test_a_new_workspace_can_be_pinned(home: Space, tmp_path: Path, tiny_base_model: Path) -> None:
     path = home.root.parent / "pinned"
     created = home.run("fclip", "init", str(path), "--table", str(kaggle_styles(tmp_path / "shop")))
     assert created.code == 0, created.output
-    pinned = home.at(path).run("fclip", "pin")
+    space = home.at(path)
+    space.set_params(lambda p: p["finetune"].update(base_model={"kind": "local", "path": str(tiny_base_model)}))
+    pinned = space.call("pin")
     assert pinned.code == 0, pinned.output
-    assert home.at(path).json("pins/sources/catalog.json")["num_rows"] == 40
+    assert space.json("pins/sources/catalog.json")["num_rows"] == 40
 
 
 @pytest.mark.parametrize(
@@ -176,23 +172,18 @@ def test_a_new_workspace_can_be_pinned(home: Space, tmp_path: Path) -> None:
         (["--table", "ftp://example.com/a.csv"], "scheme"),
     ],
 )
-def test_nothing_is_created_after_an_error(
-    home: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
-) -> None:
-    monkeypatch.chdir(home.root)
+def test_nothing_is_created_after_an_error(home: Space, tmp_path: Path, arguments: list[str], message: str) -> None:
     table = str(own_table(tmp_path / "shop"))
     path = home.root.parent / "never"
-    result = CliRunner().invoke(app, ["init", str(path), *(each.format(table=table) for each in arguments)])
-    assert isinstance(result.exception, UserError)
-    assert message in str(result.exception)
+    result = home.call("init", str(path), *(each.format(table=table) for each in arguments))
+    assert result.code == 1
+    assert message in result.output
     assert not path.exists()
     assert "never" not in home.run("git", "branch").output
 
 
-def test_a_folder_that_is_taken(home: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home.root)
-    result = CliRunner().invoke(app, ["init", str(tmp_path), "--table", "absent.csv"])
-    assert "already exists" in str(result.exception)
+def test_a_folder_that_is_taken(home: Space, tmp_path: Path) -> None:
+    assert "already exists" in home.call("init", str(tmp_path), "--table", "absent.csv").output
 
 
 def test_markup_and_control_characters_are_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

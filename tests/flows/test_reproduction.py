@@ -1,8 +1,8 @@
 """Reproduction of a registered version: closing commit, remote, clone, pull."""
 
-import json
 from pathlib import Path
 
+from fclip.files import sha256_tree
 from tests.conftest import Space
 
 
@@ -16,7 +16,7 @@ def test_clone_at_the_closing_commit_restores_the_version(retrained: Space, tmp_
     assert "dvc.lock" in changed
     assert not [name for name in changed if name.startswith(("fclip/", "params"))]
     commit = space.run("git", "rev-parse", "HEAD").output.strip()
-    assert commit[:12] in space.run("fclip", "models").output
+    assert commit[:12] in space.call("models").output
 
     clone = tmp_path / "clone"
     assert space.run("git", "clone", "--quiet", str(space.root), str(clone)).code == 0
@@ -27,9 +27,7 @@ def test_clone_at_the_closing_commit_restores_the_version(retrained: Space, tmp_
     reproduced = other.run("dvc", "repro", "select")
     assert reproduced.code == 0, reproduced.output
     assert "Running stage" not in reproduced.output
-    code = "from pathlib import Path; from fclip.files import sha256_tree; print(sha256_tree(Path('models/selected')))"
-    digest = other.run("python", "-c", code).output.strip()
-    assert digest == json.loads((clone / "pins" / "champion.json").read_text())["model_sha256"]
+    assert sha256_tree(clone / "models" / "selected") == other.json("pins/champion.json")["model_sha256"]
 
 
 def test_run_with_commit_refuses_uncommitted_changes(retrained: Space, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from fclip.errors import UserError
 from flows.params import load_params
 from tasks.workspace.paths import Workspace
 from tests.conftest import Finished, Space, eventually, make_space, tiny_params, trainers
-from tests.extensions.test_selection_rule import FIRST
+from tests.extensions import test_selection_rule as first_rule
 
 
 def digests(space: Space) -> dict[str, list[str]]:
@@ -60,7 +60,7 @@ def test_second_run_recomputes_no_stage(retrained: Space, tmp_path: Path) -> Non
     before = digests(space), published_state(space), space.versions
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
-    assert "no stage was recomputed" in finished.output
+    assert "No stage was recomputed" in finished.output
     assert "Running stage" not in finished.output
     assert (digests(space), published_state(space), space.versions) == before
     reproduced = space.run("dvc", "repro")
@@ -196,7 +196,7 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
     assert no_predecessor.code == 1
     assert "nothing to roll back to" in no_predecessor.output
 
-    (space.root / "fclip" / "selection" / "rules" / "first.py").write_text(FIRST)
+    (space.root / first_rule.NEW_FILE).write_text(first_rule.TEXT)
     space.set_params(lambda params: params["select"].update(rule="first"))
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output

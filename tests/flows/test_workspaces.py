@@ -29,41 +29,45 @@ def write_shop(folder: Path, num_rows: int) -> None:
             writer.writerow([f"SKU{number}", f"{colour.title()} {shape} no. {number}", shape, colour, f"{number}.jpg"])
 
 
-def test_own_csv_table_runs_in_a_new_workspace(retrained: Space, tmp_path: Path) -> None:
+def test_own_csv_table_runs_in_a_new_workspace(retrained: Space, tmp_path: Path, tiny_base_model: Path) -> None:
     home = retrained.copy(tmp_path / "home")
     path = tmp_path / "mine"
-    created = home.run("fclip", "workspace", "new", str(path), "--params", "params/table.yaml")
+    created = home.call("workspace", "new", str(path), "--params", "params/table.yaml")
     assert created.code == 0, created.output
     mine = home.at(path)
     assert mine.json("pins/champion.json") == {}
     assert mine.params["base"] == {"workspace": "mine", "registered_model": "fclip-mine", "seed": 0}
-    write_shop(path / "my-catalog", 300)
+    write_shop(path / "my-catalog", 120)
 
     def own_columns(params: dict) -> None:
         source = params["ingest"]["datasets"]["catalog"]["source"]
         source |= {"product_id": "sku", "image": "photo", "texts": {"title": "name"}}
         source["attributes"] = {"category": "type", "colour": "colour"}
-        params["finetune"]["num_candidates"] = 3  # the preset has eight, which take a minute longer
+        # A tiny model and one candidate; `last` selects it, so that there is a model to register.
+        params["finetune"] |= {"base_model": {"kind": "local", "path": str(tiny_base_model)}, "num_candidates": 1}
+        params["average"] = {"methods": []}
+        params["evaluate"]["settings"]["resamples"] = 100
+        params["select"] = {"rule": "last", "in_domain_tolerance": 1.0, "tie_confidence": None}
 
     mine.set_params(own_columns)
     finished = mine.run("fclip", "retrain", timeout=600)
     assert finished.code == 0, finished.output
     assert "selected by in-domain data alone" in mine.json("reports/selection.json")["warning"]
     assert "selected by in-domain data alone" in finished.output
-    found = mine.run("fclip", "search", "red bag", "-k", "2")
+    found = mine.call("search", "red bag", "-k", "2")
     assert found.code == 0, found.output
     assert "SKU" in found.output
-    assert str(path) in home.run("fclip", "workspace", "list").output
+    assert str(path) in home.call("workspace", "list").output
     # Each workspace shows only its own registered model.
-    assert "fclip-mine" not in home.run("fclip", "models").output
+    assert "fclip-mine" not in home.call("models").output
+    assert "fclip-mine" in mine.call("models").output
 
 
-def test_workspace_new_refuses_a_missing_preset_and_an_existing_folder(retrained: Space, tmp_path: Path) -> None:
-    home = retrained.copy(tmp_path / "home")
-    absent = home.run("fclip", "workspace", "new", str(tmp_path / "new"), "--params", "params/none.yaml")
+def test_workspace_new_refuses_a_missing_preset_and_an_existing_folder(trained: Space, tmp_path: Path) -> None:
+    absent = trained.call("workspace", "new", str(tmp_path / "new"), "--params", "params/none.yaml")
     assert absent.code == 1
     assert "params/kagl.yaml" in absent.output
-    taken = home.run("fclip", "workspace", "new", str(tmp_path), "--params", "params/table.yaml")
+    taken = trained.call("workspace", "new", str(tmp_path), "--params", "params/table.yaml")
     assert taken.code == 1
     assert "already exists" in taken.output
     assert not (tmp_path / "new").exists()
