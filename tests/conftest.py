@@ -263,6 +263,23 @@ def tiny_base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def quick_towers() -> Iterator[None]:
+    """`towers` embeds ImageNet's class names once: the same for every config, and most of the time to compose one."""
+    from fclip.base_models import towers
+
+    embed, known = towers._class_features, []
+
+    def class_features(text: Any, tokenizer: Any) -> Any:
+        if not known:
+            known.append(embed(text, tokenizer))
+        return known[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(towers, "_class_features", class_features)
+        yield
+
+
+@pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API address of a Prefect server that runs during the tests."""
     folder = tmp_path_factory.mktemp("prefect")

@@ -66,7 +66,7 @@ def test_a_run_becomes_a_table(tmp_path: Path) -> None:
         assert len(row["draws"]) == params["evaluate"]["settings"]["resamples"]
 
 
-def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path) -> None:
+def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path, quick_towers: None) -> None:
     base_model = tmp_path / "base-model"
     base_model.mkdir()
     fclip_tiny.compose(base_model)

@@ -32,7 +32,7 @@ def test_promotion_alone_does_not_retrain_a_warm_start(retrained: Space, tmp_pat
     assert space.json("pins/champion.json")["version"] == 2
     again = space.run("fclip", "retrain", timeout=600)
     assert again.code == 0, again.output
-    assert "no stage was recomputed" in again.output
+    assert "No stage was recomputed" in again.output
     assert space.json("pins/base_model.json")["champion"] == pinned
 
     followed = space.run("fclip", "pin", "--follow-champion")

@@ -28,7 +28,7 @@ MAX_BYTES = 12_000_000
 
 
 @pytest.fixture(scope="session")
-def included(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def included(tmp_path_factory: pytest.TempPathFactory, quick_towers: None) -> Path:
     """The composed model that is included in the package."""
     folder = tmp_path_factory.mktemp("fclip-tiny")
     fclip_tiny.compose(folder)

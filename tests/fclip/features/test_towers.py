@@ -59,7 +59,9 @@ def test_models_that_differ_only_in_projections_are_encoded_once(
     assert not np.allclose(found["base-model"].images, found["heads"].images, atol=1e-3)
 
 
-def test_features_of_towers_equal_the_whole_model(packs: ImagePacks, images: list[StoredImage], tmp_path: Path) -> None:
+def test_features_of_towers_equal_the_whole_model(
+    packs: ImagePacks, images: list[StoredImage], tmp_path: Path, quick_towers: None
+) -> None:
     (folder := tmp_path / "towers").mkdir()
     towers.compose(TOWERS, folder)
     assert {modality: tower.projection is not None for modality, tower in read_towers(folder).items()} == {

@@ -44,7 +44,9 @@ def accuracy(model: Path, products: list[SampleProduct]) -> float:
     )
 
 
-def test_training_the_projections_raises_zero_shot_accuracy(products: list[SampleProduct], tmp_path: Path) -> None:
+def test_training_the_projections_raises_zero_shot_accuracy(
+    products: list[SampleProduct], tmp_path: Path, quick_towers: None
+) -> None:
     rows, images = [], []
     for number, product in enumerate(products[: NUM_TRAIN + NUM_VAL]):
         content = product.images[0]
