@@ -1,12 +1,10 @@
 """Whether a run with nothing to do is recognised, and every change is noticed."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fclip.registry import store
 from fclip.registry.backend import connect
 from flows.unchanged import Unchanged, find_unchanged, remember_run
 from tasks.workspace.paths import Workspace
@@ -63,16 +61,3 @@ def test_a_run_with_a_commit_is_not_unchanged_before_its_commit(space: Space) ->
     assert space.run("git", "add", "dvc.lock", "pins").code == 0
     assert space.run("git", "commit", "-qm", "A run").code == 0
     assert isinstance(find_unchanged(workspace, commit=True), Unchanged)
-
-
-def test_remembered_versions_are_those_of_the_registry(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = space.params["base"]["registered_model"]
-    now = time.time()
-    monkeypatch.setattr("fclip.files.time.time", lambda: now + 3600)  # the database is settled
-    before = store.versions(name)
-    monkeypatch.setattr("fclip.registry.store.connect", lambda: pytest.fail("the registry was read again"))
-    assert store.versions(name) == before
-    monkeypatch.undo()
-    monkeypatch.setenv("FCLIP_HOME", space.environment["FCLIP_HOME"])
-    connect().set_model_version_tag(name, "1", "note", "new")
-    assert store.versions(name)[0].tags["note"] == "new"

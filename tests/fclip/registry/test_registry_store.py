@@ -1,5 +1,6 @@
 """Register, find, download, promote and roll back versions with fake weights."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_registered_version_has_its_lineage_and_writes_nothing_to_the_current_fo
     assert tracking_uri() == f"sqlite:///{registry_home / 'mlflow.db'}"
     assert list((tmp_path / "cwd").iterdir()) == []
     assert sha256_tree(download_model(version.pin, tmp_path / "got" / "a")) == receipt.model_sha256
+
+
+def test_versions_are_read_again_only_after_a_change(make_weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(make_weights("a"))
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr("fclip.files.time.time", lambda: now + 3600)  # the database is settled
+        before = versions(NAME)
+        patch.setattr("fclip.registry.store.connect", lambda: pytest.fail("the registry was read again"))
+        assert versions(NAME) == before
+        assert champion(NAME) is None
+    promote(1)
+    (after,) = versions(NAME)
+    assert (after.version, after.is_champion) == (1, True)
+    assert champion(NAME) == after
 
 
 def test_same_weights_do_not_create_a_second_version(make_weights) -> None:
