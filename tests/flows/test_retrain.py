@@ -14,6 +14,7 @@ import yaml
 
 from fclip.errors import UserError
 from flows.params import load_params
+from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
 from tests.conftest import Finished, Space, eventually, make_space, tiny_params, trainers
 from tests.extensions import test_selection_rule as first_rule
@@ -152,13 +153,10 @@ def test_too_large_a_learning_rate_does_not_change_the_champion(
 
 
 def test_second_run_is_refused_while_a_run_is_in_progress(trained: Space) -> None:
-    import fcntl
-
-    with (trained.root / ".fclip" / "run.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with run_lock(Workspace(trained.root), "a test"):
         finished = trained.call("pin")
     assert finished.code == 1
-    assert "another run is in progress" in finished.output
+    assert f"a test is running in {trained.root}" in finished.output
 
 
 def test_interrupt_during_finetune_stops_training_and_keeps_a_checkpoint(retrained: Space, tmp_path: Path) -> None:

@@ -76,13 +76,14 @@ def test_a_model_in_transformers_format_is_pinned_and_fetched_by_commit(
     assert newest["revision"] == list(hub.commits)[-1]
     assert newest["model_sha256"] != kept
     shutil.rmtree(tmp_path / "cache")
-    assert session(NOWHERE, ("fetch", FASHION_CLIP), pin=pin) == [kept]  # offline, from the hub's own cache
-
-
-def test_an_unavailable_hub_or_model_is_a_user_error(hub: FakeHub, session: Session) -> None:
-    (offline,) = session(NOWHERE, ("pin", FASHION_CLIP))
-    assert "model patrickjohncyh/fashion-clip: the hub cannot be reached" in offline["error"]
+    unknown = {**FASHION_CLIP, "model": "patrickjohncyh/another"}
+    cached, offline = session(NOWHERE, ("fetch", FASHION_CLIP), ("pin", unknown), pin=pin)
+    assert cached == kept  # from the hub's own cache
+    assert "model patrickjohncyh/another: the hub cannot be reached" in offline["error"]
     assert "set `model` to a folder with a local copy of its files" in offline["error"]
+
+
+def test_an_unavailable_model_is_a_user_error(hub: FakeHub, session: Session) -> None:
     hub.commit({"config.json": b'{"model_type": "siglip"}', "model.safetensors": b""})
     steps = [
         ("pin", {**FASHION_CLIP, "model": "nobody/nothing"}),
