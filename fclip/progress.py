@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 MARK = "\x1e"  # ASCII record separator: the first character of a record
 SECONDS_BETWEEN_RECORDS, SECONDS_BETWEEN_LINES, RATE_SECONDS = 0.2, 10.0, 30.0
-BAR_WIDTH, MIN_BAR_WIDTH = 30, 5
-SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+BAR_WIDTH, MIN_BAR_WIDTH, SPINNER = 30, 6, "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,8 @@ class LineLimit:
             self._line = now - record.seconds
         self._record = now
         ends_long_loop = record.ended and record.seconds >= SECONDS_BETWEEN_LINES
-        if now - self._line < SECONDS_BETWEEN_LINES and not ends_long_loop:
+        almost_ended = record.done == record.total and not record.ended
+        if almost_ended or (now - self._line < SECONDS_BETWEEN_LINES and not ends_long_loop):
             return False
         self._line = now
         return True
@@ -136,7 +136,7 @@ class LiveLine:
             transient=True,
             redirect_stdout=sys.stdout.isatty(),
         )
-        self._live.start()
+        self._live.start(refresh=True)
         # rich has replaced sys.stderr, but log handlers keep the stream that they were created with.
         handlers = logging.getLogger().handlers
         self._redirected = [each for each in handlers if type(each) is logging.StreamHandler and each.stream is stderr]
@@ -174,8 +174,9 @@ class LiveLine:
         line = Text(SPINNER[int(8 * monotonic()) % len(SPINNER)], "cyan", no_wrap=True, overflow="ellipsis")
         line.append("  ".join(before), "bold")
         rest = "  ".join(after)
-        width = min(self._console.width - len(line) - len(rest) - 5, BAR_WIDTH)
-        if record is not None and record.total and width >= MIN_BAR_WIDTH:
+        room = self._console.width - len(line) - len(rest) - 5  # a short bar is worth more than the record's text
+        if record is not None and record.total and room + len(record.text) >= MIN_BAR_WIDTH:
+            width = min(max(room, MIN_BAR_WIDTH), BAR_WIDTH)
             filled = min(width, width * record.done // record.total)
             line.append("  ").append("━" * filled, "cyan").append("━" * (width - filled), "bright_black")
         return line.append("  " + rest, "default")

@@ -43,7 +43,7 @@ class LiveStage:
 
 def _console() -> Console:
     """The console of Prefect's log handler if logging is configured, else a new one for standard error."""
-    for handler in logging.getLogger("prefect").handlers:
+    for handler in logging.getLogger().handlers:
         console = getattr(handler, "console", None)
         if isinstance(console, Console):
             return console

@@ -63,7 +63,7 @@ def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, float]) -> N
     """Log a table of the candidates with their distances to the base model, and scores where one was computed."""
     own = [scores.get(_key(each.parents or {each.name: 1.0})) for each in candidates]
     rows = [
-        (each.name, each.kind, _digits(each.distance, 4), _digits(score, 3))
+        (each.name, each.kind, _format(each.distance, ".2g"), _format(score, ".3f"))
         for each, score in zip(candidates, own, strict=True)
     ]
     logger.info(
@@ -75,8 +75,8 @@ def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, float]) -> N
     )
 
 
-def _digits(value: float | None, num: int) -> str:
-    return "–" if value is None else f"{value:.{num}f}"
+def _format(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def _as_trained(base: Path, folder: Path) -> Path:

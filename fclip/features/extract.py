@@ -108,7 +108,7 @@ def extract_features(
     to_decode = [image for image in distinct if image in uncached_images]
     side = max((_image_size(folder) for folder in models.values()), default=DEFAULT_SIDE)
     num_uncached = sum(map(len, uncached.values()))
-    with closing(Tracker("Encoding images and texts", total=num_uncached, unit="items")) as tracker:
+    with closing(Tracker("Encoding", total=num_uncached, unit="inputs")) as tracker:
         for block in _blocks(to_decode, max(1, BLOCK_BYTES // (3 * side * side))):
             pixels: dict[Preprocess, NDArray[np.uint8]] = {}
             block_rows = {image: row for row, image in enumerate(block)}

@@ -67,7 +67,7 @@ class TrainingLog:
             total, done = (num_steps * self._batch_size for num_steps in (self._num_steps, self._first))
             self._tracker = Tracker("Training", total=total, unit="images", done=done)
         wait = waited / max(now - self._began, 1e-9)
-        parts = [f"step {step}/{self._num_steps}", f"loss {row[3]:.3f}"]
+        parts = [f"loss {row[3]:.3f}", f"step {step}/{self._num_steps}"]
         if wait >= MIN_WAIT_FRACTION:
             parts.append(f"{wait:.0%} waiting for data")
         self._tracker.advance(self._batch_size, ", ".join(parts))

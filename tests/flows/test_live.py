@@ -3,7 +3,6 @@
 import io
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -23,24 +22,27 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def prefect_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
-    """Prefect's logger with no handlers."""
-    logger = logging.getLogger("prefect")
-    monkeypatch.setattr(logger, "handlers", [])
-    return logger
+def handlers(monkeypatch: pytest.MonkeyPatch) -> list[logging.Handler]:
+    """The handlers of the root logger, which Prefect configures: none yet."""
+    found: list[logging.Handler] = []
+    monkeypatch.setattr(logging.getLogger(), "handlers", found)
+    return found
 
 
-def test_the_live_line_leaves_log_lines_intact(prefect_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_line_leaves_log_lines_intact(
+    handlers: list[logging.Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     terminal = Terminal()
-    prefect_logger.addHandler(PrefectConsoleHandler(stream=terminal))
+    handlers.append(PrefectConsoleHandler(stream=terminal))
     logged: list[str] = []
     with LiveStage("finetune", logged.append) as live:
         live.show(record(1.0))
-        prefect_logger.warning("a line of the log")
+        logging.getLogger("prefect.task_runs").warning("a line of the log")
         live.show(record(2.0))
     shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", terminal.getvalue())
+    assert re.search(r"\r\x1b\[2K[0-9:.| ]*a line of the log\n", terminal.getvalue())  # the live line is erased first
     lines = [line.rpartition("\r")[2].strip() for line in shown.splitlines()]
     assert "a line of the log" in lines
     assert re.search(r"finetune  Training  ━+  18/45  0.60 steps/s  ETA 0:45  loss 1.8", shown)
@@ -48,9 +50,9 @@ def test_the_live_line_leaves_log_lines_intact(prefect_logger: logging.Logger, m
 
 
 def test_without_a_terminal_long_loops_are_logged(
-    prefect_logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    handlers: list[logging.Handler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefect_logger.addHandler(PrefectConsoleHandler(stream=io.StringIO()))
+    handlers.append(PrefectConsoleHandler(stream=io.StringIO()))
     seconds = [0.0, 5.0, 12.0, 14.0, 23.0, 26.0]
     monkeypatch.setattr(progress, "monotonic", iter(1000 + each for each in seconds).__next__)
     monkeypatch.setattr("flows.live.line_limit", LineLimit())
