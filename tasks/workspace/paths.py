@@ -187,7 +187,7 @@ class Workspace:
     def stage_timings(self) -> Path:
         """Of each stage at its last run: when the run decided on it and when its work began and ended, in Unix seconds,
         and the seconds of its loops."""
-        return self.timings / "stages.json"
+        return self.state / "stage-timings.json"
 
     def step_timings(self, candidates_sha256: str) -> Path:
         """The durations of the training steps of the run whose candidates.json has this digest.
