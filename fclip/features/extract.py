@@ -1,8 +1,8 @@
 """Features of many images and texts by several models. Only features missing in the cache are computed.
 
-Each image is decoded once. One model is in memory at a time, on a CPU also its copy with folded batch norms. Models
-with equal towers share the features before the projections (`fclip.features.towers`). Images are decoded in blocks of
-limited size, and each block is encoded by every tower that lacks features of it.
+Each image is decoded once. One model is in memory at a time. Models with equal towers share the features before the
+projections (`fclip.features.towers`). Images are decoded in blocks of limited size, and each block is encoded by every
+tower that lacks features of it.
 """
 
 import logging
@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from fclip.models.digests import model_sha256
 from fclip.models.folder import read_config
 from fclip.models.folding import fold_batch_norms
 from fclip.models.preprocess import Preprocess
-from fclip.models.store import Clip, ModelLoader
+from fclip.models.store import Clip, load
 from fclip.progress import Tracker
 
 logger = logging.getLogger(__name__)
@@ -82,7 +81,6 @@ def extract_features(
     cache: Path,
     device: str = "auto",
     batch_size: int = 128,
-    loader: ModelLoader | None = None,
 ) -> dict[str, Features]:
     """Return the features of the images `digests` (read from `packs`) and of `texts`, by name of model.
 
@@ -91,13 +89,11 @@ def extract_features(
     Args:
         models: model folders by name.
         cache: folder of the feature cache.
-        loader: loads the models; pass the same one to several calls to reuse its model.
 
     Raises:
         UserError: a model cannot be loaded, or an image is in no pack or cannot be decoded.
     """
     target = resolve_device(device)
-    loader = loader or ModelLoader()
     model_towers = {name: read_towers(folder) for name, folder in models.items()}
     keys = {name: _keys(models[name], towers, target) for name, towers in model_towers.items()}
     shared = _open_towers(FeatureCache(cache), model_towers, keys)
@@ -118,7 +114,7 @@ def extract_features(
                 missing_texts = encodes["text"].table.missing(wanted["text"]) if "text" in encodes else []
                 if not missing and not missing_texts:
                     continue
-                clip = _load(loader, folder, target)
+                clip = _load(folder, target)
                 if missing_texts:
                     new_texts = {text: distinct_texts[text] for text in missing_texts}
                     _add_texts(clip, encodes["text"], new_texts, batch_size, tracker)
@@ -168,15 +164,12 @@ def _blocks(digests: list[str], size: int) -> Iterator[list[str]]:
         yield digests[begin : begin + size]
 
 
-def _load(loader: ModelLoader, folder: Path, device: torch.device) -> Clip:
-    """Load a model for inference."""
-    clip = loader.load(folder, device=device)
-    if device.type != "cpu":
-        return clip
-    folded = deepcopy(clip.model)  # the loader puts the next weights into the original
-    fold_batch_norms(folded)
-    folded.to(memory_format=torch.channels_last)
-    return replace(clip, model=folded)
+def _load(folder: Path, device: torch.device) -> Clip:
+    clip = load(folder, device=device)
+    if device.type == "cpu":
+        fold_batch_norms(clip.model)
+        clip.model.to(memory_format=torch.channels_last)
+    return clip
 
 
 def _image_size(folder: Path) -> int:

@@ -16,7 +16,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors import SafetensorError
 
 from fclip.errors import UserError
-from fclip.files import sha256_file, write_json
+from fclip.files import write_json
 from fclip.models.digests import model_sha256
 from fclip.models.folder import SAME_FOLDER, WEIGHT_SUFFIXES, WEIGHTS, context_length, read_config, write_config
 from fclip.models.mixtures import MIXTURE, mixture_parts
@@ -96,55 +96,9 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
 
 
 def _load_mixture(folder: Path, part: Path, device: str | torch.device) -> Clip:
-    clip = _with_weights_of(folder, load(part, device=device))
-    assert clip is not None, "mixtures have the tensor names of open_clip"
-    return clip
-
-
-class ModelLoader:
-    """Loads models one after the other. A model like the one before only gets other weights, which is much faster."""
-
-    def __init__(self) -> None:
-        self._last: Clip | None = None
-        self._files: dict[str, str] | None = None  # of the last model
-
-    def load(self, folder: Path, *, device: str | torch.device = "cpu") -> Clip:
-        """Return the same as `load`. The model that was returned before may change and must not be used any more.
-
-        Raises:
-            UserError: as for `load`.
-        """
-        files = _other_files(folder)
-        last = self._last
-        if last is not None and files is not None and files == self._files and last.device == torch.device(device):
-            self._last = _with_weights_of(folder, last)
-        else:
-            self._last = None
-        self._last, self._files = self._last or load(folder, device=device), files
-        return self._last
-
-
-def _other_files(folder: Path) -> dict[str, str] | None:
-    """Digest by name of the files besides the weights; None if the weights have another form than open_clip's."""
-    if not folder.is_dir() or not (mixture_parts(folder) or (folder / WEIGHTS).is_file()):
-        return None
-    return {
-        path.relative_to(folder).as_posix(): sha256_file(path)
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix not in WEIGHT_SUFFIXES and path.name != MIXTURE
-    }
-
-
-def _with_weights_of(folder: Path, clip: Clip) -> Clip | None:
-    """Put the weights of `folder` into the model of `clip`; None if open_clip would have to convert their names."""
+    clip = load(part, device=device)
     with open_weights(folder) as weights:
-        names = weights.keys()
-        if set(names) != clip.model.state_dict().keys():
-            return None
-        try:
-            clip.model.load_state_dict({name: weights.get_tensor(name) for name in names})
-        except RuntimeError as error:
-            raise UserError(f"{folder}: cannot be loaded as an open_clip model: {_first_line(error)}") from error
+        clip.model.load_state_dict({name: weights.get_tensor(name) for name in weights.keys()})  # noqa: SIM118
     return replace(clip, model_sha256=model_sha256(folder), path=folder)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -49,8 +49,6 @@ def mix(tensors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tenso
     if not tensors[-1].is_floating_point():
         return tensors[-1]
     first = tensors[0].float()
-    if all(torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
-        return first + 0.0  # −0 becomes 0, as in the sum
     mixed = first.clone()
     for tensor, share in zip(tensors[1:], shares[1:], strict=True):
         mixed += share * (tensor.float() - first)
@@ -137,36 +135,22 @@ def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
     (out_dir / WEIGHTS).chmod(0o644)
 
 
-def distances(folders: Iterable[Path], base_model: Path) -> Iterator[float]:
-    """Yield the relative distance of each model from the base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors except counters.
+def distance(folder: Path, base_model: Path) -> float:
+    """Relative distance from the base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors except counters.
 
     It is inf if it is not finite, or if names or shapes of tensors differ.
     """
-    norms: dict[str, float] = {}
-    for folder in folders:
-        if not mixture_parts(folder) and not have_same_tensor_names(folder, base_model):
-            yield math.inf
-            continue
-        with open_weights(folder) as weights, open_weights(base_model) as base_weights:
-            yield _distance(weights, base_weights, norms)
-
-
-def _distance(weights: Weights, base_weights: Weights, norms: dict[str, float]) -> float:
-    """Return the distance; `norms` has the norms of base tensors, and those that were missing are added."""
+    if not mixture_parts(folder) and not have_same_tensor_names(folder, base_model):
+        return math.inf
     squared_difference = squared_norm = 0.0
-    for name in weights.keys():  # noqa: SIM118
-        tensor, base = weights.get_tensor(name), base_weights.get_tensor(name)
-        if tensor.shape != base.shape:
-            return math.inf
-        if tensor.is_floating_point():
-            if name not in norms:
-                norms[name] = _norm(base.float())
-            squared_norm += norms[name] ** 2
-            if not torch.equal(tensor, base):  # the tensors of a tower that is not trained are equal
-                squared_difference += _norm(tensor.float() - base.float()) ** 2
+    with open_weights(folder) as weights, open_weights(base_model) as base_weights:
+        for name in weights.keys():  # noqa: SIM118
+            tensor, base = weights.get_tensor(name), base_weights.get_tensor(name)
+            if tensor.shape != base.shape:
+                return math.inf
+            if tensor.is_floating_point():
+                difference = torch.linalg.vector_norm(tensor.float() - base.float(), dtype=torch.float64)
+                squared_difference += float(difference) ** 2
+                squared_norm += float(torch.linalg.vector_norm(base.float(), dtype=torch.float64)) ** 2
     relative = math.sqrt(squared_difference / squared_norm) if squared_norm else math.inf
     return relative if math.isfinite(relative) else math.inf
-
-
-def _norm(tensor: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64))

@@ -16,8 +16,8 @@ from fclip.files import sha256_tree
 from fclip.models.digests import model_sha256
 from fclip.models.folder import WEIGHTS
 from fclip.models.mixtures import MIXTURE, MixturePart
-from fclip.models.store import ModelLoader, load
-from fclip.models.weights import distances, materialise_mixture, open_weights, write_mixture
+from fclip.models.store import load
+from fclip.models.weights import distance, materialise_mixture, open_weights, write_mixture
 from tests.tiny_shop import tiny_clip
 
 
@@ -96,54 +96,22 @@ def test_mixtures_of_different_towers_differ_by_share(tmp_path: Path, models: li
     assert len(digests | {read_towers(model)["image"].tower_sha256 for model in models[:2]}) == 4
 
 
-def test_a_loader_that_reuses_its_model_gives_the_same_models(tmp_path: Path, models: list[Path]) -> None:
-    other = tiny_clip(tmp_path / "other", seed=5)
-    config = json.loads((other / "open_clip_config.json").read_text())
-    config["preprocess_cfg"]["resize_mode"] = "squash"
-    (other / "open_clip_config.json").write_text(json.dumps(config))
-    mixed = mixture(tmp_path / "mixed", [(models[0], 0.5), (models[2], 0.5)])
-    loader = ModelLoader()
-    for folder in (models[0], models[1], mixed, models[1], other, models[2]):
-        reused, alone = loader.load(folder), load(folder)
-        state, expected = reused.model.state_dict(), alone.model.state_dict()
-        assert state.keys() == expected.keys()
-        assert all(torch.equal(state[name], expected[name]) for name in state)
-        assert (reused.model_sha256, reused.preprocess, reused.path) == (alone.model_sha256, alone.preprocess, folder)
-
-
-def test_a_damaged_model_is_an_error_after_a_model_that_could_be_reused(models: list[Path]) -> None:
-    loader = ModelLoader()
-    loader.load(models[0])
-    state = load_file(models[1] / WEIGHTS)
-    save_file({**state, "visual.proj": torch.ones(3, 3)}, models[1] / WEIGHTS)
-    with pytest.raises(UserError, match="cannot be loaded"):
-        loader.load(models[1])
-    (models[2] / WEIGHTS).write_bytes(b"half")
-    with pytest.raises(UserError, match="cannot be read"):
-        loader.load(models[2])
-
-
-def _distance(folder: Path, base_model: Path) -> float:
-    (value,) = distances([folder], base_model)
-    return value
-
-
 def test_distance_is_relative_to_the_base_model(tmp_path: Path, models: list[Path]) -> None:
-    assert _distance(models[0], models[0]) == 0
-    far = _distance(models[1], models[0])
+    assert distance(models[0], models[0]) == 0
+    far = distance(models[1], models[0])
     halfway = mixture(tmp_path / "mixed", [(models[0], 0.5), (models[1], 0.5)])
-    assert _distance(halfway, models[0]) == pytest.approx(far / 2, rel=1e-5)
+    assert distance(halfway, models[0]) == pytest.approx(far / 2, rel=1e-5)
     states = [load_file(model / WEIGHTS) for model in models[:2]]
     squared_difference = sum(
         float((states[1][name] - tensor).double().square().sum()) for name, tensor in states[0].items()
     )
     squared_norm = sum(float(tensor.double().square().sum()) for tensor in states[0].values())
     assert far == pytest.approx(math.sqrt(squared_difference / squared_norm))
-    assert _distance(tiny_clip(tmp_path / "broken", broken=True), models[0]) == math.inf
+    assert distance(tiny_clip(tmp_path / "broken", broken=True), models[0]) == math.inf
     save_file({**states[1], "visual.proj": torch.ones(3, 3)}, models[1] / WEIGHTS)
-    assert _distance(models[1], models[0]) == math.inf, "different shapes"
+    assert distance(models[1], models[0]) == math.inf, "different shapes"
     save_file({"another": torch.ones(3)}, models[1] / WEIGHTS)
-    assert _distance(models[1], models[0]) == math.inf, "different names"
+    assert distance(models[1], models[0]) == math.inf, "different names"
 
 
 def test_a_changed_or_missing_part_is_an_error(tmp_path: Path, models: list[Path]) -> None:
