@@ -9,7 +9,7 @@ its parents.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -19,8 +19,8 @@ from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
 from fclip.models.digests import model_sha256
 from fclip.models.mixtures import MixturePart
-from fclip.models.store import load, save
-from fclip.models.weights import distance, have_same_tensor_names, write_mixture
+from fclip.models.store import ModelLoader, load, save
+from fclip.models.weights import distances, have_same_tensor_names, write_mixture
 from fclip.progress import text_table
 from tasks.evaluate import evaluate_on
 from tasks.workspace.params import load_section
@@ -53,7 +53,8 @@ def average(workspace: Workspace) -> None:
                 folder = temporary / "candidates" / recipe.name
                 candidates.append(_write(recipe, candidates, folders, folder))
                 folders[recipe.name] = folder
-        candidates = [replace(each, distance=_distance(folders[each.name], folders[base.name])) for each in candidates]
+        far = distances({each.name: folders[each.name] for each in candidates}, folders[base.name])
+        candidates = [replace(each, distance=_rounded(far[each.name])) for each in candidates]
         write_candidates(temporary / "candidates.json", candidates)
     _log(candidates, scores)
 
@@ -103,9 +104,8 @@ def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[Mi
     return [MixturePart(folders[name], share) for name, share in parents.items()]
 
 
-def _distance(folder: Path, base: Path) -> float | None:
-    value = distance(folder, base)
-    return round(value, 9) if value < float("inf") else None
+def _rounded(distance: float) -> float | None:
+    return round(distance, 9) if distance < float("inf") else None
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class _Scorer:
     folders: Mapping[str, Path]
     candidates: tuple[Candidate, ...]
     computed: dict[_Parents, float]
+    loader: ModelLoader = field(default_factory=ModelLoader)
 
     @property
     def context(self) -> AveragingContext:
@@ -127,7 +128,7 @@ class _Scorer:
             logger.warning("No training dataset has a split with the role `select`; no candidate can be scored")
         if not datasets or not names:
             return {}
-        scores = _scores(self.workspace, datasets, {name: self.folders[name] for name in names})
+        scores = self._evaluate(datasets, {name: self.folders[name] for name in names})
         self.computed.update({_key({name: 1.0}): score for name, score in scores.items()})
         return scores
 
@@ -137,7 +138,7 @@ class _Scorer:
         parts = trained_ancestors(parents, self.candidates)
         with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
             write_mixture(Path(folder), _parts(parts, self.folders))
-            scores = _scores(self.workspace, self._in_domain(), {"average": Path(folder)})
+            scores = self._evaluate(self._in_domain(), {"average": Path(folder)})
         score = scores.get("average", float("-inf"))
         self.computed[_key(parts)] = score
         return score
@@ -146,20 +147,21 @@ class _Scorer:
         """The datasets with the roles `train` and `select`."""
         return [name for name, roles in read_roles(self.workspace).items() if roles.trains and roles.selects]
 
-
-def _scores(workspace: Workspace, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float]:
-    """Return the mean primary metric of each model on the select data. Models with nonfinite features are left out."""
-    values: dict[str, list[float]] = {name: [] for name in folders}
-    nonfinite: set[str] = set()
-    for dataset in datasets:
-        evaluation = evaluate_on(workspace, folders, dataset, roles=("select",), primary_only=True)
-        for name in folders:
-            splits = [entry for entry in evaluation.scores if entry.model == name and entry.primary]
-            total = sum(entry.num_items for entry in splits)
-            values[name].append(sum(entry.num_items * entry.estimate.value for entry in splits) / total)
-            if evaluation.num_nonfinite[name]:
-                nonfinite.add(name)
-    return {name: sum(scores) / len(scores) for name, scores in values.items() if name not in nonfinite}
+    def _evaluate(self, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float]:
+        """Return the mean primary metric of each model on the select data, without models with nonfinite features."""
+        values: dict[str, list[float]] = {name: [] for name in folders}
+        nonfinite: set[str] = set()
+        for dataset in datasets:
+            evaluation = evaluate_on(
+                self.workspace, folders, dataset, roles=("select",), primary_only=True, loader=self.loader
+            )
+            for name in folders:
+                splits = [entry for entry in evaluation.scores if entry.model == name and entry.primary]
+                total = sum(entry.num_items for entry in splits)
+                values[name].append(sum(entry.num_items * entry.estimate.value for entry in splits) / total)
+                if evaluation.num_nonfinite[name]:
+                    nonfinite.add(name)
+        return {name: sum(scores) / len(scores) for name, scores in values.items() if name not in nonfinite}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
 from fclip.evaluation.table import EVALUATED_ROLES, draws_table, long_table
 from fclip.files import atomic_path
 from fclip.models.candidates import read_candidates
+from fclip.models.store import ModelLoader
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
@@ -57,6 +58,7 @@ def evaluate_on(
     roles: Sequence[str] = EVALUATED_ROLES,
     primary_only: bool = False,
     confidence: float | None = None,
+    loader: ModelLoader | None = None,
 ) -> Evaluation:
     """Evaluate each of `models` (name -> folder) on the splits of `dataset` that have one of `roles`.
 
@@ -66,6 +68,7 @@ def evaluate_on(
         config: the protocols; None: the protocols in the params of `data`.
         primary_only: run only the protocol of the primary metric.
         confidence: level of the intervals; None: from params.
+        loader: loads the models; several calls may share one, so that they reuse its model.
 
     Raises:
         UserError: the dataset is not ingested, no split has one of the roles, or a model cannot be loaded.
@@ -82,6 +85,7 @@ def evaluate_on(
         cache=workspace.feature_cache,
         options=options,
         roles=roles,
+        loader=loader,
     )
 
 

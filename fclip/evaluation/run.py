@@ -20,6 +20,7 @@ from fclip.evaluation.protocols.task import EvaluationTask, TaskOutcome
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.features.extract import Features, extract_features
 from fclip.images.packs import ImagePacks
+from fclip.models.store import ModelLoader
 from fclip.progress import progress, text_table
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ def evaluate_models(
     cache: Path,
     options: RunOptions,
     roles: Sequence[str] = EVALUATED_ROLES,
+    loader: ModelLoader | None = None,
 ) -> Evaluation:
     """Evaluate each of `models` (name -> model folder) on the splits of the dataset with one of `roles`.
 
@@ -132,6 +134,7 @@ def evaluate_models(
         cache=cache,
         device=options.device,
         batch_size=options.batch_size,
+        loader=loader,
     )
     outcomes: dict[tuple[str, str, str], TaskOutcome] = {}
     scores: list[MetricScore] = []

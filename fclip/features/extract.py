@@ -1,13 +1,13 @@
 """Features of many images and texts by several models. Only features missing in the cache are computed.
 
-Each image is decoded once. One model is in memory at a time. Models with equal towers share the features before the
-projections (`fclip.features.towers`). Images are decoded in blocks of limited size, and each block is encoded by every
-tower that lacks features of it.
+Each image is decoded once. One model is in memory at a time; models of one architecture use the same modules in turn.
+Models with equal towers share the features before the projections (`fclip.features.towers`). Images are decoded in
+blocks of limited size, and each block is encoded by every tower that lacks features of it.
 """
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from fclip.models.digests import model_sha256
 from fclip.models.folder import read_config
 from fclip.models.folding import fold_batch_norms
 from fclip.models.preprocess import Preprocess
-from fclip.models.store import Clip, load
+from fclip.models.store import Clip, ModelLoader
 from fclip.progress import Tracker
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ def extract_features(
     cache: Path,
     device: str = "auto",
     batch_size: int = 128,
+    loader: ModelLoader | None = None,
 ) -> dict[str, Features]:
     """Return the features of the images `digests` (read from `packs`) and of `texts`, by name of model.
 
@@ -89,11 +90,13 @@ def extract_features(
     Args:
         models: model folders by name.
         cache: folder of the feature cache.
+        loader: loads the models; several calls may share one, so that they reuse its model.
 
     Raises:
         UserError: a model cannot be loaded, or an image is in no pack or cannot be decoded.
     """
     target = resolve_device(device)
+    loader = loader or ModelLoader()
     model_towers = {name: read_towers(folder) for name, folder in models.items()}
     keys = {name: _keys(models[name], towers, target) for name, towers in model_towers.items()}
     shared = _open_towers(FeatureCache(cache), model_towers, keys)
@@ -114,7 +117,8 @@ def extract_features(
                 missing_texts = encodes["text"].table.missing(wanted["text"]) if "text" in encodes else []
                 if not missing and not missing_texts:
                     continue
-                clip = _load(folder, target)
+                clip = loader.load(folder, device=target)
+                restore = _prepare(clip)
                 if missing_texts:
                     new_texts = {text: distinct_texts[text] for text in missing_texts}
                     _add_texts(clip, encodes["text"], new_texts, batch_size, tracker)
@@ -125,7 +129,7 @@ def extract_features(
                         pixels[geometry] = _decode_all(packs, block, geometry)
                     rows = np.array([block_rows[image] for image in missing])
                     _add_images(clip, encodes["image"], missing, pixels[geometry], rows, batch_size, tracker)
-                del clip
+                restore()
     return {
         name: Features(
             model_sha256=model_sha256(folder),
@@ -164,12 +168,13 @@ def _blocks(digests: list[str], size: int) -> Iterator[list[str]]:
         yield digests[begin : begin + size]
 
 
-def _load(folder: Path, device: torch.device) -> Clip:
-    clip = load(folder, device=device)
-    if device.type == "cpu":
-        fold_batch_norms(clip.model)
-        clip.model.to(memory_format=torch.channels_last)
-    return clip
+def _prepare(clip: Clip) -> Callable[[], None]:
+    """Make inference on a CPU faster. Return a function that restores the model, so that it can get other weights."""
+    if clip.device.type != "cpu":
+        return lambda: None
+    restore = fold_batch_norms(clip.model)
+    clip.model.to(memory_format=torch.channels_last)
+    return restore
 
 
 def _image_size(folder: Path) -> int:

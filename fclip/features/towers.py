@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from fclip.features.similarity import FloatArray
-from fclip.files import sha256_file, sha256_json
-from fclip.models.digests import model_sha256
+from fclip.files import sha256_json
+from fclip.models.digests import file_sha256, model_sha256
 from fclip.models.folder import CONFIG, WEIGHTS, read_config
 from fclip.models.mixtures import mixture_parts
 from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
@@ -83,7 +83,7 @@ def read_towers(folder: Path) -> dict[Modality, Tower]:
 def _separate_towers(folder: Path, model_sha256: str) -> dict[Modality, Tower]:
     config = read_config(folder)
     others = {
-        each.relative_to(folder).as_posix(): sha256_file(each)
+        each.relative_to(folder).as_posix(): file_sha256(each)
         for each in sorted(folder.rglob("*"))
         if each.is_file() and each.name not in (CONFIG, WEIGHTS)
     }

@@ -28,7 +28,7 @@ class Candidate:
         model_sha256: digest of its folder.
         val_loss: in-domain contrastive validation loss; None if it was not computed.
         parents: the averaged candidates and the share of each; shares sum to 1. Empty if it is not an average.
-        distance: relative distance of its weights from the base model (`fclip.models.weights.distance`); None if
+        distance: relative distance of its weights from the base model (`fclip.models.weights.distances`); None if
             unknown.
     """
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from fclip.errors import UserError
 from fclip.files import write_json
-from fclip.models.digests import model_sha256
+from fclip.models.digests import architecture_sha256, model_sha256
 from fclip.models.folder import SAME_FOLDER, WEIGHT_SUFFIXES, WEIGHTS, context_length, read_config, write_config
 from fclip.models.mixtures import MIXTURE, mixture_parts
 from fclip.models.preprocess import Preprocess
@@ -34,6 +34,7 @@ class Clip:
         model: open_clip's CLIP or CustomTextCLIP, float32, in eval mode.
         tokenizer: list of texts -> int64 [n, context_length].
         model_sha256: digest of its folder (`model_sha256`).
+        architecture_sha256: digest of its folder without the weights (`architecture_sha256`).
         path: its folder.
     """
 
@@ -42,6 +43,7 @@ class Clip:
     preprocess: Preprocess
     context_length: int
     model_sha256: str
+    architecture_sha256: str
     path: Path
 
     @property
@@ -65,15 +67,23 @@ class Clip:
         return tokens[:, : -(-max(longest, 1) // multiple_of) * multiple_of]
 
 
-def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
+def load(folder: Path, *, device: str | torch.device = "cpu", reuse: Clip | None = None) -> Clip:
     """Load a model folder in float32 and eval mode. It is loaded offline if the config names only local files.
+
+    Args:
+        reuse: a loaded model that is no longer needed. If it has the same architecture, its weights are replaced, which
+            is many times as fast as creating a model.
 
     Raises:
         UserError: the folder, its config or its weights are missing, damaged or inconsistent.
     """
     stored = read_config(folder)
+    if reuse and reuse.device == torch.device(device) and (clip := _with_weights_of(folder, reuse)):
+        return clip
     if parts := mixture_parts(folder):
-        return _load_mixture(folder, parts[-1].folder, device)
+        if clip := _with_weights_of(folder, load(parts[-1].folder, device=device)):
+            return clip
+        raise UserError(f"{folder}: a model that it averages has changed; run the stage `average` again")
     model_cfg = _resolved(stored["model_cfg"], folder)
     if not any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.iterdir()):
         raise UserError(f"{folder}: no weights found; expected {WEIGHTS}")
@@ -91,15 +101,40 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Clip:
         preprocess=preprocess_of(model),
         context_length=context_length(model_cfg["text_cfg"]),
         model_sha256=model_sha256(folder),
+        architecture_sha256=architecture_sha256(folder),
         path=folder,
     )
 
 
-def _load_mixture(folder: Path, part: Path, device: str | torch.device) -> Clip:
-    clip = load(part, device=device)
+def _with_weights_of(folder: Path, clip: Clip) -> Clip | None:
+    """Replace the weights of `clip`, in place; None if it has another architecture than `folder`."""
+    if not (folder / WEIGHTS).is_file() and not mixture_parts(folder):
+        return None
+    if architecture_sha256(folder) != clip.architecture_sha256:
+        return None
     with open_weights(folder) as weights:
-        clip.model.load_state_dict({name: weights.get_tensor(name) for name in weights.keys()})  # noqa: SIM118
+        expected = {name: tensor.shape for name, tensor in clip.model.state_dict().items()}
+        state = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+        if {name: tensor.shape for name, tensor in state.items()} != expected:
+            return None
+        clip.model.load_state_dict(state)
     return replace(clip, model_sha256=model_sha256(folder), path=folder)
+
+
+class ModelLoader:
+    """Loads models one after the other. Models of one architecture use the same modules in turn."""
+
+    def __init__(self) -> None:
+        self._last: Clip | None = None
+
+    def load(self, folder: Path, *, device: str | torch.device = "cpu") -> Clip:
+        """Return the same as `load`. The model that was returned before must not be used any more.
+
+        Raises:
+            UserError: as for `load`.
+        """
+        self._last = load(folder, device=device, reuse=self._last)
+        return self._last
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -50,8 +50,9 @@ def mix(tensors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tenso
         return tensors[-1]
     first = tensors[0].float()
     mixed = first.clone()
-    for tensor, share in zip(tensors[1:], shares[1:], strict=True):
-        mixed += share * (tensor.float() - first)
+    for tensor, share in zip((tensor.float() for tensor in tensors[1:]), shares[1:], strict=True):
+        # Equal tensors are common, since towers are often frozen. Adding zero is faster, with the same result for −0.
+        mixed += 0.0 if torch.equal(tensor, first) else share * (tensor - first)
     return mixed
 
 
@@ -135,22 +136,36 @@ def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:
     (out_dir / WEIGHTS).chmod(0o644)
 
 
-def distance(folder: Path, base_model: Path) -> float:
-    """Relative distance from the base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors except counters.
+def distances(models: Mapping[str, Path], base_model: Path) -> dict[str, float]:
+    """Relative distance of each model from the base model: ‖θ − θ₀‖ / ‖θ₀‖ over all tensors except counters.
 
     It is inf if it is not finite, or if names or shapes of tensors differ.
     """
-    if not mixture_parts(folder) and not have_same_tensor_names(folder, base_model):
+    if not (base_model / WEIGHTS).is_file():
+        return dict.fromkeys(models, math.inf)
+    with open_weights(base_model) as base:
+        squared_norms = {name: _squared_norm(base.get_tensor(name)) for name in base.keys()}  # noqa: SIM118
+        return {name: _distance(folder, base, squared_norms) for name, folder in models.items()}
+
+
+def _distance(folder: Path, base: Weights, squared_norms: Mapping[str, float]) -> float:
+    if not mixture_parts(folder) and not (folder / WEIGHTS).is_file():
         return math.inf
     squared_difference = squared_norm = 0.0
-    with open_weights(folder) as weights, open_weights(base_model) as base_weights:
+    with open_weights(folder) as weights:
+        if set(weights.keys()) != set(base.keys()):
+            return math.inf
         for name in weights.keys():  # noqa: SIM118
-            tensor, base = weights.get_tensor(name), base_weights.get_tensor(name)
-            if tensor.shape != base.shape:
+            tensor, start = weights.get_tensor(name), base.get_tensor(name)
+            if tensor.shape != start.shape:
                 return math.inf
             if tensor.is_floating_point():
-                difference = torch.linalg.vector_norm(tensor.float() - base.float(), dtype=torch.float64)
-                squared_difference += float(difference) ** 2
-                squared_norm += float(torch.linalg.vector_norm(base.float(), dtype=torch.float64)) ** 2
-    relative = math.sqrt(squared_difference / squared_norm) if squared_norm else math.inf
+                squared_norm += squared_norms[name]
+                if not torch.equal(tensor.float(), start.float()):
+                    squared_difference += _squared_norm(tensor.float() - start.float())
+    relative = math.sqrt(squared_difference / squared_norm) if 0 < squared_norm < math.inf else math.inf
     return relative if math.isfinite(relative) else math.inf
+
+
+def _squared_norm(tensor: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor.float(), dtype=torch.float64)) ** 2

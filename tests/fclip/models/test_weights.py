@@ -14,16 +14,20 @@ from fclip.features.encode import encode_texts
 from fclip.features.towers import read_towers
 from fclip.files import sha256_tree
 from fclip.models.digests import model_sha256
-from fclip.models.folder import WEIGHTS
+from fclip.models.folder import CONFIG, WEIGHTS
 from fclip.models.mixtures import MIXTURE, MixturePart
 from fclip.models.store import load
-from fclip.models.weights import distance, materialise_mixture, open_weights, write_mixture
+from fclip.models.weights import distances, materialise_mixture, open_weights, write_mixture
 from tests.tiny_shop import tiny_clip
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> list[Path]:
     return [tiny_clip(tmp_path / "models" / f"m{seed}", seed=seed) for seed in range(3)]
+
+
+def distance(folder: Path, base_model: Path) -> float:
+    return distances({"model": folder}, base_model)["model"]
 
 
 def mixture(folder: Path, parts: list[tuple[Path, float]]) -> Path:
@@ -52,6 +56,31 @@ def test_a_mixture_loads_as_the_materialised_model(tmp_path: Path, models: list[
     texts = ["a red dress", "blue"]
     assert (encode_texts(load(mixed), texts) == encode_texts(load(whole), texts)).all()
     assert load(mixed).model_sha256 == load(whole).model_sha256
+
+
+def test_a_loaded_model_can_get_the_weights_of_another(tmp_path: Path, models: list[Path]) -> None:
+    texts = ["a red dress", "blue"]
+    mixed = mixture(tmp_path / "mixed", [(models[0], 0.5), (models[1], 0.5)])
+    clip = load(models[2])
+    for folder in (models[1], mixed):
+        expected, clip = load(folder), load(folder, reuse=(before := clip))
+        assert clip.model is before.model
+        assert (clip.path, clip.model_sha256) == (folder, model_sha256(folder))
+        assert (encode_texts(clip, texts) == encode_texts(expected, texts)).all()
+
+
+def test_another_architecture_is_created_anew(tmp_path: Path, models: list[Path]) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(models[1], other)
+    config = json.loads((other / CONFIG).read_text())
+    config["preprocess_cfg"]["resize_mode"] = "squash"
+    (other / CONFIG).write_text(json.dumps(config))
+    clip = load(models[0])
+    assert load(other, reuse=clip).model is not clip.model
+    assert load(other, reuse=clip).preprocess.resize_mode == "squash"
+    (models[1] / WEIGHTS).write_bytes((models[1] / WEIGHTS).read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot be read"):
+        load(models[1], reuse=clip)
 
 
 def test_a_mixture_can_be_moved_together_with_its_parts(tmp_path: Path, models: list[Path]) -> None:
