@@ -38,7 +38,7 @@ def tokenize(texts: list[str]) -> torch.Tensor:
 @pytest.fixture
 def clip() -> Clip:
     preprocess = Preprocess(size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
-    return Clip(Recorder(), tokenize, preprocess, 40, "0" * 64, Path())
+    return Clip(Recorder(), tokenize, preprocess, 40, "0" * 64, "0" * 64, Path())
 
 
 def test_lengths_are_multiples_of_the_step_up_to_the_context_length(clip: Clip) -> None:
