@@ -50,7 +50,8 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
         base_model = TowersConfig(**json.loads(file.metadata()["start"]))
         changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".towers-") as folder:
-        sources = towers.compose(base_model, Path(folder))
+        join = not set(towers.PROJECTIONS) <= changed.keys()  # else training has replaced them
+        sources = towers.compose(base_model, Path(folder), join=join)
         state = load_file(Path(folder) / WEIGHTS)
         state.update({name: tensor.to(state[name].dtype) for name, tensor in changed.items()})
         store.save(state, config_from=Path(folder), out_dir=out_dir)

