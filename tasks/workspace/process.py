@@ -26,7 +26,7 @@ class Preempted(Exception):
 
 
 def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
-    """Run `main` as the DVC stage `name`, for example `ingest@studio`. Exit with 1 if it fails.
+    """Run `main` as the DVC stage `name`, for example `ingest@studio`, and end the process: with 1 if it fails.
 
     Holds the stage lock of the workspace. Fails if the params or dependencies of the stage change during the run,
     since DVC hashes them only afterwards. Writes the outcome and the time of its work to
@@ -64,6 +64,9 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
             logger.exception("%s", name)
         logger.error("%s: %s: %s", name, ended, message)
         sys.exit(1)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # all files are written, and the interpreter needs a second to tear down torch
 
 
 def require_own_code(root: Path) -> None:
