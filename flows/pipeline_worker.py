@@ -8,6 +8,7 @@ ends with its standard input; so when the flow is killed, it finishes the curren
 import json
 import os
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from fclip.progress import MARK
 
@@ -55,7 +56,7 @@ def main() -> None:
             print(_run(repo, line.strip()).to_line(), flush=True)
 
 
-def _run(repo: "Repo", stage: str) -> StageOutcome:  # type: ignore[name-defined] # noqa: F821
+def _run(repo: Any, stage: str) -> StageOutcome:
     from dvc.exceptions import DvcException
 
     try:
