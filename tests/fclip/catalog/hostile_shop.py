@@ -58,7 +58,7 @@ def nothing_read_outside(*folders: Path) -> Iterator[None]:
         yield
     finally:
         _audits.pop()
-    assert not violations
+    assert not violations, violations
 
 
 @contextmanager

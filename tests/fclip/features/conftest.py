@@ -33,19 +33,20 @@ def packs(tmp_path_factory: pytest.TempPathFactory, images: list[StoredImage]) -
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """The numbers of models loaded, images decoded, and images and texts encoded by `extract_features`."""
     from fclip.features import extract
+    from fclip.models.store import ModelLoader
 
     counts = dict.fromkeys(("load", "decode", "encode_images", "encode_texts"), 0)
 
-    def count(name: str, size: Callable[[tuple], int]) -> None:
-        original = getattr(extract, name)
+    def count(name: str, size: Callable[[tuple], int], owner: object = extract) -> None:
+        original = getattr(owner, name)
 
         def wrapper(*args, **options):
             counts[name] += size(args)
             return original(*args, **options)
 
-        monkeypatch.setattr(extract, name, wrapper)
+        monkeypatch.setattr(owner, name, wrapper)
 
-    count("load", lambda args: 1)
+    count("load", lambda args: 1, ModelLoader)
     count("decode", lambda args: 1)
     count("encode_images", lambda args: len(args[1]))
     count("encode_texts", lambda args: len(args[1]))
