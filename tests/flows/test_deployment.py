@@ -47,7 +47,7 @@ def test_deployment_run_completes_and_commits(deployed: Deployed) -> None:
         triggered = space.run("prefect", "deployment", "run", "retrain/weekly", "--watch", timeout=400)
     log = deployed.worker_log.read_text()
     assert triggered.code == 0, triggered.output + log
-    assert "no stage was recomputed" in log, log
+    assert "No stage was recomputed" in log, log
     assert space.run("git", "rev-parse", "HEAD").output != before
     assert "Retrain: version 1" in space.run("git", "log", "-1", "--format=%s").output
 
