@@ -1,11 +1,13 @@
 """The progress of a stage while the flow runs it: one live line in a terminal, else a log line every ten seconds."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from rich.console import Console
 
 from fclip.progress import LiveLine, ProgressRecord, line_limit
+from flows.pipeline_worker import StageOutcome
 
 
 class LiveStage:
@@ -39,6 +41,34 @@ class LiveStage:
             self._line.show(record)
         elif line_limit.allows(record):
             self._log(f"{self._name}: {record.describe()}")
+
+
+@dataclass(frozen=True)
+class FollowedStage:
+    """How a stage ended, and the seconds of its loops by label."""
+
+    outcome: StageOutcome
+    loops: Mapping[str, float]
+
+
+def follow_stage(lines: Iterable[str | StageOutcome], name: str, log: Callable[[str], object]) -> FollowedStage:
+    """Show the progress of a stage and log its other lines until it ends.
+
+    Args:
+        lines: the output of the stage and at last its outcome (`PipelineProcess.run`).
+    """
+    loops: dict[str, float] = {}
+    with LiveStage(name, log) as live:
+        for line in lines:
+            if isinstance(line, StageOutcome):
+                outcome = line
+            elif record := ProgressRecord.from_line(line):
+                live.show(record)
+                if record.ended:
+                    loops[record.label] = loops.get(record.label, 0.0) + record.seconds
+            elif line.strip():
+                log(line)
+    return FollowedStage(outcome, loops)
 
 
 def _console() -> Console:

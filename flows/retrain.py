@@ -79,11 +79,14 @@ report_task = effect(write_report)
 close_task = effect(make_closing_commit, retries=2)
 
 
-def retrain_flow(resolution: Resolution | None = None) -> Flow[..., Retraining | Unchanged]:
+def retrain_flow(
+    *, is_checked: bool = False, resolution: Resolution | None = None
+) -> Flow[..., Retraining | Unchanged]:
     """Return the flow `retrain`.
 
     Args:
-        resolution: the pins, if the caller has just resolved them; None: the flow resolves them.
+        is_checked: whether the caller has just found that there is something to do.
+        resolution: the pins, if the caller resolved them to find that; None: the flow resolves them.
     """
 
     @flow(name="retrain", flow_run_name=_run_name, persist_result=False)
@@ -103,7 +106,7 @@ def retrain_flow(resolution: Resolution | None = None) -> Flow[..., Retraining |
             params = load_params(space)
             if commit:
                 require_clean(space)
-            found = resolution or find_unchanged_task(space, commit=commit)
+            found = resolution if is_checked else find_unchanged_task(space, commit=commit)
             if isinstance(found, Unchanged):
                 logger.info("Nothing changed since the run that ended at %s", found.completed_at)
                 return found

@@ -14,8 +14,7 @@ from prefect.tasks import Task
 
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
-from fclip.progress import ProgressRecord
-from flows.live import LiveStage
+from flows.live import follow_stage
 from flows.pipeline_process import PipelineProcess
 from flows.pipeline_worker import StageOutcome
 from tasks.workspace.paths import Workspace
@@ -78,28 +77,18 @@ def _run(
     status = workspace.stage_status(name)
     status.unlink(missing_ok=True)
     logger.info("Running %s", name)
-    loops: dict[str, float] = {}
     try:
-        with LiveStage(name, logger.info) as live:
-            for line in pipeline.run(name):
-                if isinstance(line, StageOutcome):
-                    outcome = line
-                elif record := ProgressRecord.from_line(line):
-                    live.show(record)
-                    if record.ended:
-                        loops[record.label] = loops.get(record.label, 0.0) + record.seconds
-                elif line.strip():
-                    logger.info(line)
+        stage = follow_stage(pipeline.run(name), name, logger.info)
     except BaseException:
         logger.warning("Stopping %s", name)
         pipeline.stop(grace_seconds)
         raise
-    if outcome.error:
-        raise _error(outcome, status)
-    if not outcome.changed:
+    if stage.outcome.error:
+        raise _error(stage.outcome, status)
+    if not stage.outcome.changed:
         return None
     if status.exists():  # else its outputs came from DVC's cache
-        _record_timing(workspace, name, {"decided": decided, **read_json(status)["work"], "loops": loops})
+        _record_timing(workspace, name, {"decided": decided, **read_json(status)["work"], "loops": stage.loops})
     return time.time() - decided
 
 

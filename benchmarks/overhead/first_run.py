@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fclip.files import read_json
 from tasks.workspace.paths import Workspace
@@ -40,7 +41,7 @@ def stage_times(workspace: Workspace) -> list[StageTime]:
     return list(_stage_times(read_json(workspace.stage_timings)))
 
 
-def _stage_times(timings: Mapping[str, dict[str, float]]) -> Iterator[StageTime]:
+def _stage_times(timings: Mapping[str, Mapping[str, Any]]) -> Iterator[StageTime]:
     ordered = sorted(timings.items(), key=lambda item: item[1]["decided"])
     following = [*(times["decided"] for _, times in ordered[1:]), None]
     for (stage, times), decided_next in zip(ordered, following, strict=True):
@@ -51,5 +52,5 @@ def _stage_times(timings: Mapping[str, dict[str, float]]) -> Iterator[StageTime]
             before=times["began"] - times["decided"],
             after=after,
             work=times["ended"] - times["began"],
-            loops=sum(times["loops"].values()),  # type: ignore[attr-defined]
+            loops=sum(times["loops"].values()),
         )

@@ -42,9 +42,14 @@ def retrain(
 
         run(workspace, console)
         return
+    from flows.params import load_params
+    from flows.server import has_server
     from flows.unchanged import Unchanged
 
-    found = _resolve_without_server(workspace, commit=commit, wait=wait)
+    load_params(workspace)
+    # With a server, the flow itself looks for changes, so that the server records every run.
+    is_checked = not has_server()
+    found = _find_unchanged(workspace, commit=commit, wait=wait) if is_checked else None
     if isinstance(found, Unchanged):
         _print_unchanged(workspace, found)
         return
@@ -55,7 +60,7 @@ def retrain(
 
     without_tracebacks()
     try:
-        done = retrain_flow(found)(str(workspace.root), commit=commit, wait=wait)
+        done = retrain_flow(is_checked=is_checked, resolution=found)(str(workspace.root), commit=commit, wait=wait)
     except StageError as error:
         raise UserError(str(error)) from error
     if isinstance(done, Unchanged):
@@ -64,17 +69,12 @@ def retrain(
         print_summary(console, workspace, done)
 
 
-def _resolve_without_server(workspace: Workspace, *, commit: bool, wait: bool) -> "Unchanged | Resolution | None":
-    """Return what `find_unchanged` finds before Prefect is imported; None if a Prefect server records every run."""
-    from flows.params import load_params
-    from flows.server import has_server
+def _find_unchanged(workspace: Workspace, *, commit: bool, wait: bool) -> "Unchanged | Resolution | None":
+    """Call `find_unchanged` under the lock of a run, before Prefect is imported."""
     from flows.unchanged import find_unchanged
     from tasks.commit import require_clean
     from tasks.workspace.lock import run_lock
 
-    load_params(workspace)
-    if has_server():
-        return None
     with run_lock(workspace, "fclip retrain", on_wait=_print_waiting if wait else None):
         if commit:
             require_clean(workspace)

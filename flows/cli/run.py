@@ -17,11 +17,9 @@ def stage(
     ],
 ) -> None:
     """Run one DVC stage and the stale stages before it (`dvc repro NAME`). Nothing is registered or promoted."""
-    from fclip.progress import ProgressRecord
-    from flows.live import LiveStage
+    from flows.live import follow_stage
     from flows.pipeline import read_pipeline
     from flows.pipeline_process import pipeline_process
-    from flows.pipeline_worker import StageOutcome
 
     workspace = workspace_here()
     pipeline = read_pipeline(workspace)
@@ -31,14 +29,7 @@ def stage(
     wanted = frozenset().union(*map(pipeline.up_to, targets))
     with run_lock(workspace, f"fclip stage {name}"), pipeline_process(workspace) as process:
         for stage in [each for each in pipeline.stages if each in wanted]:
-            with LiveStage(stage, typer.echo) as live:
-                for line in process.run(stage):
-                    if isinstance(line, StageOutcome):
-                        outcome = line
-                    elif record := ProgressRecord.from_line(line):
-                        live.show(record)
-                    else:
-                        typer.echo(line)
+            outcome = follow_stage(process.run(stage), stage, typer.echo).outcome
             if outcome.error:
                 raise UserError(f"{stage}: {outcome.error}")
             console.print(f"{stage}: {'done' if outcome.changed else 'up to date'}", highlight=False)

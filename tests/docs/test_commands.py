@@ -7,7 +7,6 @@ import csv
 import os
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -67,17 +66,8 @@ def write_table(folder: Path) -> None:
 
 def run(space: Space, script: str, timeout: float) -> None:
     """Run lines of shell in the workspace; fails with the output if a line fails."""
-    finished = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=space.root,
-        env=dict(space.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-    )
-    assert finished.returncode == 0, f"{script}\n{finished.stdout[-5000:]}"
+    finished = space.run("bash", "-euo", "pipefail", "-c", script, timeout=timeout)
+    assert finished.code == 0, f"{script}\n{finished.output[-5000:]}"
 
 
 @pytest.fixture(scope="module")
