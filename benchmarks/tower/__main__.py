@@ -28,7 +28,8 @@ from fclip.evaluation.protocols.zero_shot import ZeroShot, ZeroShotConfig, class
 from fclip.features.encode import encode_texts
 from fclip.features.similarity import FloatArray
 from fclip.images.packs import ImagePacks
-from fclip.images.pixels import decode, normalise
+from fclip.images.pixels import decode
+from fclip.images.tensors import normalise
 from fclip.models import store
 
 CATALOG = "kagl"

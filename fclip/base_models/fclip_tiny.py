@@ -1,14 +1,16 @@
 """fclip-tiny: a small CLIP for fashion that is included in this package and composed offline.
 
 This project's pipeline trained it from `towers` (`params/fclip-tiny.yaml`; `make fclip-tiny` repeats the training).
-`fclip_tiny_model/` contains the tensors that training changed, with matrices in bfloat16, and the model card with data,
-licences, scores and limits. The other tensors, mainly the text tower, come from the pip packages of `towers`.
+`fclip_tiny_model/` contains the image tower and the text tensors that training changed, with matrices in bfloat16; the
+graphs for the runtime, without weights; and the model card with data, licences, scores and limits. The rest of the text
+tower comes from a pip package of `towers`.
 
-python -m fclip.base_models.fclip_tiny MODEL_DIR    write the changed tensors of a trained model into the package
+python -m fclip.base_models.fclip_tiny MODEL_DIR    write the tensors and graphs of a trained model into the package
 """
 
 import argparse
 import json
+import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +23,11 @@ from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_file
 from fclip.models.folder import WEIGHTS, read_config
+from fclip.runtime.manifest import IMAGE_GRAPH, MANIFEST, TEXT_GRAPH
+from fclip.runtime.tiny import CHANGES, COUNTERS, FOLDER, IMAGE_TENSORS
 
-CHANGES = Path(__file__).parent / "fclip_tiny_model" / "changes.safetensors"
-"""The changed tensors by name. The metadata field `start` is the config of the `towers` that they change."""
+START = "start"
+"""Field in the metadata of the tensors: the config of the `towers` that they change."""
 
 
 @config
@@ -47,7 +51,7 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
     from fclip.models import store
 
     with safe_open(changes, "pt") as file:
-        base_model = TowersConfig(**json.loads(file.metadata()["start"]))
+        base_model = TowersConfig(**json.loads(file.metadata()[START]))
         changed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".towers-") as folder:
         join = not set(towers.PROJECTIONS) <= changed.keys()  # else training has replaced them
@@ -59,7 +63,10 @@ def compose(out_dir: Path, changes: Path = CHANGES) -> dict[str, str]:
 
 
 def write_changes(model_dir: Path, changes: Path = CHANGES) -> int:
-    """Write the tensors that differ between `model_dir` and the `towers` it was trained from; return their number.
+    """Write the image tower of `model_dir`, and the text tensors that differ from the `towers` it was trained from.
+
+    Returns:
+        The number of tensors.
 
     Raises:
         UserError: the folder contains no model, or one that was not trained from `towers`.
@@ -75,11 +82,28 @@ def write_changes(model_dir: Path, changes: Path = CHANGES) -> int:
         # Vectors stay in float32: they are small, and batch statistics need the precision.
         name: tensor.to(torch.bfloat16) if tensor.ndim > 1 else tensor
         for name, tensor in load_file(model_dir / WEIGHTS).items()
-        if not torch.equal(tensor, base_model[name])
+        if (name.startswith(IMAGE_TENSORS) and not name.endswith(COUNTERS)) or not torch.equal(tensor, base_model[name])
     }
     with atomic_path(changes) as path:
-        save_file(changed, path, metadata={"start": json.dumps(asdict(config))})
+        save_file(changed, path, metadata={START: json.dumps(asdict(config))})
     return len(changed)
+
+
+def write_graphs(folder: Path = FOLDER) -> None:
+    """Write the ONNX graphs and the manifest of fclip-tiny into the package, after `write_changes`."""
+    from fclip.export.onnx import add_runtime_files, write_weights
+    from fclip.models.store import load
+
+    with tempfile.TemporaryDirectory() as work:
+        composed, exported = Path(work) / "composed", Path(work) / "exported"
+        composed.mkdir()
+        exported.mkdir()
+        compose(composed)
+        clip = load(composed)
+        write_weights(clip, exported)
+        add_runtime_files(clip, exported)
+        for name in (IMAGE_GRAPH, TEXT_GRAPH, MANIFEST):
+            shutil.copyfile(exported / name, folder / name)
 
 
 def read_towers_config(model_dir: Path) -> TowersConfig:
@@ -129,7 +153,7 @@ FCLIP_TINY = BaseModel(
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m fclip.base_models.fclip_tiny",
-        description="Write the changed tensors of a trained model into the package.",
+        description="Write the tensors and graphs of a trained model into the package.",
     )
     parser.add_argument("model_dir", type=Path, help="an open_clip model folder that was trained from `towers`")
     arguments = parser.parse_args()
@@ -137,7 +161,8 @@ def main() -> None:
         num_tensors = write_changes(arguments.model_dir)
     except UserError as error:
         parser.exit(1, f"{error}\n")
-    print(f"Wrote {num_tensors} tensors ({CHANGES.stat().st_size / 1e6:.1f} MB) to {CHANGES}")
+    write_graphs()
+    print(f"Wrote the graphs and {num_tensors} tensors ({CHANGES.stat().st_size / 1e6:.1f} MB) to {CHANGES}")
 
 
 if __name__ == "__main__":

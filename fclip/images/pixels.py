@@ -1,9 +1,9 @@
-"""Decoding, resizing and normalisation of images, equivalent to open_clip's inference transform."""
+"""Decoding, resizing and normalisation of images, equivalent to open_clip's inference transform, without torch."""
 
 import io
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fclip.errors import UserError
@@ -15,7 +15,7 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 DRAFT_MARGIN = 2
 
 
-def decode(content: bytes, preprocess: Preprocess, *, draft: bool = False) -> np.ndarray:
+def decode(content: bytes, preprocess: Preprocess, *, draft: bool = False) -> NDArray[np.uint8]:
     """Decode a stored image, and resize and crop it as open_clip's inference transform does: uint8 [size, size, 3].
 
     Args:
@@ -25,12 +25,17 @@ def decode(content: bytes, preprocess: Preprocess, *, draft: bool = False) -> np
     Raises:
         UserError: Pillow cannot decode the image.
     """
+    return to_pixels(read_image(content, DRAFT_MARGIN * preprocess.size if draft else None), preprocess)
+
+
+def to_pixels(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Resize and crop an RGB image as open_clip's inference transform does: uint8 [size, size, 3]."""
     size = preprocess.size
-    image = _resize(read_image(content, DRAFT_MARGIN * size if draft else None), preprocess)
+    resized = _resize(image, preprocess)
     if preprocess.resize_mode == "longest":
-        return _pad(image, size, preprocess.fill_color)
-    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+        return _pad(resized, size, preprocess.fill_color)
+    left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 
 def read_image(content: bytes, draft_side: int | None = None) -> Image.Image:
@@ -52,12 +57,13 @@ def read_image(content: bytes, draft_side: int | None = None) -> Image.Image:
         raise UserError(f"a stored image cannot be decoded ({reason}); run ingest again") from error
 
 
-def normalise(batch: np.ndarray | torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
-    """Normalise uint8 [n, height, width, 3] to float32 [n, 3, height, width], channels-last, on the same device."""
-    pixels = torch.as_tensor(batch).permute(0, 3, 1, 2)
-    mean = torch.tensor(preprocess.mean, device=pixels.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(preprocess.std, device=pixels.device).view(1, 3, 1, 1) * 255
-    return (pixels.float() - mean) / std
+def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
+    """Normalise uint8 [n, height, width, 3] to float32 [n, 3, height, width]."""
+    scale = np.array(preprocess.std, np.float32) * np.float32(255)
+    shift = np.array(preprocess.mean, np.float32) / np.array(preprocess.std, np.float32)
+    values = pixels / scale
+    values -= shift
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
 def _resize(image: Image.Image, preprocess: Preprocess) -> Image.Image:
@@ -78,7 +84,7 @@ def _resize(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     return image if image.size == target else image.resize(target, RESAMPLING[preprocess.interpolation])
 
 
-def _pad(image: Image.Image, size: int, fill: int) -> np.ndarray:
+def _pad(image: Image.Image, size: int, fill: int) -> NDArray[np.uint8]:
     canvas = Image.new("RGB", (size, size), (fill, fill, fill))
     canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return np.asarray(canvas)

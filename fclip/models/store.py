@@ -60,7 +60,7 @@ class Clip:
             multiple_of: round the length up to a multiple of it, but not beyond the context length.
         """
         tokens = self.tokenizer(texts)
-        padding = _padding_id_if_masked(self.model)
+        padding = padding_id_if_masked(self.model)
         if padding is None or not len(tokens):
             return tokens
         longest = int((tokens != padding).sum(dim=1).max())
@@ -238,7 +238,7 @@ def _tokenizer(text_cfg: dict[str, Any]) -> Tokenizer:
         raise UserError(f"the tokenizer {name} cannot be loaded: {_first_line(error)}") from error
 
 
-def _padding_id_if_masked(model: torch.nn.Module) -> int | None:
+def padding_id_if_masked(model: torch.nn.Module) -> int | None:
     # Only transformers' towers mask padding. open_clip's own towers require the full context.
     config = getattr(getattr(model, "text", None), "config", None)
     padding = getattr(config, "pad_token_id", None)

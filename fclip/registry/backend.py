@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fclip.files import signatures
+from fclip.home import fclip_home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,17 +19,9 @@ SQLITE = "sqlite:///"
 EXPERIMENT_ARTIFACTS = "artifacts"
 
 
-def registry_home() -> Path:
-    """Return the folder of the embedded registry: `$FCLIP_HOME`, otherwise `fclip` in the user's data folder."""
-    if chosen := os.environ.get("FCLIP_HOME"):
-        return Path(chosen).expanduser().resolve()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser().resolve() / "fclip"
-
-
 def tracking_uri() -> str:
-    """Return `$MLFLOW_TRACKING_URI`, otherwise the address of the embedded SQLite store in `registry_home()`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{registry_home() / 'mlflow.db'}"
+    """Return `$MLFLOW_TRACKING_URI`, otherwise the address of the embedded SQLite store in `fclip_home()`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{fclip_home() / 'mlflow.db'}"
 
 
 def database_state() -> Any | None:
@@ -76,7 +69,7 @@ def registry_lock(name: str) -> Iterator[None]:
     For aliases the last write wins, so code that reads an alias in order to move it must hold this lock. Waits until
     the lock is free.
     """
-    with _file_lock(registry_home() / "locks" / f"{name}.lock"):
+    with _file_lock(fclip_home() / "locks" / f"{name}.lock"):
         yield
 
 

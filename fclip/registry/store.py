@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from fclip.errors import UserError
 from fclip.files import atomic_dir, read_json, sha256_json, sha256_tree
+from fclip.home import fclip_home
 from fclip.registry import tags
-from fclip.registry.backend import connect, database_state, registry_home, tracking_uri
+from fclip.registry.backend import connect, database_state, tracking_uri
 from fclip.registry.versions import Version, VersionPin, version_from_json, version_named, version_to_json
 from fclip.remembered import recall, remember
 
@@ -27,7 +28,7 @@ def versions(name: str) -> list[Version]:
     For an SQLite store they are remembered until its file changes, because importing MLflow takes seconds. Code that
     changes the registry reads it with `list_versions` instead.
     """
-    memory = registry_home() / "versions" / f"{sha256_json([tracking_uri(), name])[:16]}.json"
+    memory = fclip_home() / "versions" / f"{sha256_json([tracking_uri(), name])[:16]}.json"
     state = database_state()
     if (known := recall(memory, state)) is not None:
         return [version_from_json(entry) for entry in known]

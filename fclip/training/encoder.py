@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from fclip.images.pixels import normalise
+from fclip.images.tensors import normalise
 from fclip.models.split_tower import SplitTower
 from fclip.models.store import Clip
 from fclip.training.compute import Precision, autocast, autocast_dtype

@@ -21,7 +21,8 @@ from fclip.conversion import tokens
 from fclip.conversion.from_transformers import import_clip, source_files
 from fclip.errors import UserError
 from fclip.export.transformers import export_clip
-from fclip.images.pixels import decode, normalise
+from fclip.images.pixels import decode
+from fclip.images.tensors import normalise
 from fclip.models import store
 from fclip.models.folder import CONFIG, read_config
 from fclip.models.preprocess import Preprocess

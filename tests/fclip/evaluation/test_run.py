@@ -19,7 +19,8 @@ from fclip.evaluation.protocols.zero_shot import ZeroShotConfig, zero_shot
 from fclip.evaluation.run import Evaluation, RunOptions, evaluate_models
 from fclip.evaluation.table import long_table
 from fclip.images.packs import ImagePacks
-from fclip.images.pixels import decode, normalise
+from fclip.images.pixels import decode
+from fclip.images.tensors import normalise
 from fclip.models.store import load
 from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop, tiny_clip

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip.loss import ClipLoss, SigLipLoss
 
-from fclip.images.pixels import normalise
+from fclip.images.tensors import normalise
 from fclip.models import store
 from fclip.training.config import RegularizationConfig
 from fclip.training.encoder import Encoder, TextBatch

@@ -1,0 +1,96 @@
+"""From images that a caller supplies to pixels, with limits for untrusted input."""
+
+import base64
+import binascii
+import io
+import os
+import urllib.parse
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fclip.errors import UserError
+from fclip.files import read_regular
+from fclip.images.pixels import to_pixels
+from fclip.models.preprocess import Preprocess
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
+"""A path, the content of an image file, a Pillow image, or uint8 [height, width, 3]."""
+
+MAX_BYTES = 256 * 2**20  # the limits of ingest
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+DATA_ADDRESS = "data:"
+
+
+def read_pixels(image: ImageInput, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Return the pixels of an image at the size of a model's input: uint8 [size, size, 3].
+
+    Raises:
+        UserError: the image is missing, too large, damaged, or of an unknown format.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise UserError(f"an array of {image.dtype} {list(image.shape)}; expected uint8 [height, width, 3]")
+        return to_pixels(Image.fromarray(image), preprocess)
+    if isinstance(image, Image.Image):
+        _require_size(image)
+        return to_pixels(image.convert("RGB"), preprocess)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return to_pixels(_decode(bytes(image)), preprocess)
+    if isinstance(image, str | os.PathLike):
+        return to_pixels(_decode(_read(Path(image))), preprocess)
+    raise UserError(f"{type(image).__name__} is not an image; expected a path, bytes, a Pillow image or an array")
+
+
+def data_address_bytes(address: str) -> bytes:
+    """Return the content of a `data:` address.
+
+    Raises:
+        UserError: it is not one, or its base64 is damaged.
+    """
+    head, comma, body = address.partition(",")
+    if not head.startswith(DATA_ADDRESS) or not comma:
+        raise UserError("not a data address; expected data:image/jpeg;base64,…")
+    if len(body) > MAX_BYTES * 4 // 3 + 4:
+        raise UserError(f"the data address is longer than an image of {MAX_BYTES // 2**20} MiB")
+    if not head.endswith(";base64"):
+        return urllib.parse.unquote_to_bytes(body)
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UserError(f"the base64 of a data address is damaged ({error})") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = read_regular(path, MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{path} cannot be read ({reason})") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} has more than {MAX_BYTES // 2**20} MiB")
+    return content
+
+
+def _decode(content: bytes) -> Image.Image:
+    if len(content) > MAX_BYTES:
+        raise UserError(f"the image has {len(content)} bytes; at most {MAX_BYTES} are accepted")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _require_size(image)
+            return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise UserError(f"not an image of a known format; expected {', '.join(FORMATS)}") from error
+    except UserError:
+        raise
+    except Exception as error:  # damaged files raise errors of many classes
+        raise UserError(f"the image is damaged ({error})") from error
+
+
+def _require_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(f"the image has {image.width} by {image.height} pixels; at most {MAX_PIXELS} are accepted")
