@@ -13,7 +13,8 @@ from tests.conftest import REPOSITORY
 
 PACKAGES = ("fclip", "tasks", "flows")
 GPU_CORE = (
-    *("fclip/base_models", "fclip/conversion", "fclip/export/transformers.py", "fclip/extensions.py"),
+    *("fclip/base_models", "fclip/conversion", "fclip/extensions.py"),
+    *("fclip/export/open_clip.py", "fclip/export/parity.py", "fclip/export/transformers.py"),
     *("fclip/models", "fclip/images", "fclip/training", "fclip/features", "fclip/evaluation"),
 )
 CORE_MAY_IMPORT = {"numpy", "PIL", "pyarrow", "safetensors", "torch", "open_clip", "timm", "transformers", "fclip"}

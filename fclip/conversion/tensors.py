@@ -4,7 +4,7 @@ Both have the same values. open_clip joins query, key and value of a layer in on
 transposed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,10 +51,8 @@ def matches(*, image_layers: int, text_layers: int) -> list[TensorMatch]:
             TensorMatch(f"visual.{ours}.{kind}", (f"{image}.{theirs}.{kind}",)) for ours, theirs in IMAGE_TOWER.items()
         ]
         result.append(TensorMatch(f"ln_final.{kind}", (f"{text}.final_layer_norm.{kind}",)))
-        for layer in range(image_layers):
-            result += _layer(f"visual.transformer.resblocks.{layer}", f"{image}.encoder.layers.{layer}", kind)
-        for layer in range(text_layers):
-            result += _layer(f"transformer.resblocks.{layer}", f"{text}.encoder.layers.{layer}", kind)
+    result += layer_matches("visual.transformer.resblocks", f"{image}.encoder.layers", image_layers)
+    result += layer_matches("transformer.resblocks", f"{text}.encoder.layers", text_layers)
     return result
 
 
@@ -80,7 +78,15 @@ def to_transformers(state: State, *, image_layers: int, text_layers: int) -> dic
     Raises:
         UserError: a tensor of a CLIP is missing, or there is an unexpected tensor.
     """
-    known = matches(image_layers=image_layers, text_layers=text_layers)
+    return convert(state, matches(image_layers=image_layers, text_layers=text_layers))
+
+
+def convert(state: State, known: Sequence[TensorMatch]) -> dict[str, torch.Tensor]:
+    """Convert open_clip's tensors to those of transformers that they match, float32.
+
+    Raises:
+        UserError: a tensor of `known` is missing, or there is an unexpected tensor.
+    """
     _require(state, {match.open_clip for match in known})
     converted = {}
     for match in known:
@@ -91,12 +97,18 @@ def to_transformers(state: State, *, image_layers: int, text_layers: int) -> dic
     return converted
 
 
-def _layer(ours: str, theirs: str, kind: str) -> list[TensorMatch]:
-    heads = tuple(f"{theirs}.self_attn.{part}_proj.{kind}" for part in "qkv")
-    return [
-        TensorMatch(f"{ours}.attn.in_proj_{kind}", heads),
-        *(TensorMatch(f"{ours}.{module}.{kind}", (f"{theirs}.{other}.{kind}",)) for module, other in LAYER.items()),
-    ]
+def layer_matches(ours: str, theirs: str, num_layers: int) -> list[TensorMatch]:
+    """Return the correspondence for the layers of a tower, whose names start with `ours.0`, `theirs.0` and so on."""
+    result = []
+    for layer in range(num_layers):
+        for kind in AFFINE:
+            heads = tuple(f"{theirs}.{layer}.self_attn.{part}_proj.{kind}" for part in "qkv")
+            result.append(TensorMatch(f"{ours}.{layer}.attn.in_proj_{kind}", heads))
+            result += [
+                TensorMatch(f"{ours}.{layer}.{module}.{kind}", (f"{theirs}.{layer}.{other}.{kind}",))
+                for module, other in LAYER.items()
+            ]
+    return result
 
 
 def _require(state: State, names: set[str]) -> None:

@@ -1,1 +1,1 @@
-"""Export for other programs: training data as WebDataset shards, models in transformers format."""
+"""Exports for other programs: training data as WebDataset shards, models for open_clip and transformers."""

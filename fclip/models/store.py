@@ -92,7 +92,7 @@ def load(folder: Path, *, device: str | torch.device = "cpu", reuse: Clip | None
             model = open_clip.create_model(
                 f"local-dir:{folder}", text_cfg=model_cfg["text_cfg"], device=torch.device(device), weights_only=True
             )
-    except (RuntimeError, ValueError, OSError, TypeError, KeyError, SafetensorError) as error:
+    except (AssertionError, RuntimeError, ValueError, OSError, TypeError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder}: cannot be loaded as an open_clip model: {_first_line(error)}") from error
     model.eval()
     return Clip(

@@ -2,6 +2,7 @@
 
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -127,6 +128,21 @@ def materialise_mixture(folder: Path, out_dir: Path) -> None:
         write_state({name: weights.get_tensor(name) for name in weights.keys()}, out_dir)  # noqa: SIM118
     if sha256_file(out_dir / WEIGHTS) != read_json(folder / MIXTURE)["weights_sha256"]:
         raise UserError(f"{folder}: a model that it averages has changed; run the stage `average` again")
+
+
+@contextmanager
+def materialised(folder: Path) -> Iterator[Path]:
+    """Context with a model folder that has weights: a temporary one for a mixture, otherwise `folder`.
+
+    Raises:
+        UserError: a part of the mixture has changed or is missing.
+    """
+    if not mixture_parts(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        materialise_mixture(folder, Path(temporary))
+        yield Path(temporary)
 
 
 def write_state(state: Mapping[str, torch.Tensor], out_dir: Path) -> None:

@@ -50,12 +50,12 @@ def transformers(
     model_dir: Annotated[Path, typer.Argument(help="Model folder to export, for example models/selected.")],
     out_dir: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty folder.")],
 ) -> None:
-    """Write a CLIP model as a transformers `CLIPModel`, with its tokenizer and preprocessing."""
-    from fclip.export.transformers import export_clip
+    """Write a CLIP or SigLIP for transformers, with its tokenizer and preprocessing."""
+    from fclip.export.transformers import export_transformers
 
     if is_occupied(out_dir):
         raise UserError(f"{out_dir} is not empty; name a new or an empty folder")
-    export_clip(model_dir, out_dir)
+    export_transformers(model_dir, out_dir)
     console.print(
-        f"Wrote the model; load it with CLIPModel.from_pretrained({str(out_dir)!r}) and the same call of CLIPProcessor"
+        f"Wrote the model; load it with AutoModel.from_pretrained({str(out_dir)!r}) and the same call of AutoProcessor"
     )

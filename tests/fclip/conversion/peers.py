@@ -7,6 +7,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from fclip.conversion.from_transformers import import_clip, source_files
+
 WORDS = ("a", "the", "photo", "of", "red", "green", "blue", "dress", "coat", "shirt", "long", "women")
 
 
@@ -81,3 +83,13 @@ def text_features(model: CLIPModel, tokenizer: Any, texts: list[str]) -> torch.T
     return model.get_text_features(
         input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
     ).pooler_output
+
+
+def save_with_word_tokenizer(folder: Path) -> Path:
+    """Write a CLIP with a word-level tokenizer to `folder`, in the form of a base model of the pipeline."""
+    tokenizer = word_tokenizer(12)
+    model = peer(text={"vocab_size": len(tokenizer), "max_position_embeddings": 12, "eos_token_id": 3})
+    theirs = save_peer(folder.with_name(f"{folder.name}-theirs"), model, tokenizer)
+    folder.mkdir()
+    import_clip(theirs, source_files(path.name for path in theirs.iterdir()), folder)
+    return folder

@@ -20,13 +20,15 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 from fclip.conversion import tokens
 from fclip.conversion.from_transformers import import_clip, source_files
 from fclip.errors import UserError
-from fclip.export.transformers import export_clip
+from fclip.export.transformers import export_transformers
+from fclip.files import sha256_file
 from fclip.images.pixels import decode
 from fclip.images.tensors import normalise
 from fclip.models import store
-from fclip.models.folder import CONFIG, read_config
+from fclip.models.folder import CONFIG, WEIGHTS, read_config
 from fclip.models.preprocess import Preprocess
 from tests.fclip.conversion.peers import image_features, peer, save_peer, text_features, word_tokenizer
+from tests.fclip.export.few import few_inputs
 from tests.tiny_shop import tiny_clip
 
 TEXTS = ["a photo of a red dress", "Women's coat, 100% wool!", "", "blue " * 90]
@@ -78,7 +80,7 @@ def test_import_keeps_features_and_export_restores_the_model(tmp_path: Path, cli
     clip = imported(save_peer(tmp_path / "theirs", model), tmp_path / "ours")
     assert clip.context_length == model.config.text_config.max_position_embeddings
     assert_same_features(clip, model, clips)
-    export_clip(clip.path, tmp_path / "back")
+    export_transformers(clip.path, tmp_path / "back", few_inputs())
     back = CLIPModel.from_pretrained(tmp_path / "back")
     state = back.state_dict()
     assert {name: tensor.dtype for name, tensor in state.items()} == dict.fromkeys(model.state_dict(), torch.float32)
@@ -96,7 +98,7 @@ def test_export_of_an_open_clip_model_keeps_features_and_pixels(
     stored["model_cfg"] |= {"custom_text": custom_text, "quick_gelu": quick_gelu, "init_logit_bias": -10}
     (folder / CONFIG).write_text(json.dumps(stored))
     clip = store.load(folder)
-    export_clip(folder, tmp_path / "theirs")
+    export_transformers(folder, tmp_path / "theirs", few_inputs())
     processor = CLIPProcessor.from_pretrained(tmp_path / "theirs")
     assert_same_features(clip, CLIPModel.from_pretrained(tmp_path / "theirs"), processor.tokenizer)
     assert_same_pixels(clip.preprocess, processor.image_processor)
@@ -191,8 +193,10 @@ def test_other_tokenizers_are_kept(tmp_path: Path) -> None:
     clip = imported(folder, tmp_path / "ours")
     assert clip.tokenizer(["a red coat"])[0].tolist()[:6] == [1, 4, 8, 12, 3, 0]
     assert_same_features(clip, model, tokenizer)
-    export_clip(clip.path, tmp_path / "back")
-    assert imported(tmp_path / "back", tmp_path / "again").model_sha256 == clip.model_sha256
+    export_transformers(clip.path, tmp_path / "back", few_inputs())
+    again = imported(tmp_path / "back", tmp_path / "again")
+    assert sha256_file(again.path / WEIGHTS) == sha256_file(clip.path / WEIGHTS)
+    assert torch.equal(again.tokenizer(TEXTS), clip.tokenizer(TEXTS))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +276,11 @@ def test_a_tokenizer_is_required_unless_the_vocabulary_is_clips(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("vision_cfg", {"timm_model_name": "resnet18"}, "vision_cfg.timm_model_name is resnet18"),
+        (
+            "vision_cfg",
+            {"timm_model_name": "resnet18"},
+            "transformers has no class for its image tower .timm.s resnet18.",
+        ),
         ("vision_cfg", {"layers": [1, 1, 1, 1]}, "a ResNet"),
         ("vision_cfg", {"ls_init_value": 0.1}, "vision_cfg.ls_init_value"),
         ("text_cfg", {"pool_type": "last"}, "text pooling .`last`"),
@@ -288,6 +296,6 @@ def test_a_model_that_transformers_cannot_represent_is_a_user_error(
     (folder / CONFIG).write_text(json.dumps(stored))
     model_cfg = json.loads(json.dumps(stored["model_cfg"]))
     store.write_weights(open_clip.CLIP(**model_cfg), folder)
-    with pytest.raises(UserError, match=f"cannot be exported as a CLIPModel of transformers: .*{message}"):
-        export_clip(folder, tmp_path / "theirs")
+    with pytest.raises(UserError, match=f"cannot be exported to transformers: .*{message}"):
+        export_transformers(folder, tmp_path / "theirs", few_inputs())
     assert not (tmp_path / "theirs").exists()
