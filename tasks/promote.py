@@ -1,7 +1,8 @@
 """The steps `promote` and `rollback`, which change the champion of the registry.
 
 `promote` applies the gate: the challenger becomes the champion only if it is significantly better. Both are scored on
-the same `select` data in the same run. The alias moves last; then the champion pin is written.
+the same `select` data in the same run. Before the alias moves, the stored version must give the pipeline's embeddings
+in a clean process. The alias moves last; then the champion pin is written.
 """
 
 import logging
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
+# (workspace, version) -> why the stored version does not give the pipeline's embeddings; None if it does
+Verify = Callable[[Workspace, Version], str | None]
 # (workspace, folder of the champion, folder of the challenger) -> challenger minus champion on all select data
 Compare = Callable[[Workspace, Path, Path], tuple[GateComparison, ...]]
 
@@ -59,6 +62,20 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
         evaluation = evaluate_on(workspace, models, name, roles=("select",), confidence=confidence)
         comparisons += [_comparison(evaluation, split, roles.trains) for split in roles.splits_with("select")]
     return tuple(comparisons)
+
+
+def verify_stored(workspace: Workspace, version: Version) -> str | None:
+    """Return why the stored version does not give the embeddings of the pipeline, in a sentence; None if it does.
+
+    It is loaded through MLflow in a clean process and embeds 32 products.
+
+    Raises:
+        UserError: the workspace has no products, or the model cannot be loaded.
+    """
+    from fclip.registry.verify import find_difference
+    from tasks.model_package import reference_embeddings  # torch takes seconds to import
+
+    return find_difference(version.pin, reference_embeddings(workspace, workspace.selected))
 
 
 def _comparison(evaluation: "Evaluation", split: str, in_domain: bool) -> GateComparison:
@@ -97,13 +114,19 @@ class Promotion:
 
 
 def promote(
-    workspace: Workspace, receipt: Receipt, *, force: bool = False, compare: Compare = compare_models
+    workspace: Workspace,
+    receipt: Receipt,
+    *,
+    force: bool = False,
+    compare: Compare = compare_models,
+    verify: Verify = verify_stored,
 ) -> Promotion:
     """Make the version of `receipt` the champion if it passes the gate, and write pins/champion.json.
 
     It passes if there is no champion, or if no `select` split of any dataset is significantly worse and at least one
     is significantly better. Weights that were rolled back are refused. `force` overrides both refusals; the
-    comparisons are reported anyway.
+    comparisons are reported anyway. A version that does not give the pipeline's embeddings when it is loaded from the
+    registry never becomes the champion.
 
     Raises:
         UserError: `receipt` does not match models/selected, or the registry does not contain its version.
@@ -149,6 +172,12 @@ def promote(
                 reason = f"version {version.version} stays challenger to version {previous}: {decision.reason}"
                 return Promotion(False, reason, comparisons, previous, version.version)
             why = decision.reason if decision.promote else f"forced, although {decision.reason}"
+        if broken := verify(workspace, version):
+            reason = (
+                f"version {version.version} stays challenger: {broken}; delete it from the registry and run "
+                "`fclip retrain`"
+            )
+            return Promotion(False, reason, comparisons, previous, version.version)
         write_pin(workspace.champion_pin, set_champion(client, name, version.version).pin)
         for entry in marked:
             client.set_model_version_tag(name, str(entry.version), tags.ROLLED_BACK, "false")

@@ -67,11 +67,29 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
         _write_rows(workspace)
     record = _record(workspace, base, ingest, selection)
     receipt = register_version(
-        base.registered_model, workspace.selected, record, run_name=f"{base.workspace} {winner.name} {digest[:8]}"
+        base.registered_model,
+        workspace.selected,
+        record,
+        run_name=f"{base.workspace} {winner.name} {digest[:8]}",
+        package=lambda folder: _write_package(workspace, folder, record.card),
     )
     status = "registered" if receipt.created else "already registered"
     logger.info("%s is %s as version %d of %s", winner.name, status, receipt.version, receipt.registered_model)
     return receipt
+
+
+def _write_package(workspace: Workspace, folder: Path, card: str) -> None:
+    from fclip.export.package import write_package  # torch takes seconds to import
+    from tasks.model_package import parity_inputs
+
+    parity = write_package(workspace.selected, folder, card=card, inputs=parity_inputs(workspace))
+    logger.info(
+        "The ONNX export gives the model's embeddings: lowest cosine %.6f over %d images and %.6f over %d texts",
+        parity.min_image_cosine,
+        parity.num_images,
+        parity.min_text_cosine,
+        parity.num_texts,
+    )
 
 
 def _write_rows(workspace: Workspace) -> None:

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
@@ -21,12 +21,12 @@ from fclip.registry.store import MODEL_FOLDER, find_by_alias, find_by_weights
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Packages that a version needs to load, besides the fclip code that is stored with it.
-REQUIREMENTS = (
-    "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "pyarrow", "safetensors", "timm", "torch", "torchvision",
-    "transformers",
-)  # fmt: skip
-CODE = ("__init__.py", "config.py", "errors.py", "files.py", "progress.py", "features", "images", "models")
+# Packages that a version needs to load, besides the fclip code that is stored with it. The engine torch needs more.
+REQUIREMENTS = ("mlflow", "ftfy", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
+CODE = (
+    *("__init__.py", "config.py", "errors.py", "files.py", "home.py", "progress.py"),
+    *("features", "images", "models", "runtime"),
+)
 PARAMS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000
 
@@ -80,8 +80,14 @@ class Receipt:
     created: bool
 
 
-def register_version(name: str, model_dir: Path, record: RunRecord, *, run_name: str) -> Receipt:
+def register_version(
+    name: str, model_dir: Path, record: RunRecord, *, run_name: str, package: Callable[[Path], object] | None = None
+) -> Receipt:
     """Register the open_clip folder `model_dir` as a version of `name` and give it the alias `challenger`.
+
+    Args:
+        package: writes the folder that a new version stores (`fclip.export.package`) to the given path; None: the
+            version stores `model_dir` alone, and consumers cannot load it through MLflow.
 
     If a version with the same weights exists, no new version is created, and that version becomes the challenger unless
     it is the champion. The alias moves last.
@@ -94,7 +100,14 @@ def register_version(name: str, model_dir: Path, record: RunRecord, *, run_name:
             chosen = next((entry for entry in present if entry.is_champion), present[0])
             number = chosen.version
         else:
-            number = _create_version(client, name, model_dir, digest, record, run_name)
+            with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
+                # MLflow takes the artifact's name from the source folder, and download_model reads this name.
+                stored = Path(temporary) / MODEL_FOLDER
+                if package:
+                    package(stored)
+                else:
+                    shutil.copytree(model_dir, stored, copy_function=link_or_copy)
+                number = _create_version(client, name, stored, digest, record, run_name)
         champion = find_by_alias(client, name, tags.CHAMPION)
         if champion is None or champion.version != number:
             client.set_registered_model_alias(name, tags.CHALLENGER, str(number))
@@ -102,7 +115,7 @@ def register_version(name: str, model_dir: Path, record: RunRecord, *, run_name:
 
 
 def _create_version(
-    client: "MlflowClient", name: str, model_dir: Path, digest: str, record: RunRecord, run_name: str
+    client: "MlflowClient", name: str, stored: Path, digest: str, record: RunRecord, run_name: str
 ) -> int:
     import mlflow
 
@@ -114,7 +127,7 @@ def _create_version(
         for path, folder in record.artifacts:
             if path.is_file():
                 client.log_artifact(run_id, str(path), folder or None)
-        model_id = _log_model(name, model_dir, digest)
+        model_id = _log_model(name, stored, digest)
         logged = client.get_logged_model(model_id)
         if str(logged.status.value) != "READY":
             raise UserError(
@@ -153,20 +166,21 @@ def _log_numbers(client: "MlflowClient", run_id: str, record: RunRecord) -> None
     )
 
 
-def _log_model(name: str, model_dir: Path, digest: str) -> str:
+def _log_model(name: str, stored: Path, digest: str) -> str:
     import mlflow
 
+    from fclip.registry import pyfunc_model
+
     with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
-        # MLflow takes the artifact's name from the source folder, and download_model reads this name.
-        named = Path(temporary) / MODEL_FOLDER
-        shutil.copytree(model_dir, named, copy_function=link_or_copy)
         info = mlflow.pyfunc.log_model(
             name=name,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={MODEL_FOLDER: str(named)},
+            python_model=pyfunc_model.__file__,
+            artifacts={MODEL_FOLDER: str(stored)},
             code_paths=[str(_copy_code(Path(temporary)))],
             pip_requirements=requirements(),
-            model_config={"device": "cpu"},  # load_model(..., model_config=...) can override it
+            model_config=pyfunc_model.DEFAULTS,  # load_model(..., model_config=...) can override it
+            signature=pyfunc_model.signature(),
+            input_example=pyfunc_model.input_example(),
             metadata={tags.MODEL_SHA256: digest},
         )
     return str(info.model_id)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fclip.errors import UserError
-from fclip.files import atomic_dir, read_json, sha256_json, sha256_tree
+from fclip.files import atomic_dir, link_or_copy, read_json, sha256_json, sha256_tree
 from fclip.home import fclip_home
+from fclip.models.folder import CARD, read_config
 from fclip.registry import tags
 from fclip.registry.backend import connect, database_state, tracking_uri
 from fclip.registry.versions import Version, VersionPin, version_from_json, version_named, version_to_json
 from fclip.remembered import recall, remember
+from fclip.runtime.manifest import MANIFEST, RUNTIME_FILES, TOKENIZER
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,6 +67,19 @@ def download_model(pin: VersionPin, out_dir: Path) -> Path:
     Raises:
         UserError: the registry does not have the version, or its weights do not have the pinned digest.
     """
+    return _download(pin, out_dir, with_runtime=False)
+
+
+def download_package(pin: VersionPin, out_dir: Path) -> Path:
+    """Download the package of the pinned version (`fclip.export.package`), and verify its weights.
+
+    Raises:
+        UserError: as for `download_model`, or the version was registered without a package.
+    """
+    return _download(pin, out_dir, with_runtime=True)
+
+
+def _download(pin: VersionPin, out_dir: Path, *, with_runtime: bool) -> Path:
     connect()
     import mlflow
 
@@ -78,15 +93,29 @@ def download_model(pin: VersionPin, out_dir: Path) -> Path:
                 f"{pin.title} could not be fetched from {tracking_uri()} ({error}); set MLFLOW_TRACKING_URI to the "
                 "registry with this version, or run `fclip pin` to pin the current champion"
             ) from error
-        digest = sha256_tree(fetched)
+        model = Path(temporary) / "model"
+        shutil.copytree(fetched, model, ignore=_not_of_the_model, copy_function=link_or_copy)
+        digest = sha256_tree(model)
         if digest != pin.model_sha256:
             raise UserError(
                 f"{pin.title} has weights {digest[:12]}, but {pin.model_sha256[:12]} are pinned; if the registry is "
                 "correct, run `fclip pin`, otherwise restore the artifacts of the version"
             )
+        if with_runtime and not (fetched / MANIFEST).is_file():
+            raise UserError(f"{pin.title} has no ONNX graphs; register the model again with `fclip retrain`")
         with atomic_dir(out_dir) as target:
-            shutil.copytree(fetched, target, dirs_exist_ok=True)
+            shutil.copytree(fetched if with_runtime else model, target, dirs_exist_ok=True)
     return out_dir
+
+
+def _not_of_the_model(folder: str, names: list[str]) -> set[str]:
+    """Return the files that a package has beside those of the model."""
+    if MANIFEST not in names:
+        return set()
+    added = {*RUNTIME_FILES, CARD}
+    if not read_config(Path(folder))["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
+        added.add(TOKENIZER)  # open_clip's own tokenizer has no file
+    return added
 
 
 def read_artifact(pin: VersionPin, name: str) -> Any | None:

@@ -42,7 +42,7 @@ def read_pixels(image: ImageInput, preprocess: Preprocess) -> NDArray[np.uint8]:
     if isinstance(image, bytes | bytearray | memoryview):
         return to_pixels(_decode(bytes(image)), preprocess)
     if isinstance(image, str | os.PathLike):
-        return to_pixels(_decode(_read(Path(image))), preprocess)
+        return to_pixels(_decode(read_file(Path(image))), preprocess)
     raise UserError(f"{type(image).__name__} is not an image; expected a path, bytes, a Pillow image or an array")
 
 
@@ -65,7 +65,8 @@ def data_address_bytes(address: str) -> bytes:
         raise UserError(f"the base64 of a data address is damaged ({error})") from error
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the content of an image file; raises UserError if it cannot be read or is too large."""
     try:
         content = read_regular(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
@@ -85,6 +86,8 @@ def _decode(content: bytes) -> Image.Image:
             return image.convert("RGB")
     except UnidentifiedImageError as error:
         raise UserError(f"not an image of a known format; expected {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"the image has too many pixels ({error}); at most {MAX_PIXELS} are accepted") from error
     except UserError:
         raise
     except Exception as error:  # damaged files raise errors of many classes

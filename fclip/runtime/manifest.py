@@ -25,6 +25,7 @@ MANIFEST = "runtime.json"
 IMAGE_GRAPH, TEXT_GRAPH = "image.onnx", "text.onnx"
 TOKENIZER = "tokenizer.json"
 FORMAT = 1
+RUNTIME_FILES = (MANIFEST, IMAGE_GRAPH, TEXT_GRAPH)
 Cleaning = Literal["whitespace", "lower", "canonicalize"]
 
 

@@ -59,23 +59,24 @@ def make_clip(tmp_path: Path) -> Callable[[int], Path]:
 
     def make(seed: int) -> Path:
         folder = tmp_path / f"clip-{seed}"
-        if not folder.exists():
-            folder.mkdir()
-            torch.manual_seed(seed)
-            model = CLIP(
-                embed_dim=CONFIG["embed_dim"],
-                vision_cfg=CLIPVisionCfg(**CONFIG["vision_cfg"]),
-                text_cfg=CLIPTextCfg(**CONFIG["text_cfg"]),
-            )
-            write_weights(model, folder)
-            write_config(
-                CONFIG,
-                Preprocess(size=32, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD),
-                folder,
-            )
-        return folder
+        return folder if folder.exists() else write_clip(folder, seed)
 
     return make
+
+
+def write_clip(folder: Path, seed: int) -> Path:
+    """Write a tiny CLIP with random weights to the new folder `folder`, and return it."""
+    folder.mkdir()
+    torch.manual_seed(seed)
+    model = CLIP(
+        embed_dim=CONFIG["embed_dim"],
+        vision_cfg=CLIPVisionCfg(**CONFIG["vision_cfg"]),
+        text_cfg=CLIPTextCfg(**CONFIG["text_cfg"]),
+    )
+    write_weights(model, folder)
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    write_config(CONFIG, Preprocess(size=32, mean=mean, std=std), folder)
+    return folder
 
 
 @pytest.fixture
