@@ -30,7 +30,7 @@ repro: install           ## write the pins and run the DVC stages only, without 
 fclip-tiny: install      ## train the bundled model fclip-tiny again in a workspace at TINY (about an hour)
 	test -d $(TINY) || $(BIN)/fclip workspace new $(TINY) --params params/fclip-tiny.yaml
 	cd $(TINY) && $(BIN)/python -m flows.cli retrain
-	$(BIN)/python -m fclip.base_models.fclip_tiny $(TINY)/models/selected
+	$(BIN)/python -m fclip.export.fclip_tiny $(TINY)/models/selected
 
 test: lint types         ## run lint, format check, type check and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from benchmarks.command import run_benchmark
 from benchmarks.tiny.workspace import PRESET, add_arguments, dataset_and_config, model_folder, workspace_in
-from fclip.base_models.fclip_tiny import read_towers_config
 from fclip.evaluation.run import Evaluation
+from fclip.export.fclip_tiny import read_towers_config
 from fclip.models.digests import model_sha256
 from tasks.base_model import base_model_folder
 from tasks.evaluate import evaluate_on

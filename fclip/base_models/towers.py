@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fclip.base_models.registry import BaseModel, Origin, WriteRequest
+from fclip.base_models.text_package import PACKAGE as TEXT_PACKAGE
+from fclip.base_models.text_package import WEIGHTS as TEXT_WEIGHTS
+from fclip.base_models.text_package import WEIGHTS_SHA256, installed_archive, read_text_package
 from fclip.config import config
 from fclip.errors import UserError
 from fclip.files import Signature, sha256_file, signatures
 from fclip.models.folder import SAME_FOLDER, write_config
 from fclip.models.preprocess import Preprocess
-from fclip.runtime.text_package import PACKAGE as TEXT_PACKAGE
-from fclip.runtime.text_package import WEIGHTS as TEXT_WEIGHTS
-from fclip.runtime.text_package import WEIGHTS_SHA256, installed_archive, read_text_package
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from fclip.export.parity import Parity, ParityInputs, drawn_inputs, pipeline_emb
 from fclip.files import atomic_dir, sha256_file
 from fclip.models import store
 from fclip.models.folder import WEIGHTS
-from fclip.runtime import load
+from fclip.runtime.loading import load
 from fclip.runtime.manifest import IMAGE_GRAPH, MANIFEST, TEXT_GRAPH, TOKENIZER, Manifest, TextInput, write_manifest
 from fclip.runtime.safetensors import TensorEntry, read_entries
 from fclip.runtime.tiny import FOLDER as TINY_FOLDER

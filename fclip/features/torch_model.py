@@ -12,7 +12,8 @@ from fclip.features.similarity import FloatArray, unit
 from fclip.models.device import resolve_device
 from fclip.models.store import load
 from fclip.runtime.manifest import Manifest, read_manifest
-from fclip.runtime.model import Model, Output, Parts
+from fclip.runtime.model import Model, Output
+from fclip.runtime.parts import Parts
 
 
 class TorchModel(Model):

@@ -1,6 +1,8 @@
 """Decoding, resizing and normalisation of images, equivalent to open_clip's inference transform, without torch."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +27,25 @@ def decode(content: bytes, preprocess: Preprocess, *, draft: bool = False) -> ND
     Raises:
         UserError: Pillow cannot decode the image.
     """
-    return to_pixels(read_image(content, DRAFT_MARGIN * preprocess.size if draft else None), preprocess)
+    with _stored(content, DRAFT_MARGIN * preprocess.size if draft else None) as image:
+        return to_pixels(image, preprocess)
 
 
 def to_pixels(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Resize and crop an RGB image as open_clip's inference transform does: uint8 [size, size, 3]."""
+    """Resize and crop an image of any mode as open_clip's inference transform does: uint8 [size, size, 3].
+
+    Like open_clip, it resizes in the mode of the image and then converts it to RGB.
+    """
     size = preprocess.size
     resized = _resize(image, preprocess)
     if preprocess.resize_mode == "longest":
-        return _pad(resized, size, preprocess.fill_color)
+        return _pad(resized.convert("RGB"), size, preprocess.fill_color)
     left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
+    return np.asarray(resized.crop((left, top, left + size, top + size)).convert("RGB"))
 
 
 def read_image(content: bytes, draft_side: int | None = None) -> Image.Image:
-    """Decode an image to RGB.
+    """Decode a stored image to RGB.
 
     Args:
         draft_side: decode a JPEG at a reduced resolution, with sides of at least this many pixels; None for full size.
@@ -47,11 +53,20 @@ def read_image(content: bytes, draft_side: int | None = None) -> Image.Image:
     Raises:
         UserError: Pillow cannot decode the image.
     """
+    with _stored(content, draft_side) as image:
+        return image.convert("RGB")
+
+
+@contextmanager
+def _stored(content: bytes, draft_side: int | None) -> Iterator[Image.Image]:
+    """Context with a stored image; the arguments and errors are those of `read_image`."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             if draft_side is not None:
                 image.draft("RGB", (draft_side, draft_side))
-            return image.convert("RGB")
+            yield image
+    except UserError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:
         reason = "unknown image format" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"a stored image cannot be decoded ({reason}); run ingest again") from error

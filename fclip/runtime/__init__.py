@@ -10,7 +10,23 @@
 This package imports neither torch nor open_clip.
 """
 
-from fclip.runtime.load import load
-from fclip.runtime.model import Model
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fclip.runtime.loading import load
+    from fclip.runtime.model import Model
 
 __all__ = ["Model", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Model` and `load` on first use, because stages import light modules of this package."""
+    if name == "load":
+        from fclip.runtime.loading import load
+
+        return load
+    if name == "Model":
+        from fclip.runtime.model import Model
+
+        return Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

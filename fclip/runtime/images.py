@@ -38,11 +38,11 @@ def read_pixels(image: ImageInput, preprocess: Preprocess) -> NDArray[np.uint8]:
         return to_pixels(Image.fromarray(image), preprocess)
     if isinstance(image, Image.Image):
         _require_size(image)
-        return to_pixels(image.convert("RGB"), preprocess)
+        return to_pixels(image, preprocess)
     if isinstance(image, bytes | bytearray | memoryview):
-        return to_pixels(_decode(bytes(image)), preprocess)
+        return _decode(bytes(image), preprocess)
     if isinstance(image, str | os.PathLike):
-        return to_pixels(_decode(read_file(Path(image))), preprocess)
+        return _decode(read_file(Path(image)), preprocess)
     raise UserError(f"{type(image).__name__} is not an image; expected a path, bytes, a Pillow image or an array")
 
 
@@ -77,13 +77,13 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def _decode(content: bytes) -> Image.Image:
+def _decode(content: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
     if len(content) > MAX_BYTES:
         raise UserError(f"the image has {len(content)} bytes; at most {MAX_BYTES} are accepted")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _require_size(image)
-            return image.convert("RGB")
+            return to_pixels(image, preprocess)
     except UnidentifiedImageError as error:
         raise UserError(f"not an image of a known format; expected {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:

@@ -1,9 +1,8 @@
 """A model in onnxruntime: embeddings of images and texts, and zero-shot classification."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -16,28 +15,13 @@ from fclip.errors import UserError
 from fclip.images.pixels import normalise
 from fclip.runtime.images import ImageInput, read_pixels
 from fclip.runtime.manifest import IMAGE_GRAPH, TEXT_GRAPH, Manifest
+from fclip.runtime.parts import Parts
 from fclip.runtime.texts import TextEncoder
 
 FloatArray: TypeAlias = NDArray[np.float32]
 Output: TypeAlias = Literal["embeddings", "features"]
 BATCH_SIZE = 32  # more images do not fit into the caches of a CPU
 TEMPLATE = "a photo of a {}"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a model is loaded from; each part is read when it is first needed.
-
-    Attributes:
-        graph: name -> the content of an ONNX file, or its path.
-        weights: name of a graph -> its tensors by name; None if the graph finds them itself.
-        tokenizer: -> the content of tokenizer.json.
-    """
-
-    manifest: Manifest
-    graph: Callable[[str], bytes | Path]
-    weights: Callable[[str], Mapping[str, NDArray[Any]] | None]
-    tokenizer: Callable[[], bytes]
 
 
 class Model:

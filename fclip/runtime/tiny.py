@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fclip
+from fclip.base_models.text_package import WEIGHTS as TEXT_WEIGHTS
+from fclip.base_models.text_package import read_text_package
 from fclip.models.digests import model_sha256
 from fclip.models.folder import WEIGHTS
 from fclip.runtime.manifest import IMAGE_GRAPH, TOKENIZER, Manifest, read_manifest
-from fclip.runtime.model import Parts
+from fclip.runtime.parts import Parts
 from fclip.runtime.safetensors import read_tensors
-from fclip.runtime.text_package import WEIGHTS as TEXT_WEIGHTS
-from fclip.runtime.text_package import read_text_package
 
 NAME = "fclip-tiny"
 FOLDER = Path(fclip.__path__[0]) / "base_models" / "fclip_tiny_model"

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from fclip.files import read_json
 from fclip.registry.log import Receipt, RunRecord, register_version
 from fclip.registry.store import champion, versions
 from fclip.selection.gate import GateComparison
-from tasks.promote import promote, rollback
+from tasks.promote import Promotion, rollback
+from tasks.promote import promote as promote_verified
 from tasks.workspace.paths import Workspace
 
 NAME = "fclip-test"
@@ -47,6 +49,11 @@ def scores(low: float, high: float):
         )
 
     return compare
+
+
+def promote(*arguments: Any, **options: Any) -> Promotion:
+    """Promote fake weights, which no consumer can load."""
+    return promote_verified(*arguments, verify=lambda workspace, version: None, **options)
 
 
 def never(*_: object) -> tuple[GateComparison, ...]:
@@ -144,3 +151,17 @@ def test_promote_writes_the_pin_after_a_crash(workspace: Workspace) -> None:
     workspace.champion_pin.write_text("{}\n")
     promote(workspace, receipt, compare=never)
     assert read_json(workspace.champion_pin)["version"] == 1
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_version_that_consumers_cannot_use_stays_challenger(workspace: Workspace, force: bool) -> None:
+    promote(workspace, select(workspace, "a"))
+    pin = workspace.champion_pin.read_bytes()
+    challenger = select(workspace, "b")
+    refused = promote_verified(
+        workspace, challenger, force=force, compare=BETTER, verify=lambda space, version: f"{version.version} is broken"
+    )
+    assert not refused.moved
+    assert refused.reason.startswith("version 2 stays challenger: 2 is broken; delete it")
+    assert champion(NAME).version == 1
+    assert workspace.champion_pin.read_bytes() == pin

@@ -14,6 +14,7 @@ from fclip.base_models import fclip_tiny
 from fclip.base_models.fclip_tiny import FclipTinyConfig
 from fclip.base_models.pinning import fetch_base_model, pin_base_model
 from fclip.errors import UserError
+from fclip.export.fclip_tiny import write_changes
 from fclip.features.encode import encode_images, encode_texts
 from fclip.features.similarity import unit
 from fclip.files import sha256_tree
@@ -51,7 +52,7 @@ def trained(composed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_written_changes_restore_the_trained_model(trained: Path, composed: Path, tmp_path: Path) -> None:
     changes, again = tmp_path / "changes.safetensors", tmp_path / "again"
     again.mkdir()
-    fclip_tiny.write_changes(trained, changes)
+    write_changes(trained, changes)
     fclip_tiny.compose(again, changes)
     expected, restored, base_model = (load_file(folder / WEIGHTS) for folder in (trained, again, composed))
     assert list(restored) == list(expected)
@@ -73,7 +74,7 @@ def test_a_model_from_another_base_model_is_refused(trained: Path, tmp_path: Pat
     config = other / CONFIG
     config.write_text(config.read_text().replace("tf_efficientnet_lite0", "resnet18"))
     with pytest.raises(UserError, match="not trained from `towers`"):
-        fclip_tiny.write_changes(other, tmp_path / "changes.safetensors")
+        write_changes(other, tmp_path / "changes.safetensors")
     assert not (tmp_path / "changes.safetensors").exists()
 
 

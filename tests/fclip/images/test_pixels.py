@@ -10,7 +10,9 @@ from PIL import Image
 
 from fclip.errors import UserError
 from fclip.images.pixels import decode, normalise
+from fclip.images.tensors import normalise as normalise_tensor
 from fclip.models.preprocess import Preprocess
+from fclip.runtime.images import read_pixels
 
 
 def picture(width: int, height: int, mode: str = "RGB", form: str = "JPEG") -> bytes:
@@ -36,9 +38,32 @@ def test_equals_open_clips_transform_within_a_grey_level(
     )
     content = picture(*shape)
     expected = theirs(Image.open(io.BytesIO(content)))
-    pixels = normalise(decode(content, ours)[None], ours)[0]
+    decoded = decode(content, ours)[None]
     grey_levels = torch.tensor(ours.std).view(3, 1, 1) * 255
-    assert ((pixels - expected).abs() * grey_levels).max() <= 1.01
+    for pixels in (torch.from_numpy(normalise(decoded, ours))[0], normalise_tensor(decoded, ours)[0]):
+        assert ((pixels - expected).abs() * grey_levels).max() <= 1.01
+
+
+@pytest.mark.parametrize(("mode", "form"), [
+    ("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("turned", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"),
+    ("LA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("I;16", "PNG"), ("I;16", "TIFF"), ("RGB", "WEBP"),
+])  # fmt: skip
+def test_every_kind_of_image_equals_open_clips_transform(mode: str, form: str) -> None:
+    if mode == "I;16":
+        values = np.random.default_rng(0).integers(0, 2**16, (70, 50), dtype=np.uint16)
+        image = Image.fromarray(values)
+    else:
+        image = Image.open(io.BytesIO(picture(70, 50))).convert("RGB" if mode == "turned" else mode)
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6 if mode == "turned" else 1
+    image.save(buffer, form, **({"exif": exif} if form == "JPEG" else {}))
+    ours = Preprocess(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+    theirs = image_transform_v2(PreprocessCfg(size=32, mean=ours.mean, std=ours.std), is_train=False)
+    expected = theirs(Image.open(io.BytesIO(buffer.getvalue())))
+    for pixels in (decode(buffer.getvalue(), ours), read_pixels(buffer.getvalue(), ours)):
+        found = torch.from_numpy(normalise(pixels[None], ours))[0]
+        assert ((found - expected).abs() * 127.5).max() <= 1.01
 
 
 def test_grey_images_are_converted_to_rgb() -> None:

@@ -12,7 +12,8 @@ from fclip.models.digests import architecture_sha256
 from fclip.models.folder import CONFIG, WEIGHTS
 from fclip.runtime import tiny
 from fclip.runtime.manifest import MANIFEST, TOKENIZER, read_manifest
-from fclip.runtime.model import Model, Parts
+from fclip.runtime.model import Model
+from fclip.runtime.parts import Parts
 
 
 def load(model: str | Path, *, num_threads: int | None = None) -> Model:
