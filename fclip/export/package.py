@@ -14,12 +14,12 @@ from fclip.models.folder import CARD, WEIGHT_SUFFIXES
 from fclip.models.mixtures import MIXTURE
 
 
-def write_package(folder: Path, out_dir: Path, *, card: str, inputs: ParityInputs | None = None) -> Parity:
+def write_package(folder: Path, out_dir: Path, inputs: ParityInputs | None = None, *, card: str) -> Parity:
     """Write the package of the model in `folder` to `out_dir`. Existing content of `out_dir` is replaced.
 
     Args:
-        card: the model card in Markdown, which becomes README.md.
         inputs: images and texts of the parity check; None for drawn products.
+        card: the model card in Markdown, which becomes README.md.
 
     Raises:
         UserError: the model cannot be loaded or exported, or the runtime gives other embeddings. Nothing is written.

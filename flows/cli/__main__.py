@@ -61,6 +61,15 @@ def main() -> None:
             raise
         _print_error("error: ", str(error))
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if os.environ.get("FCLIP_DEBUG") or not package or package in ("fclip", "tasks", "flows"):
+            raise
+        _print_error(
+            "error: ",
+            f"this command needs the package {package}; run `pip install '.[pipeline]'` in the folder of fclip",
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         _print_error("stopped")
         sys.exit(130)

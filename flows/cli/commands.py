@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 from typer._click import Command, Context
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from fclip.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class CommandEntry:
         module: the module in this package that defines it.
         attribute: the function, or the `typer.Typer` of a group of commands.
         help: its line in `fclip --help`, at most 64 characters.
+        needs_pipeline: whether it needs the packages of the extra `pipeline`.
     """
 
     module: str
     attribute: str
     help: str
+    needs_pipeline: bool = True
 
 
 COMMANDS = {
@@ -34,6 +39,8 @@ COMMANDS = {
     "params": CommandEntry("params", "params", "Show every setting with its value and a description."),
     "catalog": CommandEntry("catalog", "catalog", "Profile the ingested datasets, and write HTML pages."),
     "search": CommandEntry("search", "search", "Search the published embeddings with a text."),
+    "embed": CommandEntry("embed", "embed", "Embed images or texts to a file, in any folder.", False),
+    "classify": CommandEntry("embed", "classify", "Classify images by texts (zero-shot), in any folder.", False),
     "datasets": CommandEntry("catalog", "datasets", "List the published datasets that fclip can read."),
     "models": CommandEntry("status", "models", "List the registered versions of the model."),
     "promote": CommandEntry("run", "promote", "Make the selected model the champion if it passes the gate."),
@@ -43,8 +50,11 @@ COMMANDS = {
     "compact": CommandEntry("compact", "compact", "Delete the images that no product uses (takedown)."),
     "workspace": CommandEntry("workspaces", "workspace_app", "Create and list workspaces (a git worktree each)."),
     "cache": CommandEntry("cache", "cache_app", "Show or delete the caches of the workspace."),
-    "export": CommandEntry("export", "export_app", "Export training products or a model for other tools."),
+    "export": CommandEntry("export", "export_app", "Export a model or training products for other tools."),
 }
+
+
+PIPELINE = ("torch", "open_clip", "prefect", "dvc", "mlflow")  # of the extra
 
 
 class LazyCommands(TyperGroup):
@@ -57,7 +67,17 @@ class LazyCommands(TyperGroup):
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Return the name, the imported command and the remaining arguments."""
         name, command, rest = super().resolve_command(ctx, args)
+        if name and COMMANDS[name].needs_pipeline and "--help" not in rest:
+            require_pipeline(name)
         return name, load_command(name) if name else command, rest
+
+
+def require_pipeline(command: str) -> None:
+    """Raise UserError if a package of the extra `pipeline` is not installed."""
+    if missing := [package for package in PIPELINE if find_spec(package) is None]:
+        raise UserError(
+            f"`fclip {command}` needs the package {missing[0]}; run `pip install '.[pipeline]'` in the folder of fclip"
+        )
 
 
 def load_command(name: str) -> Any:

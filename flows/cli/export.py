@@ -1,7 +1,8 @@
 """The commands `export`: write products and models of a workspace in formats of other tools."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from fclip.files import is_occupied
 from flows.cli.commands import new_app
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
+
+if TYPE_CHECKING:
+    from fclip.export.parity import Parity, ParityInputs
 
 export_app = new_app(
     no_args_is_help=True, help="Export training products or a model in a format that other tools read."
@@ -45,17 +49,64 @@ def export_webdataset(
     )
 
 
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="The model: a folder, `fclip-tiny`, or a model on the Hugging Face hub; in a workspace also `selected`, a "
+        "candidate, a registry version or an alias.",
+    ),
+]
+OutDir = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to: a new or an empty folder.")]
+
+
+@export_app.command("onnx")
+def onnx(model: Name, out_dir: OutDir) -> None:
+    """Write a model for the light runtime and any ONNX runtime: two graphs, the weights, the tokenizer, a manifest."""
+    from fclip.export.onnx import export_onnx
+
+    _export(export_onnx, model, out_dir, f"load it with fclip.runtime.load({str(out_dir)!r})")
+
+
+@export_app.command("open-clip")
+def open_clip(model: Name, out_dir: OutDir) -> None:
+    """Write a model as a folder that open_clip loads from any working directory."""
+    from fclip.export.open_clip import export_open_clip
+
+    address = f"local-dir:{out_dir.resolve()}"
+    _export(export_open_clip, model, out_dir, f"load it with open_clip.create_model_and_transforms({address!r})")
+
+
 @export_app.command("transformers")
-def transformers(
-    model_dir: Annotated[Path, typer.Argument(help="Model folder to export, for example models/selected.")],
-    out_dir: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty folder.")],
-) -> None:
-    """Write a CLIP or SigLIP for transformers, with its tokenizer and preprocessing."""
+def transformers(model: Name, out_dir: OutDir) -> None:
+    """Write a model as a transformers `CLIPModel` or `SiglipModel`, with its tokenizer and preprocessing."""
     from fclip.export.transformers import export_transformers
+
+    how = f"load it with AutoModel.from_pretrained({str(out_dir)!r}) and the same call of AutoProcessor"
+    _export(export_transformers, model, out_dir, how)
+
+
+@export_app.command("hub")
+def hub(model: Name, out_dir: OutDir) -> None:
+    """Write the folder to upload to the Hugging Face hub: weights, ONNX graphs, configs and the model card."""
+    from fclip.export.package import write_package
+
+    _export(partial(write_package, card=card_of(model)), model, out_dir, "upload it")
+
+
+def _export(
+    export: Callable[[Path, Path, "ParityInputs | None"], "Parity"], model: str, out_dir: Path, how: str
+) -> None:
+    """Export a model; the parity check uses products of the workspace, or drawn ones outside of a workspace."""
+    from flows.cli.model_argument import model_to_export, parity_inputs_here
 
     if is_occupied(out_dir):
         raise UserError(f"{out_dir} is not empty; name a new or an empty folder")
-    export_transformers(model_dir, out_dir)
+    with model_to_export(model) as folder:
+        parity = export(folder, out_dir, parity_inputs_here())
     console.print(
-        f"Wrote the model; load it with AutoModel.from_pretrained({str(out_dir)!r}) and the same call of AutoProcessor"
+        f"Wrote {out_dir}; {how}\nIts embeddings equal the model's: lowest cosine {parity.min_image_cosine:.6f} over "
+        f"{parity.num_images} images, {parity.min_text_cosine:.6f} over {parity.num_texts} texts",
+        highlight=False,
+        soft_wrap=True,
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 from fclip.errors import UserError
 from tasks.workspace.paths import Workspace
 
+IN_ANY_FOLDER = ("embed", "classify")  # commands that keep the current folder, also in a workspace
+
 
 def workspace_here() -> Workspace:
     """The workspace of the current folder."""
@@ -31,6 +33,8 @@ def enter_workspace(arguments: list[str]) -> None:
     Raises:
         UserError: the workspace contains no code.
     """
+    if next((each for each in arguments if not each.startswith("-")), None) in IN_ANY_FOLDER:
+        return
     try:
         workspace = find_workspace(Path.cwd())
     except UserError:
