@@ -36,19 +36,18 @@ def export_onnx(folder: Path, out_dir: Path, inputs: ParityInputs | None = None)
     Raises:
         UserError: the model cannot be loaded or exported, or the runtime gives other embeddings. Nothing is written.
     """
-    clip = store.load(folder)
     with atomic_dir(out_dir) as temporary:
-        write_weights(clip, temporary)
-        add_runtime_files(clip, temporary)
-        return require_runtime_parity(clip, temporary, inputs)
+        return write_runtime_folder(store.load(folder), temporary, inputs)
 
 
-def require_runtime_parity(clip: store.Clip, runtime_folder: Path, inputs: ParityInputs | None = None) -> Parity:
-    """Return how closely a runtime folder agrees with the model it was made from; raises UserError if not enough."""
+def write_runtime_folder(clip: store.Clip, out_dir: Path, inputs: ParityInputs | None = None) -> Parity:
+    """Write the files of `export_onnx` to the existing folder `out_dir`; the rest is as there."""
     inputs = inputs or drawn_inputs()
-    model = load(runtime_folder)
-    images, texts = model.embed_images(inputs.images), model.embed_texts(inputs.all_texts)
     reference_images, reference_texts = pipeline_embeddings(clip, inputs)
+    write_weights(clip, out_dir)
+    add_runtime_files(clip, out_dir)
+    model = load(out_dir)
+    images, texts = model.embed_images(inputs.images), model.embed_texts(inputs.all_texts)
     return require_parity(reference_images, reference_texts, images, texts, inputs, export=f"{clip.path} as ONNX")
 
 

@@ -6,7 +6,7 @@ A version in the registry stores this folder, and `fclip export hub` writes it f
 
 from pathlib import Path
 
-from fclip.export.onnx import add_runtime_files, require_runtime_parity, write_weights
+from fclip.export.onnx import write_runtime_folder
 from fclip.export.parity import Parity, ParityInputs
 from fclip.files import atomic_dir
 from fclip.models import store
@@ -29,7 +29,5 @@ def write_package(folder: Path, out_dir: Path, inputs: ParityInputs | None = Non
         for file in sorted(folder.iterdir()):
             if file.is_file() and file.suffix not in WEIGHT_SUFFIXES and file.name not in (MIXTURE, CARD):
                 (temporary / file.name).write_bytes(file.read_bytes())
-        write_weights(clip, temporary)
-        add_runtime_files(clip, temporary)
         (temporary / CARD).write_text(card, encoding="utf-8")
-        return require_runtime_parity(clip, temporary, inputs)
+        return write_runtime_folder(clip, temporary, inputs)

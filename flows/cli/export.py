@@ -1,6 +1,7 @@
 """The commands `export`: write products and models of a workspace in formats of other tools."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,6 +91,7 @@ def transformers(model: Name, out_dir: OutDir) -> None:
 def hub(model: Name, out_dir: OutDir) -> None:
     """Write the folder to upload to the Hugging Face hub: weights, ONNX graphs, configs and the model card."""
     from fclip.export.package import write_package
+    from tasks.model_card import card_of
 
     _export(partial(write_package, card=card_of(model)), model, out_dir, "upload it")
 
