@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fclip.errors import UserError
 from fclip.files import read_regular
@@ -83,7 +83,7 @@ def _decode(content: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _require_size(image)
-            return to_pixels(image, preprocess)
+            return to_pixels(_upright(image), preprocess)
     except UnidentifiedImageError as error:
         raise UserError(f"not an image of a known format; expected {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
@@ -92,6 +92,15 @@ def _decode(content: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # damaged files raise errors of many classes
         raise UserError(f"the image is damaged ({error})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image by its EXIF orientation, as ingest does."""
+    try:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except Exception:  # damaged EXIF data, as in `fclip.catalog.images`: nearly all images are upright
+        return image
+    return ImageOps.exif_transpose(image) if is_turned else image
 
 
 def _require_size(image: Image.Image) -> None:
