@@ -23,7 +23,7 @@ from PIL import Image
 from fclip.errors import UserError
 from fclip.export.runtime_folder import runtime_folder
 from fclip.runtime import load
-from fclip.runtime.images import ImageInput
+from fclip.runtime.images import ImageInput, read_rgb_pixels
 from fclip.runtime.model import FloatArray
 
 REQUIRED = ("id", "image", "caption")
@@ -185,7 +185,10 @@ class FashionCLIP:
         """
         if isinstance(images, str | Path | Image.Image):
             raise UserError("images must be a list of paths or of Pillow images, not one image")
-        return self.model.embed_images(list(images), batch_size=batch_size, output="features")
+        batches = self.model.iterate_images(
+            list(images), batch_size=batch_size, output="features", read=read_rgb_pixels
+        )
+        return np.concatenate([np.empty((0, self.model.dim), np.float32), *batches])
 
     def encode_text(self, text: "Sequence[str] | NDArray[Any]", batch_size: int) -> FloatArray:
         """Return the features of texts, float32 [n, dim], not normalised. Long texts are truncated."""

@@ -1,8 +1,11 @@
-"""Search the published embeddings with the model that computed them."""
+"""Search the published embeddings with the model that computed them, on the light runtime."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fclip.errors import UserError
+from fclip.runtime import Model, load
+from fclip.runtime.loading import can_load
 from tasks.publish import current_embeddings
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
@@ -28,8 +31,6 @@ def find_products(workspace: Workspace, query: str, *, k: int, model: str | None
     """
     from fclip.embeddings.search import search as nearest
     from fclip.embeddings.store import read_embeddings
-    from fclip.features.encode import encode_texts
-    from fclip.models.store import load
 
     if not query.strip():
         raise UserError("the query is empty; enter a search text")
@@ -38,12 +39,32 @@ def find_products(workspace: Workspace, query: str, *, k: int, model: str | None
         from fclip.registry.store import find_version  # mlflow takes seconds to import
 
         pin = find_version(load_section(workspace, "base", Base).registered_model, model).pin
-        clip = load(find_model(workspace, pin.model_sha256, pin))
+        folder = find_model(workspace, pin.model_sha256, pin)
     else:
-        clip = load(find_model(workspace, published.model_sha256, read_champion(workspace)))
-    query_embedding = encode_texts(clip, [query])[0]
-    hits = nearest(published, query_embedding, k=k, model_sha256=clip.model_sha256)
+        folder = find_model(workspace, published.model_sha256, read_champion(workspace))
+    runtime = load_exported(workspace, folder)
+    (embedding,) = runtime.embed_texts([query])
+    hits = nearest(published, embedding, k=k, model_sha256=runtime.manifest.model_sha256)
     return [
         FoundProduct(hit.product_id, hit.dataset, hit.score, published.title(hit.dataset, hit.product_id))
         for hit in hits
     ]
+
+
+def load_exported(workspace: Workspace, folder: Path) -> Model:
+    """Load a model folder into the runtime. If it has no graphs, it is exported once, to the cache of the workspace.
+
+    Raises:
+        UserError: the model cannot be loaded or exported.
+    """
+    if can_load(folder):
+        return load(folder)
+    from fclip.models.digests import model_sha256
+
+    target = workspace.runtime_cache / model_sha256(folder)
+    if not target.is_dir():
+        from fclip.export.onnx import export_onnx  # torch takes seconds to import
+        from tasks.model_package import parity_inputs
+
+        export_onnx(folder, target, parity_inputs(workspace))
+    return load(target)

@@ -70,6 +70,8 @@ def closure(*files: Path) -> set[str]:
         if name in seen or name.startswith(WITHOUT_EFFECT_ON_OUTPUTS):
             continue
         seen.add(name)
+        if current.name == "__init__.py":
+            continue  # packages import what they offer on first use
         todo += [found for module in imports(current) if (found := module_file(module))]
         if current.name == "registry.py":
             todo += current.parent.glob("*.py")

@@ -6,7 +6,7 @@ import numpy as np
 
 from fclip.embeddings.store import Embeddings
 from fclip.errors import UserError
-from fclip.features.similarity import FloatArray, Ints, similarities, top_k
+from fclip.features.similarity import FloatArray, Ints, similarities
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,20 @@ def search(embeddings: Embeddings, query: FloatArray, *, k: int, model_sha256: s
     num_rows = k
     while True:
         num_rows = min(2 * num_rows, len(finite))  # more rows than products, since a product has several images
-        rows, values = top_k(scores, num_rows)
-        hits = _hits(embeddings, rows[0], values[0])
+        rows = _best(scores[0], num_rows)
+        hits = _hits(embeddings, rows, scores[0, rows])
         if len(hits) >= k or num_rows == len(finite):
             return hits[:k]
+
+
+def _best(scores: FloatArray, number: int) -> Ints:
+    """Return the indices of the highest scores, in descending order; equal scores in the order of the rows."""
+    if number < len(scores):
+        limit = np.partition(scores, len(scores) - number)[len(scores) - number]
+        candidates = np.flatnonzero(scores >= limit)
+    else:
+        candidates = np.arange(len(scores))
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:number]
 
 
 def _hits(embeddings: Embeddings, rows: Ints, scores: FloatArray) -> list[SearchHit]:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from fclip.home import fclip_home
 from fclip.models.digests import model_sha256
 from fclip.models.folder import CONFIG as OPEN_CLIP_CONFIG
 from fclip.remembered import recall, remember
-from fclip.runtime.load import can_load
+from fclip.runtime.loading import can_load
 from fclip.runtime.manifest import FORMAT, MANIFEST
 from fclip.runtime.tiny import NAME as TINY
 
@@ -57,7 +58,16 @@ def runtime_folder(name: str | Path, *, hub_token: str | None = None) -> Path | 
 
 
 def _from_registry(name: str) -> Path:
-    raise UserError(f"{name}: versions of the registry are not implemented here; name a folder")
+    registered, _, version = name.removeprefix(REGISTRY).replace("@", "/").rpartition("/")
+    if not registered:
+        raise UserError(f"{name} names no version; use `{REGISTRY}NAME/VERSION` or `{REGISTRY}NAME@ALIAS`")
+    if find_spec("mlflow") is None:
+        raise UserError(f"{name} is in the registry, which needs the package mlflow; run `pip install mlflow`")
+    from fclip.registry.store import download_package, find_version  # mlflow takes seconds to import
+
+    pin = find_version(registered, version).pin
+    target = _home() / "versions" / pin.model_sha256
+    return target if _is_complete(target) else download_package(pin, target)
 
 
 def _from_folder(folder: Path) -> Path:

@@ -5,6 +5,7 @@ import binascii
 import io
 import os
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,17 +33,26 @@ def read_pixels(image: ImageInput, preprocess: Preprocess) -> NDArray[np.uint8]:
     Raises:
         UserError: the image is missing, too large, damaged, or of an unknown format.
     """
+    return _apply(image, lambda opened: to_pixels(opened, preprocess))
+
+
+def read_rgb_pixels(image: ImageInput, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Return the same as `read_pixels`, but convert an image to RGB before it is resized, as transformers does."""
+    return _apply(image, lambda opened: to_pixels(opened.convert("RGB"), preprocess))
+
+
+def _apply(image: ImageInput, transform: Callable[[Image.Image], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise UserError(f"an array of {image.dtype} {list(image.shape)}; expected uint8 [height, width, 3]")
-        return to_pixels(Image.fromarray(image), preprocess)
+        return transform(Image.fromarray(image))
     if isinstance(image, Image.Image):
         _require_size(image)
-        return to_pixels(image, preprocess)
+        return transform(image)
     if isinstance(image, bytes | bytearray | memoryview):
-        return _decode(bytes(image), preprocess)
+        return _decode(bytes(image), transform)
     if isinstance(image, str | os.PathLike):
-        return _decode(read_file(Path(image)), preprocess)
+        return _decode(read_file(Path(image)), transform)
     raise UserError(f"{type(image).__name__} is not an image; expected a path, bytes, a Pillow image or an array")
 
 
@@ -77,13 +87,13 @@ def read_file(path: Path) -> bytes:
     return content
 
 
-def _decode(content: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
+def _decode(content: bytes, transform: Callable[[Image.Image], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     if len(content) > MAX_BYTES:
         raise UserError(f"the image has {len(content)} bytes; at most {MAX_BYTES} are accepted")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _require_size(image)
-            return to_pixels(_upright(image), preprocess)
+            return transform(_upright(image))
     except UnidentifiedImageError as error:
         raise UserError(f"not an image of a known format; expected {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:

@@ -1,7 +1,7 @@
 """A model in onnxruntime: embeddings of images and texts, and zero-shot classification."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fclip.errors import UserError
 from fclip.images.pixels import normalise
+from fclip.models.preprocess import Preprocess
 from fclip.runtime.images import ImageInput, read_pixels
 from fclip.runtime.manifest import IMAGE_GRAPH, TEXT_GRAPH, Manifest
 from fclip.runtime.parts import Parts
@@ -61,14 +62,23 @@ class Model:
         return _stack(self.iterate_images(images, batch_size=batch_size, output=output), self.dim)
 
     def iterate_images(
-        self, images: Sequence[ImageInput], *, batch_size: int = BATCH_SIZE, output: Output = "embeddings"
+        self,
+        images: Sequence[ImageInput],
+        *,
+        batch_size: int = BATCH_SIZE,
+        output: Output = "embeddings",
+        read: Callable[[ImageInput, Preprocess], NDArray[np.uint8]] = read_pixels,
     ) -> Iterator[FloatArray]:
-        """Yield the result of `embed_images` in batches. Images of the next batch are decoded meanwhile."""
+        """Yield the result of `embed_images` in batches. Images of the next batch are decoded meanwhile.
+
+        Args:
+            read: returns the pixels of an image.
+        """
         preprocess = self.manifest.image
 
         def decode(index: int) -> NDArray[np.uint8]:
             try:
-                return read_pixels(images[index], preprocess)
+                return read(images[index], preprocess)
             except UserError as error:
                 raise UserError(f"image {index}: {error}") from error
 

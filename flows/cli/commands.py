@@ -38,7 +38,7 @@ COMMANDS = {
     "status": CommandEntry("status", "status", "Show stale stages, champion, selected model and embeddings."),
     "params": CommandEntry("params", "params", "Show every setting with its value and a description."),
     "catalog": CommandEntry("catalog", "catalog", "Profile the ingested datasets, and write HTML pages."),
-    "search": CommandEntry("search", "search", "Search the published embeddings with a text."),
+    "search": CommandEntry("search", "search", "Search the published embeddings with a text.", False),
     "embed": CommandEntry("embed", "embed", "Embed images or texts to a file, in any folder.", False),
     "classify": CommandEntry("embed", "classify", "Classify images by texts (zero-shot), in any folder.", False),
     "datasets": CommandEntry("catalog", "datasets", "List the published datasets that fclip can read."),

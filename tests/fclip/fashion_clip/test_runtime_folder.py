@@ -99,7 +99,8 @@ def test_an_open_clip_folder_is_converted_once(conversions: list[Path], tiny_bas
     ("name", "message"),
     [
         ("no-such-model", "no-such-model is not a model; use `fclip-tiny`"),
-        ("models:/shop@champion", "not implemented"),
+        ("models:/shop@champion", "shop has no version or alias `champion`"),
+        ("models:/shop", "names no version"),
     ],
 )
 def test_an_unknown_name_is_refused(converted: Converted, name: str, message: str) -> None:
