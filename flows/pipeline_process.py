@@ -7,16 +7,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from flows.pipeline import stage_environment
 from flows.pipeline_worker import StageOutcome
 from tasks.workspace.paths import Workspace
 
+CODE = Path(__file__).resolve().parent.parent
+
 
 class PipelineProcess:
     """A process in its own process group that runs stages one at a time (`flows.pipeline_worker`).
 
-    It starts with `start` or with the first stage, and again after `stop`.
+    It starts with `start` or with the first stage, and again after `stop`. It runs the code of this process, even if
+    the workspace contains other code; the stages run the code of the workspace.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -28,9 +32,9 @@ class PipelineProcess:
         if self._process is not None and self._process.poll() is None:
             return
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.pipeline_worker"],
+            [sys.executable, "-P", "-m", "flows.pipeline_worker"],  # -P: does not import from the current folder
             cwd=self._workspace.root,
-            env={**stage_environment(), "FCLIP_PROGRESS": "records"},
+            env={**stage_environment(), "FCLIP_PROGRESS": "records", "PYTHONPATH": str(CODE)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -47,6 +47,7 @@ def main() -> None:
     from tasks.workspace.paths import Workspace
 
     workspace = Workspace.here()
+    os.environ["PYTHONPATH"] = str(workspace.root)  # for the stages; this process may run the code of another workspace
     with lock(workspace.pipeline_lock, "the pipeline"):
         from dvc.repo import Repo
 

@@ -45,6 +45,7 @@ COMMANDS = {
     "models": CommandEntry("status", "models", "List the registered versions of the model."),
     "promote": CommandEntry("run", "promote", "Make the selected model the champion if it passes the gate."),
     "rollback": CommandEntry("run", "rollback", "Make the previous champion the champion again."),
+    "reproduce": CommandEntry("reproduce", "reproduce", "Compute a version again in a new workspace, and compare."),
     "evaluate": CommandEntry("evaluate", "evaluate", "Evaluate any model on any dataset."),
     "compare": CommandEntry("evaluate", "compare", "Compare two models on the same items."),
     "compact": CommandEntry("compact", "compact", "Delete the images that no product uses (takedown)."),

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from fclip.errors import UserError
-from fclip.files import atomic_write, write_json
+from fclip.files import atomic_write, is_occupied, write_json
 from flows.cli.commands import new_app
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
@@ -105,6 +105,33 @@ def create_workspace(home: Workspace, path: Path, params: str) -> NewWorkspace:
         _git(home.root, "branch", "-D", branch)
         raise
     return NewWorkspace(workspace, branch, loaded.base.registered_model)
+
+
+def checkout_workspace(home: Workspace, path: Path, commit: str, *, shared_cache: bool) -> Workspace:
+    """Create a worktree at `path`, on no branch, with the files of `commit`.
+
+    Args:
+        shared_cache: whether it uses the DVC cache of `home`; else it has its own, which is empty.
+
+    Raises:
+        UserError: `path` is a file or a folder that is not empty, or `commit` is not in the repository.
+    """
+    if is_occupied(path):
+        raise UserError(f"{path} is not empty; choose another folder or remove it")
+    known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    if subprocess.run(known, cwd=home.root, capture_output=True).returncode != 0:
+        raise UserError(f"the commit {commit} is not in the repository of {home.root}; run `git fetch` and try again")
+    _git(home.root, "worktree", "add", "--quiet", "--detach", str(path), commit)
+    workspace = Workspace(path.resolve())
+    try:
+        if shared_cache:
+            _share_cache(home, workspace)
+        else:
+            _dvc(workspace, "cache", "dir", "--local", str(workspace.root / ".dvc" / "cache"))
+    except BaseException:
+        _git(home.root, "worktree", "remove", "--force", str(path))
+        raise
+    return workspace
 
 
 def list_workspaces(home: Workspace) -> list[Workspace]:
