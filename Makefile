@@ -7,7 +7,7 @@ WORKSPACE ?= .
 TINY ?= ../tiny
 
 .PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-overhead benchmark-ingest \
-  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate docs docs-serve test-docs \
+  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed docs docs-serve test-docs \
   lint types format clean
 
 help:                    ## list the targets
@@ -64,6 +64,9 @@ benchmark-selection: install  ## run trainings on real data for the study of sel
 
 benchmark-evaluate: install  ## compare the evaluation of several models with other projects (needs an idle machine)
 	$(BIN)/python -m benchmarks.evaluate --work benchmarks/results/tiny --out benchmarks/results/evaluate.json
+
+benchmark-embed: install  ## compare the speed of embedding with fashion-clip and open_clip (needs an idle machine)
+	$(BIN)/python -m benchmarks.embed --work benchmarks/results/embed --out benchmarks/results/embed.json
 
 docs: install            ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -12,6 +12,7 @@ from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
 from fclip.models.digests import model_sha256
+from fclip.registry.versions import Version
 from fclip.report.comparison import ModelComparison, build_comparison, write_comparison_page
 from fclip.report.plots import candidate_plots
 from tasks.base_model import base_model_folder
@@ -87,22 +88,27 @@ def model_folder(workspace: Workspace, name: str) -> Path:
     Raises:
         UserError: the model is unknown or cannot be fetched.
     """
-    for folder in (Path(name), workspace.candidate(name)):
-        if folder.is_dir():
-            return folder
-    if name == "selected":
-        return workspace.selected
+    if folder := _folder(workspace, name):
+        return folder
     if base_model := base_model_from_name(name):
         return base_model_folder(workspace, base_model)
-    return _registered(workspace, name)
+    version = registered_version(workspace, name)
+    assert version
+    return find_model(workspace, version.model_sha256, version.pin)
 
 
-def _registered(workspace: Workspace, name: str) -> Path:
+def registered_version(workspace: Workspace, name: str) -> Version | None:
+    """Return the version with the number or alias `name`; None if `name` is another name of a model.
+
+    Raises:
+        UserError: the model is unknown.
+    """
+    if _folder(workspace, name) or base_model_from_name(name):
+        return None
     from fclip.registry import store  # mlflow takes seconds to import
 
-    model = load_section(workspace, "base", Base).registered_model
     try:
-        pin = store.find_version(model, name).pin
+        return store.find_version(load_section(workspace, "base", Base).registered_model, name)
     except UserError as error:
         folders = sorted(path.name for path in (workspace.finetune / "candidates").glob("*"))
         forms = ", ".join(f"`{form}`" for form in base_model_name_forms())
@@ -110,7 +116,13 @@ def _registered(workspace: Workspace, name: str) -> Path:
             f"unknown model `{name}`; use a folder, `selected`, a candidate ({', '.join(folders) or 'none yet'}), a "
             f"base model ({forms}), or a registry version or alias ({error})"
         ) from error
-    return find_model(workspace, pin.model_sha256, pin)
+
+
+def _folder(workspace: Workspace, name: str) -> Path | None:
+    for folder in (Path(name), workspace.candidate(name)):
+        if folder.is_dir():
+            return folder
+    return workspace.selected if name == "selected" else None
 
 
 def same_weights(first: Path, second: Path) -> bool:

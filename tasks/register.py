@@ -4,6 +4,7 @@ If selection chose the base model, no version is registered.
 """
 
 import csv
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +13,16 @@ from pathlib import Path
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.table import read_score_rows
-from fclip.files import sha256_file, sha256_tree
+from fclip.files import atomic_write, sha256_file, sha256_tree
 from fclip.models.candidates import Candidate
 from fclip.profile.profile import Profile
 from fclip.registry import tags
-from fclip.registry.lineage import lineage
 from fclip.registry.log import MetricPoint, Receipt, RunDataset, RunRecord, flatten, register_version
-from fclip.report.card import model_card
+from fclip.report.card_facts import CardFacts, facts_to_json
+from fclip.report.description import version_description
 from fclip.selection.result import SelectionResult
 from fclip.training.seen_rows import write_seen_rows
-from tasks.base_model import read_base_model_pin
+from tasks.model_card import card_facts
 from tasks.profile import measure_catalogs, write_profiles
 from tasks.selection_result import read_scores, read_selection
 from tasks.workspace.params import Base, load_section, read_params
@@ -65,24 +66,27 @@ def register(workspace: Workspace, profiles: Mapping[str, Profile] | None = None
         write_profiles(workspace, measure_catalogs(workspace))
     if winner.kind != "original-base-model":  # not trained on this table
         _write_rows(workspace)
-    record = _record(workspace, base, ingest, selection)
+    facts = card_facts(workspace, workspace.selected, winner)
+    atomic_write(workspace.card_facts, json.dumps(facts_to_json(facts), ensure_ascii=False, indent=2))
+    record = _record(workspace, ingest, selection, facts)
     receipt = register_version(
         base.registered_model,
         workspace.selected,
         record,
         run_name=f"{base.workspace} {winner.name} {digest[:8]}",
-        package=lambda folder: _write_package(workspace, folder, record.card),
+        package=lambda folder: _write_package(workspace, folder, facts),
     )
     status = "registered" if receipt.created else "already registered"
     logger.info("%s is %s as version %d of %s", winner.name, status, receipt.version, receipt.registered_model)
     return receipt
 
 
-def _write_package(workspace: Workspace, folder: Path, card: str) -> None:
+def _write_package(workspace: Workspace, folder: Path, facts: CardFacts) -> None:
     from fclip.export.package import write_package  # torch takes seconds to import
+    from fclip.report.card import model_card
     from tasks.model_package import parity_inputs
 
-    parity = write_package(workspace.selected, folder, card=card, inputs=parity_inputs(workspace))
+    parity = write_package(workspace.selected, folder, card=model_card(facts), inputs=parity_inputs(workspace))
     logger.info(
         "The ONNX export gives the model's embeddings: lowest cosine %.6f over %d images and %.6f over %d texts",
         parity.min_image_cosine,
@@ -99,33 +103,23 @@ def _write_rows(workspace: Workspace) -> None:
     write_seen_rows(products, workspace.trained_rows)
 
 
-def _record(workspace: Workspace, base: Base, ingest: IngestConfig, selection: SelectionResult) -> RunRecord:
-    origin = lineage(workspace.root)
+def _record(workspace: Workspace, ingest: IngestConfig, selection: SelectionResult, facts: CardFacts) -> RunRecord:
     datasets = tuple(
         RunDataset(
             name=name,
-            sha256=sha256_tree(workspace.catalog(name)),
+            sha256=facts.lineage[f"{tags.DATASET_SHA256}{name}"],
             roles=", ".join(f"{split}: {role}" for split, role in sorted(dataset.roles.items())),
             source=dataset.source.kind,
         )
         for name, dataset in sorted(ingest.datasets.items())
     )
     scores, headline = _scores(workspace, list(ingest.datasets), selection)
-    base_model = read_base_model_pin(workspace)
     return RunRecord(
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
         headline=headline,
-        card=model_card(selection, read_scores(workspace)),
-        tags={
-            tags.WORKSPACE: base.workspace,
-            tags.CANDIDATE: selection.winner,
-            tags.BASE_MODEL_SHA256: base_model.model_sha256 if base_model else "",
-            tags.GIT_COMMIT: origin.git_commit,
-            tags.GIT_DIRTY: str(origin.git_dirty).lower(),
-            tags.DVC_LOCK_SHA256: origin.dvc_lock_sha256,
-            **{f"{tags.DATASET_SHA256}{dataset.name}": dataset.sha256 for dataset in datasets},
-        },
+        description=version_description(selection, read_scores(workspace)),
+        tags=facts.lineage,
         datasets=datasets,
         artifacts=_artifacts(workspace, list(ingest.datasets), selection.selected.candidate),
     )
@@ -172,7 +166,7 @@ def _scores(
 def _artifacts(workspace: Workspace, datasets: list[str], winner: Candidate) -> tuple[tuple[Path, str], ...]:
     return (
         *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
-        (workspace.profile, ""),
+        *((path, "") for path in (workspace.profile, workspace.card_facts)),
         *(() if winner.kind == "original-base-model" else ((workspace.trained_rows, ""),)),
         *((path, "pins") for path in (workspace.base_model_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),

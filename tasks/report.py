@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fclip.catalog.config import DatasetConfig, IngestConfig
-from fclip.evaluation.table import ScoreRow
 from fclip.files import read_json, sha256_tree
 from fclip.profile.drift import Drift
 from fclip.registry.lineage import lineage
 from fclip.report.inputs import (
     GateResult,
     IngestCounts,
-    MetricResult,
     ReportInputs,
     TrainingCurves,
 )
@@ -21,7 +19,7 @@ from fclip.selection.result import SelectionResult
 from tasks.base_model import read_base_model_pin
 from tasks.promote import Promotion
 from tasks.register import NotRegistered, Receipt
-from tasks.selection_result import Rows, candidate_scores, estimate, evaluation_rows, read_selection
+from tasks.selection_result import candidate_scores, evaluation_rows, metric_results, read_selection
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 
@@ -56,7 +54,9 @@ def gather_inputs(
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        results=_results(rows, ingest.training_datasets, selection),
+        results=metric_results(
+            rows, base_model=selection.base.name, model=selection.winner, training_datasets=ingest.training_datasets
+        ),
         selection=selection,
         scores=candidate_scores(rows),
         training=TrainingCurves(
@@ -69,29 +69,6 @@ def gather_inputs(
         drift=drift,
         evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
     )
-
-
-def _results(rows: Rows, trains: tuple[str, ...], selection: SelectionResult) -> tuple[MetricResult, ...]:
-    found = []
-    for dataset, table in rows.items():
-        base = {_key(row): row for row in table if row.candidate == selection.base.name}
-        for row in table:
-            if row.candidate != selection.winner:
-                continue
-            found.append(
-                MetricResult(
-                    dataset=dataset,
-                    split=row.split,
-                    role=row.role,
-                    in_domain=dataset in trains,
-                    metric=row.full_metric,
-                    num_items=row.num_items,
-                    primary=row.primary,
-                    before=estimate(base[_key(row)]),
-                    after=estimate(row),
-                )
-            )
-    return tuple(found)
 
 
 def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> IngestCounts:
@@ -138,10 +115,6 @@ def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[st
         ("dvc.lock, stages up to select", origin.dvc_lock_sha256),
         ("git commit", f"{origin.git_commit}{dirty}"),
     )
-
-
-def _key(row: ScoreRow) -> tuple[str, str]:
-    return row.split, row.full_metric
 
 
 def _validation(selection: SelectionResult) -> tuple[tuple[int, float], ...]:

@@ -1,11 +1,11 @@
 """The selection result with its scores, for the report, the model card and comparisons."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.table import ScoreRow, read_score_rows
-from fclip.report.inputs import CandidateScores, ReportedValue
+from fclip.report.inputs import CandidateScores, MetricResult, ReportedValue
 from fclip.selection import result
 from fclip.selection.result import SelectionResult
 from tasks.workspace.params import load_section
@@ -31,6 +31,33 @@ def evaluation_rows(workspace: Workspace, datasets: Iterable[str]) -> Rows:
     return {
         name: read_score_rows(workspace.evaluation(name)) for name in datasets if workspace.evaluation(name).exists()
     }
+
+
+def metric_results(
+    rows: Rows, *, base_model: str, model: str, training_datasets: Collection[str]
+) -> tuple[MetricResult, ...]:
+    """Return all metrics of the candidate `model` beside those of the candidate `base_model`."""
+    found = []
+    for dataset, table in rows.items():
+        base = {(row.split, row.full_metric): row for row in table if row.candidate == base_model}
+        for row in table:
+            if row.candidate != model:
+                continue
+            found.append(
+                MetricResult(
+                    dataset=dataset,
+                    split=row.split,
+                    role=row.role,
+                    in_domain=dataset in training_datasets,
+                    kind=row.kind,
+                    metric=row.full_metric,
+                    num_items=row.num_items,
+                    primary=row.primary,
+                    before=estimate(base[row.split, row.full_metric]),
+                    after=estimate(row),
+                )
+            )
+    return tuple(found)
 
 
 def candidate_scores(rows: Rows) -> CandidateScores:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fclip.base_models.hub import HUB_PREFIX
 from fclip.base_models.registry import KindConfig, Origin, WriteRequest, base_models, pinned_settings
 from fclip.errors import UserError
 from fclip.files import sha256_code, sha256_json, sha256_tree
@@ -45,6 +46,14 @@ class BaseModelPin:
         declaration = base_models().get(self.kind)
         field = declaration.title_field if declaration else None
         return f"{self.kind} {self.settings.get(field, '') if field else ''}".strip()
+
+    @property
+    def hub_repo(self) -> str | None:
+        """The repository on the Hugging Face hub that it is from, `organisation/name`; None if it is not from there."""
+        model = str(self.settings.get("model", ""))
+        if model.startswith(HUB_PREFIX):
+            return model.removeprefix(HUB_PREFIX)
+        return model if self.origin.revision else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of pins/base_model.json."""

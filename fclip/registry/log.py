@@ -58,7 +58,7 @@ class RunRecord:
         params: flat, by dotted key. points: metrics and curves. headline: the primary metrics.
         tags: `fclip.…`, set on the run and on the version.
         artifacts: (file, folder among the run's artifacts).
-        card: the model card in Markdown, which becomes the description of the version.
+        description: of the version, in Markdown, with at most 5,000 characters.
     """
 
     params: Mapping[str, str]
@@ -67,7 +67,7 @@ class RunRecord:
     tags: Mapping[str, str]
     datasets: tuple[RunDataset, ...] = ()
     artifacts: tuple[tuple[Path, str], ...] = field(default=())
-    card: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _create_version(
             created = mlflow.register_model(f"models:/{model_id}", name, tags=labels)
         if str(created.status) != "READY":
             raise UserError(f"version {created.version} of {name} is {created.status}, not READY; register again")
-        client.update_model_version(name, created.version, description=record.card)
+        client.update_model_version(name, created.version, description=record.description)
         return int(created.version)
 
 

@@ -22,7 +22,7 @@ class MetricResult:
     """One metric on one split, of the base model (`before`) and of the selected model (`after`) on the same items.
 
     Attributes:
-        metric: `<protocol>.<metric>`. primary: whether selection and gate use it.
+        kind: the kind of the protocol. metric: `<protocol>.<metric>`. primary: whether selection and gate use it.
         in_domain: whether the model trains on the dataset.
     """
 
@@ -30,6 +30,7 @@ class MetricResult:
     split: str
     role: str
     in_domain: bool
+    kind: str
     metric: str
     num_items: int
     primary: bool

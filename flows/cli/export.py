@@ -1,7 +1,6 @@
 """The commands `export`: write products and models of a workspace in formats of other tools."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 from fclip.errors import UserError
 from fclip.files import is_occupied
 from flows.cli.commands import new_app
-from flows.cli.here import workspace_here
+from flows.cli.here import workspace_here, workspace_or_none
 from flows.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -91,9 +90,12 @@ def transformers(model: Name, out_dir: OutDir) -> None:
 def hub(model: Name, out_dir: OutDir) -> None:
     """Write the folder to upload to the Hugging Face hub: weights, ONNX graphs, configs and the model card."""
     from fclip.export.package import write_package
-    from tasks.model_card import card_of
+    from tasks.model_card import model_card_of
 
-    _export(partial(write_package, card=card_of(model)), model, out_dir, "upload it")
+    def export(folder: Path, out: Path, inputs: "ParityInputs | None") -> "Parity":
+        return write_package(folder, out, inputs, card=model_card_of(workspace_or_none(), model, folder))
+
+    _export(export, model, out_dir, "README.md is its model card")
 
 
 def _export(

@@ -15,6 +15,14 @@ def workspace_here() -> Workspace:
     return find_workspace(Path.cwd())
 
 
+def workspace_or_none() -> Workspace | None:
+    """The workspace of the current folder; None outside of a workspace."""
+    try:
+        return workspace_here()
+    except UserError:
+        return None
+
+
 def find_workspace(folder: Path) -> Workspace:
     """Return the workspace that contains `folder`: the nearest folder upwards with params.yaml and dvc.yaml.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fclip.errors import UserError
-from flows.cli.here import find_workspace
+from flows.cli.here import workspace_or_none
 
 if TYPE_CHECKING:
     from fclip.export.parity import ParityInputs
@@ -39,9 +39,8 @@ def model_in_workspace(name: str) -> Path | None:
     """Return the folder of a model that only the current workspace knows; None for other names and outside of one."""
     if Path(name).is_dir() or "/" in name or name in ("fclip-tiny", "fashion-clip"):
         return None
-    try:
-        workspace = find_workspace(Path.cwd())
-    except UserError:
+    workspace = workspace_or_none()
+    if workspace is None:
         return None
     from tasks.model_evaluation import model_folder
 
@@ -70,9 +69,8 @@ def model_to_export(name: str) -> Iterator[Path]:
 
 def parity_inputs_here() -> "ParityInputs | None":
     """Return products of the current workspace for the parity check; None outside of a workspace."""
-    try:
-        workspace = find_workspace(Path.cwd())
-    except UserError:
+    workspace = workspace_or_none()
+    if workspace is None:
         return None
     from tasks.model_package import parity_inputs
 

@@ -209,6 +209,11 @@ class Workspace:
         return self.state / "profiles.json"
 
     @property
+    def card_facts(self) -> Path:
+        """The facts in the model card of the model that was registered last (`fclip.report.card_facts`)."""
+        return self.state / "card.json"
+
+    @property
     def run_lock(self) -> Path:
         return self.state / "run.lock"
 

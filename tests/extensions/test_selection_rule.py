@@ -45,7 +45,7 @@ from pathlib import Path
 from dataclasses import replace
 
 from fclip.report.build import render_report
-from fclip.report.card import model_card
+from fclip.report.description import version_description
 from tasks.select import main
 from tasks.selection_result import read_selection
 from tasks.workspace.paths import Workspace
@@ -61,7 +61,7 @@ found = {
     "winner": selection.winner,
     "reason": selection.reason,
     "choices": dict(selection.choices),
-    "card": model_card(inputs.selection, inputs.scores),
+    "card": version_description(inputs.selection, inputs.scores),
     "report": render_report(inputs),
 }
 """

@@ -72,6 +72,7 @@ def params(rule: str) -> dict:
             "settings": {"device": "cpu", "batch_size": 16, "resamples": 50},
             "datasets": dict.fromkeys(ROLES, scored),
         },
+        "finetune": {"base_model": {"kind": "local", "path": "mine"}},
         "average": {"methods": []},
         "select": {"rule": rule, "in_domain_tolerance": 1.0, "tie_confidence": None},
         "promote": {"confidence": 0.9},

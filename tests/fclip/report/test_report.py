@@ -1,4 +1,4 @@
-"""The report is complete and self-contained, and the model card describes the selection."""
+"""The report is complete and self-contained, and the description of a version describes the selection."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from fclip.evaluation.protocols.registry import metric_label
 from fclip.models.candidates import Candidate
 from fclip.profile.drift import Drift, FeatureDrift
 from fclip.report.build import headline, render_report, result_summary, write_report
-from fclip.report.card import model_card
+from fclip.report.description import version_description
 from fclip.report.inputs import (
     CandidateScores,
     GateResult,
@@ -40,7 +40,8 @@ def estimate(value: float, width: float = 0.05) -> ReportedValue:
 def result(dataset: str, role: str, metric: str, before: float, after: float, *, primary: bool = False) -> MetricResult:
     split = {"report": "test", "select": "val"}[role]
     in_domain = dataset == "studio"
-    return MetricResult(dataset, split, role, in_domain, metric, 300, primary, estimate(before), estimate(after))
+    kind = "retrieval" if metric.startswith("retrieval") else "zero-shot"
+    return MetricResult(dataset, split, role, in_domain, kind, metric, 300, primary, estimate(before), estimate(after))
 
 
 def made_up() -> ReportInputs:
@@ -300,10 +301,10 @@ def test_other_rules_show_the_difference_on_report_data() -> None:
     assert "−0.033" in page  # street on report data: 0.489 instead of 0.522
 
 
-def test_model_card_describes_the_selection() -> None:
+def test_description_of_a_version_describes_the_selection() -> None:
     inputs = made_up()
     selection = replace(inputs.selection, near_ties=("step-000018", "step-000024"), warning="Phone is small")
-    text = model_card(selection, inputs.scores)
+    text = version_description(selection, inputs.scores)
     for expected in (
         "step-000018 was selected from the base model, 5 checkpoints and 0 other candidates",
         "mean normalised gain on the selection data of the out-of-domain datasets (phone, street)",
@@ -314,4 +315,4 @@ def test_model_card_describes_the_selection() -> None:
         "| mean normalised gain (configured) | step-000018 | +0.000 | +0.000 |",
     ):
         assert expected in text
-    assert "report data" not in model_card(selection, replace(inputs.scores, report={}))
+    assert "report data" not in version_description(selection, replace(inputs.scores, report={}))
