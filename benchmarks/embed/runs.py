@@ -22,7 +22,8 @@ class ToolProcess:
 
     def ask(self, kind: str, inputs: Sequence[str], *, one_by_one: bool = False, warm_up: bool = False) -> list[float]:
         """Return the seconds of a job (`benchmarks.embed.tools.answer`); raises UserError if the tool fails."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         job = {"kind": kind, "inputs": list(inputs), "one_by_one": one_by_one, "warm_up": warm_up}
         line = ""
         if self._process.poll() is None:

@@ -19,7 +19,7 @@ from fclip.embeddings.inputs import read_inputs
 from fclip.errors import UserError
 from fclip.runtime import Model, load
 from fclip.sample.catalog import draw_products
-from flows.cli.commands import load_command
+from flows.cli.__main__ import app
 from tests.conftest import REPOSITORY
 
 
@@ -40,8 +40,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> str:
-    command, *rest = map(str, arguments)
-    result = CliRunner().invoke(load_command(command), rest, catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -163,9 +162,7 @@ def test_images_are_classified(photos: Path, model: Model, tmp_path: Path) -> No
 def test_the_base_install_embeds_without_torch(photos: Path, tmp_path: Path) -> None:
     """`pip install .` in an empty virtual environment; the text tower is downloaded at first use."""
     source, environment = tmp_path / "source", tmp_path / "venv"
-    ignored = shutil.ignore_patterns(
-        ".venv", ".git", "cache", "data", "models", "results", "site", "*.egg-info", ".fclip"
-    )
+    ignored = shutil.ignore_patterns(".venv", ".git", "cache", "data", "results", "site", "*.egg-info", ".fclip")
     shutil.copytree(REPOSITORY, source, ignore=ignored)
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]

@@ -11,17 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.embed.package import install_fashion_clip
 from fclip import FashionCLIP, FCLIPDataset
+from fclip.errors import UserError
 from tests.fclip.fashion_clip.conftest import TEXTS, Converted
 
-PACKAGES = (
-    *("fashion-clip==0.2.2", "transformers<5", "tokenizers>=0.22,<=0.23.0", "huggingface_hub>=0.34,<1"),
-    *("datasets>=2.21,<3.1", "dill", "multiprocess", "xxhash"),  # newer ones import what torchvision no longer has
-    *("appdirs", "validators", "boto3", "botocore", "jmespath", "s3transfer", "requests", "tqdm"),
-)
-"""Packages that go before the installed ones. torch and the other dependencies are those of this environment."""
-STAND_IN = "class AnnoyIndex:\n    pass\n"
-"""For annoy, which the package imports, must be compiled, and is not used by an exact search."""
 READER = """
 import json, sys
 import numpy as np
@@ -54,12 +48,10 @@ np.savez(
 
 @pytest.mark.slow
 def test_results_equal_those_of_the_package(converted: Converted, images: list[str], tmp_path: Path) -> None:
-    overlay = tmp_path / "packages"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(overlay), *PACKAGES]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"fashion-clip cannot be installed from the package index: {done.stderr[-300:]}")
-    (overlay / "annoy.py").write_text(STAND_IN)
+    try:
+        overlay = install_fashion_clip(tmp_path / "packages")
+    except UserError as error:
+        pytest.skip(str(error))
     catalog = [
         {"id": number, "image": Path(path).name, "caption": TEXTS[number]} for number, path in enumerate(images[:6])
     ]
