@@ -71,7 +71,7 @@ def model_card(facts: CardFacts, version: Version | None = None) -> str:
 
 def front_matter(facts: CardFacts) -> Markdown:
     """Return the metadata as YAML, without the lines `---` around it."""
-    published = [dataset.hub for dataset in facts.datasets if dataset.trains and dataset.hub]
+    published = [one_line(dataset.hub) for dataset in facts.datasets if dataset.trains and dataset.hub]
     values: dict[str, Any] = {
         "library_name": "open_clip",
         "pipeline_tag": "zero-shot-image-classification",
@@ -80,7 +80,7 @@ def front_matter(facts: CardFacts) -> Markdown:
     if published:
         values["datasets"] = published
     if facts.training and facts.training.base_model_hub:
-        values["base_model"] = facts.training.base_model_hub
+        values["base_model"] = one_line(facts.training.base_model_hub)
     if results := _model_index(facts):
         values["model-index"] = [{"name": one_line(facts.name), "results": results}]
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)

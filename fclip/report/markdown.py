@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # An underscore inside a word is no markup, and metric names and candidates are full of them.
-_SPECIAL = re.compile(r"[\\`*\[\]{}|~$&<>]|(?<![^\W_])_|_(?![^\W_])")
+_SPECIAL = re.compile(r"[\\`*\[\]{}|~$#&<>]|(?<![^\W_])_|_(?![^\W_])")
+_LIST_MARK = re.compile(r"^(\d*)([-+.)])(?= |$)")
 
 
 class Markdown(str):
@@ -18,10 +19,11 @@ def one_line(text: str) -> str:
 
 
 def escape(value: object) -> Markdown:
-    """Return Markdown that shows the text of `value` on one line, within a paragraph or a table."""
+    """Return Markdown that shows the text of `value` on one line, in a paragraph, list or table."""
     if isinstance(value, Markdown):
         return value
-    return Markdown(_SPECIAL.sub(lambda found: HTML.get(found[0], "\\" + found[0]), one_line(str(value))))
+    text = _SPECIAL.sub(lambda found: HTML.get(found[0], "\\" + found[0]), one_line(str(value)))
+    return Markdown(_LIST_MARK.sub(r"\1\\\2", text))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, num_text_columns: int = 1) -> Markdown:
