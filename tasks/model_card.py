@@ -155,7 +155,7 @@ def _training(workspace: Workspace, candidate: Candidate) -> TrainingFacts | Non
     if not isinstance(pin, WarmStartPin):
         hub_repo, declaration = pin.hub_repo, base_models()[pin.kind]
         if hub_repo is None and declaration.title_field in declaration.path_fields:
-            title = f"{pin.kind} {PurePath(pin.settings[declaration.title_field]).name}"  # paths are private
+            title = f"{PurePath(pin.settings[declaration.title_field]).name} (local folder)"  # paths are private
     return TrainingFacts(
         base_model=title,
         base_model_hub=hub_repo,

@@ -17,6 +17,7 @@ from fclip.files import link_or_copy, sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, experiment_id, registry_lock
 from fclip.registry.store import MODEL_FOLDER, find_by_alias, find_by_weights
+from fclip.runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -180,7 +181,8 @@ def _log_model(name: str, stored: Path, digest: str) -> str:
             pip_requirements=requirements(),
             model_config=pyfunc_model.DEFAULTS,  # load_model(..., model_config=...) can override it
             signature=pyfunc_model.signature(),
-            input_example=pyfunc_model.input_example(),
+            # MLflow runs the example, which a version without graphs cannot.
+            input_example=pyfunc_model.input_example() if (stored / MANIFEST).is_file() else None,
             metadata={tags.MODEL_SHA256: digest},
         )
     return str(info.model_id)

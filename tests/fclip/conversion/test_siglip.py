@@ -12,7 +12,8 @@ from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase, Sigl
 
 from fclip.errors import UserError
 from fclip.export.transformers import export_transformers
-from fclip.images.pixels import decode, normalise
+from fclip.images.pixels import decode
+from fclip.images.tensors import normalise
 from fclip.models import store
 from tests.fclip.conversion.siglip_peers import CONTEXT, gemma_tokenizer, save_siglip, t5_tokenizer
 from tests.fclip.export.few import few_inputs

@@ -15,7 +15,8 @@ import torch
 from fclip.export.parity import pipeline_embeddings, require_parity
 from fclip.export.transformers import export_transformers
 from fclip.features.similarity import unit
-from fclip.images.pixels import decode, normalise
+from fclip.images.pixels import decode
+from fclip.images.tensors import normalise
 from fclip.models import store
 from tests.fclip.conversion.peers import save_with_word_tokenizer
 from tests.fclip.conversion.siglip_peers import gemma_tokenizer, save_siglip
