@@ -185,10 +185,7 @@ class FashionCLIP:
         """
         if isinstance(images, str | Path | Image.Image):
             raise UserError("images must be a list of paths or of Pillow images, not one image")
-        batches = self.model.iterate_images(
-            list(images), batch_size=batch_size, output="features", read=read_rgb_pixels
-        )
-        return np.concatenate([np.empty((0, self.model.dim), np.float32), *batches])
+        return self.model.embed_images(list(images), batch_size=batch_size, output="features", read=read_rgb_pixels)
 
     def encode_text(self, text: "Sequence[str] | NDArray[Any]", batch_size: int) -> FloatArray:
         """Return the features of texts, float32 [n, dim], not normalised. Long texts are truncated."""

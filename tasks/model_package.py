@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
@@ -55,8 +57,12 @@ def _products(workspace: Workspace, number: int) -> list[dict[str, Any]]:
     table = workspace.training / "products.parquet"
     if not table.is_file():
         return []
-    usable = [product for product in pq.read_table(table).to_pylist() if product["images"] and product["captions"]]
-    return sorted(usable, key=lambda product: product["split"] != "val")[:number]
+    products = pq.read_table(table, columns=["dataset", "split", "images", "captions"])
+    is_usable = pc.and_(*(pc.greater(pc.list_value_length(products[name]), 0) for name in ("images", "captions")))
+    usable = products.filter(is_usable)
+    is_validation = pc.equal(usable["split"], "val")
+    ordered = pa.concat_tables([usable.filter(is_validation), usable.filter(pc.invert(is_validation))])
+    return list(ordered.slice(0, number).to_pylist())
 
 
 def _packs(workspace: Workspace, products: list[dict[str, Any]]) -> ImagePacks:

@@ -1,16 +1,20 @@
 """Search the published embeddings with the model that computed them, on the light runtime."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING
 
 from fclip.errors import UserError
-from fclip.runtime import Model, load
-from fclip.runtime.loading import can_load
+from fclip.export.runtime_folder import runtime_folder
+from fclip.runtime import load
 from tasks.publish import current_embeddings
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
 from tasks.workspace.weights import find_model
+
+if TYPE_CHECKING:
+    from fclip.export.parity import ParityInputs
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def find_products(workspace: Workspace, query: str, *, k: int, model: str | None
         folder = find_model(workspace, pin.model_sha256, pin)
     else:
         folder = find_model(workspace, published.model_sha256, read_champion(workspace))
-    runtime = load_exported(workspace, folder)
+    runtime = load(runtime_folder(folder, parity_inputs=partial(_parity_inputs, workspace)))
     (embedding,) = runtime.embed_texts([query])
     hits = nearest(published, embedding, k=k, model_sha256=runtime.manifest.model_sha256)
     return [
@@ -51,20 +55,7 @@ def find_products(workspace: Workspace, query: str, *, k: int, model: str | None
     ]
 
 
-def load_exported(workspace: Workspace, folder: Path) -> Model:
-    """Load a model folder into the runtime. If it has no graphs, it is exported once, to the cache of the workspace.
+def _parity_inputs(workspace: Workspace) -> "ParityInputs":
+    from tasks.model_package import parity_inputs  # torch takes seconds to import, and most models have graphs
 
-    Raises:
-        UserError: the model cannot be loaded or exported.
-    """
-    if can_load(folder):
-        return load(folder)
-    from fclip.models.digests import model_sha256
-
-    target = workspace.runtime_cache / model_sha256(folder)
-    if not target.is_dir():
-        from fclip.export.onnx import export_onnx  # torch takes seconds to import
-        from tasks.model_package import parity_inputs
-
-        export_onnx(folder, target, parity_inputs(workspace))
-    return load(target)
+    return parity_inputs(workspace)

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.embeddings.inputs import InputRows
+from fclip.embeddings.store import vector_column
 from fclip.errors import UserError
 from fclip.features.similarity import FloatArray
-from fclip.files import atomic_path, atomic_write, sha256_json
+from fclip.files import atomic_path, atomic_write, sha256_bytes, sha256_json
 from fclip.progress import Tracker
 from fclip.runtime.model import Model
 
@@ -88,7 +89,7 @@ def _state(value: Path | bytes | str | None) -> object:
         except (OSError, ValueError):
             return [str(value), None]
         return [str(value), status.st_size, status.st_mtime_ns]
-    return sha256_json(value.hex()) if isinstance(value, bytes) else value
+    return sha256_bytes(value) if isinstance(value, bytes) else value
 
 
 def _embed(model: Model, rows: InputRows, indices: range, batch_size: int, tracker: Tracker) -> Part:
@@ -176,8 +177,7 @@ def _table(ids: list[str], texts: list[str] | None, embeddings: FloatArray, mode
     columns = {"id": pa.array(ids, pa.string())}
     if texts is not None:
         columns["text"] = pa.array(texts, pa.string())
-    values = pa.array(np.ascontiguousarray(embeddings).ravel(), pa.float32())
-    columns["embedding"] = pa.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
+    columns["embedding"] = vector_column(embeddings)
     return pa.table(columns).replace_schema_metadata({"fclip.model_sha256": model_sha256})
 
 

@@ -1,6 +1,5 @@
 """Embeddings on disk, in their canonical form: Parquet with the model's digest in every row, and a manifest."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +85,11 @@ def read_embeddings(folder: Path) -> Embeddings:
 def _table(rows: EmbeddedRows, model_sha256: str) -> pa.Table:
     columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in rows.columns.items()}
     columns["model_sha256"] = pa.array([model_sha256] * len(rows.embeddings), pa.string())
-    columns["embedding"] = _vectors(rows.embeddings)
+    columns["embedding"] = vector_column(rows.embeddings)
     return pa.table(columns)
 
 
-def _vectors(embeddings: Sequence[Any] | FloatArray) -> pa.Array:
+def vector_column(embeddings: FloatArray) -> pa.Array:
+    """Return vectors [n, d] as a column of fixed-size lists of float32."""
     values = np.ascontiguousarray(embeddings, np.float32)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), pa.float32()), values.shape[1])

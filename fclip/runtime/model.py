@@ -1,7 +1,8 @@
 """A model in onnxruntime: embeddings of images and texts, and zero-shot classification."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -48,31 +49,22 @@ class Model:
         return self.manifest.dim
 
     def embed_images(
-        self, images: Sequence[ImageInput], *, batch_size: int = BATCH_SIZE, output: Output = "embeddings"
-    ) -> FloatArray:
-        """Return the embeddings of images, float32 [n, dim].
-
-        Args:
-            images: paths, contents of image files, Pillow images, or uint8 arrays [height, width, 3].
-            output: "embeddings" are L2-normalised; "features" are not.
-
-        Raises:
-            UserError: an image cannot be read; the message names its index.
-        """
-        return _stack(self.iterate_images(images, batch_size=batch_size, output=output), self.dim)
-
-    def iterate_images(
         self,
         images: Sequence[ImageInput],
         *,
         batch_size: int = BATCH_SIZE,
         output: Output = "embeddings",
         read: Callable[[ImageInput, Preprocess], NDArray[np.uint8]] = read_pixels,
-    ) -> Iterator[FloatArray]:
-        """Yield the result of `embed_images` in batches. Images of the next batch are decoded meanwhile.
+    ) -> FloatArray:
+        """Return the embeddings of images, float32 [n, dim]. Images of the next batch are decoded meanwhile.
 
         Args:
+            images: paths, contents of image files, Pillow images, or uint8 arrays [height, width, 3].
+            output: "embeddings" are L2-normalised; "features" are not.
             read: returns the pixels of an image.
+
+        Raises:
+            UserError: an image cannot be read; the message names its index.
         """
         preprocess = self.manifest.image
 
@@ -82,11 +74,12 @@ class Model:
             except UserError as error:
                 raise UserError(f"image {index}: {error}") from error
 
+        result = np.empty((len(images), self.dim), np.float32)
         starts = range(0, len(images), _positive(batch_size))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = [pool.submit(decode, index) for index in range(min(batch_size, len(images)))]
             for start in starts:
-                batch, ahead = ahead, []
+                batch = ahead
                 following = range(start + batch_size, min(start + 2 * batch_size, len(images)))
                 ahead = [pool.submit(decode, index) for index in following]
                 try:
@@ -95,7 +88,8 @@ class Model:
                     for future in ahead:
                         future.cancel()
                     raise
-                yield self.encode_pixels(pixels, output=output)
+                result[start : start + len(batch)] = self.encode_pixels(pixels, output=output)
+        return result
 
     def encode_pixels(self, pixels: NDArray[np.uint8], *, output: Output = "embeddings") -> FloatArray:
         """Return the embeddings of decoded images, uint8 [n, size, size, 3], as one batch: float32 [n, dim]."""
@@ -110,8 +104,6 @@ class Model:
         Raises:
             UserError: a text is not a string, or has more than 100,000 characters; the message names its index.
         """
-        if isinstance(texts, str):
-            raise UserError("texts must be a list of strings, not one string")
         tokens = self._text_encoder.encode(texts)
         order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))  # little padding within a batch
         result = np.empty((len(tokens), self.dim), np.float32)
@@ -135,7 +127,7 @@ class Model:
             raise UserError(f"classification needs at least two classes, not {len(classes)}")
         if empty := [name for name in classes if not isinstance(name, str) or not name.strip()]:
             raise UserError(f"{empty[0]!r} is not the name of a class")
-        if repeated := sorted({name for name in classes if classes.count(name) > 1} if len(classes) < 2000 else ()):
+        if repeated := sorted(name for name, number in Counter(classes).items() if number > 1):
             raise UserError(f"the class {repeated[0]!r} is named twice")
         if wrong := [template for template in templates if "{}" not in template]:
             raise UserError(f"the template {wrong[0]!r} has no {{}} for the class name")
@@ -190,7 +182,3 @@ def _positive(batch_size: int) -> int:
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1, not {batch_size}")
     return batch_size
-
-
-def _stack(batches: Iterator[FloatArray], dim: int) -> FloatArray:
-    return np.concatenate([np.empty((0, dim), np.float32), *batches])

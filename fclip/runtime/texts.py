@@ -31,16 +31,8 @@ class TextEncoder:
         self._settings = settings
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text, without padding.
-
-        Raises:
-            UserError: a text is too long or not a string; it is named by its index.
-        """
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise UserError(f"text {index} is {type(text).__name__}, not a string")
-            if len(text) > MAX_CHARS:
-                raise UserError(f"text {index} has {len(text)} characters; at most {MAX_CHARS} are accepted")
+        """Return the tokens of each text, without padding; raises UserError as `require_texts` does."""
+        require_texts(texts)
         cleaned = [clean(text, self._settings) for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(cleaned)]
 
@@ -52,6 +44,17 @@ class TextEncoder:
         for row, ids in zip(padded, tokens, strict=True):
             row[: len(ids)] = ids
         return padded
+
+
+def require_texts(texts: Sequence[str]) -> None:
+    """Raise UserError for a text that is too long or not a string; it is named by its index."""
+    if isinstance(texts, str):
+        raise UserError("texts must be a list of strings, not one string")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"text {index} is {type(text).__name__}, not a string")
+        if len(text) > MAX_CHARS:
+            raise UserError(f"text {index} has {len(text)} characters; at most {MAX_CHARS} are accepted")
 
 
 def clean(text: str, settings: TextInput) -> str:

@@ -1,6 +1,5 @@
 """The argument MODEL of the commands that embed or export: one form for models inside and outside a workspace."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +24,10 @@ def load_runtime(name: str) -> "Model":
     Raises:
         UserError: there is no such model, or it cannot be fetched or exported.
     """
-    from fclip.runtime import load
-    from fclip.runtime.loading import can_load
-
-    if name == "fclip-tiny" or can_load(Path(name)):
-        return load(name)
     from fclip.export.runtime_folder import runtime_folder
+    from fclip.runtime import load
 
-    return load(runtime_folder(model_in_workspace(name) or name))
+    return load(runtime_folder(model_in_workspace(name) or name, parity_inputs=parity_inputs_here))
 
 
 def model_in_workspace(name: str) -> Path | None:
@@ -57,14 +52,14 @@ def model_to_export(name: str) -> Iterator[Path]:
     if folder := (Path(name) if Path(name).is_dir() else model_in_workspace(name)):
         yield folder
         return
-    from fclip.base_models.registry import WriteRequest, base_model_from_name, base_models
+    from fclip.base_models.registry import base_model_from_name
+    from fclip.export.runtime_folder import written_base_model
 
     config = base_model_from_name(name)
     if config is None:
         raise UserError(f"{name} is not a model; use a folder, `fclip-tiny`, or a model on the Hugging Face hub")
-    with tempfile.TemporaryDirectory(prefix="fclip-") as temporary:
-        base_models()[config.kind].write(config, WriteRequest(Path(temporary), Path.cwd()))
-        yield Path(temporary)
+    with written_base_model(config) as (folder, _):
+        yield folder
 
 
 def parity_inputs_here() -> "ParityInputs | None":

@@ -170,10 +170,6 @@ class Workspace:
     def model_cache(self) -> Path:
         return self.cache / "models"
 
-    @property
-    def runtime_cache(self) -> Path:
-        return self.cache / "runtime"
-
     def champion_rows(self, sha256: str) -> Path:
         return self.cache / "models" / f"rows-{sha256}.parquet"
 

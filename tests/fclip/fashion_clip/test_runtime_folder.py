@@ -48,7 +48,7 @@ def conversions(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> list[P
     """The folders that were converted since the start of the test. Each gets the result of one real conversion."""
     result, folders = runtime_folder(converted.folder), list[Path]()
 
-    def export(folder: Path, out_dir: Path) -> None:
+    def export(folder: Path, out_dir: Path, inputs: object) -> None:
         folders.append(folder)
         shutil.copytree(result, out_dir)
 
