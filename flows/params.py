@@ -13,6 +13,7 @@ from fclip.embeddings.config import EmbedConfig
 from fclip.errors import UserError
 from fclip.evaluation.config import EvaluateConfig
 from fclip.profile.config import DriftConfig
+from fclip.search.config import SearchConfig
 from fclip.selection.config import SelectConfig
 from fclip.selection.gate import PromoteConfig
 from fclip.training.config import FinetuneConfig
@@ -44,6 +45,8 @@ class Params:
     """When a run warns that the catalog has changed."""
     embed: EmbedConfig
     """How the catalog is embedded."""
+    search: SearchConfig = SearchConfig()
+    """How the index of the embeddings is built and kept."""
 
 
 def load_params(workspace: Workspace) -> Params:

@@ -26,7 +26,7 @@ from flows.stage import run_stage
 from flows.unchanged import Unchanged, find_unchanged, remember_run
 from tasks.commit import ClosingCommit, make_closing_commit, pending_changes, require_clean
 from tasks.promote import Promotion, promote
-from tasks.publish import Publication, publish
+from tasks.publish import PublishedIndex, publish, publish_challenger
 from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
 from tasks.resolve import Resolution, resolve
@@ -42,6 +42,7 @@ class Retraining:
     Attributes:
         stages: seconds by stage; None for a stage that was up to date.
         selected: name of the selected candidate.
+        publications: the champion's index, and the challenger's if there is one and `search.challenger` is set.
     """
 
     resolution: Resolution
@@ -51,7 +52,7 @@ class Retraining:
     selected: str
     registration: Receipt | NotRegistered
     promotion: Promotion | None
-    publication: Publication
+    publications: tuple[PublishedIndex, ...]
     report: Path
     closing: ClosingCommit
 
@@ -74,6 +75,7 @@ resolve_task = effect(resolve, retries=2)
 register_task = effect(register, retries=2)
 promote_task = effect(promote, retries=2)
 publish_task = effect(publish)
+publish_challenger_task = effect(publish_challenger)
 comparisons_task = effect(write_comparisons)
 report_task = effect(write_report)
 close_task = effect(make_closing_commit, retries=2)
@@ -144,7 +146,7 @@ def _retrain(
         logger.warning("Registered no new version: %s", registration.reason)
 
     stages |= embed_catalog(space, pipeline)
-    publication = publish_task(space)
+    publications = publish_indexes(space, challenger=params.search.challenger)
     if any(stages.values()) or not space.evaluation_page.exists():
         comparisons_task(space, BASE_MODEL, selected)
     report = report_task(space, registration, promotion, drift)
@@ -154,7 +156,7 @@ def _retrain(
     _create_artifacts(params, results, selected, registration, promotion)
     closing = _close(space, registration, commit)
     return Retraining(
-        resolution, stages, drift, results, selected, registration, promotion, publication, report, closing
+        resolution, stages, drift, results, selected, registration, promotion, publications, report, closing
     )
 
 
@@ -176,6 +178,13 @@ def run_stages(
 def embed_catalog(space: Workspace, process: PipelineProcess) -> dict[str, float | None]:
     """Run the stage `embed`, which depends on the champion and so may be stale since the promotion."""
     return {"embed": run_stage(process, space, "embed")}
+
+
+def publish_indexes(space: Workspace, *, challenger: bool) -> tuple[PublishedIndex, ...]:
+    """Publish the champion's index and, with `challenger`, the challenger's if there is one."""
+    champion = publish_task(space)
+    other = publish_challenger_task(space) if challenger else None
+    return (champion, other) if other else (champion,)
 
 
 def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool) -> ClosingCommit:

@@ -8,8 +8,9 @@ from prefect import flow
 
 from fclip.errors import UserError
 from flows.effects import effect
+from flows.params import load_params
 from flows.pipeline_process import pipeline_process
-from flows.retrain import embed_catalog, publish_task, register_task
+from flows.retrain import embed_catalog, publish_indexes, register_task
 from tasks.promote import promote, rollback
 from tasks.register import Receipt
 from tasks.workspace.lock import run_lock
@@ -53,5 +54,5 @@ def switch(workspace: str = ".", action: Literal["promote", "rollback"] = "promo
         if switched.moved:
             with pipeline_process(space) as pipeline:
                 embed_catalog(space, pipeline)
-            publish_task(space)
+            publish_indexes(space, challenger=load_params(space).search.challenger)
         return switched

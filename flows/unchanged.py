@@ -4,7 +4,7 @@ A run ends by remembering the state that it left: code, params, pins, stages, re
 it, lists the sources and the base model anew, and asks DVC for stale stages.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from fclip.files import sha256_code, sha256_file
 from fclip.registry import store
 from fclip.registry.versions import version_to_json
 from fclip.remembered import recall, remember
+from fclip.search.published import Published
 from flows.pipeline import read_pipeline
 from tasks.commit import pending_changes
 from tasks.resolve import Resolution, resolve
@@ -56,7 +57,8 @@ def remember_run(workspace: Workspace, *, committed: bool) -> None:
 def _state(workspace: Workspace) -> Any | None:
     """Everything that the steps after the stages depend on or write; None if a part of it is missing."""
     model = load_section(workspace, "base", Base).registered_model
-    files = [workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.published_pointer]
+    published = Published(workspace.published)
+    files = [workspace.params, workspace.dvc_yaml, workspace.dvc_lock, published.pointer_file("champion")]
     pages = [workspace.report, workspace.evaluation_page, workspace.profile]
     if not all(path.is_file() for path in files):
         return None
@@ -64,6 +66,7 @@ def _state(workspace: Workspace) -> Any | None:
         "code": sha256_code(workspace.root / name for name in ("fclip", "flows", "tasks")),
         "files": [sha256_file(path) for path in (*files, *sorted(workspace.pins.rglob("*.json")))],
         "pages": [path.is_file() for path in pages],
-        "published": sorted(path.name for path in workspace.published.iterdir()),
+        "published": sorted(path.relative_to(published.root).as_posix() for path in published.root.glob("*/*")),
+        "exclusions": [asdict(each) for each in published.exclusions()],
         "registry": [version_to_json(version) for version in store.versions(model)],
     }

@@ -8,6 +8,7 @@ Writes data/embeddings.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -35,22 +36,30 @@ def main(workspace: Workspace) -> None:
     Raises:
         UserError: the products or the model are missing, or the embeddings are not finite.
     """
-    config = load_section(workspace, "embed", EmbedConfig)
     pin = read_champion(workspace)
-    table = workspace.training / "products.parquet"
-    if not table.is_file():
-        raise UserError(f"{table} is missing; run `dvc pull` or `dvc repro gather`")
     if not pin and not workspace.selected.is_dir():
         raise UserError(f"no champion is pinned and {workspace.selected} is missing; run `dvc repro select`")
     digest = pin.model_sha256 if pin else sha256_tree(workspace.selected)
-    folder = find_model(workspace, digest, pin)
+    embed_catalog(workspace, find_model(workspace, digest, pin), digest, workspace.embeddings)
+
+
+def embed_catalog(workspace: Workspace, model: Path, model_sha256: str, target: Path) -> None:
+    """Embed the products of data/training/products.parquet with the model in a folder, and write the folder `target`.
+
+    Raises:
+        UserError: the products are missing or have no captions, or the embeddings are not finite.
+    """
+    config = load_section(workspace, "embed", EmbedConfig)
+    table = workspace.training / "products.parquet"
+    if not table.is_file():
+        raise UserError(f"{table} is missing; run `dvc pull` or `dvc repro gather`")
     products = pq.read_table(table).to_pylist()
     images = [(row["dataset"], row["product_id"], sha256) for row in products for sha256 in row["images"]]
     texts = [
         (row["dataset"], row["product_id"], *caption) for row in products if (caption := _caption(row, config.text))
     ]
     features = extract_features(
-        {"champion" if pin else "selected": folder},
+        {"model": model},
         packs=ImagePacks([workspace.images(name) for name in sorted({dataset for dataset, _, _ in images})]),
         digests=[sha256 for _, _, sha256 in images],
         texts=[text for *_, text in texts],
@@ -61,10 +70,10 @@ def main(workspace: Workspace) -> None:
     (encoded,) = features.values()
     if not texts:
         raise UserError("no product of the training datasets has a caption; check caption.datasets in params.yaml")
-    with atomic_dir(workspace.embeddings) as temporary:
+    with atomic_dir(target) as temporary:
         write_embeddings(
             temporary,
-            model_sha256=digest,
+            model_sha256=model_sha256,
             images=EmbeddedRows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(encoded.images)),
             texts=EmbeddedRows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(encoded.texts)),
             manifest={
@@ -72,14 +81,14 @@ def main(workspace: Workspace) -> None:
                 "num_images": len(images),
                 "num_texts": len(texts),
                 "dim": encoded.images.shape[1],
-                "config_sha256": sha256_json(read_config(folder)),
+                "config_sha256": sha256_json(read_config(model)),
                 "text": config.text,
             },
         )
     logger.info(
         "Embedded %d products with model %s: encoded %d images and texts, read %d from the cache",
         len(products),
-        digest[:12],
+        model_sha256[:12],
         encoded.num_encoded,
         encoded.num_cached,
     )

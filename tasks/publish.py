@@ -1,53 +1,262 @@
-"""The step `publish`: make the new embeddings available to search by switching one pointer.
+"""The steps that publish: build the index of an embedded catalog, and point search to it.
 
-`published/<digest>/` contains embeddings that never change; `published/current.json` names the folder that search
-reads. The previous folder is kept for readers that still use it.
+`publish` indexes data/embeddings, which the champion embedded. `publish_challenger` embeds with the challenger, outside
+the DAG but from the same caches, into a second index. Search reads published/ and nothing else (`fclip.search`).
 """
 
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow.parquet as pq
+
+from fclip.embeddings.store import Embeddings, read_embeddings
 from fclip.errors import UserError
-from fclip.files import atomic_dir, link_or_copy, read_json, sha256_tree, write_json
+from fclip.export.runtime_folder import runtime_folder
+from fclip.files import atomic_dir, link_or_copy, read_json, sha256_file, sha256_json
+from fclip.search.build import CatalogEmbeddings, build_index
+from fclip.search.catalog import Product
+from fclip.search.config import SearchConfig
+from fclip.search.lance import lancedb_version
+from fclip.search.manifest import MANIFEST, Sources, read_manifest
+from fclip.search.published import Exclusion, Pointer, Publication, Published, Role
+from tasks.workspace.lock import lock
+from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
+from tasks.workspace.pins import read_champion
+from tasks.workspace.weights import find_model
+
+if TYPE_CHECKING:
+    from fclip.export.parity import ParityInputs
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Publication:
-    """The published embeddings. `changed`: whether the pointer moved to them."""
+class PublishedIndex:
+    """What a publication did. `changed`: whether the pointer moved. `reason`: how the index searches."""
 
-    digest: str
+    role: Role
+    index: str
     model_sha256: str
     num_products: int
     changed: bool
+    reason: str
 
 
-def publish(workspace: Workspace) -> Publication:
-    """Copy `data/embeddings` to the folder of its digest, with hard links if possible, and point search to it."""
-    manifest = read_json(workspace.embeddings / "manifest.json")
-    digest = sha256_tree(workspace.embeddings)
-    folder = workspace.published / digest
-    before = current_embeddings(workspace) if workspace.published_pointer.exists() else None
-    if not folder.exists():
-        with atomic_dir(folder) as temporary:
-            for file in workspace.embeddings.iterdir():
-                link_or_copy(file, temporary / file.name)
-    if before != folder:
-        write_json(workspace.published_pointer, {"embeddings": digest, "model_sha256": manifest["model_sha256"]})
-        for old in workspace.published.iterdir():
-            if old.is_dir() and old not in (folder, before):
-                shutil.rmtree(old)
-    return Publication(digest, manifest["model_sha256"], manifest["num_products"], before != folder)
+def publish(workspace: Workspace) -> PublishedIndex:
+    """Build the index of data/embeddings unless it exists, and point search for the champion to it.
+
+    The model that embedded them becomes part of what is published, in the form of the light runtime. The caller holds
+    the lock of the run.
+
+    Raises:
+        UserError: the embeddings are missing or do not match the catalog, or the new index fails a check. The index
+            that was published before stays.
+    """
+    pin = read_champion(workspace)
+    digest = _embedded_by(workspace.embeddings)
+    version = pin.version if pin and pin.model_sha256 == digest else None
+    return _publish(workspace, "champion", workspace.embeddings, find_model(workspace, digest, pin), version)
 
 
-def current_embeddings(workspace: Workspace) -> Path:
-    """Return the folder of embeddings that search reads; raises UserError if none are published."""
-    if not workspace.published_pointer.exists():
-        raise UserError(f"{workspace.root} has no published embeddings; run `fclip retrain`")
-    folder = workspace.published / str(read_json(workspace.published_pointer)["embeddings"])
-    if not folder.is_dir():
-        raise UserError(
-            f"{workspace.published_pointer} points to {folder.name}, which does not exist; run `fclip retrain`"
+def publish_challenger(workspace: Workspace) -> PublishedIndex | None:
+    """Embed the catalog with the registered challenger, and publish its index beside the champion's.
+
+    If there is no challenger besides the champion, the challenger's index is withdrawn. The caller holds the lock of
+    the run.
+
+    Returns:
+        What was published; None if there is no challenger.
+
+    Raises:
+        UserError: as in `publish`.
+    """
+    from fclip.registry.store import find_version, versions  # mlflow takes seconds to import
+    from tasks.embed import embed_catalog  # torch takes seconds to import
+
+    name = load_section(workspace, "base", Base).registered_model
+    pin = find_version(name, "challenger").pin if any("challenger" in each.aliases for each in versions(name)) else None
+    champion = read_champion(workspace)
+    if pin is None or (champion and champion.model_sha256 == pin.model_sha256):
+        with _changing(workspace) as published:
+            published.withdraw("challenger")
+            _clean(workspace, published)
+        return None
+    embeddings = workspace.cached_embeddings(pin.model_sha256)
+    folder = find_model(workspace, pin.model_sha256, pin)
+    embed_catalog(workspace, folder, pin.model_sha256, embeddings)
+    try:
+        return _publish(workspace, "challenger", embeddings, folder, pin.version)
+    finally:
+        shutil.rmtree(embeddings)  # the index has them, and features stay in the cache
+
+
+def roll_back_index(workspace: Workspace, role: Role) -> Pointer:
+    """Point search to the index before. It is searched with the model that embedded it; no champion changes.
+
+    Raises:
+        UserError: nothing is published, or there is no earlier index.
+    """
+    with _changing(workspace) as published:
+        return published.roll_back(role, _now())
+
+
+def take_down(workspace: Workspace, product_ids: list[str], *, dataset: str | None, undo: bool) -> list[Exclusion]:
+    """Add products to those that no search returns, or remove them from the list. It takes effect at once.
+
+    Returns:
+        The products that were added or removed.
+
+    Raises:
+        UserError: no published index contains a product, or, to undo, a product was not taken down. Nothing changes.
+    """
+    with _changing(workspace) as published:
+        before = published.exclusions()
+        known = before if undo else _indexed(published, product_ids)
+        chosen = [each for each in known if each.product_id in product_ids and dataset in (None, each.dataset)]
+        if missing := [each for each in product_ids if each not in {found.product_id for found in chosen}]:
+            where = f" of the dataset {dataset}" if dataset else ""
+            what = "was taken down" if undo else "is published"
+            raise UserError(f"no product {missing[0]!r}{where} {what}; nothing was changed")
+        keys = {(each.dataset, each.product_id) for each in chosen}
+        others = [each for each in before if (each.dataset, each.product_id) not in keys]
+        published.write_exclusions(others if undo else [*others, *chosen])
+    return chosen
+
+
+def _indexed(published: Published, product_ids: list[str]) -> list[Exclusion]:
+    """Return the products with these ids in any index that a pointer names, also in those before."""
+    from fclip.search.catalog import Catalog
+    from fclip.search.manifest import CATALOG
+
+    found = {}
+    for folder in published.indexes.iterdir() if published.indexes.is_dir() else ():
+        if not (folder / CATALOG).is_file():
+            continue
+        catalog = Catalog(folder / CATALOG)
+        numbers = [number for product_id in product_ids for number in catalog.numbers_of(product_id)]
+        for product in catalog.products(numbers).values():
+            found[product.dataset, product.product_id] = Exclusion(product.dataset, product.product_id, _now())
+    return list(found.values())
+
+
+def _publish(workspace: Workspace, role: Role, embeddings: Path, model: Path, version: int | None) -> PublishedIndex:
+    config = load_section(workspace, "search", SearchConfig)
+    published = Published(workspace.published)
+    stored = read_embeddings(embeddings)
+    excluded = {(each.dataset, each.product_id) for each in published.exclusions()}
+    sources = _sources(workspace, embeddings, stored, config, excluded)
+    folder = published.indexes / sources.index_name
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+    else:
+        manifest = build_index(folder, _with_attributes(workspace, stored, excluded), sources, config)
+    _publish_model(workspace, published, stored.model_sha256, model)
+    publication = Publication(sources.index_name, stored.model_sha256, version, _now())
+    with _changing(workspace):
+        changed = published.switch(role, publication)
+        _clean(workspace, published)
+    return PublishedIndex(role, publication.index, stored.model_sha256, manifest.num_products, changed, manifest.reason)
+
+
+def _sources(
+    workspace: Workspace,
+    embeddings: Path,
+    stored: Embeddings,
+    config: SearchConfig,
+    excluded: set[tuple[str, str]],
+) -> Sources:
+    datasets = sorted(set(stored.datasets))
+    templates = read_params(workspace.params)["caption"]["datasets"]
+    manifest = read_json(embeddings / "manifest.json")
+    catalogs = [sha256_file(workspace.catalog(name) / "products.parquet") for name in datasets]
+    settings = [config.exact_below, config.min_recall, lancedb_version()]
+    return Sources(
+        model_sha256=stored.model_sha256,
+        preprocessing_sha256=manifest["config_sha256"],
+        template_sha256=sha256_json([[templates.get(name) for name in datasets], manifest["text"]]),
+        catalog_sha256=sha256_json([datasets, catalogs, sha256_file(embeddings / "images.parquet"), sorted(excluded)]),
+        settings_sha256=sha256_json(settings),
+    )
+
+
+def _with_attributes(workspace: Workspace, stored: Embeddings, excluded: set[tuple[str, str]]) -> CatalogEmbeddings:
+    """Join embeddings with the attributes and texts of the catalogs; products that were taken down are left out."""
+    details: dict[tuple[str, str], tuple[dict[str, str], str]] = {}
+    for name in sorted(set(stored.datasets)):
+        table = pq.read_table(
+            workspace.catalog(name) / "products.parquet", columns=["product_id", "attributes", "texts"]
         )
-    return folder
+        for product_id, attributes, texts in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            details[name, product_id] = (dict(attributes), " ".join(text for _, text in texts))
+    keys = list(zip(stored.datasets, stored.product_ids, strict=True))
+    if missing := next((key for key in keys if key not in details), None):
+        raise UserError(
+            f"the product {missing[1]} of {missing[0]} is embedded, but not in the catalog; run `dvc repro embed`"
+        )
+    numbers: dict[tuple[str, str], int] = {}
+    for key in keys:
+        if key not in excluded:
+            numbers.setdefault(key, len(numbers))
+    rows = np.array([row for row, key in enumerate(keys) if key in numbers], np.int64)
+    product_of_row = np.array([numbers[keys[row]] for row in rows.tolist()], np.int32)
+    order = np.argsort(product_of_row, kind="stable")
+    rows = rows[order]
+    return CatalogEmbeddings(
+        products=[
+            Product(dataset, product_id, stored.title(dataset, product_id), *details[dataset, product_id])
+            for dataset, product_id in numbers
+        ],
+        product_of_image=product_of_row[order],
+        image_sha256=[stored.image_sha256[row] for row in rows.tolist()],
+        vectors=stored.images[rows],
+        num_taken_down=len(excluded & set(keys)),
+    )
+
+
+def _publish_model(workspace: Workspace, published: Published, model_sha256: str, model: Path) -> None:
+    """Put the model into published/models in the form that the light runtime loads, so that search needs no torch."""
+    target = published.model_folder(model_sha256)
+    if target.is_dir():
+        return
+    source = Path(runtime_folder(model, parity_inputs=partial(_parity_inputs, workspace)))
+    with atomic_dir(target) as temporary:
+        for path in source.rglob("*"):
+            if path.is_file():
+                (temporary / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(path, temporary / path.relative_to(source))
+
+
+def _parity_inputs(workspace: Workspace) -> "ParityInputs":
+    from tasks.model_package import parity_inputs  # torch takes seconds to import, and most models have graphs
+
+    return parity_inputs(workspace)
+
+
+def _embedded_by(embeddings: Path) -> str:
+    if not (embeddings / "manifest.json").is_file():
+        raise UserError(f"{embeddings} has no embeddings; run `fclip retrain`, or `dvc pull`")
+    return str(read_json(embeddings / "manifest.json")["model_sha256"])
+
+
+@contextmanager
+def _changing(workspace: Workspace) -> Iterator[Published]:
+    """Context in which this process alone changes pointers and the list of products that were taken down."""
+    with lock(workspace.publish_lock, "a change of what is published", on_wait=logger.info):
+        yield Published(workspace.published)
+
+
+def _clean(workspace: Workspace, published: Published) -> None:
+    published.clean(keep=load_section(workspace, "search", SearchConfig).keep)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,1 +1,1 @@
-"""Stored, normalised embeddings of a catalog, and exact search in them."""
+"""Stored, normalised embeddings of a catalog, and embedding files."""

@@ -28,13 +28,15 @@ class Embeddings:
     """The stored embeddings of a catalog, all by one model.
 
     Attributes:
-        datasets, product_ids: for each image, its dataset and product. images: float32 [images, d].
+        datasets, product_ids, image_sha256: for each image, its dataset, product and digest.
+        images: float32 [images, d].
         titles: (dataset, product id) -> embedded text.
     """
 
     model_sha256: str
     datasets: list[str]
     product_ids: list[str]
+    image_sha256: list[str]
     images: FloatArray
     titles: dict[tuple[str, str], str]
 
@@ -62,10 +64,20 @@ def write_embeddings(
 
 
 def read_embeddings(folder: Path) -> Embeddings:
-    """Read stored embeddings. Raises UserError if rows are by another model than the one in the manifest."""
-    manifest = read_json(folder / "manifest.json")
-    images = pq.read_table(folder / "images.parquet")
-    texts = pq.read_table(folder / "texts.parquet", columns=["dataset", "product_id", "text"])
+    """Read stored embeddings.
+
+    Raises:
+        UserError: a file is missing or damaged, or rows are by another model than the one in the manifest.
+    """
+    try:
+        manifest = read_json(folder / "manifest.json")
+        images = pq.read_table(folder / "images.parquet")
+        texts = pq.read_table(folder / "texts.parquet", columns=["dataset", "product_id", "text"])
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these classes
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder} has no readable embeddings ({reason}); run `dvc pull` or `dvc repro embed`"
+        ) from error
     models = set(images["model_sha256"].unique().to_pylist())
     if models - {manifest["model_sha256"]}:
         raise UserError(
@@ -77,6 +89,7 @@ def read_embeddings(folder: Path) -> Embeddings:
         manifest["model_sha256"],
         images["dataset"].to_pylist(),
         images["product_id"].to_pylist(),
+        images["image_sha256"].to_pylist(),
         column.flatten().to_numpy().reshape(len(images), column.type.list_size),
         dict(zip(keys, texts["text"].to_pylist(), strict=True)),
     )

@@ -1,6 +1,6 @@
 """The commands `status` and `models`, which show a workspace and its registered models."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
@@ -92,12 +92,18 @@ def _selected(workspace: Workspace) -> str:
 
 
 def _published(workspace: Workspace) -> str:
-    from fclip.files import read_json
+    from fclip.errors import UserError
+    from fclip.search.manifest import read_manifest
+    from fclip.search.published import Published
 
-    if not workspace.published_pointer.exists():
-        return "no embeddings published"
-    pointer = read_json(workspace.published_pointer)
-    manifest = read_json(workspace.published / pointer["embeddings"] / "manifest.json")
-    when = datetime.fromtimestamp(workspace.published_pointer.stat().st_mtime, UTC)
-    embeddings = f"{manifest['num_products']} products embedded by {pointer['model_sha256'][:12]}"
-    return f"{embeddings}, published {when:%Y-%m-%d %H:%M} UTC"
+    published = Published(workspace.published)
+    if not published.has("champion"):
+        return "no index published"
+    try:
+        publication = published.pointer("champion").current
+        manifest = read_manifest(published.index_folder(publication))
+    except UserError as error:
+        return str(error)
+    when = datetime.fromisoformat(publication.since)
+    products = f"{manifest.num_products:,} products embedded by {publication.model_sha256[:12]}"
+    return f"{products}, published {when:%Y-%m-%d %H:%M} UTC; `fclip index` shows more"

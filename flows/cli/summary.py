@@ -51,9 +51,9 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
         table.add_row("register", "", f"no new version: {done.registration.reason}")
     if done.promotion:
         table.add_row("promote", "", done.promotion.reason)
-    num_products = f"embeddings of {done.publication.num_products} products"
-    published = "search now uses new" if done.publication.changed else "no change: search uses the same"
-    table.add_row("publish", "", f"{published} {num_products}")
+    for each in done.publications:
+        how = "search now uses a new index" if each.changed else "no change: search uses the same index"
+        table.add_row("publish", "", f"{each.role}: {how} of {each.num_products:,} products ({each.reason})")
     if done.closing.commit:
         table.add_row("commit", "", done.closing.commit[:12] + (", pushed" if done.closing.git_pushed else ""))
     elif done.closing.changed:

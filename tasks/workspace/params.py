@@ -10,7 +10,7 @@ from fclip.errors import UserError
 from tasks.workspace.paths import Workspace
 
 T = TypeVar("T")
-OPTIONAL = ("promote", "drift")
+OPTIONAL = ("promote", "drift", "search")
 """Sections that params.yaml may leave out, since no stage of dvc.yaml tracks them."""
 
 

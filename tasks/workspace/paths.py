@@ -133,10 +133,6 @@ class Workspace:
     def published(self) -> Path:
         return self.root / "published"
 
-    @property
-    def published_pointer(self) -> Path:
-        return self.published / "current.json"
-
     # Caches, which can be deleted at any time.
 
     @property
@@ -169,6 +165,9 @@ class Workspace:
     @property
     def model_cache(self) -> Path:
         return self.cache / "models"
+
+    def cached_embeddings(self, model_sha256: str) -> Path:
+        return self.cache / "embeddings" / model_sha256
 
     def champion_rows(self, sha256: str) -> Path:
         return self.cache / "models" / f"rows-{sha256}.parquet"
@@ -212,6 +211,10 @@ class Workspace:
     @property
     def run_lock(self) -> Path:
         return self.state / "run.lock"
+
+    @property
+    def publish_lock(self) -> Path:
+        return self.state / "publish.lock"
 
     @property
     def stage_lock(self) -> Path:

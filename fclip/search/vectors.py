@@ -1,0 +1,98 @@
+"""Exact search in memory-mapped vectors. It is the reference for every other way to search."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fclip.errors import UserError
+from fclip.search.manifest import PRODUCTS, REMEDY, VECTORS
+from fclip.search.ranking import FloatArray, Ints, best
+
+SPARSE_SHARE = 0.25  # below this share of allowed images, only their vectors are read
+
+
+@dataclass(frozen=True)
+class Found:
+    """Products in descending order of similarity: their numbers, cosine similarities, and most similar images."""
+
+    products: Ints
+    similarity: FloatArray
+    images: Ints
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors of an index.
+
+    Attributes:
+        vectors: float32 [images, d], L2-normalised. products: int32 [images], not descending: the product of each.
+        starts: int64 [products], the first image of each product.
+    """
+
+    vectors: FloatArray
+    products: NDArray[np.int32]
+    starts: Ints
+
+    @property
+    def num_products(self) -> int:
+        return len(self.starts)
+
+    def search(self, query: FloatArray, k: int, allowed: NDArray[np.bool_] | None = None) -> Found:
+        """Return the k products whose most similar image is most similar to a query of length 1, float32 [d].
+
+        Args:
+            allowed: bool [products], which products may be found; None for all.
+        """
+        if allowed is not None and allowed[self.products].mean() < SPARSE_SHARE:
+            return self._search_few(query, k, np.flatnonzero(allowed))
+        similarity = self.vectors @ query
+        by_product = self._best_of_each(similarity, self.starts)
+        if allowed is not None:
+            by_product = np.where(allowed, by_product, np.float32(-np.inf))
+        products = best(by_product, k)
+        return Found(products, by_product[products], self._most_similar_images(products, query))
+
+    def images_of(self, product: int) -> slice:
+        """Return the rows of a product's images."""
+        end = self.starts[product + 1] if product + 1 < len(self.starts) else len(self.vectors)
+        return slice(int(self.starts[product]), int(end))
+
+    def similarity_of(self, products: Ints, query: FloatArray) -> tuple[FloatArray, Ints]:
+        """Return the similarity of each product to a query, and its most similar image."""
+        images = self._most_similar_images(products, query)
+        return (self.vectors[images] @ query if len(images) else np.empty(0, np.float32)), images
+
+    def _search_few(self, query: FloatArray, k: int, products: Ints) -> Found:
+        rows = [np.arange(part.start, part.stop) for part in map(self.images_of, products.tolist())]
+        if not rows:
+            return Found(products, np.empty(0, np.float32), products)
+        similarity = self.vectors[np.concatenate(rows)] @ query
+        starts = np.cumsum([0, *map(len, rows[:-1])])
+        by_product = self._best_of_each(similarity, starts)
+        ranked = best(by_product, k)
+        return Found(products[ranked], by_product[ranked], self._most_similar_images(products[ranked], query))
+
+    def _best_of_each(self, similarity: FloatArray, starts: Ints) -> FloatArray:
+        return similarity if len(starts) == len(similarity) else np.maximum.reduceat(similarity, starts)
+
+    def _most_similar_images(self, products: Ints, query: FloatArray) -> Ints:
+        parts = map(self.images_of, products.tolist())
+        return np.array([part.start + int(np.argmax(self.vectors[part] @ query)) for part in parts], np.int64)
+
+
+def read_vectors(folder: Path) -> Vectors:
+    """Map the vectors of an index folder into memory; raises UserError if they cannot be read."""
+    try:
+        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        products = np.load(folder / PRODUCTS, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} has no readable vectors ({error}); {REMEDY}") from error
+    return make_vectors(np.asarray(vectors), products)
+
+
+def make_vectors(vectors: FloatArray, products: NDArray[np.int32]) -> Vectors:
+    """Return vectors [images, d] with the product of each image, int32 [images], not descending from 0."""
+    starts = np.flatnonzero(np.diff(products, prepend=np.int32(-1)))
+    return Vectors(vectors, products, starts.astype(np.int64))
