@@ -29,7 +29,7 @@ def digests(space: Space) -> dict[str, list[str]]:
 def published_state(space: Space) -> tuple[object, ...]:
     """Return everything that consumers read: champion alias, champion pin, published pointer and embeddings."""
     champion = [version.version for version in space.versions if "champion" in version.aliases]
-    files = ("pins/champion.json", "published/current.json", "data/embeddings/manifest.json")
+    files = ("pins/champion.json", "published/champion.json", "data/embeddings/manifest.json")
     return champion, *((space.root / file).read_text() for file in files)
 
 
@@ -41,7 +41,7 @@ def test_first_run_prints_a_summary_and_publishes_the_model(first_run: tuple[Spa
     assert "Traceback" not in finished.output
     champion = space.json("pins/champion.json")
     selection = space.json("reports/selection.json")
-    pointer = space.json("published/current.json")
+    pointer = space.json("published/champion.json")["current"]
     assert champion["version"] == 1
     assert selection["winner"] != "base-model"
     candidates = [entry["candidate"] for entry in selection["candidates"]]
@@ -123,12 +123,6 @@ def test_dvc_shows_metrics_and_plots_with_titles(trained: Space) -> None:
     assert scores["content"]["encoding"]["color"]["field"] == "dataset"  # from the template in .dvc/plots
 
 
-def test_search_refuses_an_unknown_model(trained: Space) -> None:
-    refused = trained.call("search", "shoes", "--model", "99")
-    assert refused.code == 1
-    assert "no version or alias `99`" in refused.output
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("learning_rate", "code", "message"),
@@ -204,13 +198,13 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
     assert promoted.code == 0, promoted.output
     second = space.json("pins/champion.json")
     assert (first["version"], second["version"]) == (1, 2)
-    assert space.json("published/current.json")["model_sha256"] == second["model_sha256"]
+    assert space.json("published/champion.json")["current"]["model_sha256"] == second["model_sha256"]
 
     rolled_back = space.run("fclip", "rollback")
     assert rolled_back.code == 0, rolled_back.output
     assert "version 1 is champion again" in rolled_back.output
     assert space.json("pins/champion.json") == first
-    assert space.json("published/current.json")["model_sha256"] == first["model_sha256"]
+    assert space.json("published/champion.json")["current"]["model_sha256"] == first["model_sha256"]
     images = pd.read_parquet(space.root / "data" / "embeddings" / "images.parquet")
     assert set(images["model_sha256"]) == {first["model_sha256"]}
 
@@ -274,7 +268,7 @@ def test_wrong_usage_exits_with_2(trained: Space) -> None:
     unknown = trained.call("stage", "polish")
     assert unknown.code == 2
     assert "finetune" in unknown.output
-    assert trained.call("search").code == 2
+    assert trained.call("similar").code == 2
 
 
 def test_command_outside_a_workspace_is_an_error(tmp_path: Path, trained: Space) -> None:

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from fclip.embeddings.search import search
 from fclip.embeddings.store import read_embeddings
 from fclip.errors import UserError
 from fclip.features.encode import encode_texts
+from fclip.features.similarity import unit
 from fclip.files import read_json, sha256_tree, write_json
 from fclip.models.store import load
 from fclip.selection.result import read_selection
@@ -200,10 +200,9 @@ def test_embed_uses_the_champion_if_there_is_one(workspace: Workspace) -> None:
     embeddings = read_embeddings(workspace.embeddings)
     assert embeddings.model_sha256 == digest
     clip = load(workspace.model_cache / digest)
-    hits = search(embeddings, encode_texts(clip, ["picture number 3"])[0], k=5, model_sha256=clip.model_sha256)
-    assert len({hit.product_id for hit in hits}) == 5
-    with pytest.raises(UserError, match=f"{selected[:12]}.*{digest[:12]}"):
-        search(embeddings, np.ones(16, np.float32), k=5, model_sha256=selected)
+    (expected,) = unit(encode_texts(clip, [embeddings.titles["studio", embeddings.product_ids[0]]]))
+    texts = pq.read_table(workspace.embeddings / "texts.parquet")
+    np.testing.assert_allclose(texts["embedding"][0].as_py(), expected, atol=1e-5)
 
 
 def test_embed_with_nonfinite_features_keeps_the_old_embeddings(workspace: Workspace) -> None:
