@@ -129,6 +129,8 @@ def test_imports_go_one_way(path: Path) -> None:
         assert not roots & {"flows", "prefect", "dvc"}
     if not name.startswith("fclip/registry"):
         assert "mlflow" not in roots
+    if not name.startswith("fclip/search"):
+        assert "lancedb" not in roots
     if name.startswith(GPU_CORE):
         assert roots - set(sys.stdlib_module_names) <= CORE_MAY_IMPORT
 
