@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fclip.errors import UserError
 from fclip.files import atomic_write
 
 if TYPE_CHECKING:
@@ -42,9 +43,17 @@ def to_frame(
         attributes: names of the columns for attributes; one that is the name of another column is left out.
         paths: the image file by digest, for the column `image_path`; None for no such column.
         is_many: whether to add the column `query`, the number of the query.
-    """
-    import pandas as pd
 
+    Raises:
+        UserError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise UserError(
+            "results as a DataFrame need the package pandas; run `pip install '.[search]'` in the folder of fclip, or "
+            "use `Index.find`"
+        ) from error
     names = [name for name in attributes if name not in {field.name for field in fields(Hit)}]
     rows: list[dict[str, Any]] = []
     for number, hits in enumerate(found):

@@ -65,9 +65,10 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if os.environ.get("FCLIP_DEBUG") or not package or package in ("fclip", "tasks", "flows"):
             raise
+        extra = "search" if package in ("jinja2", "lancedb", "pandas") else "pipeline"
         _print_error(
             "error: ",
-            f"this command needs the package {package}; run `pip install '.[pipeline]'` in the folder of fclip",
+            f"this command needs the package {package}; run `pip install '.[{extra}]'` in the folder of fclip",
         )
         sys.exit(1)
     except KeyboardInterrupt:
