@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,15 @@ class Catalog:
                 found[np.fromiter((number for (number,) in self._select(sql, (name, value))), np.int64)] = True
             result &= found
         return result
+
+    def values_and_products(self) -> tuple[list[tuple[str, str]], list[NDArray[np.int32]]]:
+        """Return the (attribute, value) pairs, and the numbers of the products that have each."""
+        pairs = self._select("SELECT id, name, value FROM attribute_values ORDER BY id")
+        rows = self._select("SELECT value, product FROM product_values ORDER BY value, product")
+        flat = np.array(rows, np.int32).reshape(-1, 2)
+        bounds = np.searchsorted(flat[:, 0], [number for number, *_ in pairs] + [len(pairs)])
+        products = [flat[start:end, 1] for start, end in pairwise(bounds)]
+        return [(name, value) for _, name, value in pairs], products
 
     def word_ranking(self, text: str) -> Ints:
         """Return the numbers of the products that contain a word of `text`, the best match (BM25) first."""

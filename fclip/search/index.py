@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from fclip.errors import UserError
 from fclip.runtime.images import ImageInput
 from fclip.runtime.model import Model
 from fclip.search.catalog import Catalog, Filters
+from fclip.search.facets import Facets
 from fclip.search.manifest import REMEDY, IndexManifest, read_manifest, verify_files
 from fclip.search.published import Publication, Published, Role
-from fclip.search.query import Query, embed_queries, unit_queries
+from fclip.search.query import Query, embed_queries, is_many, make_queries, unit_queries
 from fclip.search.ranking import FloatArray
 from fclip.search.results import Hit, to_frame, write_images
 from fclip.search.searcher import Searcher
@@ -120,18 +121,9 @@ class Index:
             UserError: the query is empty, an image cannot be read, a filter names an unknown attribute or value, or
                 `k` is not from 1 to 10,000.
         """
-        many = is_many(text) or is_many(image)
-        texts, pictures = listed(text), listed(image)
-        if texts and pictures and len(texts) != len(pictures) and min(len(texts), len(pictures)) > 1:
-            raise UserError(f"{len(texts)} texts and {len(pictures)} images cannot be paired; use as many of both")
-        number = max(len(texts), len(pictures))
-        texts, pictures = paired(texts, number), paired(pictures, number)
-        queries = [
-            Query(text=one, image=picture, negative=negative, image_weight=image_weight)
-            for one, picture in zip(texts, pictures, strict=True)
-        ] or [Query(negative=negative)]
+        queries = make_queries(text, image, negative=negative, image_weight=image_weight)
         found = self.find(queries, filters=filters, k=k, hybrid=hybrid)
-        return self._frame(found, images=images, many=many)
+        return self._frame(found, images=images, many=is_many(text) or is_many(image))
 
     def similar(
         self,
@@ -196,6 +188,27 @@ class Index:
         )
         found = self._searcher.nearest(query, k, resolved, allowed)
         return self._searcher.hits(found, found.similarity)
+
+    def facets(self, filters: Filters | None = None) -> dict[str, dict[str, int]]:
+        """Return, by attribute and value, the number of products that match the filters on the other attributes.
+
+        Raises:
+            UserError: a filter names an unknown attribute or value.
+        """
+        return self._facets.count(self.catalog.resolve(filters or {}), self._included())
+
+    def suggestions(self, typed: str, number: int = 8) -> list[str]:
+        """Return completions of a text that is being typed, from the attribute values of the catalog."""
+        return self._facets.suggestions(typed, number)
+
+    def count(self, filters: Filters | None = None) -> int:
+        """Return the number of products that match the filters. Errors as in `facets`."""
+        allowed = self._allowed(self.catalog.resolve(filters or {}))
+        return self.manifest.num_products if allowed is None else int(np.count_nonzero(allowed))
+
+    @cached_property
+    def _facets(self) -> Facets:
+        return Facets(self.catalog, self.manifest.num_products)
 
     def _embed(self, queries: Sequence[Query]) -> FloatArray:
         given = {number: query for number, query in enumerate(queries) if query.vector is not None}
@@ -268,18 +281,3 @@ class Index:
     def _require_k(self, k: int) -> None:
         if not 1 <= k <= MAX_RESULTS:
             raise UserError(f"the number of results must be from 1 to {MAX_RESULTS:,}, not {k:,}")
-
-
-def is_many(value: object) -> bool:
-    """Whether an argument of `search` is a list of queries."""
-    return isinstance(value, list | tuple)
-
-
-def listed(value: Any) -> list[Any]:
-    """Return an argument of `search` as a list; empty for None."""
-    return [] if value is None else list(value) if is_many(value) else [value]
-
-
-def paired(values: list[Any], number: int) -> list[Any]:
-    """Return `number` values: one is repeated, none gives None."""
-    return values if len(values) == number else (values or [None]) * number

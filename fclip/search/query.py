@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ class Query:
         text: what to find. negative: what not to find; needs a text or an image.
         image: a path, the content of an image file, a Pillow image, or uint8 [height, width, 3].
         image_weight: share of the image if there is a text too, from 0 to 1.
-        vector: float32 [d], an embedding instead of text and image. model_sha256: the model that computed it.
+        vector: float32 [d], the embedding of the query, if it is known; `text` is then only used for words.
+        model_sha256: the model that computed it.
     """
 
     text: str | None = None
@@ -33,8 +35,8 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.vector is not None:
-            if self.text is not None or self.image is not None or self.negative is not None:
-                raise UserError("a query has a vector, or a text and an image, but not both")
+            if self.image is not None or self.negative is not None:
+                raise UserError("a query has a vector, or an image and a negative text, but not both")
             return
         for name, text in (("text", self.text), ("negative text", self.negative)):
             if text is not None and (not isinstance(text, str) or not text.strip()):
@@ -43,6 +45,39 @@ class Query:
             raise UserError("a query needs a text or an image" + (" besides a negative text" if self.negative else ""))
         if not 0 <= self.image_weight <= 1:
             raise UserError(f"the weight of the image must be from 0 to 1, not {self.image_weight}")
+
+
+def make_queries(
+    text: str | Sequence[str] | None,
+    image: "ImageInput | Sequence[ImageInput] | None",
+    *,
+    negative: str | None = None,
+    image_weight: float = 0.5,
+) -> list[Query]:
+    """Return one query for each text, image, or pair of both; one text goes with several images, and the other way.
+
+    Raises:
+        UserError: as `Query`, or numbers of texts and images differ.
+    """
+    texts, pictures = _listed(text), _listed(image)
+    if texts and pictures and len(texts) != len(pictures) and min(len(texts), len(pictures)) > 1:
+        raise UserError(f"{len(texts)} texts and {len(pictures)} images cannot be paired; use as many of both")
+    number = max(len(texts), len(pictures), 1)
+    pairs = zip(_repeated(texts, number), _repeated(pictures, number), strict=True)
+    return [Query(text=one, image=picture, negative=negative, image_weight=image_weight) for one, picture in pairs]
+
+
+def is_many(value: object) -> bool:
+    """Whether an argument is a list of texts or images."""
+    return isinstance(value, list | tuple)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if is_many(value) else [value]
+
+
+def _repeated(values: list[Any], number: int) -> list[Any]:
+    return values if len(values) == number else (values or [None]) * number
 
 
 def embed_queries(queries: Sequence[Query], model: Model) -> FloatArray:
@@ -59,14 +94,23 @@ def embed_queries(queries: Sequence[Query], model: Model) -> FloatArray:
     image_vectors = iter(model.embed_images(images) if images else ())
     result = np.zeros((len(queries), model.dim), np.float32)
     for row, query in zip(result, queries, strict=True):
-        image_share = (query.image_weight if query.text is not None else 1.0) if query.image is not None else 0.0
-        if query.text is not None:
-            row += np.float32(1 - image_share) * embedded[query.text]
-        if query.image is not None:
-            row += np.float32(image_share) * next(image_vectors)
-        if query.negative is not None:
-            row -= np.float32(NEGATIVE_WEIGHT) * embedded[query.negative]
+        row += combined(
+            query,
+            text=embedded[query.text] if query.text is not None else None,
+            image=next(image_vectors) if query.image is not None else None,
+            negative=embedded[query.negative] if query.negative is not None else None,
+        )
     return unit_queries(result)
+
+
+def combined(
+    query: Query, *, text: FloatArray | None, image: FloatArray | None, negative: FloatArray | None
+) -> FloatArray:
+    """Return the weighted sum of the embeddings of a query's parts, float32 [d], not normalised."""
+    image_share = np.float32(0 if image is None else query.image_weight if text is not None else 1)
+    parts = ((1 - image_share, text), (image_share, image), (np.float32(-NEGATIVE_WEIGHT), negative))
+    vectors = [weight * vector for weight, vector in parts if vector is not None]
+    return np.asarray(np.sum(vectors, axis=0), np.float32)
 
 
 def unit_queries(vectors: FloatArray) -> FloatArray:

@@ -209,6 +209,16 @@ class Workspace:
         return self.state / "card.json"
 
     @property
+    def query_log(self) -> Path:
+        """Searches in the service (`fclip.serve.queries`)."""
+        return self.state / "queries.jsonl"
+
+    @property
+    def judgements_inbox(self) -> Path:
+        """Grades that people gave in the service (`fclip.serve.grades`)."""
+        return self.state / "judgements.jsonl"
+
+    @property
     def run_lock(self) -> Path:
         return self.state / "run.lock"
 
