@@ -156,7 +156,9 @@ async def _user_error(_: Request, error: Exception) -> Response:
 
 async def _validation_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    errors = error.errors()
+    # A value of several allowed types gets an error for each of them; that of its own type says most.
+    first = next((each for each in errors if not each["type"].endswith("_type")), errors[0])
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     message = f"{where}: {first['msg']}" if where and first["type"] != "json_invalid" else str(first["msg"])
     if first["type"] == "json_invalid":

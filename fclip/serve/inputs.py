@@ -95,5 +95,7 @@ def decode(content: bytes, model: Model, name: str, settings: Settings) -> Pixel
         raise ServiceError(f"{name}: {error}") from error
     except ServiceError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ServiceError(f"{name} has too many pixels; at most {settings.max_pixels:,} are accepted", 413) from error
     except Exception as error:  # Pillow raises errors of many classes for damaged files
         raise ServiceError(f"{name} is not an image of a known format; expected {', '.join(FORMATS)}") from error

@@ -1,7 +1,7 @@
 """Small indexes of random vectors: products with several images, and attributes with unusual names and values."""
 
-import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ def publish(
     """Build an index in the workspace `root` and point to it."""
     published, of = Published(root / "published"), of or sources()
     manifest = build_index(published.indexes / of.index_name, content, of, config or SearchConfig())
-    published.switch(role, Publication(of.index_name, of.model_sha256, 1, f"2026-01-01T00:00:{time.time_ns()}"))
+    published.switch(role, Publication(of.index_name, of.model_sha256, 1, datetime.now(UTC).isoformat()))
     return published, manifest
 
 
