@@ -68,6 +68,9 @@ benchmark-evaluate: install  ## compare the evaluation of several models with ot
 benchmark-embed: install  ## compare the speed of embedding with fashion-clip and open_clip (needs an idle machine)
 	$(BIN)/python -m benchmarks.embed --work benchmarks/results/embed --out benchmarks/results/embed.json
 
+benchmark-refresh: install  ## measure the cost of a refresh after 1 % of the products changed (needs an idle machine)
+	$(BIN)/python -m benchmarks.refresh --work benchmarks/results/refresh --out benchmarks/results/refresh.json
+
 docs: install            ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

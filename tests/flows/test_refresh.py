@@ -150,7 +150,9 @@ def deployed(retrained: Space, tmp_path: Path) -> Iterator[Deployed]:
         finished = space.run("prefect", *command, PWD="/")
         assert finished.code == 0, finished.output
     yield Deployed(space, space.environment["PREFECT_API_URL"], tmp_path / "worker.log")
-    space.run("prefect", "--no-prompt", "work-pool", "delete", "fclip")
+    # A deployment of the same name would take over the runs and the slot of this one.
+    for command in (("deployment", "delete", "--all"), ("work-pool", "delete", "fclip")):
+        space.run("prefect", "--no-prompt", *command)
 
 
 @pytest.mark.slow
