@@ -7,7 +7,8 @@ WORKSPACE ?= .
 TINY ?= ../tiny
 
 .PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-overhead benchmark-ingest \
-  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed docs docs-serve test-docs \
+  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed \
+  benchmark-refresh docs docs-serve test-docs \
   lint types format clean
 
 help:                    ## list the targets
