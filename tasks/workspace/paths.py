@@ -142,6 +142,9 @@ class Workspace:
     def ingest_cache(self, dataset: str) -> Path:
         return self.cache / "ingest" / dataset
 
+    def caption_cache(self, dataset: str) -> Path:
+        return self.cache / "captions" / f"{dataset}.parquet"
+
     @property
     def feature_cache(self) -> Path:
         return self.cache / "features"
