@@ -68,7 +68,7 @@ class FeatureTable:
         assert len(digests) == len(features)
         if not len(digests):
             return
-        table = pa.table({"sha256": pa.array(digests, pa.string()), "features": _as_lists(features)})
+        table = pa.table({"sha256": pa.array(digests, pa.string()), "features": as_lists(features)})
         name = sha256_json(list(digests))[:32]
         with atomic_path(self._folder / f"part-{name}.parquet") as temporary:
             pq.write_table(table, temporary, compression="none", use_dictionary=False, write_statistics=False)
@@ -76,7 +76,7 @@ class FeatureTable:
 
     def _read(self, path: Path) -> None:
         try:
-            table = pq.read_table(path, memory_map=True)
+            table = pq.ParquetFile(path, memory_map=True).read()
             digests = table["sha256"].to_pylist()
             column = table["features"].combine_chunks()
             features = column.flatten().to_numpy().reshape(len(digests), column.type.list_size)
@@ -106,6 +106,7 @@ class FeatureCache:
         return FeatureTable(self._folder / key.tower_sha256 / name)
 
 
-def _as_lists(features: NDArray[np.float32]) -> pa.Array:
+def as_lists(features: NDArray[np.float32]) -> pa.Array:
+    """Return vectors [n, d] as a column of fixed-size lists of float32."""
     flat = pa.array(np.ascontiguousarray(features, np.float32).ravel(), pa.float32())
     return pa.FixedSizeListArray.from_arrays(flat, features.shape[1])

@@ -169,8 +169,14 @@ class Workspace:
     def model_cache(self) -> Path:
         return self.cache / "models"
 
-    def cached_embeddings(self, model_sha256: str) -> Path:
-        return self.cache / "embeddings" / model_sha256
+    @property
+    def kept_embeddings(self) -> Path:
+        return self.cache / "embeddings"
+
+    @property
+    def challenger_embeddings(self) -> Path:
+        """Embeddings by the challenger, until they are published."""
+        return self.cache / "challenger"
 
     def champion_rows(self, sha256: str) -> Path:
         return self.cache / "models" / f"rows-{sha256}.parquet"
