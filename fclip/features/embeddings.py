@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fclip.features.cache import FORMAT_VERSION, as_lists
+from fclip.features.cache import FORMAT_VERSION
 from fclip.features.similarity import FloatArray, unit
 from fclip.files import atomic_dir, sha256_bytes, sha256_json
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from fclip.images.packs import ImagePacks
 
 logger = logging.getLogger(__name__)
+DIGEST_BYTES = 32
 KEPT = 2  # of the champion and of the challenger
 
 
@@ -72,7 +71,7 @@ def embed(
     from fclip.models.device import resolve_device
 
     folder = kept / sha256_json([FORMAT_VERSION, model_sha256, resolve_device(device).type])[:32]
-    known = {name: _read(folder / f"{name}.parquet") for name in ("images", "texts")}
+    known = {name: _read(folder, name) for name in ("images", "texts")}
     digests = {"images": list(images), "texts": [sha256_bytes(text.encode()) for text in texts]}
     by_digest = dict(zip(digests["texts"], texts, strict=True))
     missing = {
@@ -94,7 +93,7 @@ def embed(
     if any(distinct[name] != known[name].rows.keys() for name in digests):
         with atomic_dir(folder) as temporary:
             for name in digests:
-                _write(temporary / f"{name}.parquet", digests[name], vectors[name])
+                _write(temporary, name, digests[name], vectors[name])
         _delete_older(kept)
     num_distinct = sum(map(len, distinct.values()))
     return Embedded(vectors["images"], vectors["texts"], new.num_encoded, num_distinct - new.num_encoded)
@@ -110,25 +109,29 @@ def _gathered(known: _Known, missing: Sequence[str], added: FloatArray, wanted: 
     return everything[np.fromiter((rows[digest] for digest in wanted), np.int64, len(wanted))]
 
 
-def _read(path: Path) -> _Known:
+def _read(folder: Path, name: str) -> _Known:
+    """Read what is kept in `folder`: digests, as bytes [n, 32], and vectors, which are mapped into memory."""
+    nothing = _Known({}, np.empty((0, 0), np.float32))
+    if not folder.is_dir():
+        return nothing
     try:
-        table = pq.ParquetFile(path, memory_map=True).read()  # `read_table` imports pyarrow.dataset, which takes long
-        digests = table["sha256"].to_pylist()
-        column = table["embedding"].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(len(digests), column.type.list_size)
-    except FileNotFoundError:
-        return _Known({}, np.empty((0, 0), np.float32))
-    except (pa.ArrowException, OSError, KeyError) as error:
-        logger.warning("Ignored %s, which is damaged (%s)", path, error)
-        return _Known({}, np.empty((0, 0), np.float32))
-    return _Known({digest: row for row, digest in enumerate(digests)}, vectors)
+        digests = np.load(folder / f"{name}-sha256.npy", allow_pickle=False)
+        vectors = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        listed = digests.tobytes().hex()
+        if digests.shape != (len(vectors), DIGEST_BYTES) or digests.dtype != np.uint8 or vectors.ndim != 2:
+            raise ValueError(f"{digests.shape} digests and {vectors.shape} vectors")
+    except (OSError, ValueError, EOFError) as error:
+        logger.warning("Ignored %s of %s, which is damaged (%s)", name, folder, error)
+        return nothing
+    step = 2 * DIGEST_BYTES
+    return _Known({listed[start : start + step]: start // step for start in range(0, len(listed), step)}, vectors)
 
 
-def _write(path: Path, digests: Sequence[str], vectors: FloatArray) -> None:
+def _write(folder: Path, name: str, digests: Sequence[str], vectors: FloatArray) -> None:
     rows = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # the first row of each digest
-    order = np.fromiter(rows.values(), np.int64, len(rows))
-    table = pa.table({"sha256": pa.array(list(rows), pa.string()), "embedding": as_lists(vectors[order])})
-    pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+    content = np.frombuffer(bytes.fromhex("".join(rows)), np.uint8).reshape(len(rows), DIGEST_BYTES)
+    np.save(folder / f"{name}-sha256.npy", content)
+    np.save(folder / f"{name}.npy", vectors[np.fromiter(rows.values(), np.int64, len(rows))])
 
 
 def _delete_older(kept: Path) -> None:

@@ -63,13 +63,13 @@ def test_models_are_kept_apart_and_the_oldest_is_deleted(pass_, images: list[Sto
     assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a table", None])
+@pytest.mark.parametrize("damage", [b"", b"not an array", None])
 def test_damaged_files_are_computed_again(
     pass_, images: list[StoredImage], tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     digests = [image.sha256 for image in images[:5]]
     first = pass_(digests, TEXTS[:3])
-    (path,) = (tmp_path / "kept").rglob("images.parquet")
+    (path,) = (tmp_path / "kept").rglob("images.npy")
     path.write_bytes(path.read_bytes()[:-20] if damage is None else damage)
     again = pass_(digests, TEXTS[:3])
     assert (again.num_encoded, again.num_kept) == (5, 3)
