@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from fclip.embeddings.store import Embeddings, read_embeddings
+from fclip.embeddings.store import Embeddings, read_embeddings, sample_texts
 from fclip.errors import UserError
 from fclip.export.runtime_folder import runtime_folder
-from fclip.files import atomic_dir, link_or_copy, read_json, sha256_file, sha256_json
-from fclip.search.build import CatalogEmbeddings, build_index
+from fclip.files import atomic_dir, read_json, sha256_file, sha256_json, sha256_tree
+from fclip.search.build import NUM_RECALL_QUERIES, CatalogEmbeddings, build_index
 from fclip.search.catalog import Product
 from fclip.search.config import SearchConfig
 from fclip.search.lance import lancedb_version
-from fclip.search.manifest import MANIFEST, Sources, read_manifest
+from fclip.search.manifest import Sources, read_intact
 from fclip.search.published import Exclusion, Pointer, Publication, Published, Role
 from tasks.workspace.lock import lock
 from tasks.workspace.params import Base, load_section, read_params
@@ -155,10 +155,9 @@ def _publish(workspace: Workspace, role: Role, embeddings: Path, model: Path, ve
     excluded = {(each.dataset, each.product_id) for each in published.exclusions()}
     sources = _sources(workspace, embeddings, stored, config, excluded)
     folder = published.indexes / sources.index_name
-    if (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
-    else:
-        manifest = build_index(folder, _with_attributes(workspace, stored, excluded), sources, config)
+    manifest = read_intact(folder)
+    if manifest is None:  # it does not exist, or it is damaged
+        manifest = build_index(folder, _with_attributes(workspace, embeddings, stored, excluded), sources, config)
     _publish_model(workspace, published, stored.model_sha256, model)
     publication = Publication(sources.index_name, stored.model_sha256, version, _now())
     with _changing(workspace):
@@ -188,7 +187,9 @@ def _sources(
     )
 
 
-def _with_attributes(workspace: Workspace, stored: Embeddings, excluded: set[tuple[str, str]]) -> CatalogEmbeddings:
+def _with_attributes(
+    workspace: Workspace, embeddings: Path, stored: Embeddings, excluded: set[tuple[str, str]]
+) -> CatalogEmbeddings:
     """Join embeddings with the attributes and texts of the catalogs; products that were taken down are left out."""
     details: dict[tuple[str, str], tuple[dict[str, str], str]] = {}
     for name in sorted(set(stored.datasets)):
@@ -218,6 +219,7 @@ def _with_attributes(workspace: Workspace, stored: Embeddings, excluded: set[tup
         product_of_image=product_of_row[order],
         image_sha256=[stored.image_sha256[row] for row in rows.tolist()],
         vectors=stored.images[rows],
+        text_vectors=sample_texts(embeddings, NUM_RECALL_QUERIES),
         num_taken_down=len(excluded & set(keys)),
     )
 
@@ -225,14 +227,10 @@ def _with_attributes(workspace: Workspace, stored: Embeddings, excluded: set[tup
 def _publish_model(workspace: Workspace, published: Published, model_sha256: str, model: Path) -> None:
     """Put the model into published/models in the form that the light runtime loads, so that search needs no torch."""
     target = published.model_folder(model_sha256)
-    if target.is_dir():
-        return
     source = Path(runtime_folder(model, parity_inputs=partial(_parity_inputs, workspace)))
-    with atomic_dir(target) as temporary:
-        for path in source.rglob("*"):
-            if path.is_file():
-                (temporary / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(path, temporary / path.relative_to(source))
+    if not target.is_dir() or sha256_tree(target) != sha256_tree(source):
+        with atomic_dir(target) as temporary:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 def _parity_inputs(workspace: Workspace) -> "ParityInputs":

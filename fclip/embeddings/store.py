@@ -95,6 +95,14 @@ def read_embeddings(folder: Path) -> Embeddings:
     )
 
 
+def sample_texts(folder: Path, number: int) -> FloatArray:
+    """Return the embeddings of at most `number` stored texts at equal distances: float32 [n, d]."""
+    column = pq.read_table(folder / "texts.parquet", columns=["embedding"], memory_map=True)["embedding"]
+    rows = np.unique(np.linspace(0, len(column) - 1, min(number, len(column))).astype(np.int64))
+    sample = column.take(pa.array(rows)).combine_chunks()
+    return np.asarray(sample.flatten().to_numpy(), np.float32).reshape(len(rows), column.type.list_size)
+
+
 def _table(rows: EmbeddedRows, model_sha256: str) -> pa.Table:
     columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in rows.columns.items()}
     columns["model_sha256"] = pa.array([model_sha256] * len(rows.embeddings), pa.string())

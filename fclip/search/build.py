@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 NUM_SAMPLES = 32  # queries of the check
 NUM_RECALL_QUERIES = 100
 RECALL_AT = 10
-PROBES = (20, 40, 80, 160, 320)  # tried in this order until the recall is sufficient
+PROBES = (10, 20, 40, 80, 160, 320)  # tried in this order until the recall is sufficient
 TOLERANCE = 1e-5  # of cosine similarities in float32
 
 
@@ -45,6 +45,7 @@ class CatalogEmbeddings:
         product_of_image: int32 [images], the product number of each image, not descending; each product has an image.
         image_sha256: digest of each image.
         vectors: float32 [images, d], L2-normalised.
+        text_vectors: float32 [n, d], L2-normalised: embeddings of texts, with which recall is measured besides images.
         num_taken_down: products that were left out because they were taken down.
     """
 
@@ -52,6 +53,7 @@ class CatalogEmbeddings:
     product_of_image: NDArray[np.int32]
     image_sha256: Sequence[str]
     vectors: FloatArray
+    text_vectors: FloatArray
     num_taken_down: int = 0
 
 
@@ -85,7 +87,8 @@ def build_index(folder: Path, embeddings: CatalogEmbeddings, sources: Sources, c
                 columns,
             )
             _check_table(table, written)
-        approximation, reason = _approximate(table, written, config)
+        approximation, reason = _approximate(table, written, embeddings.text_vectors, config)
+        files = file_records(temporary)
         manifest = IndexManifest(
             sources=sources,
             num_products=len(embeddings.products),
@@ -97,8 +100,8 @@ def build_index(folder: Path, embeddings: CatalogEmbeddings, sources: Sources, c
             exact_below=config.exact_below,
             columns=columns,
             lancedb=lancedb_version(),
-            files=file_records(temporary),
-            num_bytes=sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file()),
+            files=files,
+            num_bytes=sum(size for size, _ in files.values()),
             build_seconds=round(time.perf_counter() - began, 2),
         )
         write_manifest(manifest, temporary)
@@ -135,7 +138,9 @@ def _check_table(table: LanceTable, written: Vectors) -> None:
             )
 
 
-def _approximate(table: LanceTable | None, written: Vectors, config: SearchConfig) -> tuple[Approximation | None, str]:
+def _approximate(
+    table: LanceTable | None, written: Vectors, text_vectors: FloatArray, config: SearchConfig
+) -> tuple[Approximation | None, str]:
     """Create the approximate index if the catalog is large, and return it with its recall, if it is sufficient."""
     num_images = len(written.vectors)
     if num_images <= config.exact_below:
@@ -144,9 +149,11 @@ def _approximate(table: LanceTable | None, written: Vectors, config: SearchConfi
         logger.warning("The index stays exact: an approximate one needs the package lancedb")
         return None, "exact: an approximate index needs the package lancedb (the extra `search`)"
     table.create_index()
+    half = NUM_RECALL_QUERIES // 2
+    queries = np.concatenate([_samples(written.vectors, half), _samples(text_vectors, half)])
     recall = 0.0
     for num_probes in PROBES:
-        recall = max(recall, measure_recall(table, written, num_probes))
+        recall = max(recall, measure_recall(table, written, queries, num_probes))
         if recall >= config.min_recall:
             return Approximation(num_probes, recall), f"approximate: recall@{RECALL_AT} {recall:.3f}"
     logger.warning(
@@ -158,15 +165,11 @@ def _approximate(table: LanceTable | None, written: Vectors, config: SearchConfi
     return None, f"exact: recall@{RECALL_AT} of the approximate index was {recall:.3f}, below search.min_recall"
 
 
-def measure_recall(table: LanceTable, written: Vectors, num_probes: int) -> float:
-    """Return the share of the 10 nearest images that an approximate search finds, over queries near the images.
+def measure_recall(table: LanceTable, written: Vectors, queries: FloatArray, num_probes: int) -> float:
+    """Return the share of the 10 nearest images that an approximate search finds, over queries, float32 [n, d].
 
-    Half of the queries are images, the others are midpoints of two images, which no image equals.
+    Texts must be among the queries: they lie farther from the images than images do, and are harder to search.
     """
-    images = _samples(written.vectors, NUM_RECALL_QUERIES)
-    between = images + np.roll(images, 1, axis=0)
-    between /= np.linalg.norm(between, axis=1, keepdims=True)
-    queries = np.concatenate([images[::2], between[::2]])
     shares = []
     for query in queries:
         exact = np.argpartition(-(written.vectors @ query), RECALL_AT)[:RECALL_AT]
@@ -176,6 +179,8 @@ def measure_recall(table: LanceTable, written: Vectors, num_probes: int) -> floa
 
 
 def _samples(vectors: FloatArray, number: int) -> FloatArray:
-    """Return vectors at equal distances."""
+    """Return at most `number` vectors at equal distances."""
+    if not len(vectors):
+        return np.array(vectors)
     rows = np.unique(np.linspace(0, len(vectors) - 1, number).astype(np.int64))
     return np.array(vectors[rows])

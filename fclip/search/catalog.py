@@ -158,7 +158,7 @@ class Catalog:
         for name, wanted in filters.items():
             if name not in counts:
                 raise UserError(f"no attribute {name!r} to filter by; the catalog has {_named(name, counts)}")
-            values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+            values = tuple(wanted) if isinstance(wanted, list | tuple | set | frozenset) else (wanted,)
             if not values or not all(isinstance(value, str) for value in values):
                 raise UserError(f"the filter {name} needs one text or several, not {wanted!r}")
             spellings: dict[str, list[str]] = {value.strip().casefold(): [] for value in values}

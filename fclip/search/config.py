@@ -10,7 +10,7 @@ class SearchConfig:
     exact_below: int = 300_000
     """Up to this number of images, search is exact. Above, an approximate index is built, if it is good enough."""
     min_recall: float = 0.95
-    """Share of the 10 nearest products that the approximate index must find; otherwise search stays exact."""
+    """Share of the 10 nearest images that the approximate index must find; otherwise search stays exact."""
     keep: int = 1
     """Number of earlier indexes that stay for a rollback, for each of champion and challenger."""
     challenger: bool = False

@@ -5,6 +5,7 @@ Tables are written once. LanceDB has had silent failures of updates in place (la
 elsewhere, and every table is compared with exact search before it is published.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -119,7 +120,9 @@ class LanceTable:
         """Divide the vectors into cells, so that a search reads only the nearest cells. The vectors stay exact."""
         from lancedb.index import IvfFlat
 
-        self._table.create_index(VECTOR, config=IvfFlat(distance_type="cosine"), wait_timeout=BUILD_TIMEOUT)
+        num_cells = math.isqrt(self._table.count_rows())
+        config = IvfFlat(distance_type="cosine", num_partitions=num_cells)
+        self._table.create_index(VECTOR, config=config, wait_timeout=BUILD_TIMEOUT)
 
     def nearest_images(self, query: FloatArray, k: int, *, num_probes: int | None, where: str = "") -> Ints:
         """Return the images nearest to a query, float32 [d]: int64 [at most k].

@@ -25,7 +25,6 @@ MANIFEST, VECTORS, PRODUCTS, CATALOG, LANCEDB = (
     "catalog.sqlite",
     "lancedb",
 )
-CHECKED = (VECTORS, PRODUCTS, CATALOG)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Approximation:
-    """An approximate index. `recall`: share of the 10 nearest products found, measured when it was built."""
+    """An approximate index. `recall`: share of the 10 nearest images found, measured when it was built."""
 
     num_probes: int
     recall: float
@@ -121,8 +120,9 @@ REMEDY = "go back with `fclip index --rollback`, or run `fclip publish`"
 
 
 def file_records(folder: Path) -> dict[str, tuple[int, str]]:
-    """Return size and digest of the files that are checked when an index is opened."""
-    return {name: ((folder / name).stat().st_size, sha256_file(folder / name)) for name in CHECKED}
+    """Return size and digest of all files of an index folder, by their relative names."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (path.stat().st_size, sha256_file(path)) for path in files}
 
 
 def verify_files(folder: Path, manifest: IndexManifest) -> None:
@@ -140,6 +140,17 @@ def verify_files(folder: Path, manifest: IndexManifest) -> None:
         is_newer = status.st_mtime_ns > written
         if status.st_size != size or (is_newer and sha256_file(path) != sha256):
             raise UserError(f"{path} is damaged: it is not the file that was built; {REMEDY}")
+
+
+def read_intact(folder: Path) -> IndexManifest | None:
+    """Return the manifest of an index if all its files have their digests; None if it is missing or damaged."""
+    try:
+        manifest = read_manifest(folder)
+        found = file_records(folder)
+    except (UserError, OSError):
+        return None
+    found.pop(MANIFEST, None)
+    return manifest if found == manifest.files else None
 
 
 def _parse(values: dict[str, Any]) -> IndexManifest:

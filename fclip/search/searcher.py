@@ -1,5 +1,6 @@
 """Search in one index folder by vector, and by vector and words; exact, or approximate where the index is large."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +51,9 @@ class Searcher:
 
         where = condition(filters, self._manifest.columns)
         wanted = 2 * k  # a product has several images, and the table does not know of exclusions
-        images = self._table.nearest_images(query, wanted, num_probes=self._approximation.num_probes, where=where)
+        # The nearest images that a filter leaves are spread over more cells than the nearest of all.
+        num_probes = math.ceil(self._approximation.num_probes * len(vectors.vectors) / num_left)
+        images = self._table.nearest_images(query, wanted, num_probes=num_probes, where=where)
         products = np.array(list(dict.fromkeys(vectors.products[images].tolist())), np.int64)
         if allowed is not None:
             products = products[allowed[products]]
