@@ -135,6 +135,7 @@ def write_random(folder: Path, num_images: int, *, dim: int = 512, num_queries: 
         product_of_image=np.arange(num_images, dtype=np.int32),
         image_sha256=[f"{number:064x}" for number in range(num_images)],
         vectors=vectors,
+        text_vectors=tuning,
     )
     digest = sha256_json([num_images, dim, SEED])
     # Above `exact_below`, filtered searches are exact where few images are left; below it, an approximate index is
