@@ -12,7 +12,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,8 +61,7 @@ def build_lancedb(inputs: Inputs, folder: Path) -> Seconds:
 
 def build_faiss(inputs: Inputs, folder: Path) -> Seconds:
     """Write both indexes, the approximate one with √n cells, and the number of probes that it needs."""
-    import faiss
-
+    faiss: Any = import_module("faiss")  # its types are incomplete
     seconds = {}
     began = time.perf_counter()
     vectors = np.load(inputs.vectors)

@@ -94,7 +94,8 @@ class Clusters:
     """Vectors in clusters that overlap, as embeddings do: clusters that do not overlap would need one probe.
 
     A vector is one of `NUM_CLUSTERS` normally distributed centres of `LATENT_DIM` dimensions plus `NOISE` times a
-    normally distributed vector, turned into `dim` dimensions, plus a little noise in all of them, divided by its length.
+    normally distributed vector, turned into `dim` dimensions, plus a little noise in all of them, divided by its
+    length.
     """
 
     def __init__(self, dim: int) -> None:
@@ -160,9 +161,9 @@ def filters_by_share(catalog: Catalog, num_products: int) -> dict[str, tuple[str
 
 
 def nearest_similarity(inputs: Inputs, queries: FloatArray, masks: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Return the similarity of the k-th nearest image that each mask leaves, by comparing all: float32 [masks, queries].
+    """Return the similarity of the k-th nearest image that each mask leaves: float32 [masks, queries].
 
-    With fewer than k images, it is that of the last one.
+    All images are compared. With fewer than k images, it is that of the last one.
     """
     vectors = np.load(inputs.vectors, mmap_mode="r")
     similarity = np.concatenate(
@@ -174,5 +175,3 @@ def nearest_similarity(inputs: Inputs, queries: FloatArray, masks: Sequence[np.n
         k = min(K, len(left))
         row[:] = np.partition(left, len(left) - k, axis=0)[len(left) - k]
     return result
-
-

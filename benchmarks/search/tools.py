@@ -63,7 +63,8 @@ class LanceDB:
         from benchmarks.search.builds import TABLE
         from fclip.search.manifest import read_manifest
 
-        self.filters, self.table = inputs.filters, lancedb.connect(str(inputs.folder / "lancedb")).open_table(TABLE)
+        self.filters = inputs.filters
+        self.table: Any = lancedb.connect(str(inputs.folder / "lancedb")).open_table(TABLE)
         approximation = read_manifest(inputs.index).approximation if mode == APPROXIMATE else None
         self.num_probes = approximation.num_probes if approximation else None
 
@@ -90,7 +91,8 @@ class Faiss:
         from benchmarks.search.inputs import MASKS
         from fclip.files import read_json
 
-        self.faiss, self.is_exact = faiss, mode == EXACT
+        self.faiss: Any = faiss
+        self.is_exact = mode == EXACT
         self.index = faiss.read_index(str(inputs.folder / "faiss" / f"{mode}.index"))
         self.masks = dict(zip(inputs.filters, inputs.load(MASKS), strict=True))
         self.num_probes = read_json(inputs.folder / "faiss" / "probes.json")
