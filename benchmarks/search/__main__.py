@@ -31,7 +31,7 @@ from benchmarks.search.inputs import read_inputs
 from benchmarks.search.package import PACKAGE, install_faiss
 from benchmarks.search.processes import Runner, limited_to_cores
 from benchmarks.search.report import show_growth, show_rows, show_sizes
-from benchmarks.search.tools import TOOLS
+from benchmarks.search.tools import OURS, TOOLS
 from fclip.files import read_json
 from tasks.workspace.paths import Workspace
 
@@ -80,7 +80,7 @@ def measure_catalog(
 ) -> dict[str, Any]:
     """Build what is not there, and return the seconds, sizes and memory of all tools, and the rows of the table."""
     folder = Path(build[1])
-    if not record_file(folder, "fclip").is_file():
+    if not record_file(folder, OURS).is_file():
         runner.build(*build)
     for peer in PEERS:
         if not record_file(folder, peer).is_file():
@@ -119,7 +119,7 @@ def exponents(catalogs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
             what = f"{first.mode}, filter {first.filter or 'none'}"
             result[what] = {tool: growth(sizes, values) for tool, values in times.items()}
     for mode in MODES:
-        result[f"build, {mode}"] = dict(_build_growth(catalogs, sizes, mode))
+        result[f"build, {mode}, of the processor"] = dict(_build_growth(catalogs, sizes, mode))
     return result
 
 
@@ -127,7 +127,7 @@ def _build_growth(
     catalogs: Sequence[Mapping[str, Any]], sizes: Sequence[int], mode: str
 ) -> Iterator[tuple[str, float]]:
     for tool in TOOLS:
-        seconds = [each["builds"][tool][mode]["seconds"] for each in catalogs if mode in each["builds"][tool]]
+        seconds = [each["builds"][tool][mode]["cpu_seconds"] for each in catalogs if mode in each["builds"][tool]]
         if len(seconds) == len(sizes):
             yield tool, growth(sizes, seconds)
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from benchmarks.embed.runs import interleaved
 from benchmarks.search.inputs import MASKS, QUERIES, Inputs, K, nearest_similarity
 from benchmarks.search.processes import Runner, ToolProcess
-from benchmarks.search.tools import APPROXIMATE, EXACT, TOOLS
+from benchmarks.search.tools import APPROXIMATE, EXACT, OURS, TOOLS
 from fclip.search.manifest import read_manifest
 
-OURS = "fclip"
 PEERS = tuple(name for name in TOOLS if name != OURS)
 MODES = (EXACT, APPROXIMATE)
 TOLERANCE = 1e-5  # of cosine similarities in float32

@@ -30,7 +30,7 @@ from fclip.search.ranking import FloatArray
 
 SHARES = ("1/2", "1/10", "1/100", "1/1000")
 """Shares of the products that a filter leaves."""
-OTHER = "other"  # the value of the other products
+ATTRIBUTE, OTHER = "share", "other"  # of drawn products, and the value of those that no filter leaves
 NUM_CLUSTERS, LATENT_DIM, NOISE, SEED = 1000, 32, 0.7, 0
 REST = 0.1  # length of the noise in all dimensions
 ROWS_AT_ONCE = 50_000
@@ -91,11 +91,11 @@ def write_inputs(
 
 
 class Clusters:
-    """Vectors in clusters that overlap, as embeddings do: clusters that do not overlap would need one probe.
+    """Vectors in clusters that overlap, as those of embeddings do; otherwise one probe would suffice.
 
     A vector is one of `NUM_CLUSTERS` normally distributed centres of `LATENT_DIM` dimensions plus `NOISE` times a
     normally distributed vector, turned into `dim` dimensions, plus a little noise in all of them, divided by its
-    length.
+    length. The seed is fixed.
     """
 
     def __init__(self, dim: int) -> None:
@@ -120,30 +120,32 @@ class Clusters:
         return result
 
 
-def write_random(folder: Path, num_images: int, *, dim: int = 512, num_queries: int = 50) -> Inputs:
-    """Build our index of random vectors, one image for each product, and write the inputs.
-
-    Queries are drawn in the same way as the vectors. The seed is fixed.
-    """
+def draw_products(num_images: int, *, dim: int = 512, num_queries: int) -> tuple[CatalogEmbeddings, FloatArray]:
+    """Return products with one image each, whose vectors are drawn, and queries that are drawn in the same way."""
     clusters = Clusters(dim)
     queries, tuning, vectors = (clusters.draw(number) for number in (num_queries, NUM_TUNING, num_images))
     shares = [float(Fraction(share)) for share in SHARES]
     values = clusters.random.choice([*SHARES, OTHER], num_images, p=[*shares, 1 - sum(shares)]).tolist()
     embeddings = CatalogEmbeddings(
         products=[
-            Product("random", str(number), f"product {number}", {"share": value}) for number, value in enumerate(values)
+            Product("random", str(number), f"product {number}", {ATTRIBUTE: value})
+            for number, value in enumerate(values)
         ],
         product_of_image=np.arange(num_images, dtype=np.int32),
         image_sha256=[f"{number:064x}" for number in range(num_images)],
         vectors=vectors,
         text_vectors=tuning,
     )
-    digest = sha256_json([num_images, dim, SEED])
-    # Above `exact_below`, filtered searches are exact where few images are left; below it, an approximate index is
-    # built only if asked for.
-    config = SearchConfig() if num_images > SearchConfig().exact_below else SearchConfig(exact_below=0)
-    build_index(folder / "index", embeddings, Sources(digest, digest, digest, digest, digest), config)
-    return write_inputs(folder, folder / "index", {share: ("share", share) for share in SHARES}, queries, tuning)
+    return embeddings, queries
+
+
+def index_drawn(folder: Path, embeddings: CatalogEmbeddings) -> None:
+    """Build our index of drawn products in `folder`; also a small one is approximate."""
+    digest = sha256_json([embeddings.vectors.shape, SEED])
+    # A large index has the defaults, with which a filtered search is exact if the filter leaves few images.
+    default = SearchConfig()
+    config = default if len(embeddings.vectors) > default.exact_below else SearchConfig(exact_below=0)
+    build_index(folder, embeddings, Sources(digest, digest, digest, digest, digest), config)
 
 
 def filters_by_share(catalog: Catalog, num_products: int) -> dict[str, tuple[str, str]]:

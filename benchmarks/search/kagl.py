@@ -32,17 +32,18 @@ def embed_kagl(workspace: Workspace, datasets: Path, limit: int | None) -> None:
         embed.main(workspace)
 
 
-def publish_kagl(workspace: Workspace, folder: Path, num_queries: int) -> Inputs:
-    """Publish an approximate index of the embeddings, and write the inputs to `folder`.
-
-    Half of the queries are embeddings of titles, the others are those of images.
-    """
+def publish_kagl(workspace: Workspace) -> Path:
+    """Publish an approximate index of the embeddings, and return its folder."""
     params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
     params["search"] = {"exact_below": 0}
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     publish(workspace)
     published = Published.find(workspace.root)
-    index = published.index_folder(published.pointer("champion").current)
+    return published.index_folder(published.pointer("champion").current)
+
+
+def write_kagl(folder: Path, workspace: Workspace, index: Path, num_queries: int) -> Inputs:
+    """Write the inputs to `folder`. Half of the queries are embeddings of titles, the others are those of images."""
     filters = filters_by_share(Catalog(index / CATALOG), read_manifest(index).num_products)
     queries, tuning = _queries(workspace.embeddings, num_queries, seed=0), _queries(workspace.embeddings, NUM_TUNING, 1)
     return write_inputs(folder, index, filters, queries, tuning)

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.search.comparison import MODES, OURS, PEERS, Row
-from benchmarks.search.tools import TOOLS
+from benchmarks.search.comparison import MODES, PEERS, Row
+from benchmarks.search.tools import OURS, TOOLS
 
 
 def show_rows(console: Console, rows: Sequence[Row], title: str) -> None:
@@ -30,13 +30,16 @@ def show_sizes(
     """Print seconds and size of each index, and the memory of a process that searches it."""
     table = Table("search", "tool", title=f"{title}: build, size and memory", box=None)
     table.title_justify = "left"
-    for heading in ("build, s", "size, MiB", "peak memory, MiB", "not mapped, MiB"):
+    for heading in ("build, s", "of the processor", "size, MiB", "peak memory, MiB", "not mapped, MiB"):
         table.add_column(heading, justify="right")
     for mode in MODES:
         for tool in TOOLS:
             built, used = builds[tool].get(mode), memory.get(mode, {}).get(tool)
             if built or used:
-                sizes = (f"{built['seconds']:,.1f}", f"{built['bytes'] / 2**20:,.0f}") if built else ("", "")
+                sizes: tuple[str, ...] = ("", "", "")
+                if built:
+                    times = (f"{built[name]:,.1f}" for name in ("seconds", "cpu_seconds"))
+                    sizes = (*times, f"{built['bytes'] / 2**20:,.0f}")
                 table.add_row(mode, tool, *sizes, *((f"{used['peak']:,.0f}", f"{used['own']:,.0f}") if used else ()))
     console.print(table)
 

@@ -21,6 +21,7 @@ K = 10
 MEMORY_QUERIES = 100
 WARM_UP = 3
 EXACT, APPROXIMATE = "exact", "approximate"
+OURS = "fclip"
 
 
 class Tool(Protocol):
@@ -111,7 +112,7 @@ class Faiss:
         return self.index.search(query[None], K, params=parameters)[1][0]
 
 
-TOOLS: dict[str, Callable[["Inputs", str], Tool]] = {"fclip": Ours, "LanceDB": LanceDB, "FAISS": Faiss}
+TOOLS: dict[str, Callable[["Inputs", str], Tool]] = {OURS: Ours, "LanceDB": LanceDB, "FAISS": Faiss}
 
 
 def answer(tool: Tool, queries: Any, job: dict[str, Any]) -> dict[str, Any]:
