@@ -17,7 +17,7 @@ from typing import Any
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_file, sha256_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, VECTORS, PRODUCTS, CATALOG, LANCEDB = (
     "manifest.json",
     "vectors.npy",
