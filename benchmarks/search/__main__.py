@@ -24,7 +24,7 @@ from rich.console import Console
 from benchmarks.command import run_benchmark
 from benchmarks.ingest.machine import machine_facts
 from benchmarks.overhead.commands import fclip, median_seconds, python
-from benchmarks.paths import DATASETS, REPOSITORY
+from benchmarks.paths import DATASETS
 from benchmarks.search.builds import record_file
 from benchmarks.search.comparison import EXACT, MODES, PEERS, Row, compare, growth, searched_modes
 from benchmarks.search.inputs import read_inputs
@@ -51,13 +51,14 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     results: dict[str, Any] = {"machine": facts, "rounds": arguments.rounds, "catalogs": {}}
     if not arguments.no_kagl:
         workspace = Workspace(work / "kagl")
-        from benchmarks.search.kagl import embed_kagl  # torch takes seconds to import
+        from benchmarks.search.kagl import copy_code, embed_kagl  # torch takes seconds to import
 
         embed_kagl(workspace, arguments.datasets, arguments.limit)
         with limited_to_cores(arguments.threads):
             results["catalogs"]["kagl"] = measure_catalog(
                 runner, "kagl", ("kagl", work / "kagl-inputs", arguments.queries, workspace.root), arguments, console
             )
+        copy_code(workspace)
         results["command"] = time_command(workspace, console)
     for size in sorted(arguments.sizes):
         with limited_to_cores(arguments.threads):
@@ -87,7 +88,7 @@ def measure_catalog(
             runner.build(peer, folder)
     inputs = read_inputs(folder)
     builds = {tool: read_json(record_file(folder, tool)) for tool in TOOLS}
-    rows = compare(runner, inputs, arguments.rounds)
+    rows = compare(runner, inputs, arguments.rounds, arguments.queries)
     memory = {mode: {tool: runner.memory(tool, mode, folder) for tool in TOOLS} for mode in searched_modes(inputs)}
     show_rows(console, rows, title)
     show_sizes(console, builds, memory, title)
@@ -97,7 +98,7 @@ def measure_catalog(
 def time_command(workspace: Workspace, console: Console) -> dict[str, float]:
     """Return the median seconds of `fclip search TEXT` and of an import of torch, and their ratio."""
     commands = {"fclip search": fclip("search", TEXT), "import torch": python("import torch")}
-    seconds = median_seconds(commands, workspace.root, {"PYTHONPATH": str(REPOSITORY)}, COMMAND_REPEATS)
+    seconds = median_seconds(commands, workspace.root, {}, COMMAND_REPEATS)
     ratio = seconds["fclip search"] / seconds["import torch"]
     shown = ", ".join(f"{name}: {each:.2f} s" for name, each in seconds.items())
     console.print(f"{shown}, ratio: {ratio:.2f}", highlight=False)

@@ -44,12 +44,12 @@ class Row:
     ratio: dict[str, float]
 
 
-def compare(runner: Runner, inputs: Inputs, rounds: int) -> list[Row]:
+def compare(runner: Runner, inputs: Inputs, rounds: int, num_queries: int) -> list[Row]:
     """Return one row without a filter and one for each filter, for exact and for approximate search.
 
     Approximate search is left out if our index has none, since its recall is too low.
     """
-    queries = inputs.load(QUERIES)
+    queries = inputs.load(QUERIES)[:num_queries]
     vectors = np.load(inputs.vectors, mmap_mode="r")
     bits = np.unpackbits(inputs.load(MASKS), axis=1, count=len(vectors), bitorder="little").astype(bool)
     masks: dict[str | None, Mask] = {None: None, **dict(zip(inputs.filters, bits, strict=True))}

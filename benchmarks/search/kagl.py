@@ -1,11 +1,13 @@
 """kagl with the embeddings of fclip-tiny, published by the pipeline's own steps."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks.paths import REPOSITORY
 from benchmarks.search.inputs import NUM_TUNING, Inputs, filters_by_share, write_inputs
 from benchmarks.workspaces import lay_out_workspace
 from fclip.base_models.fclip_tiny import FclipTinyConfig
@@ -21,6 +23,7 @@ from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 
 NAME = "kagl"
+CODE = ("fclip", "tasks", "flows")
 
 
 def embed_kagl(workspace: Workspace, datasets: Path, limit: int | None) -> None:
@@ -30,6 +33,14 @@ def embed_kagl(workspace: Workspace, datasets: Path, limit: int | None) -> None:
         model = base_model_folder(workspace, FclipTinyConfig(kind="fclip-tiny"))
         write_pin(workspace.champion_pin, VersionPin("fclip-tiny", 1, model.name))
         embed.main(workspace)
+
+
+def copy_code(workspace: Workspace) -> None:
+    """Give the workspace this code, which its commands run."""
+    for name in CODE:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, workspace.root / name, ignore=ignored, dirs_exist_ok=True)
+    shutil.copyfile(REPOSITORY / "dvc.yaml", workspace.root / "dvc.yaml")
 
 
 def publish_kagl(workspace: Workspace) -> Path:

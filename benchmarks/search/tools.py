@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 K = 10
 MEMORY_QUERIES = 100
-WARM_UP = 3
+WARM_UP = 1
 EXACT, APPROXIMATE = "exact", "approximate"
 OURS = "fclip"
 

@@ -72,7 +72,7 @@ def test_exact_search_finds_the_nearest_that_a_filter_leaves(inputs: Inputs, too
 
 
 def test_rows_compare_all_tools(inputs: Inputs) -> None:
-    rows = compare(InProcess(Path(), inputs.folder, threads=1), inputs, rounds=2)
+    rows = compare(InProcess(Path(), inputs.folder, threads=1), inputs, rounds=2, num_queries=NUM_QUERIES)
     assert [(row.mode, row.filter) for row in rows] == [(mode, share) for mode in MODES for share in (None, *SHARES)]
     for row in rows:
         assert all(row.filter_milliseconds[tool] < row.milliseconds[tool] for tool in TOOLS)
