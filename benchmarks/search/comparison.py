@@ -59,6 +59,8 @@ def compare(runner: Runner, inputs: Inputs, rounds: int, num_queries: int) -> li
     for mode in searched_modes(inputs):
         with ExitStack() as stack:
             tools = {name: stack.enter_context(runner.tool(name, mode, inputs.folder)) for name in TOOLS}
+            for tool in tools.values():
+                tool.ask(None, range(len(queries)))  # reads the cells of the index
             for share, mask in masks.items():
                 answers = _answers(tools, share, parts)
                 left = len(vectors) if mask is None else int(mask.sum())
