@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,10 @@ class Catalog:
 
     def attribute_counts(self) -> dict[str, dict[str, int]]:
         """Return, by what a filter may name, its values with their number of products, the most frequent first."""
+        return {name: dict(values) for name, values in self._counts.items()}
+
+    @cached_property
+    def _counts(self) -> Mapping[str, Mapping[str, int]]:
         counts: dict[str, dict[str, int]] = {}
         for name, value, number in self._select(
             "SELECT name, value, num_products FROM attribute_values ORDER BY name, num_products DESC, value"
@@ -149,7 +154,7 @@ class Catalog:
         Raises:
             UserError: no product has an attribute of this name, or no product has this value.
         """
-        counts = self.attribute_counts() if filters else {}
+        counts = self._counts if filters else {}
         resolved = {}
         for name, wanted in filters.items():
             if name not in counts:
