@@ -46,13 +46,12 @@ class Ours:
 
     def filter(self, share: str | None) -> Any:
         if share is None:
-            return {}, None
+            return None
         catalog = self.searcher.catalog
-        resolved = catalog.resolve(dict([self.filters[share]]))
-        return resolved, catalog.matching(resolved, self.manifest.num_products)
+        return catalog.matching(catalog.resolve(dict([self.filters[share]])), self.manifest.num_products)
 
     def search(self, query: Any, filtered: Any) -> Any:
-        return self.searcher.nearest(query, K, *filtered).images
+        return self.searcher.nearest(query, K, filtered, is_filtered=filtered is not None).images
 
 
 class LanceDB:
