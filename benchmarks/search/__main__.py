@@ -108,7 +108,7 @@ def time_command(workspace: Workspace, console: Console) -> dict[str, float]:
 def exponents(catalogs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return for each kind of search, and for the build, the exponent of its growth with the number of images.
 
-    Filtered approximate search is left out: ours is exact up to a number of images.
+    Filtered approximate search is left out: ours is exact.
     """
     rows = [[Row(**row) for row in each["rows"]] for each in catalogs]
     sizes = [each[0].images for each in rows]
