@@ -7,7 +7,8 @@ WORKSPACE ?= .
 TINY ?= ../tiny
 
 .PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-overhead benchmark-ingest \
-  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed docs docs-serve test-docs \
+  benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed \
+  benchmark-refresh benchmark-search docs docs-serve test-docs \
   lint types format clean
 
 help:                    ## list the targets
@@ -67,6 +68,12 @@ benchmark-evaluate: install  ## compare the evaluation of several models with ot
 
 benchmark-embed: install  ## compare the speed of embedding with fashion-clip and open_clip (needs an idle machine)
 	$(BIN)/python -m benchmarks.embed --work benchmarks/results/embed --out benchmarks/results/embed.json
+
+benchmark-refresh: install  ## measure the cost of a refresh after 1 % of the products changed (needs an idle machine)
+	$(BIN)/python -m benchmarks.refresh --work benchmarks/results/refresh --out benchmarks/results/refresh.json
+
+benchmark-search: install  ## compare search by vector with LanceDB and FAISS, called directly (needs an idle machine, 14 GB)
+	$(BIN)/python -m benchmarks.search --work benchmarks/results/search --out benchmarks/results/search.json
 
 docs: install            ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -5,31 +5,37 @@ profiled and compared with those of the champion (flows/catalogs.py). The flow h
 that two runs never overlap. If nothing has changed since the last complete run, it ends at once (flows/unchanged.py).
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.runtime import flow_run
 
 from fclip.models.candidates import BASE_MODEL
 from fclip.profile.drift import Drift
 from flows.catalogs import profile_catalogs
 from flows.effects import artifact_key, effect
 from flows.params import Params, load_params
-from flows.pipeline import Pipeline, read_pipeline
+from flows.pipeline import read_pipeline
 from flows.pipeline_process import PipelineProcess, pipeline_process
 from flows.results import ResultRow, read_results, results_markdown, results_records, selected_candidate
-from flows.stage import run_stage
-from flows.unchanged import Unchanged, find_unchanged, remember_run
-from tasks.commit import ClosingCommit, make_closing_commit, pending_changes, require_clean
+from flows.steps import (
+    close_run,
+    embed_catalog,
+    find_unchanged_task,
+    publish_indexes,
+    register_task,
+    resolve_task,
+    run_name,
+    run_stages,
+)
+from flows.unchanged import Unchanged, remember_run
+from tasks.commit import ClosingCommit, require_clean
 from tasks.promote import Promotion, promote
-from tasks.publish import PublishedIndex, publish, publish_challenger
-from tasks.register import NotRegistered, Receipt, register
+from tasks.publish import PublishedIndex
+from tasks.register import NotRegistered, Receipt
 from tasks.report import write_report
-from tasks.resolve import Resolution, resolve
+from tasks.resolve import Resolution
 from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import require_own_code
@@ -64,21 +70,9 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
     return write(workspace, before, after)
 
 
-def _run_name() -> str:
-    workspace = Workspace(Path(flow_run.parameters.get("workspace", ".")).resolve())
-    return f"{workspace.root.name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
-
-
-# Retries help if a source or the registry is unavailable for a moment. Each of these steps is safe to repeat.
-find_unchanged_task = effect(find_unchanged, retries=2)
-resolve_task = effect(resolve, retries=2)
-register_task = effect(register, retries=2)
 promote_task = effect(promote, retries=2)
-publish_task = effect(publish)
-publish_challenger_task = effect(publish_challenger)
 comparisons_task = effect(write_comparisons)
 report_task = effect(write_report)
-close_task = effect(make_closing_commit, retries=2)
 
 
 def retrain_flow(
@@ -91,7 +85,7 @@ def retrain_flow(
         resolution: the pins, if the caller resolved them to find that; None: the flow resolves them.
     """
 
-    @flow(name="retrain", flow_run_name=_run_name, persist_result=False)
+    @flow(name="retrain", flow_run_name=run_name, persist_result=False)
     def retrain(workspace: str = ".", commit: bool = False, wait: bool = True) -> Retraining | Unchanged:
         """Retrain on the catalog of the workspace, and promote the new model if it passes the gate.
 
@@ -154,45 +148,12 @@ def _retrain(
         logger.info("No stage was recomputed")
 
     _create_artifacts(params, results, selected, registration, promotion)
-    closing = _close(space, registration, commit)
+    version = registration.version if isinstance(registration, Receipt) else None
+    outcome = "no new version" if version is None else f"version {version}"
+    closing = close_run(space, f"Retrain: {outcome}", version=version, commit=commit)
     return Retraining(
         resolution, stages, drift, results, selected, registration, promotion, publications, report, closing
     )
-
-
-def run_stages(
-    space: Workspace, process: PipelineProcess, pipeline: Pipeline, *, up_to: str, done: Collection[str] = ()
-) -> dict[str, float | None]:
-    """Run the stale stages among `up_to` and its dependencies, in order, except those in `done`.
-
-    Returns:
-        Seconds by stage; None for a stage that was up to date.
-    """
-    wanted = pipeline.up_to(up_to) - set(done)
-    to_run = pipeline.to_run(wanted=wanted)
-    return {
-        name: run_stage(process, space, name) if name in to_run else None for name in pipeline.stages if name in wanted
-    }
-
-
-def embed_catalog(space: Workspace, process: PipelineProcess) -> dict[str, float | None]:
-    """Run the stage `embed`, which depends on the champion and so may be stale since the promotion."""
-    return {"embed": run_stage(process, space, "embed")}
-
-
-def publish_indexes(space: Workspace, *, challenger: bool) -> tuple[PublishedIndex, ...]:
-    """Publish the champion's index and, with `challenger`, the challenger's if there is one."""
-    champion = publish_task(space)
-    other = publish_challenger_task(space) if challenger else None
-    return (champion, other) if other else (champion,)
-
-
-def _close(space: Workspace, registration: Receipt | NotRegistered, commit: bool) -> ClosingCommit:
-    if not commit:
-        return ClosingCommit(None, pending_changes(space), dvc_pushed=False, git_pushed=False)
-    version = registration.version if isinstance(registration, Receipt) else None
-    outcome = "no new version" if version is None else f"version {version}"
-    return close_task(space, message=f"Retrain: {outcome}", version=version)
 
 
 def _create_artifacts(

@@ -10,7 +10,7 @@ from fclip.errors import UserError
 from flows.effects import effect
 from flows.params import load_params
 from flows.pipeline_process import pipeline_process
-from flows.retrain import embed_catalog, publish_indexes, register_task
+from flows.steps import embed_catalog, publish_indexes, register_task
 from tasks.promote import promote, rollback
 from tasks.register import Receipt
 from tasks.workspace.lock import run_lock

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from fclip.embeddings.config import EmbedConfig
 from fclip.embeddings.store import EmbeddedRows, write_embeddings
 from fclip.errors import UserError
-from fclip.features.extract import extract_features
-from fclip.features.similarity import unit
+from fclip.features.embeddings import embed
 from fclip.files import atomic_dir, sha256_json, sha256_tree
 from fclip.images.packs import ImagePacks
 from fclip.models.folder import read_config
@@ -53,34 +52,35 @@ def embed_catalog(workspace: Workspace, model: Path, model_sha256: str, target: 
     table = workspace.training / "products.parquet"
     if not table.is_file():
         raise UserError(f"{table} is missing; run `dvc pull` or `dvc repro gather`")
-    products = pq.read_table(table).to_pylist()
+    products = pq.ParquetFile(table).read().to_pylist()
     images = [(row["dataset"], row["product_id"], sha256) for row in products for sha256 in row["images"]]
     texts = [
         (row["dataset"], row["product_id"], *caption) for row in products if (caption := _caption(row, config.text))
     ]
-    features = extract_features(
-        {"model": model},
+    if not texts:
+        raise UserError("no product of the training datasets has a caption; check caption.datasets in params.yaml")
+    embedded = embed(
+        model,
+        model_sha256,
         packs=ImagePacks([workspace.images(name) for name in sorted({dataset for dataset, _, _ in images})]),
-        digests=[sha256 for _, _, sha256 in images],
+        images=[sha256 for _, _, sha256 in images],
         texts=[text for *_, text in texts],
+        kept=workspace.kept_embeddings,
         cache=workspace.feature_cache,
         device=config.device,
         batch_size=config.batch_size,
     )
-    (encoded,) = features.values()
-    if not texts:
-        raise UserError("no product of the training datasets has a caption; check caption.datasets in params.yaml")
     with atomic_dir(target) as temporary:
         write_embeddings(
             temporary,
             model_sha256=model_sha256,
-            images=EmbeddedRows(_columns(images, ("dataset", "product_id", "image_sha256")), unit(encoded.images)),
-            texts=EmbeddedRows(_columns(texts, ("dataset", "product_id", "kind", "text")), unit(encoded.texts)),
+            images=EmbeddedRows(_columns(images, ("dataset", "product_id", "image_sha256")), embedded.images),
+            texts=EmbeddedRows(_columns(texts, ("dataset", "product_id", "kind", "text")), embedded.texts),
             manifest={
                 "num_products": len(products),
                 "num_images": len(images),
                 "num_texts": len(texts),
-                "dim": encoded.images.shape[1],
+                "dim": embedded.images.shape[1],
                 "config_sha256": sha256_json(read_config(model)),
                 "text": config.text,
             },
@@ -89,8 +89,8 @@ def embed_catalog(workspace: Workspace, model: Path, model_sha256: str, target: 
         "Embedded %d products with model %s: encoded %d images and texts, read %d from the cache",
         len(products),
         model_sha256[:12],
-        encoded.num_encoded,
-        encoded.num_cached,
+        embedded.num_encoded,
+        embedded.num_kept,
     )
 
 

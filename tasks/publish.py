@@ -90,7 +90,7 @@ def publish_challenger(workspace: Workspace) -> PublishedIndex | None:
             published.withdraw("challenger")
             _clean(workspace, published)
         return None
-    embeddings = workspace.cached_embeddings(pin.model_sha256)
+    embeddings = workspace.challenger_embeddings
     folder = find_model(workspace, pin.model_sha256, pin)
     embed_catalog(workspace, folder, pin.model_sha256, embeddings)
     try:

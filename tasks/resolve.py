@@ -108,6 +108,13 @@ def resolve_champion(workspace: Workspace) -> VersionPin | None:
     return None
 
 
+def require_champion(workspace: Workspace) -> None:
+    """Raise UserError if the registry has no champion, or as in `resolve_champion`."""
+    if resolve_champion(workspace) is None:
+        name = load_section(workspace, "base", Base).registered_model
+        raise UserError(f"{name} has no champion to embed the catalog with; run `fclip retrain` first")
+
+
 def _pinned_base_model(workspace: Workspace) -> AnyBaseModelPin | None:
     """Read the pin of the base model; the error explains that the champion of the warm start is unknown."""
     try:

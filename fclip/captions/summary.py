@@ -1,46 +1,58 @@
 """The summary of a dataset's captions: counts that are logged and stored with the captions."""
 
+import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from fclip.captions.clean import CleanedText
 from fclip.captions.config import KINDS, CaptionTemplates
-from fclip.captions.repeats import comparison_key
-from fclip.captions.values import RuleHits
+from fclip.captions.values import count_hits
 from fclip.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def summarise(table: pa.Table, *, num_repeated: int, num_too_long: int, hits: Mapping[str, RuleHits]) -> dict[str, Any]:
-    """Return the counts of a table of captions as JSON values.
+def summarise(made: pa.Table) -> dict[str, Any]:
+    """Return the counts of captions, rows of `fclip.captions.build.MADE`, as JSON values.
 
     `num_shared` counts, for each kind, products with a caption that another product also has. In a training batch
-    these products are false negatives of each other.
-
-    Args:
-        num_repeated: captions that were left out since they repeat another caption of their product.
-        num_too_long: captions of which not even one word fits the model's context.
-        hits: the effect of each cleaning rule.
+    these products are false negatives of each other. `num_repeated_within_product` counts captions that were left out
+    since they repeat another caption of their product, `num_too_long` those of which not even one word fits the model's
+    context.
     """
-    captions = table["captions"].to_pylist()
-    of_kind = Counter(caption["kind"] for product_captions in captions for caption in product_captions)
-    truncated = Counter(
-        caption["kind"] for product_captions in captions for caption in product_captions if caption["truncated"]
-    )
+    column = made["captions"].combine_chunks()
+    captions, keys = column.flatten(), made["keys"].combine_chunks().flatten()
+    products = column.value_parent_indices().to_numpy()
+    kinds = captions.field("kind")
+    of_kind, truncated = _counts(kinds), _counts(kinds.filter(captions.field("truncated")))
+    num_too_long = pc.sum(made["num_too_long"]).as_py() or 0
+    changed = [
+        CleanedText(value["text"], {key: tuple(parts) for key, parts in value["removed"].items()})
+        for values in made["changed"].filter(pc.not_equal(made["changed"], "")).to_pylist()
+        for value in json.loads(values)
+    ]
     return {
-        "num_products": len(captions),
-        "num_without_caption": sum(not product_captions for product_captions in captions),
+        "num_products": len(made),
+        "num_without_caption": len(made) - len(np.unique(products)),
         "num_captions": {kind: of_kind[kind] for kind in KINDS if of_kind[kind]},
         "num_truncated": {kind: truncated[kind] for kind in KINDS if truncated[kind]},
-        "num_shared": {kind: _num_shared(captions, kind) for kind in KINDS if of_kind[kind]},
-        "num_repeated_within_product": num_repeated,
+        "num_shared": {
+            kind: _num_shared(keys.filter(chosen), products[chosen.to_numpy(zero_copy_only=False)])
+            for kind in KINDS
+            if of_kind[kind]
+            for chosen in [pc.equal(kinds, kind)]
+        },
+        "num_repeated_within_product": (pc.sum(made["num_drafts"]).as_py() or 0) - num_too_long - len(captions),
         "num_too_long": num_too_long,
-        "cleaning": {key: asdict(each) for key, each in hits.items()},
+        "cleaning": {key: asdict(each) for key, each in count_hits(changed).items()},
     }
 
 
@@ -67,18 +79,16 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {number}" for kind, number in counts.items() if number)
 
 
-def check_template_names(
-    templates: CaptionTemplates, products: Sequence[Mapping[str, str]], drafts: Sequence[Sequence[object]]
-) -> None:
-    """Warn about names in templates that no product has.
+def check_template_names(templates: CaptionTemplates, made: pa.Table) -> None:
+    """Warn about names in templates that no product has; `made` has rows of `fclip.captions.build.MADE`.
 
     Raises:
         UserError: no product has a value that the templates name.
     """
     parsed = templates.parsed()
-    present = sorted({name for values in products for name in values})
+    present = sorted({name for names in made["names"].unique().to_pylist() for name in json.loads(names)})
     listed = ", ".join(present) or "none"
-    if parsed and products and not any(drafts):
+    if parsed and len(made) and not pc.any(pc.greater(made["num_drafts"], 0)).as_py():
         names = ", ".join(sorted({name for each in parsed.values() for template in each for name in template.names}))
         raise UserError(
             f"no product has a value that the caption templates name ({names}); products have {listed}; "
@@ -91,10 +101,11 @@ def check_template_names(
             logger.warning("caption %s names `%s`, which no product has (products have %s)", where, name, listed)
 
 
-def _num_shared(captions: Sequence[Sequence[Mapping[str, Any]]], kind: str) -> int:
-    product_texts = [
-        {comparison_key(each["text"]) for each in product_captions if each["kind"] == kind}
-        for product_captions in captions
-    ]
-    number = Counter(text for texts in product_texts for text in texts)
-    return sum(any(number[text] > 1 for text in texts) for texts in product_texts)
+def _counts(values: pa.Array) -> Counter[str]:
+    return Counter({each["values"]: each["counts"] for each in values.value_counts().to_pylist()})
+
+
+def _num_shared(keys: pa.Array, products: NDArray[np.int64]) -> int:
+    """Return the number of products with a comparison key that another product has; a product's keys are distinct."""
+    indices = keys.dictionary_encode().indices.to_numpy()
+    return len(np.unique(products[np.bincount(indices)[indices] > 1]))

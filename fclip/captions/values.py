@@ -1,7 +1,7 @@
 """The cleaned texts and attributes of products, and the effect of each cleaning rule."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,10 +24,10 @@ class RuleHits:
 
 @dataclass(frozen=True)
 class ProductValues:
-    """The non-empty values by name of each product, in order, and the effect of each rule, by the rule's key."""
+    """The non-empty values of a product by name, in order, and those of its cleaned values that a rule changed."""
 
-    products: Sequence[Mapping[str, str]]
-    hits: Mapping[str, RuleHits]
+    values: Mapping[str, str]
+    changed: tuple[CleanedText, ...]
 
 
 @dataclass
@@ -37,14 +37,15 @@ class _Tally:
     removed: Counter[str] = field(default_factory=Counter)
 
 
-def read_values(products: pa.Table, cleaning: CleaningConfig, gender: Literal["keep", "neutral"]) -> ProductValues:
+def read_values(
+    products: pa.Table, cleaning: CleaningConfig, gender: Literal["keep", "neutral"]
+) -> list[ProductValues]:
     """Clean the texts and attributes of a catalog's `products`. Values that become empty are left out.
 
     Raises:
         UserError: a pattern of `cleaning` takes too long on a text.
     """
     cleaner = Cleaner.from_config(cleaning)
-    tallies: dict[str, _Tally] = {}
     clean_attribute, clean_text = _cached(cleaner.attribute), _cached(cleaner.text)
     rows = []
     for attributes, texts in zip(*(products[name].to_pylist() for name in ("attributes", "texts")), strict=True):
@@ -53,10 +54,17 @@ def read_values(products: pa.Table, cleaning: CleaningConfig, gender: Literal["k
         if gender == "neutral":
             brand = cleaned[BRAND].text if BRAND in cleaned else ""
             cleaned = {name: _make_neutral(each, brand) for name, each in cleaned.items()}
-        for each in cleaned.values():
-            _tally(tallies, each)
-        rows.append({name: each.text for name, each in cleaned.items() if each.text})
-    return ProductValues(rows, {key: _hits(tally) for key, tally in sorted(tallies.items())})
+        values = {name: each.text for name, each in cleaned.items() if each.text}
+        rows.append(ProductValues(values, tuple(each for each in cleaned.values() if each.removed)))
+    return rows
+
+
+def count_hits(changed: Iterable[CleanedText]) -> dict[str, RuleHits]:
+    """Return the effect of each rule, by the rule's key, on the values of all products that a rule changed."""
+    tallies: dict[str, _Tally] = {}
+    for each in changed:
+        _tally(tallies, each)
+    return {key: _hits(tally) for key, tally in sorted(tallies.items())}
 
 
 def _cached(clean: Callable[[str], CleanedText]) -> Callable[[str], CleanedText]:

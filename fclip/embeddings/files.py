@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.embeddings.inputs import InputRows
-from fclip.embeddings.store import vector_column
 from fclip.errors import UserError
+from fclip.features.cache import as_lists
 from fclip.features.similarity import FloatArray
 from fclip.files import atomic_path, atomic_write, sha256_bytes, sha256_json
 from fclip.progress import Tracker
@@ -177,7 +177,7 @@ def _table(ids: list[str], texts: list[str] | None, embeddings: FloatArray, mode
     columns = {"id": pa.array(ids, pa.string())}
     if texts is not None:
         columns["text"] = pa.array(texts, pa.string())
-    columns["embedding"] = vector_column(embeddings)
+    columns["embedding"] = as_lists(embeddings)
     return pa.table(columns).replace_schema_metadata({"fclip.model_sha256": model_sha256})
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fclip.errors import UserError
+from fclip.features.cache import as_lists
 from fclip.files import read_json, write_json
 
 FloatArray = NDArray[np.float32]
@@ -106,11 +107,5 @@ def sample_texts(folder: Path, number: int) -> FloatArray:
 def _table(rows: EmbeddedRows, model_sha256: str) -> pa.Table:
     columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in rows.columns.items()}
     columns["model_sha256"] = pa.array([model_sha256] * len(rows.embeddings), pa.string())
-    columns["embedding"] = vector_column(rows.embeddings)
+    columns["embedding"] = as_lists(rows.embeddings)
     return pa.table(columns)
-
-
-def vector_column(embeddings: FloatArray) -> pa.Array:
-    """Return vectors [n, d] as a column of fixed-size lists of float32."""
-    values = np.ascontiguousarray(embeddings, np.float32)
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), pa.float32()), values.shape[1])

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_json
 
 logger = logging.getLogger(__name__)
@@ -37,12 +38,12 @@ class FeatureKey:
 
 
 class FeatureTable:
-    """The features of one key: in memory, and on disk in parts of a few thousand rows."""
+    """The features of one key, on disk in parts of a few thousand rows. A part is read when one of its rows is."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rows: dict[str, int] = {}
-        self._parts: list[NDArray[np.float32]] = []
+        self._parts: list[NDArray[np.float32] | Path] = []  # a path until it is read
         self._starts: list[int] = [0]
         for path in sorted(folder.glob("part-*.parquet")):
             self._read(path)
@@ -57,10 +58,13 @@ class FeatureTable:
             return np.empty((0, 0), np.float32)
         rows = np.array([self._rows[digest] for digest in digests])
         parts = np.searchsorted(self._starts, rows, side="right") - 1
-        features = np.empty((len(rows), self._parts[0].shape[1]), np.float32)
-        for part in np.unique(parts):
-            in_part = parts == part
-            features[in_part] = self._parts[part][rows[in_part] - self._starts[part]]
+        features: NDArray[np.float32] | None = None
+        for part in np.unique(parts).tolist():
+            in_part, values = parts == part, self._features(part)
+            if features is None:
+                features = np.empty((len(rows), values.shape[1]), np.float32)
+            features[in_part] = values[rows[in_part] - self._starts[part]]
+        assert features is not None
         return features
 
     def add(self, digests: Sequence[str], features: NDArray[np.float32]) -> None:
@@ -68,7 +72,7 @@ class FeatureTable:
         assert len(digests) == len(features)
         if not len(digests):
             return
-        table = pa.table({"sha256": pa.array(digests, pa.string()), "features": _as_lists(features)})
+        table = pa.table({"sha256": pa.array(digests, pa.string()), "features": as_lists(features)})
         name = sha256_json(list(digests))[:32]
         with atomic_path(self._folder / f"part-{name}.parquet") as temporary:
             pq.write_table(table, temporary, compression="none", use_dictionary=False, write_statistics=False)
@@ -76,19 +80,28 @@ class FeatureTable:
 
     def _read(self, path: Path) -> None:
         try:
-            table = pq.read_table(path, memory_map=True)
-            digests = table["sha256"].to_pylist()
-            column = table["features"].combine_chunks()
-            features = column.flatten().to_numpy().reshape(len(digests), column.type.list_size)
+            # `pq.read_table` would import pyarrow.dataset, which takes a second.
+            digests = pq.ParquetFile(path, memory_map=True).read(columns=["sha256"])["sha256"].to_pylist()
         except (pa.ArrowException, OSError, KeyError) as error:
             logger.warning("Deleted %s, which is damaged (%s); its rows will be encoded again", path, error)
             path.unlink(missing_ok=True)
             return
-        self._append(digests, features)
+        self._append(digests, path)
 
-    def _append(self, digests: Sequence[str], features: NDArray[np.float32]) -> None:
+    def _features(self, part: int) -> NDArray[np.float32]:
+        values = self._parts[part]
+        if isinstance(values, Path):
+            try:
+                column = pq.ParquetFile(values, memory_map=True).read(columns=["features"])["features"].combine_chunks()
+                values = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+            except (pa.ArrowException, OSError, KeyError) as error:
+                raise UserError(f"{values} is damaged ({error}); delete it, and run the stage again") from error
+            self._parts[part] = values
+        return values
+
+    def _append(self, digests: Sequence[str], features: NDArray[np.float32] | Path) -> None:
         start = self._starts[-1]
-        self._parts.append(np.asarray(features, np.float32))
+        self._parts.append(features if isinstance(features, Path) else np.asarray(features, np.float32))
         self._starts.append(start + len(digests))
         for offset, digest in enumerate(digests):
             self._rows.setdefault(digest, start + offset)
@@ -106,6 +119,7 @@ class FeatureCache:
         return FeatureTable(self._folder / key.tower_sha256 / name)
 
 
-def _as_lists(features: NDArray[np.float32]) -> pa.Array:
+def as_lists(features: NDArray[np.float32]) -> pa.Array:
+    """Return vectors [n, d] as a column of fixed-size lists of float32."""
     flat = pa.array(np.ascontiguousarray(features, np.float32).ravel(), pa.float32())
     return pa.FixedSizeListArray.from_arrays(flat, features.shape[1])

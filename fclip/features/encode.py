@@ -6,7 +6,7 @@ to multiples of a length.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from fclip.features.similarity import FloatArray
 from fclip.images.tensors import normalise
 from fclip.models.split_tower import SplitTower
-from fclip.models.store import Clip
+
+if TYPE_CHECKING:
+    from fclip.models.store import Clip  # open_clip takes seconds to import
 
 CPU_IMAGES = 32  # per batch; more do not fit into the CPU's caches
 MIN_ROWS = 16
 TOKENS_STEP = 16  # the text tower of `towers` gives equal bits at 16, 32, 48 and 64 tokens, but not at 8 or 24
 
 
-def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 128, pooled: bool = False) -> FloatArray:
+def encode_images(
+    clip: "Clip", pixels: NDArray[np.uint8], *, batch_size: int = 128, pooled: bool = False
+) -> FloatArray:
     """Return the image features of decoded pixels.
 
     Args:
@@ -49,7 +53,7 @@ def encode_images(clip: Clip, pixels: NDArray[np.uint8], *, batch_size: int = 12
 
 
 def encode_texts(
-    clip: Clip,
+    clip: "Clip",
     texts: Sequence[str],
     *,
     batch_size: int = 128,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,10 +29,11 @@ from fclip.images.pixels import decode
 from fclip.models.device import resolve_device
 from fclip.models.digests import model_sha256
 from fclip.models.folder import read_config
-from fclip.models.folding import fold_batch_norms
 from fclip.models.preprocess import Preprocess
-from fclip.models.store import Clip, ModelLoader
 from fclip.progress import Tracker
+
+if TYPE_CHECKING:
+    from fclip.models.store import Clip, ModelLoader  # open_clip takes seconds, and is not needed if all is cached
 
 logger = logging.getLogger(__name__)
 BLOCK_BYTES = 128 * 2**20  # size of a block of decoded pixels
@@ -81,7 +83,7 @@ def extract_features(
     cache: Path,
     device: str = "auto",
     batch_size: int = 128,
-    loader: ModelLoader | None = None,
+    loader: "ModelLoader | None" = None,
 ) -> dict[str, Features]:
     """Return the features of the images `digests` (read from `packs`) and of `texts`, by name of model.
 
@@ -96,7 +98,6 @@ def extract_features(
         UserError: a model cannot be loaded, or an image is in no pack or cannot be decoded.
     """
     target = resolve_device(device)
-    loader = loader or ModelLoader()
     model_towers = {name: read_towers(folder) for name, folder in models.items()}
     keys = {name: _keys(models[name], towers, target) for name, towers in model_towers.items()}
     shared = _open_towers(FeatureCache(cache), model_towers, keys)
@@ -117,6 +118,7 @@ def extract_features(
                 missing_texts = encodes["text"].table.missing(wanted["text"]) if "text" in encodes else []
                 if not missing and not missing_texts:
                     continue
+                loader = loader or _new_loader()
                 clip = loader.load(folder, device=target)
                 restore = _prepare(clip)
                 if missing_texts:
@@ -168,10 +170,18 @@ def _blocks(digests: list[str], size: int) -> Iterator[list[str]]:
         yield digests[begin : begin + size]
 
 
-def _prepare(clip: Clip) -> Callable[[], None]:
+def _new_loader() -> "ModelLoader":
+    from fclip.models.store import ModelLoader
+
+    return ModelLoader()
+
+
+def _prepare(clip: "Clip") -> Callable[[], None]:
     """Make inference on a CPU faster. Return a function that restores the model, so that it can get other weights."""
     if clip.device.type != "cpu":
         return lambda: None
+    from fclip.models.folding import fold_batch_norms  # timm takes seconds to import
+
     restore = fold_batch_norms(clip.model)
     clip.model.to(memory_format=torch.channels_last)
     return restore
@@ -201,7 +211,7 @@ def _decode_all(packs: ImagePacks, digests: list[str], preprocess: Preprocess) -
 
 
 def _add_images(
-    clip: Clip,
+    clip: "Clip",
     tower: _SharedTower,
     digests: list[str],
     pixels: NDArray[np.uint8],
@@ -222,7 +232,7 @@ def _add_images(
             pending, begin = [], done
 
 
-def _add_texts(clip: Clip, tower: _SharedTower, texts: Mapping[str, str], batch_size: int, tracker: Tracker) -> None:
+def _add_texts(clip: "Clip", tower: _SharedTower, texts: Mapping[str, str], batch_size: int, tracker: Tracker) -> None:
     features = encode_texts(
         clip,
         list(texts.values()),

@@ -158,9 +158,9 @@ class Index:
         results = []
         for query, vector in zip(queries, vectors, strict=True):
             if hybrid:
-                found, scores = self._searcher.hybrid(str(query.text), vector, k, resolved, allowed)
+                found, scores = self._searcher.hybrid(str(query.text), vector, k, allowed, is_filtered=bool(resolved))
             else:
-                found = self._searcher.nearest(vector, k, resolved, allowed)
+                found = self._searcher.nearest(vector, k, allowed, is_filtered=bool(resolved))
                 scores = found.similarity
             results.append(self._searcher.hits(found, scores))
         return results
@@ -186,7 +186,7 @@ class Index:
         (query,) = unit_queries(
             self._searcher.vectors.vectors[self._searcher.vectors.images_of(number)].mean(axis=0, keepdims=True)
         )
-        found = self._searcher.nearest(query, k, resolved, allowed)
+        found = self._searcher.nearest(query, k, allowed, is_filtered=bool(resolved))
         return self._searcher.hits(found, found.similarity)
 
     def facets(self, filters: Filters | None = None) -> dict[str, dict[str, int]]:

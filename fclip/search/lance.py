@@ -1,8 +1,8 @@
 """The table of an index in LanceDB: readable by other programs, and searched approximately if the catalog is large.
 
 Tables are written once. LanceDB has had silent failures of updates in place (lancedb#3177), of filters in hybrid search
-(#3095) and of indexed filters with a limit (#3436); so nothing is updated, no attribute is indexed, words are searched
-elsewhere, and every table is compared with exact search before it is published.
+(#3095) and of indexed filters with a limit (#3436); so nothing is updated, no attribute is indexed, filters and words
+are searched elsewhere, and every table is compared with exact search before it is published.
 """
 
 import math
@@ -44,15 +44,6 @@ def column_names(attributes: Iterable[str]) -> dict[str, str]:
         columns[name] = name if is_plain else f"attribute_{number}"
         used.add(columns[name].casefold())
     return columns
-
-
-def condition(filters: Mapping[str, Sequence[str]], columns: Mapping[str, str]) -> str:
-    """Return the SQL condition for filters (from `Catalog.resolve`)."""
-    parts = []
-    for name, values in filters.items():
-        listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-        parts.append(f"`{columns[name]}` IN ({listed})")
-    return " AND ".join(parts)
 
 
 def write_table(
@@ -124,17 +115,14 @@ class LanceTable:
         config = IvfFlat(distance_type="cosine", num_partitions=num_cells)
         self._table.create_index(VECTOR, config=config, wait_timeout=BUILD_TIMEOUT)
 
-    def nearest_images(self, query: FloatArray, k: int, *, num_probes: int | None, where: str = "") -> Ints:
+    def nearest_images(self, query: FloatArray, k: int, *, num_probes: int | None) -> Ints:
         """Return the images nearest to a query, float32 [d]: int64 [at most k].
 
         Args:
             num_probes: number of cells that are searched; None searches exactly.
-            where: an SQL condition on the columns, which is applied before the search.
         """
         search = self._table.search(query, vector_column_name=VECTOR).distance_type("cosine").limit(k)
         search = search.bypass_vector_index() if num_probes is None else search.nprobes(num_probes)
-        if where:
-            search = search.where(where, prefilter=True)
         try:
             found = search.select([IMAGE, "_distance"]).to_arrow()
         except (ValueError, RuntimeError, OSError) as error:

@@ -68,7 +68,6 @@ class IndexManifest:
         num_images: number of vectors. dim: their length.
         num_taken_down: products that were left out because they had been taken down.
         approximation: None if search is exact. reason: why search is exact or approximate, in a sentence.
-        exact_below: up to this number of images, a filtered search is exact.
         columns: column of the LanceDB table by attribute.
         lancedb: version of LanceDB that wrote the table; "" if there is none.
         files: name -> size in bytes and SHA-256.
@@ -82,7 +81,6 @@ class IndexManifest:
     dim: int
     approximation: Approximation | None
     reason: str
-    exact_below: int
     columns: Mapping[str, str]
     lancedb: str
     files: Mapping[str, tuple[int, str]]

@@ -1,7 +1,5 @@
 """Search in one index folder by vector, and by vector and words; exact, or approximate where the index is large."""
 
-import math
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from fclip.search.results import Hit
 from fclip.search.vectors import Found, read_vectors
 
 FUSED_DEPTH = 1000  # products of each ranking that are fused
-ResolvedFilters = Mapping[str, Sequence[str]]
 Allowed = NDArray[np.bool_] | None
 """Which products may be found: bool [products]; None for all."""
 
@@ -30,30 +27,25 @@ class Searcher:
 
     def __init__(self, folder: Path, manifest: IndexManifest, *, exact: bool = False) -> None:
         """Args: exact: whether to search exactly although the index is approximate."""
-        self._folder, self._manifest = folder, manifest
+        self._folder = folder
         self._approximation = None if exact else manifest.approximation
         self.catalog = Catalog(folder / CATALOG)
         self.vectors = read_vectors(folder)
 
-    def nearest(self, query: FloatArray, k: int, filters: ResolvedFilters, allowed: Allowed) -> Found:
+    def nearest(self, query: FloatArray, k: int, allowed: Allowed, *, is_filtered: bool) -> Found:
         """Return the k products nearest to a query of length 1, float32 [d].
 
-        The search is approximate if the index is and the filters leave many images; otherwise it is exact.
+        A search with a filter is always exact: nearest images that a filter leaves are spread over many cells, so that
+        an approximate search would miss them, or take as long.
 
         Args:
-            filters: from `Catalog.resolve`. allowed: the products that they and the exclusions leave.
+            is_filtered: whether `allowed` leaves out more than the products that were taken down.
         """
         vectors = self.vectors
-        num_left = len(vectors.vectors) if allowed is None else int(np.count_nonzero(allowed[vectors.products]))
-        if self._approximation is None or num_left <= self._manifest.exact_below:
+        if self._approximation is None or is_filtered:
             return vectors.search(query, k, allowed)
-        from fclip.search.lance import condition
-
-        where = condition(filters, self._manifest.columns)
-        wanted = 2 * k  # a product has several images, and the table does not know of exclusions
-        # The nearest images that a filter leaves are spread over more cells than the nearest of all.
-        num_probes = math.ceil(self._approximation.num_probes * len(vectors.vectors) / num_left)
-        images = self._table.nearest_images(query, wanted, num_probes=num_probes, where=where)
+        wanted = 2 * k  # a product has several images, and the table does not know of products that were taken down
+        images = self._table.nearest_images(query, wanted, num_probes=self._approximation.num_probes)
         products = np.array(list(dict.fromkeys(vectors.products[images].tolist())), np.int64)
         if allowed is not None:
             products = products[allowed[products]]
@@ -64,7 +56,7 @@ class Searcher:
         return Found(products[order], similarity[order], best_images[order])
 
     def hybrid(
-        self, text: str, query: FloatArray, k: int, filters: ResolvedFilters, allowed: Allowed
+        self, text: str, query: FloatArray, k: int, allowed: Allowed, *, is_filtered: bool
     ) -> tuple[Found, FloatArray]:
         """Return the k best products by the fusion of the nearest ones and those that contain words of `text`.
 
@@ -75,7 +67,7 @@ class Searcher:
         by_words = self.catalog.word_ranking(text)
         if allowed is not None:
             by_words = by_words[allowed[by_words]]
-        nearest = self.nearest(query, depth, filters, allowed)
+        nearest = self.nearest(query, depth, allowed, is_filtered=is_filtered)
         products, scores = fuse([nearest.products, by_words[:depth]])
         products = products[:k]
         return Found(products, *self.vectors.similarity_of(products, query)), scores[:k]

@@ -11,6 +11,7 @@ from fclip.search.manifest import PRODUCTS, REMEDY, VECTORS
 from fclip.search.ranking import FloatArray, Ints, best
 
 SPARSE_SHARE = 0.25  # below this share of allowed images, only their vectors are read
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Vectors:
         Args:
             allowed: bool [products], which products may be found; None for all.
         """
-        if allowed is not None and allowed[self.products].mean() < SPARSE_SHARE:
-            return self._search_few(query, k, np.flatnonzero(allowed))
+        if allowed is not None:
+            images = np.flatnonzero(allowed[self.products])
+            if len(images) < SPARSE_SHARE * len(self.products):
+                return self._search_few(query, k, images)
         similarity = self.vectors @ query
         by_product = self._best_of_each(similarity, self.starts)
         if allowed is not None:
@@ -64,15 +67,16 @@ class Vectors:
         images = self._most_similar_images(products, query)
         return (self.vectors[images] @ query if len(images) else np.empty(0, np.float32)), images
 
-    def _search_few(self, query: FloatArray, k: int, products: Ints) -> Found:
-        rows = [np.arange(part.start, part.stop) for part in map(self.images_of, products.tolist())]
-        if not rows:
-            return Found(products, np.empty(0, np.float32), products)
-        similarity = self.vectors[np.concatenate(rows)] @ query
-        starts = np.cumsum([0, *map(len, rows[:-1])])
+    def _search_few(self, query: FloatArray, k: int, images: Ints) -> Found:
+        """Search some images, in ascending order. Few at a time are copied, so that the copy stays in the cache."""
+        parts = [images[start : start + ROWS_AT_ONCE] for start in range(0, len(images), ROWS_AT_ONCE)]
+        similarity = np.concatenate([np.empty(0, np.float32), *(self.vectors[part] @ query for part in parts)])
+        product_of_image = self.products[images]
+        starts = _starts(product_of_image)
         by_product = self._best_of_each(similarity, starts)
         ranked = best(by_product, k)
-        return Found(products[ranked], by_product[ranked], self._most_similar_images(products[ranked], query))
+        products = product_of_image[starts[ranked]].astype(np.int64)
+        return Found(products, by_product[ranked], self._most_similar_images(products, query))
 
     def _best_of_each(self, similarity: FloatArray, starts: Ints) -> FloatArray:
         return similarity if len(starts) == len(similarity) else np.maximum.reduceat(similarity, starts)
@@ -94,5 +98,9 @@ def read_vectors(folder: Path) -> Vectors:
 
 def make_vectors(vectors: FloatArray, products: NDArray[np.int32]) -> Vectors:
     """Return vectors [images, d] with the product of each image, int32 [images], not descending from 0."""
-    starts = np.flatnonzero(np.diff(products, prepend=np.int32(-1)))
-    return Vectors(vectors, products, starts.astype(np.int64))
+    return Vectors(vectors, products, _starts(products))
+
+
+def _starts(products: NDArray[np.int32]) -> Ints:
+    """Return where each product begins in an ascending list of the products of images."""
+    return np.flatnonzero(np.diff(products, prepend=np.int32(-1))).astype(np.int64)

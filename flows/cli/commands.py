@@ -33,6 +33,8 @@ class CommandEntry:
 COMMANDS = {
     "init": CommandEntry("init", "init", "Create a workspace for your own table of products."),
     "retrain": CommandEntry("retrain", "retrain", "Run the whole pipeline, and promote the new model if better."),
+    "refresh": CommandEntry("refresh", "refresh", "Embed and publish what changed in the catalog; train nothing."),
+    "emit": CommandEntry("refresh", "emit", "Tell the Prefect server that the catalog changed."),
     "stage": CommandEntry("run", "stage", "Run one DVC stage and the stale stages before it."),
     "pin": CommandEntry("run", "pin", "Record the versions of the sources, base model and champion."),
     "status": CommandEntry("status", "status", "Show stale stages, champion, selected model and embeddings."),

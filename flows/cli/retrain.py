@@ -1,18 +1,13 @@
 """The command `retrain`."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fclip.errors import UserError
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
-from tasks.workspace.paths import Workspace
-
-if TYPE_CHECKING:
-    from flows.unchanged import Unchanged
-    from tasks.resolve import Resolution
+from flows.cli.unchanged import find_unchanged_here, print_unchanged
 
 
 def retrain(
@@ -49,9 +44,9 @@ def retrain(
     load_params(workspace)
     # With a server, the flow itself looks for changes, so that the server records every run.
     is_checked = not has_server()
-    found = _find_unchanged(workspace, commit=commit, wait=wait) if is_checked else None
+    found = find_unchanged_here(workspace, "retrain", commit=commit, wait=wait) if is_checked else None
     if isinstance(found, Unchanged):
-        _print_unchanged(workspace, found)
+        print_unchanged(workspace, found)
         return
     from flows.cli.summary import print_summary
     from flows.effects import without_tracebacks
@@ -64,32 +59,6 @@ def retrain(
     except StageError as error:
         raise UserError(str(error)) from error
     if isinstance(done, Unchanged):
-        _print_unchanged(workspace, done)
+        print_unchanged(workspace, done)
     else:
         print_summary(console, workspace, done)
-
-
-def _find_unchanged(workspace: Workspace, *, commit: bool, wait: bool) -> "Unchanged | Resolution | None":
-    """Call `find_unchanged` under the lock of a run, before Prefect is imported."""
-    from flows.unchanged import find_unchanged
-    from tasks.commit import require_clean
-    from tasks.workspace.lock import run_lock
-
-    with run_lock(workspace, "fclip retrain", on_wait=_print_waiting if wait else None):
-        if commit:
-            require_clean(workspace)
-        return find_unchanged(workspace, commit=commit)
-
-
-def _print_waiting(holder: str) -> None:
-    console.print(f"Waiting: {holder}. `--no-wait` refuses instead.", highlight=False, soft_wrap=True)
-
-
-def _print_unchanged(workspace: Workspace, unchanged: "Unchanged") -> None:
-    at = datetime.fromisoformat(unchanged.completed_at)
-    console.print(
-        f"Nothing changed since the run of {at:%Y-%m-%d %H:%M} UTC: sources, base model, params, code and registry are "
-        f"the same. No stage was recomputed.\nreport  {workspace.report}",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -1,9 +1,10 @@
-"""The terminal summary of a finished run: steps, evaluation results, and where to find more."""
+"""The terminal summaries of finished runs: steps, evaluation results, and where to find more."""
 
 import csv
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,9 +17,13 @@ from fclip.models.candidates import read_candidates
 from fclip.registry import store
 from fclip.registry.backend import tracking_uri
 from fclip.selection.result import read_selection
+from flows.refresh import Refresh
 from flows.results import ResultRow
 from flows.retrain import Retraining
+from tasks.commit import ClosingCommit
+from tasks.publish import PublishedIndex
 from tasks.register import Receipt
+from tasks.resolve import Resolution
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 
@@ -34,13 +39,45 @@ def print_summary(console: Console, workspace: Workspace, done: Retraining) -> N
     console.print(_next(workspace, done))
 
 
-def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
-    table = Table("step", "seconds", "result", box=None, title="retrain", title_justify="left")
+def print_refresh(console: Console, workspace: Workspace, done: Refresh) -> None:
+    """Print the steps of a refresh, and how many products changed."""
+    table = _catalog_steps("refresh", workspace, done.resolution, done.stages)
+    _add_publications(table, done.publications)
+    table.add_row("products", "", str(done.changes or "all are new"))
+    _add_closing(table, done.closing)
+    console.print()
+    console.print(table)
+    if not any(done.stages.values()) and not any(each.changed for each in done.publications):
+        console.print("Nothing changed: no stage was recomputed, and search uses the same index.")
+
+
+def _catalog_steps(
+    title: str, workspace: Workspace, resolution: Resolution, stages: Mapping[str, float | None]
+) -> Table:
+    table = Table("step", "seconds", "result", box=None, title=title, title_justify="left")
     table.columns[1].justify = "right"
-    pins = ", ".join(done.resolution.changed)
+    pins = ", ".join(resolution.changed)
     table.add_row("resolve", "", f"new pins: {pins}" if pins else "no pin changed")
-    for stage, seconds in done.stages.items():
+    for stage, seconds in stages.items():
         table.add_row(stage, "cached" if seconds is None else f"{seconds:.1f}", describe_stage(workspace, stage))
+    return table
+
+
+def _add_publications(table: Table, publications: Sequence[PublishedIndex]) -> None:
+    for each in publications:
+        how = "search now uses a new index" if each.changed else "no change: search uses the same index"
+        table.add_row("publish", "", f"{each.role}: {how} of {each.num_products:,} products ({each.reason})")
+
+
+def _add_closing(table: Table, closing: ClosingCommit) -> None:
+    if closing.commit:
+        table.add_row("commit", "", closing.commit[:12] + (", pushed" if closing.git_pushed else ""))
+    elif closing.changed:
+        table.add_row("commit", "", f"skipped (use --commit); not committed: {', '.join(closing.changed)}")
+
+
+def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
+    table = _catalog_steps("retrain", workspace, done.resolution, done.stages)
     table.add_row("drift", "", done.drift.summary, style="yellow" if done.drift.warnings else None)
     if isinstance(done.registration, Receipt):
         how = "new" if done.registration.created else "already registered"
@@ -51,13 +88,8 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
         table.add_row("register", "", f"no new version: {done.registration.reason}")
     if done.promotion:
         table.add_row("promote", "", done.promotion.reason)
-    for each in done.publications:
-        how = "search now uses a new index" if each.changed else "no change: search uses the same index"
-        table.add_row("publish", "", f"{each.role}: {how} of {each.num_products:,} products ({each.reason})")
-    if done.closing.commit:
-        table.add_row("commit", "", done.closing.commit[:12] + (", pushed" if done.closing.git_pushed else ""))
-    elif done.closing.changed:
-        table.add_row("commit", "", f"skipped (use --commit); not committed: {', '.join(done.closing.changed)}")
+    _add_publications(table, done.publications)
+    _add_closing(table, done.closing)
     return table
 
 

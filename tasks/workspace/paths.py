@@ -142,6 +142,9 @@ class Workspace:
     def ingest_cache(self, dataset: str) -> Path:
         return self.cache / "ingest" / dataset
 
+    def caption_cache(self, dataset: str) -> Path:
+        return self.cache / "captions" / f"{dataset}.parquet"
+
     @property
     def feature_cache(self) -> Path:
         return self.cache / "features"
@@ -166,8 +169,14 @@ class Workspace:
     def model_cache(self) -> Path:
         return self.cache / "models"
 
-    def cached_embeddings(self, model_sha256: str) -> Path:
-        return self.cache / "embeddings" / model_sha256
+    @property
+    def kept_embeddings(self) -> Path:
+        return self.cache / "embeddings"
+
+    @property
+    def challenger_embeddings(self) -> Path:
+        """Embeddings by the challenger, until they are published."""
+        return self.cache / "challenger"
 
     def champion_rows(self, sha256: str) -> Path:
         return self.cache / "models" / f"rows-{sha256}.parquet"

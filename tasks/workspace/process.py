@@ -33,6 +33,7 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     `.fclip/status/<stage>.json`, since `dvc repro` swallows exit codes. A UserError is logged as one line without a
     traceback, unless FCLIP_DEBUG is set.
     """
+    _keep_pyarrow_from_pandas()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _terminate)
@@ -67,6 +68,29 @@ def run_stage(name: str, main: Callable[[Workspace], object]) -> None:
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)  # all files are written, and the interpreter needs a second to tear down torch
+
+
+class _NoPandas:
+    """A finder of modules that finds no pandas."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ImportError("pandas is not needed")
+
+
+def _keep_pyarrow_from_pandas() -> None:
+    """Make pyarrow look for pandas in vain. It imports pandas for its first array: seconds that no stage needs.
+
+    pyarrow looks once. Afterwards, others may import pandas.
+    """
+    import pyarrow as pa
+
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def require_own_code(root: Path) -> None:

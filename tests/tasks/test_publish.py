@@ -140,7 +140,7 @@ def test_challenger_has_an_index_of_its_own(workspace: Workspace, space: Space) 
     assert len(other.search("red dress")) == 10
     found = space.call("search", "red dress", "--challenger", "--json", "-k", "2")
     assert json.loads(found.output)["version"] == 2
-    assert not workspace.cached_embeddings(receipt.model_sha256).exists()
+    assert not workspace.challenger_embeddings.exists()
     shown = space.call("index").output
     assert "champion" in shown
     assert f"model     {receipt.model_sha256[:12]} (version 2)" in shown
