@@ -111,7 +111,7 @@ def merge(grades: Sequence[GradedResult], table: Path, columns: TableColumns = T
         if row is None:
             rows.append(values)
             new += 1
-        elif (row.get("at") or "") < grade.at:
+        elif (row.get("at") or "") <= grade.at:
             changed += row[columns.grade] != values[columns.grade]
             row.update(values)
     buffer = io.StringIO(newline="")
