@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKSPACE ?= .
 TINY ?= ../tiny
 
-.PHONY: help install retrain repro fclip-tiny test test-slow test-properties benchmark-overhead benchmark-ingest \
+.PHONY: help install retrain repro fclip-tiny test test-slow test-browser test-properties benchmark-overhead benchmark-ingest \
   benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed \
   benchmark-refresh benchmark-search docs docs-serve test-docs \
   lint types format clean
@@ -38,6 +38,9 @@ test: lint types         ## run lint, format check, type check and tests
 
 test-slow: install       ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-browser: install    ## run the tests of the service's page in headless Chromium (Debian's package chromium)
+	$(BIN)/python -m pytest -m slow -n 0 tests/fclip/serve/test_browser.py
 
 test-properties: install  ## run the property tests on thousands of new random examples
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile search -n 2 --dist worksteal

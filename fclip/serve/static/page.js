@@ -100,17 +100,18 @@ form.addEventListener("submit", (event) => {
   for (const input of form.querySelectorAll("input[type=text], input[type=search]")) {
     if (!input.value && input.name) input.disabled = true; // no empty values in the address
   }
-  const weight = form.querySelector("input[name=weight]");
-  if (!image) weight.disabled = true;
+  if (!image) form.querySelector("input[name=weight]").disabled = true;
+  const model = form.querySelector("select[name=model]");
+  if (model?.value === "champion") model.disabled = true; // the default
   if (form.querySelector("input[name=text]").value) form.querySelector("input[name=similar]")?.remove();
   if (image) {
     event.preventDefault();
-    for (const input of form.querySelectorAll("input:disabled")) input.disabled = false;
+    for (const input of form.querySelectorAll(":disabled")) input.disabled = false;
     load(1);
   }
 });
 window.addEventListener("pageshow", () => {
-  for (const input of form.querySelectorAll("input:disabled")) input.disabled = false;
+  for (const input of form.querySelectorAll(":disabled")) input.disabled = false;
 });
 form.addEventListener("change", (event) => {
   if (["filter", "compare", "model", "hybrid", "weight"].includes(event.target.name)) form.requestSubmit();
