@@ -37,7 +37,10 @@ async function setImage(file) {
 
 for (const id of ["file", "camera"]) {
   const input = document.getElementById(id);
-  input.addEventListener("change", () => setImage(input.files[0]));
+  input.addEventListener("change", () => {
+    setImage(input.files[0]);
+    input.value = ""; // the same file may be chosen again
+  });
   input.parentElement.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === " ") { event.preventDefault(); input.click(); }
   });
