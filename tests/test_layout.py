@@ -131,6 +131,8 @@ def test_imports_go_one_way(path: Path) -> None:
         assert "mlflow" not in roots
     if not name.startswith("fclip/search"):
         assert "lancedb" not in roots
+    if not name.startswith("fclip/serve"):
+        assert not roots & {"fastapi", "starlette", "uvicorn", "prometheus_client"}
     if name.startswith(GPU_CORE):
         assert roots - set(sys.stdlib_module_names) <= CORE_MAY_IMPORT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fclip.errors import UserError
 from tasks.workspace.paths import Workspace
 
-IN_ANY_FOLDER = ("embed", "classify")  # commands that keep the current folder, also in a workspace
+IN_ANY_FOLDER = ("embed", "classify", "serve")  # commands that keep the current folder, also in a workspace
 
 
 def workspace_here() -> Workspace:
