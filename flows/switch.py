@@ -7,6 +7,7 @@ from typing import Literal
 from prefect import flow
 
 from fclip.errors import UserError
+from fclip.registry.decisions import Decision
 from flows.effects import effect
 from flows.params import load_params
 from flows.pipeline_process import pipeline_process
@@ -27,7 +28,7 @@ class Switch:
 
     Attributes:
         moved: whether the champion changed.
-        refused: whether the gate refused the promotion.
+        refused: whether the version was not promoted, although it is not the champion.
         reason: why, in a sentence.
     """
 
@@ -37,8 +38,14 @@ class Switch:
 
 
 @flow(name="switch", flow_run_name="{action}", persist_result=False)
-def switch(workspace: str = ".", action: Literal["promote", "rollback"] = "promote", force: bool = False) -> Switch:
-    """Move the champion alias and the champion pin by hand, then embed and publish with the new champion."""
+def switch(
+    workspace: str = ".", action: Literal["promote", "rollback"] = "promote", override: Decision | None = None
+) -> Switch:
+    """Move the champion alias and the champion pin by hand, then embed and publish with the new champion.
+
+    Args:
+        override: promotes although the gate refuses it (`tasks.promote.promote`).
+    """
     space = Workspace(Path(workspace).resolve())
     require_own_code(space.root)
     with run_lock(space, f"fclip {action}"):
@@ -48,7 +55,7 @@ def switch(workspace: str = ".", action: Literal["promote", "rollback"] = "promo
             registration = register_task(space)
             if not isinstance(registration, Receipt):
                 raise UserError(f"no version to promote: {registration.reason}")
-            promotion = promote_task(space, registration, force=force)
+            promotion = promote_task(space, registration, override=override)
             refused = not promotion.moved and promotion.previous != promotion.version
             switched = Switch(promotion.moved, refused, promotion.reason)
         if switched.moved:

@@ -1,8 +1,9 @@
-"""The steps `promote` and `rollback`, which change the champion of the registry.
+"""The steps `promote`, `refuse` and `rollback`, which change the champion of the registry or what may become it.
 
 `promote` applies the gate: the challenger becomes the champion only if it is significantly better. Both are scored on
-the same `select` data in the same run. Before the alias moves, the stored version must give the pipeline's embeddings
-in a clean process. The alias moves last; then the champion pin is written.
+the same `select` data in the same run. A person can override the gate, or refuse a version. Before the alias moves,
+the stored version must give the pipeline's embeddings in a clean process. The alias moves last; then the champion pin
+is written.
 """
 
 import logging
@@ -16,9 +17,11 @@ from fclip.files import sha256_tree
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
 from fclip.registry.champion_alias import restore_previous, set_champion
+from fclip.registry.decisions import Decision, record, refusal
 from fclip.registry.log import Receipt
-from fclip.registry.store import list_versions
-from fclip.registry.versions import Version
+from fclip.registry.store import find_by_weights, list_versions
+from fclip.registry.versions import Version, VersionPin
+from fclip.report.description import with_decision
 from fclip.selection.gate import GateComparison, PromoteConfig, decide
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
@@ -117,16 +120,16 @@ def promote(
     workspace: Workspace,
     receipt: Receipt,
     *,
-    force: bool = False,
+    override: Decision | None = None,
     compare: Compare = compare_models,
     verify: Verify = verify_stored,
 ) -> Promotion:
     """Make the version of `receipt` the champion if it passes the gate, and write pins/champion.json.
 
     It passes if there is no champion, or if no `select` split of any dataset is significantly worse and at least one
-    is significantly better. Weights that were rolled back are refused. `force` overrides both refusals; the
-    comparisons are reported anyway. A version that does not give the pipeline's embeddings when it is loaded from the
-    registry never becomes the champion.
+    is significantly better. A version that a person refused, or whose weights were rolled back, is not promoted.
+    `override` promotes in all these cases and is then recorded on the version; the comparisons are reported anyway. A
+    version that does not give the pipeline's embeddings when it is loaded from the registry never becomes the champion.
 
     Raises:
         UserError: `receipt` does not match models/selected, or the registry does not contain its version.
@@ -152,37 +155,67 @@ def promote(
                 False, f"version {champion.version} is already the champion", (), previous, champion.version
             )
         marked = [entry for entry in present if entry.rolled_back and entry.model_sha256 == version.model_sha256]
-        if marked and not force:
-            return Promotion(
-                False,
-                f"version {version.version} stays challenger: its weights were rolled back (version "
-                f"{marked[0].version}); `fclip promote --force` promotes it anyway",
-                (),
-                previous,
-                version.version,
-            )
+        refused = refusal(version)
+        against = [f"it was {refused.words}"] if refused else []
+        against += [f"its weights were rolled back (version {entry.version})" for entry in marked]
+        if against and not override:
+            reason = f"version {version.version} stays challenger: {'; '.join(against)}"
+            return Promotion(False, reason, (), previous, version.version)
         comparisons: tuple[GateComparison, ...] = ()
-        if champion is None:
-            why = "there was no champion to compare it with"
-        else:
+        why = "there was no champion to compare it with"
+        if champion:
             folder = find_model(workspace, champion.model_sha256, champion.pin)
             comparisons = compare(workspace, folder, workspace.selected)
-            decision = decide(comparisons)
-            if not decision.promote and not force:
-                reason = f"version {version.version} stays challenger to version {previous}: {decision.reason}"
-                return Promotion(False, reason, comparisons, previous, version.version)
-            why = decision.reason if decision.promote else f"forced, although {decision.reason}"
+            verdict = decide(comparisons)
+            why = verdict.reason
+            if not verdict.promote:
+                if not override:
+                    reason = f"version {version.version} stays challenger to version {previous}: {why}"
+                    return Promotion(False, reason, comparisons, previous, version.version)
+                against.append(why)
         if broken := verify(workspace, version):
             reason = (
                 f"version {version.version} stays challenger: {broken}; delete it from the registry and run "
                 "`fclip retrain`"
             )
             return Promotion(False, reason, comparisons, previous, version.version)
+        if override and against:
+            record(client, version, override, describe=with_decision)
+            why = f"{override.words} (although {'; '.join(against)})"
+        elif override:
+            why += "; no override was needed, and none was recorded"
         write_pin(workspace.champion_pin, set_champion(client, name, version.version).pin)
         for entry in marked:
             client.set_model_version_tag(name, str(entry.version), tags.ROLLED_BACK, "false")
         order = f"the champion after version {previous}" if previous else "the first champion"
         return Promotion(True, f"version {version.version} is {order}: {why}", comparisons, previous, version.version)
+
+
+def refuse(workspace: Workspace, decision: Decision) -> VersionPin:
+    """Record on the version of models/selected that a person refuses it, and return the version.
+
+    From then on, `promote` keeps it challenger unless it is overridden.
+
+    Raises:
+        UserError: the selected model is not registered, or it is the champion.
+    """
+    name = load_section(workspace, "base", Base).registered_model
+    digest = sha256_tree(workspace.selected) if workspace.selected.is_dir() else "none"
+    client = connect()
+    with registry_lock(name):
+        present = find_by_weights(client, name, digest)
+        if not present:
+            raise UserError(
+                f"{name} has no version with the selected weights ({digest[:12]}), so there is nothing to refuse; "
+                "`fclip retrain` registers the selected model"
+            )
+        if champion := next((entry for entry in present if entry.is_champion), None):
+            raise UserError(
+                f"{champion.pin.title} is the champion and cannot be refused; `fclip rollback` makes the previous "
+                "champion the champion again"
+            )
+        record(client, present[0], decision, describe=with_decision)
+    return present[0].pin
 
 
 @dataclass(frozen=True)

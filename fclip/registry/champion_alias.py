@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fclip.errors import UserError
 from fclip.registry import tags
+from fclip.registry.decisions import refusal
 from fclip.registry.store import find_by_alias, list_versions
 from fclip.registry.versions import Version
 
@@ -42,7 +43,7 @@ def set_champion(client: "MlflowClient", name: str, version: int) -> Version:
 
 
 def restore_previous(client: "MlflowClient", name: str) -> Rollback:
-    """Make the previous champion of `name` that was not rolled back the champion again.
+    """Make the previous champion of `name` that was neither rolled back nor refused the champion again.
 
     The current champion is marked as rolled back first, so that a crash before the alias moves cannot lead to a new
     promotion of it. The caller must hold `registry_lock(name)`.
@@ -82,10 +83,10 @@ def _predecessor(current: Version, present: dict[int, Version]) -> Version:
                 f"version {number} of {current.registered_model}, the champion before version {current.version}, was "
                 "deleted from the registry; promote another version"
             )
-        if not entry.rolled_back and entry.model_sha256 != current.model_sha256:
+        if not entry.rolled_back and not refusal(entry) and entry.model_sha256 != current.model_sha256:
             return entry
         number = entry.succeeds
     raise UserError(
-        f"{current.registered_model} had no champion before version {current.version}, so there is nothing to roll "
-        "back to; promote another version"
+        f"{current.registered_model} had no champion before version {current.version} that was neither rolled back nor "
+        "refused, so there is nothing to roll back to; promote another version"
     )

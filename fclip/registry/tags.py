@@ -15,4 +15,5 @@ HEADLINE = "fclip.headline"  # JSON: "<dataset>.<split>.<protocol>.<metric>" -> 
 PROMOTED_AT = "fclip.promoted_at"  # ISO time, UTC
 SUCCEEDS = "fclip.succeeds"  # number of the previous champion
 ROLLED_BACK = "fclip.rolled_back"
+DECISIONS = "fclip.decisions"  # JSON: what people decided about the version, when and why, the last at the end
 DATASET_SHA256 = "fclip.dataset."  # + the dataset's name

@@ -65,7 +65,9 @@ def headline(inputs: ReportInputs) -> str:
         return f"Version {gate.version} is the new champion."
     if gate.is_champion:
         return f"Version {gate.version} is already the champion."
-    return f"Version {gate.version} remains a challenger: it did not pass the gate."
+    refused = gate.decisions and gate.decisions[-1].kind == "refuse"
+    why = "a person refused it" if refused else "it did not pass the gate"
+    return f"Version {gate.version} remains a challenger: {why}."
 
 
 def result_summary(inputs: ReportInputs) -> str:

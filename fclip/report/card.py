@@ -16,6 +16,7 @@ from fclip.evaluation.protocols.registry import metric_label, protocols
 from fclip.models.candidates import BASE_MODEL
 from fclip.pages.wording import percent
 from fclip.registry import tags
+from fclip.registry.decisions import decisions
 from fclip.registry.versions import Version
 from fclip.report.card_facts import CardFacts, DatasetFacts
 from fclip.report.description import rule_choices, selection_in_words
@@ -64,6 +65,7 @@ def model_card(facts: CardFacts, version: Version | None = None) -> str:
         selection=selection_in_words(facts.selection) if facts.selection else None,
         choices=rule_choices(facts.selection, facts.scores) if facts.selection and facts.scores else None,
         verdict=_verdict(version),
+        decisions=decisions(version) if version else (),
         lineage=_lineage(facts, version),
         model_address=_model_address(facts, version),
     )

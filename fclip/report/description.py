@@ -4,6 +4,7 @@ The model card (`fclip.report.card`) has more than a registry takes as a descrip
 """
 
 from fclip.pages.wording import counted, signed
+from fclip.registry.decisions import Decision
 from fclip.report.inputs import CandidateScores
 from fclip.report.markdown import Markdown, escape, table
 from fclip.selection.result import SelectionResult
@@ -11,6 +12,7 @@ from fclip.selection.rules.registry import rules
 
 MAX_CHARS = 5000
 """The column `description` of a version in MLflow's database."""
+DECISION = "**Decision.** "
 
 
 def version_description(selection: SelectionResult, scores: CandidateScores) -> str:
@@ -27,6 +29,16 @@ def version_description(selection: SelectionResult, scores: CandidateScores) -> 
             break
         text += f"{part}\n\n"
     return f"{text.rstrip()}\n" if text else f"{parts[0][: MAX_CHARS - 2]}…\n"
+
+
+def with_decision(description: str, decision: Decision) -> str:
+    """Return the description of a version with a decision as its first paragraph, in place of an earlier one.
+
+    The last lines are left out if it would be too long.
+    """
+    first, _, rest = description.partition("\n\n")
+    text = f"{DECISION}{escape(decision.words)}\n\n{rest if first.startswith(DECISION) else description}"
+    return text if len(text) <= MAX_CHARS else text[:MAX_CHARS].rpartition("\n")[0]
 
 
 def selection_in_words(selection: SelectionResult) -> Markdown:

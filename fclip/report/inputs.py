@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fclip.profile.drift import Drift
+from fclip.registry.decisions import Decision
 from fclip.selection.gate import GateComparison
 from fclip.selection.result import SelectionResult
 
@@ -89,6 +90,7 @@ class GateResult:
     Attributes:
         version: its number in the registry; None if it was not registered.
         moved: whether this run made it the champion. is_champion: whether it is the champion, since this run or before.
+        decisions: what people decided about the version, the last one at the end.
     """
 
     registered_model: str
@@ -97,6 +99,7 @@ class GateResult:
     is_champion: bool
     reason: str
     comparisons: tuple[GateComparison, ...]
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)

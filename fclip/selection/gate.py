@@ -52,14 +52,14 @@ class GateComparison:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Verdict:
     """Whether to promote the challenger, and the reason in one sentence."""
 
     promote: bool
     reason: str
 
 
-def decide(comparisons: Sequence[GateComparison]) -> Decision:
+def decide(comparisons: Sequence[GateComparison]) -> Verdict:
     """Promote if the challenger is significantly worse on no dataset and significantly better on at least one.
 
     In-domain and out-of-domain datasets count equally.
@@ -75,12 +75,12 @@ def decide(comparisons: Sequence[GateComparison]) -> Decision:
     worse = [entry for entry in comparisons if entry.worse]
     better = [entry for entry in comparisons if entry.better]
     if worse:
-        return Decision(promote=False, reason=f"significantly worse on {_named(worse)}")
+        return Verdict(promote=False, reason=f"significantly worse on {_named(worse)}")
     if not better:
-        return Decision(promote=False, reason=f"not significantly better on any dataset: {_named(comparisons)}")
+        return Verdict(promote=False, reason=f"not significantly better on any dataset: {_named(comparisons)}")
     num_others = len(comparisons) - len(better)
     rest = f", and not significantly worse on the other {num_others}" if num_others else ""
-    return Decision(promote=True, reason=f"significantly better on {_named(better)}{rest}")
+    return Verdict(promote=True, reason=f"significantly better on {_named(better)}{rest}")
 
 
 def _named(comparisons: Sequence[GateComparison]) -> str:

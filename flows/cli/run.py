@@ -1,6 +1,6 @@
 """Commands that run single steps of the pipeline: `stage`, `pin`, `promote`, `rollback`."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,9 @@ from flows.cli.here import workspace_here
 from flows.cli.terminal import console
 from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from fclip.registry.decisions import Decision
 
 
 def stage(
@@ -59,12 +62,29 @@ def pin(
 
 
 def promote(
-    force: Annotated[
-        bool, typer.Option("--force", help="Promote even if the gate refuses or the model was rolled back.")
-    ] = False,
+    override: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Promote although the gate or a person refused it, or it was rolled back. The reason is recorded.",
+        ),
+    ] = None,
+    refuse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON", help="Record that the selected model must not be promoted, and why. Nothing else happens."
+        ),
+    ] = None,
 ) -> None:
     """Make the selected model the champion if it passes the gate. Then embed the catalog with it for search."""
-    _switch("promote", force=force)
+    from fclip.registry.decisions import new_decision
+
+    if override is not None and refuse is not None:
+        raise typer.BadParameter("give only one of them", param_hint="--override, --refuse")
+    if refuse is not None:
+        _refuse(new_decision("refuse", refuse))
+    else:
+        _switch("promote", new_decision("override", override) if override is not None else None)
 
 
 def rollback() -> None:
@@ -72,7 +92,16 @@ def rollback() -> None:
     _switch("rollback")
 
 
-def _switch(action: Literal["promote", "rollback"], *, force: bool = False) -> None:
+def _refuse(decision: "Decision") -> None:
+    from tasks.promote import refuse
+
+    workspace = workspace_here()
+    with run_lock(workspace, "fclip promote --refuse"):
+        refused = refuse(workspace, decision)
+    console.print(f"{refused.title} was {decision.words}", markup=False, highlight=False)
+
+
+def _switch(action: Literal["promote", "rollback"], override: "Decision | None" = None) -> None:
     workspace = workspace_here()
     if action == "rollback":
         _print_rollback(workspace)
@@ -80,10 +109,12 @@ def _switch(action: Literal["promote", "rollback"], *, force: bool = False) -> N
     from flows.switch import switch
 
     without_tracebacks()
-    switched = switch(workspace=str(workspace.root), action=action, force=force)
+    switched = switch(workspace=str(workspace.root), action=action, override=override)
     if switched.refused:
-        raise UserError(f"not promoted: {switched.reason}; `--force` overrides the refusal")
-    console.print(switched.reason)
+        raise UserError(
+            f"not promoted: {switched.reason}. `--override REASON` promotes what the gate or a person refused"
+        )
+    console.print(switched.reason, markup=False)
 
 
 def _print_rollback(workspace: Workspace) -> None:

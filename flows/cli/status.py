@@ -17,10 +17,12 @@ def status() -> None:
 
 
 def models() -> None:
-    """List the registered versions: aliases, creation times, digests and closing commits."""
+    """List the registered versions: aliases, creation times, digests, closing commits, and what people decided."""
+    from rich.markup import escape
     from rich.table import Table
 
     from fclip.registry import store, tags
+    from fclip.registry.decisions import decisions
     from tasks.workspace.params import Base, load_section
 
     base = load_section(workspace_here(), "base", Base)
@@ -32,13 +34,15 @@ def models() -> None:
         "version", "alias", "created", "model_sha256", "commit", "note", title=base.registered_model, box=None
     )
     for version in versions:
+        notes = ["rolled back"] if version.rolled_back else []
+        notes += [decision.words for decision in decisions(version)[-1:]]
         table.add_row(
             str(version.version),
             ", ".join(version.aliases),
             f"{version.created_at:%Y-%m-%d %H:%M}",
             version.model_sha256[:12],
             version.tags.get(tags.CLOSING_COMMIT, "")[:12],
-            "rolled back" if version.rolled_back else "",
+            escape("; ".join(notes)),
         )
     console.print(table)
 

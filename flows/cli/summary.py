@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from rich.console import Console, JustifyMethod
+from rich.markup import escape
 from rich.table import Table
 
 from fclip.evaluation.protocols.registry import metric_label
@@ -87,7 +88,7 @@ def _steps(workspace: Workspace, done: Retraining, model: str) -> Table:
     else:
         table.add_row("register", "", f"no new version: {done.registration.reason}")
     if done.promotion:
-        table.add_row("promote", "", done.promotion.reason)
+        table.add_row("promote", "", escape(done.promotion.reason))
     _add_publications(table, done.publications)
     _add_closing(table, done.closing)
     return table

@@ -187,6 +187,12 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
     no_predecessor = space.call("rollback")
     assert no_predecessor.code == 1
     assert "nothing to roll back to" in no_predecessor.output
+    champion = space.call("promote", "--refuse", "too slow")
+    assert champion.code == 1
+    assert "`fclip rollback`" in champion.output
+    empty = space.call("promote", "--override", " ")
+    assert (empty.code, "needs a reason" in empty.output) == (1, True)
+    assert space.call("promote", "--override", "a", "--refuse", "b").code == 2
 
     (space.root / first_rule.NEW_FILE).write_text(first_rule.TEXT)
     space.set_params(lambda params: params["select"].update(rule="first"))
@@ -194,8 +200,9 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
     assert finished.code == 0, finished.output
     assert {version.version for version in space.versions} == {1, 2}
     assert {name for name, outs in digests(space).items() if outs != before[name]} <= {"select", "embed"}
-    promoted = space.run("fclip", "promote", "--force")
+    promoted = space.run("fclip", "promote", "--override", "the [new] stylists prefer it")
     assert promoted.code == 0, promoted.output
+    assert "promoted against the gate by" in promoted.output
     second = space.json("pins/champion.json")
     assert (first["version"], second["version"]) == (1, 2)
     assert space.json("published/champion.json")["current"]["model_sha256"] == second["model_sha256"]
@@ -208,9 +215,13 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
     images = pd.read_parquet(space.root / "data" / "embeddings" / "images.parquet")
     assert set(images["model_sha256"]) == {first["model_sha256"]}
 
+    refused = space.call("promote", "--refuse", "too [dark] on phones")
+    assert refused.code == 0, refused.output
     again = space.run("fclip", "promote")
     assert again.code == 1
+    assert "too [dark] on phones" in again.output
     assert "rolled back" in again.output
+    assert "too [dark] on phones" in " ".join(space.call("models").output.split())
     assert space.json("pins/champion.json") == first
 
 

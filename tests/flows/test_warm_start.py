@@ -27,7 +27,7 @@ def test_promotion_alone_does_not_retrain_a_warm_start(retrained: Space, tmp_pat
     assert (space.root / "reports" / "report.html").is_file()
     assert "version 1" in space.run("fclip", "status").output
 
-    promoted = space.run("fclip", "promote", "--force")
+    promoted = space.run("fclip", "promote", "--override", "a test")
     assert promoted.code == 0, promoted.output
     assert space.json("pins/champion.json")["version"] == 2
     again = space.run("fclip", "retrain", timeout=600)

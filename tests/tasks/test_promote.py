@@ -9,10 +9,13 @@ import pytest
 
 from fclip.errors import UserError
 from fclip.files import read_json
+from fclip.registry import tags
+from fclip.registry.backend import connect
+from fclip.registry.decisions import MAX_REASON, Decision, decisions, new_decision
 from fclip.registry.log import Receipt, RunRecord, register_version
-from fclip.registry.store import champion, versions
+from fclip.registry.store import champion, find_version, set_version_tag, versions
 from fclip.selection.gate import GateComparison
-from tasks.promote import Promotion, rollback
+from tasks.promote import Promotion, refuse, rollback
 from tasks.promote import promote as promote_verified
 from tasks.workspace.paths import Workspace
 
@@ -96,11 +99,111 @@ def test_only_a_significantly_better_challenger_is_promoted(workspace: Workspace
     assert read_json(workspace.champion_pin)["version"] == 2
 
 
-def test_force_overrides_the_gate(workspace: Workspace) -> None:
+def by(person: str, kind: str, reason: str) -> Decision:
+    """A decision of `person`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FCLIP_USER", person)
+        return new_decision(kind, reason)
+
+
+def description(version: int) -> str:
+    return connect().get_model_version(NAME, str(version)).description or ""
+
+
+def test_override_promotes_against_the_gate_and_is_recorded(workspace: Workspace) -> None:
     promote(workspace, select(workspace, "a"))
-    forced = promote(workspace, select(workspace, "b"), force=True, compare=WORSE)
-    assert forced.moved
-    assert "forced, although" in forced.reason
+    override = by("anna", "override", "  the camera\nchanged ")
+    promotion = promote(workspace, select(workspace, "b"), override=override, compare=WORSE)
+    assert promotion.moved
+    assert promotion.comparisons
+    assert "promoted against the gate by anna" in promotion.reason
+    assert "the camera changed (although significantly worse on street" in promotion.reason
+    assert decisions(champion(NAME)) == (Decision("override", "the camera changed", "anna", override.at),)
+    assert description(2).startswith(f"**Decision.** {override.words}\n\n")
+    assert decisions(find_version(NAME, "1")) == ()
+
+
+def test_override_that_is_not_needed_is_not_recorded(workspace: Workspace) -> None:
+    override = by("anna", "override", "in a hurry")
+    first = promote(workspace, select(workspace, "a"), override=override)
+    second = promote(workspace, select(workspace, "b"), override=override, compare=BETTER)
+    again = promote(workspace, select(workspace, "b"), override=override, compare=never)
+    assert first.moved
+    assert second.moved
+    assert "no override was needed" in first.reason
+    assert "significantly better on street" in second.reason
+    assert "no override was needed" in second.reason
+    assert "already the champion" in again.reason
+    assert not any(decisions(version) for version in versions(NAME))
+    assert description(2) == ""
+
+
+def test_a_refused_version_is_promoted_only_by_an_override(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    challenger = select(workspace, "b")
+    refused = refuse(workspace, by("anna", "refuse", "it confuses boots and sandals"))
+    assert refused == find_version(NAME, "2").pin
+    assert find_version(NAME, "challenger").version == 2
+
+    kept = promote(workspace, select(workspace, "b"), compare=never)  # as a scheduled run does
+    assert not kept.moved
+    assert "it was refused by anna" in kept.reason
+    assert "it confuses boots and sandals" in kept.reason
+    assert champion(NAME).version == 1
+    assert "**Decision.** refused by anna" in description(2)
+
+    moved = promote(workspace, challenger, override=by("bert", "override", "fixed"), compare=BETTER)
+    assert moved.moved
+    assert "promoted against the gate by bert" in moved.reason
+    assert "although it was refused by anna" in moved.reason
+    assert [(each.kind, each.by) for each in decisions(champion(NAME))] == [("refuse", "anna"), ("override", "bert")]
+    assert description(2).count("**Decision.**") == 1
+    assert "bert" in description(2)
+
+
+def test_only_a_registered_challenger_can_be_refused(workspace: Workspace) -> None:
+    decision = by("anna", "refuse", "too slow")
+    with pytest.raises(UserError, match="nothing to refuse"):
+        refuse(workspace, decision)
+    promote(workspace, select(workspace, "a"))
+    with pytest.raises(UserError, match=r"version 1 of fclip-test is the champion .* `fclip rollback`"):
+        refuse(workspace, decision)
+    assert decisions(champion(NAME)) == ()
+
+
+def test_rollback_skips_a_refused_version(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    promote(workspace, select(workspace, "b"), compare=BETTER)
+    promote(workspace, select(workspace, "c"), compare=BETTER)
+    select(workspace, "b")
+    refuse(workspace, by("anna", "refuse", "customers complained"))
+    assert rollback(workspace).version == 1
+
+
+def test_a_decision_needs_a_reason_and_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    for reason in ("", " \n\x1b"):
+        with pytest.raises(UserError, match="`--refuse` needs a reason"):
+            new_decision("refuse", reason)
+    with pytest.raises(UserError, match="shorten it to 500"):
+        new_decision("override", "x" * (MAX_REASON + 1))
+    monkeypatch.delenv("FCLIP_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", "carla")
+    assert new_decision("refuse", "x").by == "carla"
+
+    def nobody() -> str:
+        raise OSError("no username set in the environment")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    with pytest.raises(UserError, match="set FCLIP_USER"):
+        new_decision("refuse", "x")
+
+
+@pytest.mark.parametrize("text", ["no JSON", "3", '["refuse"]', '[{"kind": "like", "reason": "", "by": "", "at": ""}]'])
+def test_a_tag_that_was_changed_by_hand_is_named(workspace: Workspace, text: str) -> None:
+    select(workspace, "a")
+    set_version_tag(NAME, 1, tags.DECISIONS, text)
+    with pytest.raises(UserError, match=r"the tag fclip.decisions of version 1 of fclip-test .* delete it"):
+        decisions(find_version(NAME, "1"))
 
 
 def test_receipt_of_other_weights_is_refused(workspace: Workspace) -> None:
@@ -117,7 +220,7 @@ def test_receipt_of_other_weights_is_refused(workspace: Workspace) -> None:
     assert not workspace.champion_pin.exists()
 
 
-def test_rolled_back_weights_are_promoted_only_by_force(workspace: Workspace) -> None:
+def test_rolled_back_weights_are_promoted_only_by_an_override(workspace: Workspace) -> None:
     promote(workspace, select(workspace, "a"))
     promote(workspace, select(workspace, "b"), compare=BETTER)
 
@@ -130,9 +233,11 @@ def test_rolled_back_weights_are_promoted_only_by_force(workspace: Workspace) ->
     assert "rolled back" in refused.reason
     assert champion(NAME).version == 1
 
-    forced = promote(workspace, select(workspace, "b"), force=True, compare=BETTER)
-    assert forced.moved
-    assert champion(NAME).version == 2
+    override = by("anna", "override", "the index was at fault")
+    overridden = promote(workspace, select(workspace, "b"), override=override, compare=BETTER)
+    assert overridden.moved
+    assert "although its weights were rolled back (version 2)" in overridden.reason
+    assert decisions(champion(NAME)) == (override,)
     assert not any(entry.rolled_back for entry in versions(NAME))
 
 
@@ -153,15 +258,20 @@ def test_promote_writes_the_pin_after_a_crash(workspace: Workspace) -> None:
     assert read_json(workspace.champion_pin)["version"] == 1
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_a_version_that_consumers_cannot_use_stays_challenger(workspace: Workspace, force: bool) -> None:
+@pytest.mark.parametrize("override", [None, Decision("override", "now", "anna", "2026-03-02T09:14:00+00:00")])
+def test_a_version_that_consumers_cannot_use_stays_challenger(workspace: Workspace, override: Decision | None) -> None:
     promote(workspace, select(workspace, "a"))
     pin = workspace.champion_pin.read_bytes()
     challenger = select(workspace, "b")
     refused = promote_verified(
-        workspace, challenger, force=force, compare=BETTER, verify=lambda space, version: f"{version.version} is broken"
+        workspace,
+        challenger,
+        override=override,
+        compare=WORSE if override else BETTER,
+        verify=lambda space, version: f"{version.version} is broken",
     )
     assert not refused.moved
     assert refused.reason.startswith("version 2 stays challenger: 2 is broken; delete it")
     assert champion(NAME).version == 1
     assert workspace.champion_pin.read_bytes() == pin
+    assert decisions(find_version(NAME, "2")) == ()

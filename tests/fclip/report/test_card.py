@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from fclip.registry import tags
+from fclip.registry.decisions import MAX_REASON, Decision
+from fclip.registry.versions import Version
 from fclip.report.card import model_card
 from fclip.report.card_facts import (
     CardFacts,
@@ -22,7 +26,7 @@ from fclip.report.card_facts import (
     facts_from_json,
     facts_to_json,
 )
-from fclip.report.description import MAX_CHARS, version_description
+from fclip.report.description import MAX_CHARS, version_description, with_decision
 from fclip.report.markdown import escape, table
 from tests.fclip.report.test_report import made_up
 
@@ -139,6 +143,30 @@ def test_sections_are_complete_and_select_rows_are_marked() -> None:
     assert "models:/fclip-sample/VERSION" in text
 
 
+def test_card_of_a_version_shows_who_decided_what_and_why() -> None:
+    refused = {
+        "kind": "refuse",
+        "reason": "it confuses *boots* | sandals",
+        "by": "anna",
+        "at": "2026-03-01T16:20:00+00:00",
+    }
+    override = {"kind": "override", "reason": "fixed", "by": "bert", "at": "2026-03-02T09:14:00+00:00"}
+    version = Version("fclip-sample", 3, (), "ab" * 32, datetime(2026, 3, 1, tzinfo=UTC), "run", {})
+    assert "People decided" not in model_card(made_up_facts(), version)
+    decided = replace(version, tags={tags.DECISIONS: json.dumps([refused, override])})
+    tokens = body(model_card(made_up_facts(), decided))
+    start = next(i for i, token in enumerate(tokens) if token.type == "inline" and shown(token) == "Gate")
+    end = next(i for i, token in enumerate(tokens) if token.type == "inline" and shown(token) == "Lineage")
+    lines = [shown(token) for token in tokens[start:end] if token.type == "inline"]
+    assert lines == [
+        "Gate",
+        "Version 3 of fclip-sample was not promoted.",
+        "People decided about this version. The last decision counts:",
+        "refused by anna (2026-03-01T16:20:00+00:00): not *boots* | sandals",
+        "promoted against the gate by bert (2026-03-02T09:14:00+00:00): fixed",
+    ]
+
+
 def test_card_of_an_unknown_model_has_its_technical_part_only() -> None:
     text = model_card(CardFacts("some-folder", MODEL))
     assert metadata(text).keys() == {"library_name", "pipeline_tag", "tags"}
@@ -215,6 +243,20 @@ def shown_text(text: str) -> str:
 def test_escape_leaves_metric_names_readable() -> None:
     assert escape("retrieval.text_to_image (step-000018)") == "retrieval.text_to_image (step-000018)"
     assert escape("_a_ | <b>") == "\\_a\\_ \\| &lt;b&gt;"
+
+
+def test_description_has_the_last_decision_and_fits_the_registry() -> None:
+    inputs = made_up()
+    text = version_description(inputs.selection, inputs.scores)
+    first = Decision("refuse", "<" * MAX_REASON, "anna", "2026-03-01T16:20:00+00:00")
+    second = Decision("override", "fixed", "bert", "2026-03-02T09:14:00+00:00")
+    once = with_decision(text, first)
+    assert once.startswith("**Decision.** refused by anna")
+    assert with_decision(once, second) == f"**Decision.** {escape(second.words)}\n\n{text}"
+    full = with_decision("word " * 500 + "\n" + "more " * 500, first)
+    assert len(full) <= MAX_CHARS
+    assert "anna" in full
+    assert "more" not in full
 
 
 def test_description_fits_the_registry() -> None:

@@ -11,6 +11,7 @@ from fclip.evaluation.protocols.label_free import LABEL_FREE
 from fclip.evaluation.protocols.registry import metric_label
 from fclip.models.candidates import Candidate
 from fclip.profile.drift import Drift, FeatureDrift
+from fclip.registry.decisions import Decision
 from fclip.report.build import headline, render_report, result_summary, write_report
 from fclip.report.description import version_description
 from fclip.report.inputs import (
@@ -193,6 +194,19 @@ def test_report_shows_results_gate_rules_and_refused_rows() -> None:
     ):  # fmt: skip
         assert text in page, text
     assert page.index(">report<") < page.index(">select<")
+
+
+def test_report_shows_what_people_decided_about_the_version() -> None:
+    inputs = made_up()
+    assert "People decided" not in render_report(inputs)
+    refused = Decision("refuse", "it confuses <b>boots</b>", "anna", "2026-03-01T16:20:00+00:00")
+    override = Decision("override", "fixed", "bert", "2026-03-02T09:14:00+00:00")
+    gate = replace(inputs.gate, moved=False, is_champion=False, decisions=(refused,))
+    assert headline(replace(inputs, gate=gate)) == "Version 3 remains a challenger: a person refused it."
+    text = render_report(replace(inputs, gate=replace(gate, is_champion=True, decisions=(refused, override))))
+    first = "<li>Refused by anna (2026-03-01T16:20:00+00:00): it confuses &lt;b&gt;boots&lt;/b&gt;</li>"
+    second = "<li>Promoted against the gate by bert (2026-03-02T09:14:00+00:00): fixed</li>"
+    assert text.index("<h2>The gate</h2>") < text.index(first) < text.index(second)
 
 
 def test_headline_reports_the_outcome_and_summary_uses_report_data() -> None:
