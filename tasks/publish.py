@@ -159,7 +159,8 @@ def _publish(workspace: Workspace, role: Role, embeddings: Path, model: Path, ve
     if manifest is None:  # it does not exist, or it is damaged
         manifest = build_index(folder, _with_attributes(workspace, embeddings, stored, excluded), sources, config)
     _publish_model(workspace, published, stored.model_sha256, model)
-    publication = Publication(sources.index_name, stored.model_sha256, version, _now())
+    decision = _decision(workspace, version)
+    publication = Publication(sources.index_name, stored.model_sha256, version, _now(), decision)
     with _changing(workspace):
         changed = published.switch(role, publication)
         _clean(workspace, published)
@@ -231,6 +232,18 @@ def _publish_model(workspace: Workspace, published: Published, model_sha256: str
     if not target.is_dir() or sha256_tree(target) != sha256_tree(source):
         with atomic_dir(target) as temporary:
             shutil.copytree(source, temporary, dirs_exist_ok=True)
+
+
+def _decision(workspace: Workspace, number: int | None) -> str:
+    """Return what a person decided about a version last; "" for nothing."""
+    if number is None:
+        return ""
+    from fclip.registry.decisions import decisions  # mlflow takes seconds to import
+    from fclip.registry.store import versions
+
+    name = load_section(workspace, "base", Base).registered_model
+    last = [each for version in versions(name) if version.version == number for each in decisions(version)][-1:]
+    return last[0].words if last else ""
 
 
 def _parity_inputs(workspace: Workspace) -> "ParityInputs":

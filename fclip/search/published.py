@@ -31,12 +31,14 @@ class Publication:
         index: name of its folder. model_sha256: the model that embedded it, and embeds its queries.
         version: the registered version of the model; None if it is not registered.
         since: when the pointer moved to it, in UTC, ISO 8601.
+        decision: what a person decided about the version last, who, when and why; "" for nothing.
     """
 
     index: str
     model_sha256: str
     version: int | None
     since: str
+    decision: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,20 +21,17 @@ class Served:
     """An index with its model. A request uses one of them from its start to its end.
 
     Attributes:
-        datasets: the names of its datasets.
+        publication: what the pointer says of the index. datasets: the names of its datasets.
     """
 
     role: Role
     index: Index
+    publication: Publication
     datasets: frozenset[str]
 
     @property
     def model(self) -> Model:
         return self.index.model
-
-    @property
-    def publication(self) -> Publication:
-        return self.index.publication
 
 
 class Indexes:
@@ -95,7 +92,7 @@ class Indexes:
             else:
                 index = before.index
             datasets = frozenset(index.facets()["dataset"])
-            self._served[role] = Served(role, index, datasets)
+            self._served[role] = Served(role, index, publication, datasets)
             self.num_switches += before is not None
             self.problems.pop(role, None)
         except UserError as error:

@@ -38,10 +38,7 @@ def test_service_needs_no_torch_and_no_workspace_and_stops_at_a_signal(trained: 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     blocked = ["torch", "open_clip", "transformers", "mlflow", "prefect", "dvc", "lancedb", "pandas"]
-    code = (
-        f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "from flows.cli.__main__ import main\nmain()"
-    )
+    code = f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\nfrom flows.cli.__main__ import main\nmain()"
     command = [sys.executable, "-c", code, "serve", str(tmp_path / "copy"), "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with running(command, tmp_path, environment, tmp_path / "log") as process:

@@ -129,6 +129,13 @@ def test_about_names_what_is_published_and_links_to_the_report(client: TestClien
     page = client.get("/about")
     assert shop.published.pointer("champion").current.index in page.text
     assert "/report" not in page.text
+    assert "Decision" not in page.text
+    pointer = shop.published.pointer_file("champion")
+    content = json.loads(pointer.read_text())
+    content["current"]["decision"] = "promoted against the gate by Ada (2026-01-01): <b>better</b>"
+    pointer.write_text(json.dumps(content))
+    client.get("/readyz")
+    assert "by Ada (2026-01-01): &lt;b&gt;better&lt;/b&gt;" in client.get("/about").text
     assert client.get("/report").status_code == 404
     (shop.root / "reports").mkdir()
     (shop.root / "reports" / "report.html").write_text("<h1>Report</h1>")
