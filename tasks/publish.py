@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fclip.embeddings.store import Embeddings, read_embeddings, sample_texts
 from fclip.errors import UserError
 from fclip.export.runtime_folder import runtime_folder
-from fclip.files import atomic_dir, read_json, sha256_file, sha256_json, sha256_tree
+from fclip.files import atomic_dir, atomic_write, read_json, sha256_file, sha256_json, sha256_tree
 from fclip.search.build import NUM_RECALL_QUERIES, CatalogEmbeddings, build_index
 from fclip.search.catalog import Product
 from fclip.search.config import SearchConfig
@@ -164,6 +164,8 @@ def _publish(workspace: Workspace, role: Role, embeddings: Path, model: Path, ve
     with _changing(workspace):
         changed = published.switch(role, publication)
         _clean(workspace, published)
+        if changed or not published.card_file(role).is_file():
+            _publish_card(workspace, published, role, version, model)
     return PublishedIndex(role, publication.index, stored.model_sha256, manifest.num_products, changed, manifest.reason)
 
 
@@ -232,6 +234,16 @@ def _publish_model(workspace: Workspace, published: Published, model_sha256: str
     if not target.is_dir() or sha256_tree(target) != sha256_tree(source):
         with atomic_dir(target) as temporary:
             shutil.copytree(source, temporary, dirs_exist_ok=True)
+
+
+def _publish_card(workspace: Workspace, published: Published, role: Role, version: int | None, model: Path) -> None:
+    """Write the model card of a registered version beside the pointer, for people who have no registry."""
+    if version is None:
+        published.card_file(role).unlink(missing_ok=True)
+        return
+    from tasks.model_card import model_card_of  # torch takes seconds to import
+
+    atomic_write(published.card_file(role), model_card_of(workspace, str(version), model))
 
 
 def _decision(workspace: Workspace, number: int | None) -> str:

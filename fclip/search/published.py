@@ -2,6 +2,7 @@
 
     published/champion.json     the index of the champion, since when, and the ones before
     published/challenger.json   the same for the challenger; missing if there is none
+    published/champion.md       the model card of the champion; challenger.md of the challenger
     published/excluded.json     products that no search returns
     published/indexes/NAME/     indexes, each written once (`fclip.search.manifest`)
     published/models/DIGEST/    the models that embed queries, for the light runtime
@@ -79,6 +80,10 @@ class Published:
     def pointer_file(self, role: Role) -> Path:
         return self.root / f"{role}.json"
 
+    def card_file(self, role: Role) -> Path:
+        """The model card of the published model, in Markdown; it exists if the model is registered."""
+        return self.root / f"{role}.md"
+
     @property
     def exclusions_file(self) -> Path:
         return self.root / "excluded.json"
@@ -152,6 +157,7 @@ class Published:
     def withdraw(self, role: Role) -> None:
         """Remove a pointer, for example if there is no challenger any more."""
         self.pointer_file(role).unlink(missing_ok=True)
+        self.card_file(role).unlink(missing_ok=True)
 
     def exclusions(self) -> tuple[Exclusion, ...]:
         """Return the products that were taken down.

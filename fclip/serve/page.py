@@ -167,7 +167,9 @@ def page_routes(service: Service) -> APIRouter:
         models = await service.models()
         indexes = [(role, served.index, served.publication) for role, served in service.indexes.current().items()]
         template = templates.get_template("about.html.j2")
-        return HTMLResponse(template.render(models=models.data, indexes=indexes, has_report=_report(service).is_file()))
+        cards = {role for role, *_ in indexes if service.indexes.published.card_file(role).is_file()}
+        has_report = _report(service).is_file()
+        return HTMLResponse(template.render(models=models.data, indexes=indexes, cards=cards, has_report=has_report))
 
     @router.get("/report")
     async def report() -> Response:
@@ -175,6 +177,14 @@ def page_routes(service: Service) -> APIRouter:
             raise NotThere("this workspace has no report; run `fclip retrain`")
         policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
         return FileResponse(_report(service), headers={"content-security-policy": policy}, media_type="text/html")
+
+    @router.get("/card/{role}")
+    async def card(role: schemas.Role) -> Response:
+        """The model card, as text: it is Markdown."""
+        path = service.indexes.published.card_file(role)
+        if not path.is_file():
+            raise NotThere(f"the model of the {role} has no card, since it is not registered")
+        return FileResponse(path, media_type="text/plain; charset=utf-8")
 
     _add_login(router, service, templates)
     _add_static(router)

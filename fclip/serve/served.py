@@ -42,7 +42,7 @@ class Indexes:
 
     def __init__(self, root: Path, *, num_threads: int | None = None) -> None:
         """Args: root: the folder `published`. num_threads: threads of a model; None for one per core."""
-        self._published = Published(root.resolve())
+        self.published = Published(root.resolve())
         self._num_threads = num_threads
         self._served: dict[Role, Served] = {}
         self._stamps: dict[Role, Stamp | None] = {}
@@ -73,22 +73,22 @@ class Indexes:
 
     def _stamp(self, role: Role) -> Stamp | None:
         try:
-            status = self._published.pointer_file(role).stat()
+            status = self.published.pointer_file(role).stat()
         except OSError:
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _refresh(self, role: Role) -> None:
-        if not self._published.has(role) and role == "challenger":  # it was withdrawn
+        if not self.published.has(role) and role == "challenger":  # it was withdrawn
             self._served.pop(role, None)
             self.problems[role] = "no index of the challenger is published; run `fclip publish --challenger`"
             return
         try:
-            publication = self._published.pointer(role).current
+            publication = self.published.pointer(role).current
             before = self._served.get(role)
             if before is None or before.publication.index != publication.index:
                 model = self._model(publication.model_sha256)
-                index = Index(self._published, role, publication, model=model)
+                index = Index(self.published, role, publication, model=model)
             else:
                 index = before.index
             datasets = frozenset(index.facets()["dataset"])
@@ -104,7 +104,7 @@ class Indexes:
         for served in self._served.values():
             if served.model.manifest.model_sha256 == model_sha256:
                 return served.model
-        folder = self._published.model_folder(model_sha256)
+        folder = self.published.model_folder(model_sha256)
         model = load(folder, num_threads=self._num_threads)
         model.embed_texts(["warm up"])  # the graphs are loaded when they are first used
         return model

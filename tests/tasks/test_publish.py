@@ -143,4 +143,6 @@ def test_challenger_has_an_index_of_its_own(workspace: Workspace, space: Space) 
     assert not workspace.challenger_embeddings.exists()
     shown = space.call("index").output
     assert "champion" in shown
+    assert workspace.published.joinpath("champion.md").read_text().startswith("---")
+    assert workspace.published.joinpath("challenger.md").is_file()
     assert f"model     {receipt.model_sha256[:12]} (version 2)" in shown

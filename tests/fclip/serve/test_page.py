@@ -137,6 +137,10 @@ def test_about_names_what_is_published_and_links_to_the_report(client: TestClien
     client.get("/readyz")
     assert "by Ada (2026-01-01): &lt;b&gt;better&lt;/b&gt;" in client.get("/about").text
     assert client.get("/report").status_code == 404
+    assert client.get("/card/champion").status_code == 404
+    shop.published.card_file("champion").write_text("# A card")
+    assert 'href="/card/champion"' in client.get("/about").text
+    assert client.get("/card/champion").text == "# A card"
     (shop.root / "reports").mkdir()
     (shop.root / "reports" / "report.html").write_text("<h1>Report</h1>")
     assert 'href="/report"' in client.get("/about").text
