@@ -162,7 +162,7 @@ def test_card_of_a_version_shows_who_decided_what_and_why() -> None:
         "Gate",
         "Version 3 of fclip-sample was not promoted.",
         "People decided about this version. The last decision counts:",
-        "refused by anna (2026-03-01T16:20:00+00:00): not *boots* | sandals",
+        "refused by anna (2026-03-01T16:20:00+00:00): it confuses *boots* | sandals",
         "promoted against the gate by bert (2026-03-02T09:14:00+00:00): fixed",
     ]
 
