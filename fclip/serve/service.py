@@ -5,7 +5,6 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -204,7 +203,7 @@ class Service:
             since=publication.since,
             offset=request.offset,
             num_matching=num_matching,
-            results=[schemas.Result(**asdict(hit), image=picture_address(hit)) for hit in hits[request.offset :]],
+            results=[schemas.Result(**vars(hit), image=picture_address(hit)) for hit in hits[request.offset :]],
             facets=facets,
         )
 
