@@ -37,9 +37,9 @@ def endure(service: Service, job: Job) -> dict[str, Any]:
 
 
 def tenths(values: list[float]) -> list[float]:
-    """Return the median of each tenth of the values."""
+    """Return the median of each tenth of the values; of fewer than ten, some are used several times."""
     bounds = [len(values) * number // 10 for number in range(11)]
-    return [statistics.median(values[a:b] or values[-1:]) for a, b in pairwise(bounds)]
+    return [statistics.median(values[a : max(b, a + 1)]) for a, b in pairwise(bounds)]
 
 
 @contextmanager
