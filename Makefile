@@ -8,7 +8,7 @@ TINY ?= ../tiny
 
 .PHONY: help install retrain repro fclip-tiny test test-slow test-browser test-properties benchmark-overhead benchmark-ingest \
   benchmark-train benchmark-tiny benchmark-tower benchmark-ablation benchmark-selection benchmark-evaluate benchmark-embed \
-  benchmark-refresh benchmark-search docs docs-serve test-docs \
+  benchmark-refresh benchmark-search benchmark-serve docs docs-serve test-docs \
   lint types format clean
 
 help:                    ## list the targets
@@ -77,6 +77,9 @@ benchmark-refresh: install  ## measure the cost of a refresh after 1 % of the pr
 
 benchmark-search: install  ## compare search by vector with LanceDB and FAISS, called directly (needs an idle machine, 14 GB)
 	$(BIN)/python -m benchmarks.search --work benchmarks/results/search --out benchmarks/results/search.json
+
+benchmark-serve: install  ## compare the search service with calls in process; measure memory over many requests (needs an idle machine)
+	$(BIN)/python -m benchmarks.serve --work benchmarks/results/serve --out benchmarks/results/serve.json
 
 docs: install            ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

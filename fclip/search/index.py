@@ -155,15 +155,14 @@ class Index:
         resolved = self.catalog.resolve(filters or {})
         allowed = self._allowed(resolved)
         vectors = self._embed(queries)
-        results = []
-        for query, vector in zip(queries, vectors, strict=True):
-            if hybrid:
-                found, scores = self._searcher.hybrid(str(query.text), vector, k, allowed, is_filtered=bool(resolved))
-            else:
-                found = self._searcher.nearest(vector, k, allowed, is_filtered=bool(resolved))
-                scores = found.similarity
-            results.append(self._searcher.hits(found, scores))
-        return results
+        is_filtered = bool(resolved)
+        if not hybrid:
+            nearest = self._searcher.nearest_of_many(vectors, k, allowed, is_filtered=is_filtered)
+            return [self._searcher.hits(found, found.similarity) for found in nearest]
+        return [
+            self._searcher.hits(*self._searcher.hybrid(str(query.text), vector, k, allowed, is_filtered=is_filtered))
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
 
     def find_similar(
         self, product_id: str, *, dataset: str | None = None, filters: Filters | None = None, k: int = 10

@@ -55,6 +55,12 @@ class Searcher:
         order = np.argsort(-similarity, kind="stable")[:k]
         return Found(products[order], similarity[order], best_images[order])
 
+    def nearest_of_many(self, queries: FloatArray, k: int, allowed: Allowed, *, is_filtered: bool) -> list[Found]:
+        """Return what `nearest` returns for each query, float32 [n, d]."""
+        if self._approximation is None or is_filtered:
+            return self.vectors.search_many(queries, k, allowed)
+        return [self.nearest(query, k, allowed, is_filtered=is_filtered) for query in queries]
+
     def hybrid(
         self, text: str, query: FloatArray, k: int, allowed: Allowed, *, is_filtered: bool
     ) -> tuple[Found, FloatArray]:

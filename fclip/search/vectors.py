@@ -12,6 +12,7 @@ from fclip.search.ranking import FloatArray, Ints, best
 
 SPARSE_SHARE = 0.25  # below this share of allowed images, only their vectors are read
 ROWS_AT_ONCE = 1024
+MIN_TOGETHER, MAX_TOGETHER = 6, 32  # queries of one matrix product: fewer are faster one by one, more need much memory
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,25 @@ class Vectors:
             images = np.flatnonzero(allowed[self.products])
             if len(images) < SPARSE_SHARE * len(self.products):
                 return self._search_few(query, k, images)
-        similarity = self.vectors @ query
+        return self._ranked(query, self.vectors @ query, k, allowed)
+
+    def search_many(self, queries: FloatArray, k: int, allowed: NDArray[np.bool_] | None = None) -> list[Found]:
+        """Return what `search` returns for each of many queries, float32 [n, d], in a fraction of the time.
+
+        Their similarities are rounded differently, so products that are almost equally similar may change places.
+        """
+        is_sparse = allowed is not None and np.count_nonzero(allowed) < SPARSE_SHARE * len(allowed)
+        if len(queries) < MIN_TOGETHER or is_sparse:
+            return [self.search(query, k, allowed) for query in queries]
+        result = []
+        for start in range(0, len(queries), MAX_TOGETHER):
+            part = queries[start : start + MAX_TOGETHER]
+            similarity = np.ascontiguousarray((self.vectors @ part.T).T)
+            result += [self._ranked(query, row, k, allowed) for query, row in zip(part, similarity, strict=True)]
+        return result
+
+    def _ranked(self, query: FloatArray, similarity: FloatArray, k: int, allowed: NDArray[np.bool_] | None) -> Found:
+        """Rank all products by the similarity of each image, float32 [images]."""
         by_product = self._best_of_each(similarity, self.starts)
         if allowed is not None:
             by_product = np.where(allowed, by_product, np.float32(-np.inf))

@@ -1,74 +1,66 @@
-"""Embedding in batches: inputs of concurrent requests that arrive within a few milliseconds are computed together."""
+"""Batches: inputs of concurrent requests that arrive while a computation runs are computed together."""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fclip.runtime.model import Model
 from fclip.serve.errors import Busy
 
-Kind = Literal["text", "pixels"]
-FloatArray = NDArray[np.float32]
+Compute = Callable[[list[Any]], Sequence[Any]]
+"""Returns one output for each input."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Inputs of one request, at most a batch, and the future of their vectors."""
+    """Inputs of one request, at most a batch, and the future of their outputs."""
 
-    model: Model
-    kind: Kind
+    key: Hashable
+    compute: Compute
     inputs: Sequence[Any]
-    vectors: "asyncio.Future[FloatArray]"
-
-    def fits(self, other: "_Part") -> bool:
-        return self.model is other.model and self.kind == other.kind
+    outputs: "asyncio.Future[Sequence[Any]]"
 
 
 class Batcher:
-    """Embeds texts and pixels. A batch has inputs of one model and one kind.
+    """Computes inputs in batches. A batch has inputs of one key, for example of one model.
 
-    The model runs in one thread, with all cores. What arrives while it runs is the next batch. Use in one event loop.
+    Batches run in one thread, one after the other. What arrives while one runs is the next batch. Use in one event
+    loop.
     """
 
     def __init__(self, *, batch_size: int, wait_ms: float, max_waiting: int) -> None:
-        """Args: wait_ms: how long an idle model waits for more. max_waiting: inputs that may wait."""
+        """Args: wait_ms: how long an idle thread waits for more. max_waiting: inputs that may wait."""
         self._batch_size = batch_size
         self._wait = wait_ms / 1000
         self._max_waiting = max_waiting
         self._waiting: deque[_Part] = deque()
         self._num_waiting = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._worker: asyncio.Task[None] | None = None
         self.num_batches = 0
         self.num_inputs = 0
 
-    async def embed(self, model: Model, kind: Kind, inputs: Sequence[Any]) -> FloatArray:
-        """Return the embeddings of inputs that were checked, float32 [n, dim].
+    async def run(self, key: Hashable, compute: Compute, inputs: Sequence[Any]) -> list[Any]:
+        """Return one output for each input.
 
         Args:
-            inputs: texts, or pixels as uint8 [size, size, 3].
+            compute: what computes a batch; the same for all inputs of a key.
 
         Raises:
             Busy: too many inputs wait.
         """
-        if not inputs:
-            return np.empty((0, model.dim), np.float32)
         if self._num_waiting and self._num_waiting + len(inputs) > self._max_waiting:
-            raise Busy("too many requests wait for the model; try again in a second")
+            raise Busy("too many requests wait; try again in a second")
         loop = asyncio.get_running_loop()
         starts = range(0, len(inputs), self._batch_size)
-        parts = [_Part(model, kind, inputs[s : s + self._batch_size], loop.create_future()) for s in starts]
+        parts = [_Part(key, compute, inputs[s : s + self._batch_size], loop.create_future()) for s in starts]
         self._waiting.extend(parts)
         self._num_waiting += len(inputs)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
-        return np.concatenate(await asyncio.gather(*(part.vectors for part in parts)))
+        return [each for outputs in await asyncio.gather(*(part.outputs for part in parts)) for each in outputs]
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -78,32 +70,31 @@ class Batcher:
         await asyncio.sleep(self._wait)
         while self._waiting:
             batch = self._next()
-            first, inputs = batch[0], [each for part in batch for each in part.inputs]
+            inputs = [each for part in batch for each in part.inputs]
             self.num_batches += 1
             self.num_inputs += len(inputs)
             try:
-                run = asyncio.get_running_loop().run_in_executor
-                vectors = await run(self._thread, _embed, first.model, first.kind, inputs)
+                outputs = await asyncio.get_running_loop().run_in_executor(self._thread, batch[0].compute, inputs)
             except Exception as error:
                 for part in batch:
-                    if not part.vectors.done():
-                        part.vectors.set_exception(error)
+                    if not part.outputs.done():
+                        part.outputs.set_exception(error)
                 continue
             start = 0
             for part in batch:
-                if not part.vectors.done():  # otherwise the client is gone
-                    part.vectors.set_result(vectors[start : start + len(part.inputs)])
+                if not part.outputs.done():  # otherwise the client is gone
+                    part.outputs.set_result(outputs[start : start + len(part.inputs)])
                 start += len(part.inputs)
 
     def _next(self) -> list[_Part]:
-        """Take the first part that waits, and later ones of the same model and kind that fit into a batch."""
+        """Take the first part that waits, and later ones of the same key that fit into a batch."""
         batch, number, others = [self._waiting.popleft()], 0, deque[_Part]()
         number = len(batch[0].inputs)
         while self._waiting:
             part = self._waiting.popleft()
-            if part.vectors.done():
+            if part.outputs.done():
                 self._num_waiting -= len(part.inputs)
-            elif part.fits(batch[0]) and number + len(part.inputs) <= self._batch_size:
+            elif part.key == batch[0].key and number + len(part.inputs) <= self._batch_size:
                 batch.append(part)
                 number += len(part.inputs)
             else:
@@ -111,9 +102,3 @@ class Batcher:
         self._waiting = others
         self._num_waiting -= number
         return batch
-
-
-def _embed(model: Model, kind: Kind, inputs: list[Any]) -> FloatArray:
-    if kind == "text":
-        return model.embed_texts(inputs)
-    return model.encode_pixels(np.stack(inputs))

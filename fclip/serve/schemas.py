@@ -100,6 +100,11 @@ class SearchRequest(BaseModel):
     facets: Annotated[StrictBool, Field(description="Whether to count the values of each attribute.")] = False
     model: Role = "champion"
 
+    @property
+    def num_ranked(self) -> int:
+        """The number of products to rank."""
+        return min(self.offset + self.k, MAX_RESULTS)
+
 
 class Result(BaseModel):
     """A product. `image`: the address of its most similar picture on this service."""

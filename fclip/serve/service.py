@@ -2,9 +2,9 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from fclip.search.index import MAX_RESULTS
+from fclip.runtime.model import Model
 from fclip.search.query import Query, combined, unit_queries
 from fclip.search.results import Hit
 from fclip.serve import schemas
@@ -43,6 +43,7 @@ class Service:
         self.batcher = Batcher(
             batch_size=settings.batch_size, wait_ms=settings.batch_wait_ms, max_waiting=settings.max_waiting
         )
+        self.searches = Batcher(batch_size=settings.batch_size, wait_ms=0, max_waiting=settings.max_waiting)
         self.pictures = Pictures(workspace)
         state = workspace / ".fclip"
         self.queries = QueryLog(state / "queries.jsonl" if settings.log_queries else None)
@@ -52,6 +53,7 @@ class Service:
 
     def close(self) -> None:
         self.batcher.close()
+        self.searches.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, function: Callable[[], Value]) -> Value:
@@ -103,16 +105,22 @@ class Service:
 
         async def embed_texts() -> None:
             if texts:
-                result[[number for number, _ in texts]] = await self.batcher.embed(model, "text", [t for _, t in texts])
+                result[[number for number, _ in texts]] = await self._embed_texts(model, [text for _, text in texts])
 
         async def embed_images() -> None:
             for start in range(0, len(images), self.settings.batch_size):
                 part = images[start : start + self.settings.batch_size]
                 pixels = [await self._decode(content, served, f"input {number}") for number, content in part]
-                result[[number for number, _ in part]] = await self.batcher.embed(model, "pixels", pixels)
+                result[[number for number, _ in part]] = await self._embed_pixels(model, pixels)
 
         await asyncio.gather(embed_texts(), embed_images())
         return result
+
+    async def _embed_texts(self, model: Model, texts: Sequence[str]) -> list[FloatArray]:
+        return await self.batcher.run((model, "texts"), model.embed_texts, texts)
+
+    async def _embed_pixels(self, model: Model, pixels: Sequence[NDArray[np.uint8]]) -> list[FloatArray]:
+        return await self.batcher.run((model, "pixels"), lambda batch: model.encode_pixels(np.stack(batch)), pixels)
 
     async def _decode(self, content: bytes, served: Served, name: str) -> NDArray[np.uint8]:
         return await self.in_thread(lambda: decode(content, served.model, name, self.settings))
@@ -122,12 +130,15 @@ class Service:
     async def search(self, request: schemas.SearchRequest) -> tuple[Served, schemas.SearchReply]:
         """Search by text, image or both."""
         served = await self.served(request.model)
+        index, k = served.index, request.num_ranked
         query = await self._query(served, request)
-        found = await self._find(
-            served,
-            request,
-            lambda k: served.index.find([query], filters=request.filters, k=k, hybrid=request.hybrid)[0],
+        # Queries with the same filters are searched together.
+        (hits,) = await self.searches.run(
+            (index, json.dumps(request.filters, sort_keys=True), k, request.hybrid),
+            lambda queries: index.find(queries, filters=request.filters, k=k, hybrid=request.hybrid),
+            [query],
         )
+        found = await self._reply(served, request, hits)
         self.queries.add(
             text=request.text,
             has_image=request.image is not None,
@@ -144,11 +155,12 @@ class Service:
         served = await self.served(request.model)
         if not await self.in_thread(lambda: served.index.catalog.numbers_of(product_id, dataset)):
             raise NotThere(f"no product {product_id[:80]!r} is published in the dataset {dataset[:80]!r}")
-        found = await self._find(
-            served,
-            request,
-            lambda k: served.index.find_similar(product_id, dataset=dataset, filters=request.filters, k=k),
+        hits = await self.in_thread(
+            lambda: served.index.find_similar(
+                product_id, dataset=dataset, filters=request.filters, k=request.num_ranked
+            )
         )
+        found = await self._reply(served, request, hits)
         return served, found
 
     async def _query(self, served: Served, request: schemas.SearchRequest) -> Query:
@@ -167,27 +179,22 @@ class Service:
             if content is None:
                 return None
             pixels = await self._decode(content, served, "the image")
-            return (await self.batcher.embed(served.model, "pixels", [pixels]))[0]
+            return (await self._embed_pixels(served.model, [pixels]))[0]
 
-        vectors, image = await asyncio.gather(
-            self.batcher.embed(served.model, "text", list(texts.values())), embed_image()
-        )
+        vectors, image = await asyncio.gather(self._embed_texts(served.model, list(texts.values())), embed_image())
         by_name = dict(zip(texts, vectors, strict=True))
         vector = combined(plain, text=by_name.get("text"), image=image, negative=by_name.get("negative text"))
         (unit,) = unit_queries(vector[None])
         return Query(text=request.text, vector=unit, model_sha256=served.publication.model_sha256)
 
-    async def _find(
-        self, served: Served, request: schemas.SearchRequest, find: Callable[[int], list[Hit]]
-    ) -> schemas.SearchReply:
+    async def _reply(self, served: Served, request: schemas.SearchRequest, hits: list[Hit]) -> schemas.SearchReply:
         index, publication = served.index, served.publication
-        k = min(request.offset + request.k, MAX_RESULTS)
 
-        def run() -> tuple[list[Hit], int, dict[str, dict[str, int]] | None]:
-            facets = index.facets(request.filters) if request.facets else None
-            return find(k)[request.offset :], index.count(request.filters), facets
+        def count() -> tuple[int, dict[str, dict[str, int]] | None]:
+            return index.count(request.filters), index.facets(request.filters) if request.facets else None
 
-        hits, num_matching, facets = await self.in_thread(run)
+        needs_time = bool(request.filters or request.facets)
+        num_matching, facets = await self.in_thread(count) if needs_time else count()
         return schemas.SearchReply(
             model=served.role,
             model_sha256=publication.model_sha256,
@@ -196,7 +203,7 @@ class Service:
             since=publication.since,
             offset=request.offset,
             num_matching=num_matching,
-            results=[schemas.Result(**asdict(hit), image=picture_address(hit)) for hit in hits],
+            results=[schemas.Result(**vars(hit), image=picture_address(hit)) for hit in hits[request.offset :]],
             facets=facets,
         )
 

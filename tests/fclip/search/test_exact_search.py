@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,16 @@ def test_hit_has_the_attributes_of_its_product_and_its_best_image(index: Index, 
         assert hit.score == hit.similarity == pytest.approx(1, abs=1e-6)
 
 
-def test_many_queries_give_the_results_of_each(index: Index) -> None:
-    queries = [by_vector(vector) for vector in np.random.default_rng(3).normal(size=(5, 16))]
-    together = index.find(queries, filters={"colour": "red"}, k=7)
-    assert together == [index.find([query], filters={"colour": "red"}, k=7)[0] for query in queries]
+@pytest.mark.parametrize("filters", [{}, {"colour": ["red", "blue"]}, {"colour": "red", "a size": SIZES[0]}])
+@pytest.mark.parametrize("number", [1, 5, 80])
+def test_many_queries_give_the_results_of_each(index: Index, number: int, filters: dict) -> None:
+    queries = [by_vector(vector) for vector in np.random.default_rng(3).normal(size=(number, 16))]
+    for query, together in zip(queries, index.find(queries, filters=filters, k=7), strict=True):
+        (alone,) = index.find([query], filters=filters, k=7)
+        assert [replace(hit, score=0, similarity=0) for hit in together] == [
+            replace(hit, score=0, similarity=0) for hit in alone
+        ]
+        np.testing.assert_allclose([hit.similarity for hit in together], [hit.similarity for hit in alone], atol=1e-6)
 
 
 def test_filter_values_ignore_case_and_have_no_special_meaning(index: Index) -> None:

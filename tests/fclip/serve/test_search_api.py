@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +46,18 @@ def test_results_are_those_of_the_index(client: TestClient, shop: Shop, body: di
         [result["similarity"] for result in found["results"]], [hit.similarity for hit in hits], atol=1e-5
     )
     assert (found["model"], found["version"], found["num_matching"], found["offset"]) == ("champion", 1, 40, 0)
+
+
+def test_requests_at_once_get_their_own_results(client: TestClient, shop: Shop) -> None:
+    texts = [f"{colour} {number}" for number in range(8) for colour in ("red", "green", "blue", "yellow")]
+    filters = [{}, {"colour": ["red", "blue"]}, {"colour": ["green"]}]
+    bodies = [{"text": text, "filters": filters[n % 3], "k": 5 + n % 2} for n, text in enumerate(texts)]
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        replies = list(pool.map(lambda body: search(client, **body), bodies))
+    index = Index.open(shop.root)
+    for body, reply in zip(bodies, replies, strict=True):
+        (hits,) = index.find([Query(text=body["text"])], filters=body["filters"], k=body["k"])
+        assert ids(reply) == [hit.product_id for hit in hits]
 
 
 def test_pages_continue_each_other_and_end(client: TestClient) -> None:
