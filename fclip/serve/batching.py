@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from fclip.serve.errors import Busy
 
-Compute = Callable[[list[Any]], Sequence[Any]]
-"""Returns one output for each input."""
+Outputs = Sequence[Any] | NDArray[Any]
+Compute = Callable[[list[Any]], Outputs]
+"""Returns one output for each input, in their order."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class _Part:
     key: Hashable
     compute: Compute
     inputs: Sequence[Any]
-    outputs: "asyncio.Future[Sequence[Any]]"
+    outputs: "asyncio.Future[Outputs]"
 
 
 class Batcher:
