@@ -5,7 +5,6 @@ by one, so `finetune` and those after it stay stale, and the next retraining run
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import Flow, flow, get_run_logger
 
@@ -17,6 +16,7 @@ from flows.steps import (
     close_run,
     embed_catalog,
     find_unchanged_task,
+    locked_workspace,
     publish_indexes,
     resolve_task,
     run_name,
@@ -28,9 +28,7 @@ from tasks.commit import ClosingCommit, require_clean
 from tasks.publish import PublishedIndex
 from tasks.published_products import ProductChanges, product_changes, published_index
 from tasks.resolve import Resolution, require_champion
-from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
-from tasks.workspace.process import require_own_code
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,8 @@ def refresh_flow(*, is_checked: bool = False, resolution: Resolution | None = No
             commit: whether to end with the closing commit, as deployments do; else the run reports the changed files.
             wait: whether to wait for another run in the workspace; else the run fails.
         """
-        space = Workspace(Path(workspace).resolve())
-        require_own_code(space.root)
         logger = get_run_logger()
-        on_wait = (lambda holder: logger.info("Waiting: %s", holder)) if wait else None
-        with run_lock(space, "the flow `refresh_catalog`", on_wait=on_wait):
+        with locked_workspace(workspace, "the flow `refresh_catalog`", wait=wait) as space:
             covered = waiting_runs_task()  # before any source is read
             params = load_params(space)
             if commit:

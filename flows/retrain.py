@@ -23,6 +23,7 @@ from flows.steps import (
     close_run,
     embed_catalog,
     find_unchanged_task,
+    locked_workspace,
     publish_indexes,
     register_task,
     resolve_task,
@@ -36,9 +37,7 @@ from tasks.publish import PublishedIndex
 from tasks.register import NotRegistered, Receipt
 from tasks.report import write_report
 from tasks.resolve import Resolution
-from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
-from tasks.workspace.process import require_own_code
 
 
 @dataclass(frozen=True)
@@ -94,11 +93,8 @@ def retrain_flow(
             commit: whether to end with the closing commit, as deployments do; else the run reports the changed files.
             wait: whether to wait for another run in the workspace; else the run fails.
         """
-        space = Workspace(Path(workspace).resolve())
-        require_own_code(space.root)
         logger = get_run_logger()
-        on_wait = (lambda holder: logger.info("Waiting: %s", holder)) if wait else None
-        with run_lock(space, "the flow `retrain`", on_wait=on_wait):
+        with locked_workspace(workspace, "the flow `retrain`", wait=wait) as space:
             params = load_params(space)
             if commit:
                 require_clean(space)

@@ -1,9 +1,11 @@
 """Steps that several flows share: effects as Prefect tasks, runs of stages, publication, and the closing commit."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.effects import effect
@@ -15,7 +17,9 @@ from tasks.commit import ClosingCommit, make_closing_commit, pending_changes
 from tasks.publish import PublishedIndex, publish, publish_challenger
 from tasks.register import register
 from tasks.resolve import resolve
+from tasks.workspace.lock import run_lock
 from tasks.workspace.paths import Workspace
+from tasks.workspace.process import require_own_code
 
 # Retries help if a source or the registry is unavailable for a moment. Each of these steps is safe to repeat.
 find_unchanged_task = effect(find_unchanged, retries=2)
@@ -30,6 +34,21 @@ def run_name() -> str:
     """Return the name of the current flow run: its workspace, and when it began."""
     workspace = Workspace(Path(flow_run.parameters.get("workspace", ".")).resolve())
     return f"{workspace.root.name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@contextmanager
+def locked_workspace(path: str, holder: str, *, wait: bool) -> Iterator[Workspace]:
+    """Context of a flow: the workspace at `path`, to which this code must belong, with the lock of its run.
+
+    Args:
+        wait: whether to wait for another run in the workspace, and log that; else the flow fails.
+    """
+    space = Workspace(Path(path).resolve())
+    require_own_code(space.root)
+    logger = get_run_logger()
+    on_wait = (lambda other: logger.info("Waiting: %s", other)) if wait else None
+    with run_lock(space, holder, on_wait=on_wait):
+        yield space
 
 
 def run_stages(

@@ -1,7 +1,6 @@
 """The flow `switch`: promote the selected model or roll back, then embed and publish with the new champion."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -11,12 +10,9 @@ from fclip.registry.decisions import Decision
 from flows.effects import effect
 from flows.params import load_params
 from flows.pipeline_process import pipeline_process
-from flows.steps import embed_catalog, publish_indexes, register_task
+from flows.steps import embed_catalog, locked_workspace, publish_indexes, register_task
 from tasks.promote import promote, rollback
 from tasks.register import Receipt
-from tasks.workspace.lock import run_lock
-from tasks.workspace.paths import Workspace
-from tasks.workspace.process import require_own_code
 
 promote_task = effect(promote)
 rollback_task = effect(rollback)
@@ -46,9 +42,7 @@ def switch(
     Args:
         override: promotes although the gate refuses it (`tasks.promote.promote`).
     """
-    space = Workspace(Path(workspace).resolve())
-    require_own_code(space.root)
-    with run_lock(space, f"fclip {action}"):
+    with locked_workspace(workspace, f"fclip {action}", wait=False) as space:
         if action == "rollback":
             switched = Switch(True, False, rollback_task(space).reason)
         else:

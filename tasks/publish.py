@@ -21,6 +21,7 @@ from fclip.embeddings.store import Embeddings, read_embeddings, sample_texts
 from fclip.errors import UserError
 from fclip.export.runtime_folder import runtime_folder
 from fclip.files import atomic_dir, atomic_write, read_json, sha256_file, sha256_json, sha256_tree
+from fclip.registry.tags import CHALLENGER
 from fclip.search.build import NUM_RECALL_QUERIES, CatalogEmbeddings, build_index
 from fclip.search.catalog import Product
 from fclip.search.config import SearchConfig
@@ -79,11 +80,11 @@ def publish_challenger(workspace: Workspace) -> PublishedIndex | None:
     Raises:
         UserError: as in `publish`.
     """
-    from fclip.registry.store import find_version, versions  # mlflow takes seconds to import
+    from fclip.registry.store import versions  # mlflow takes seconds to import
     from tasks.embed import embed_catalog  # torch takes seconds to import
 
     name = load_section(workspace, "base", Base).registered_model
-    pin = find_version(name, "challenger").pin if any("challenger" in each.aliases for each in versions(name)) else None
+    pin = next((each.pin for each in versions(name) if CHALLENGER in each.aliases), None)
     champion = read_champion(workspace)
     if pin is None or (champion and champion.model_sha256 == pin.model_sha256):
         with _changing(workspace) as published:

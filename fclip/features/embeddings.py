@@ -79,7 +79,7 @@ def embed(
         for name, wanted in digests.items()
     }
     (new,) = extract_features(
-        {"model": model},
+        {model_sha256[:12]: model},  # progress names it
         packs=packs,
         digests=missing["images"],
         texts=[by_digest[digest] for digest in missing["texts"]],

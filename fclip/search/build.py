@@ -25,7 +25,7 @@ from fclip.search.manifest import (
     file_records,
     write_manifest,
 )
-from fclip.search.ranking import FloatArray
+from fclip.search.ranking import FloatArray, best
 from fclip.search.vectors import Vectors, make_vectors, read_vectors
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,8 @@ def _check(folder: Path, embeddings: CatalogEmbeddings) -> Vectors:
 def _check_table(table: LanceTable, written: Vectors) -> None:
     """Compare the similarities of LanceDB's exact ranks with those of exact search. Near ties may change places."""
     for query in _samples(written.vectors, NUM_TABLE_SAMPLES):
-        exact = np.sort(written.vectors @ query)[::-1][:RECALL_AT]
+        similarity = written.vectors @ query
+        exact = similarity[best(similarity, RECALL_AT)]
         found = written.vectors[table.nearest_images(query, RECALL_AT, num_probes=None)] @ query
         if len(found) != len(exact) or not np.allclose(found, exact, atol=TOLERANCE):
             raise UserError(
@@ -176,7 +177,7 @@ def measure_recall(table: LanceTable, queries: FloatArray, exact: Sequence[set[i
         exact: the nearest images of each query.
     """
     shares = [
-        len(nearest.intersection(table.nearest_images(query, RECALL_AT, num_probes=num_probes).tolist())) / RECALL_AT
+        len(nearest.intersection(table.nearest_images(query, RECALL_AT, num_probes=num_probes).tolist())) / len(nearest)
         for query, nearest in zip(queries, exact, strict=True)
     ]
     return float(np.mean(shares))
@@ -187,8 +188,7 @@ def _nearest(written: Vectors, queries: FloatArray) -> list[set[int]]:
     nearest: list[set[int]] = []
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         similarity = written.vectors @ queries[start : start + QUERIES_AT_ONCE].T
-        found = np.argpartition(-similarity, RECALL_AT, axis=0)[:RECALL_AT]
-        nearest += [set(column) for column in found.T.tolist()]
+        nearest += [set(best(column, RECALL_AT).tolist()) for column in similarity.T]
     return nearest
 
 

@@ -1,56 +1,26 @@
 """The commands `refresh` and `emit`."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from fclip.errors import UserError
+from flows.cli.flow_run import Commit, Wait, run_flow
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
-from flows.cli.unchanged import find_unchanged_here, print_unchanged
 from flows.events import EVENTS
 
 
-def refresh(
-    commit: Annotated[
-        bool,
-        typer.Option(
-            "--commit/--no-commit",
-            help="At the end, push the data to the DVC remote, commit dvc.lock and pins/ to git, and push.",
-        ),
-    ] = False,
-    wait: Annotated[
-        bool,
-        typer.Option("--wait/--no-wait", help="Wait for another run in this workspace, or refuse to start."),
-    ] = True,
-) -> None:
+def refresh(commit: Commit = False, wait: Wait = True) -> None:
     """Read the sources, embed what changed with the champion, and publish it for search. Nothing is trained."""
-    from flows.params import load_params
-    from flows.server import has_server
-    from flows.unchanged import Unchanged
+    run_flow(workspace_here(), "refresh", _load, commit=commit, wait=wait)
 
-    workspace = workspace_here()
-    load_params(workspace)
-    # With a server, the flow itself looks for changes, so that the server records every run.
-    is_checked = not has_server()
-    found = find_unchanged_here(workspace, "refresh", commit=commit, wait=wait) if is_checked else None
-    if isinstance(found, Unchanged):
-        print_unchanged(workspace, found)
-        return
+
+def _load() -> tuple[Callable[..., Any], Callable[..., None]]:
     from flows.cli.summary import print_refresh
-    from flows.effects import without_tracebacks
     from flows.refresh import refresh_flow
-    from flows.stage import StageError
 
-    without_tracebacks()
-    try:
-        done = refresh_flow(is_checked=is_checked, resolution=found)(str(workspace.root), commit=commit, wait=wait)
-    except StageError as error:
-        raise UserError(str(error)) from error
-    if isinstance(done, Unchanged):
-        print_unchanged(workspace, done)
-    else:
-        print_refresh(console, workspace, done)
+    return refresh_flow, print_refresh
 
 
 def emit(

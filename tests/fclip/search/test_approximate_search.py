@@ -128,3 +128,12 @@ def test_wrong_ranks_of_lancedb_stop_the_build(
     with pytest.raises(UserError, match="does not give the ranks of exact search"):
         publish(tmp_path, catalog)
     assert not list((tmp_path / "published" / "indexes").iterdir())
+
+
+@pytest.mark.parametrize("num_products", [1, 4, 20])
+def test_tiny_catalog_can_have_an_approximate_index(tmp_path: Path, num_products: int) -> None:
+    content = embeddings(num_products)
+    publish(tmp_path, content, APPROXIMATE)
+    (query,) = queries(1)
+    hits = Index.open(tmp_path).find([by_vector(query)], k=num_products)[0]
+    assert [hit.product_id for hit in hits] == [product for product, _ in naive(content, query, num_products)]
