@@ -4,9 +4,9 @@ python -m benchmarks.serve --work DIR [--products N] [--requests N] [--memory-re
 
 The service is `fclip serve`, its clients are one other process on the same machine. They send `POST /v1/search` with
 different short texts, and ask for 10 products. The products are random, since only the encoder (fclip-tiny) and the
-size of the index matter. All are measured in turn, and medians are shown. Afterwards, 8 clients send many requests to a
-new service, and again while indexes are built and the pointer moves between two models every 10 seconds; each answer is
-compared with what the index that it names finds. Run nothing else at the same time. DIR keeps the indexes.
+size of the index matter. All are measured in turn, and medians are shown. Afterwards, 32 clients send many requests to
+a new service, and again while indexes are built and the pointer moves between two models every 10 seconds; each answer
+is compared with what the index that it names finds. Run nothing else at the same time. DIR keeps the indexes.
 """
 
 import argparse

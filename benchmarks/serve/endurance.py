@@ -18,7 +18,7 @@ from benchmarks.serve.workspace import build_again, point_to, publications
 from fclip.search.published import Published
 
 MOVE_SECONDS = 10.0
-NUM_CLIENTS = 8
+NUM_CLIENTS = 32
 SAMPLE_SECONDS = 1.0
 
 

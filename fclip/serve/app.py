@@ -1,14 +1,15 @@
 """The application: routes, and the errors of requests as one sentence with a status."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from fclip.errors import UserError
@@ -22,6 +23,7 @@ from fclip.serve.service import Service
 from fclip.serve.settings import Settings
 
 DESCRIPTION = "Embeddings and search by the models that fclip has published. Nothing is fetched, and no path is opened."
+KEY = HTTPBearer(auto_error=False, description="One of FCLIP_API_KEYS, if the service has keys.")  # the guard checks it
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 
@@ -47,35 +49,37 @@ def create_app(workspace: Path, settings: Settings) -> Guard:
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    _add_api(app, service)
+    app.include_router(_api(service))
     _add_probes(app, service, metrics)
     app.include_router(page_routes(service), include_in_schema=False)
     return Guard(app, settings, metrics.observe)
 
 
-def _add_api(app: FastAPI, service: Service) -> None:
-    json_only: Mapping[str, Any] = {"responses": schemas.ERRORS, "dependencies": [Depends(_require_json)]}
+def _api(service: Service) -> APIRouter:
+    """Return the routes for programs."""
+    api = APIRouter(responses=schemas.ERRORS, dependencies=[Depends(KEY)])
+    json_only = [Depends(_require_json)]
 
-    @app.post("/v1/embeddings", tags=["embeddings"], **json_only)
+    @api.post("/v1/embeddings", tags=["embeddings"], dependencies=json_only)
     async def embeddings(request: schemas.EmbeddingsRequest, response: Response) -> schemas.EmbeddingsReply:
         """Embed texts and images. The reply is OpenAI's."""
         served, reply = await service.embeddings(request)
         response.headers.update(digests(served))
         return reply
 
-    @app.get("/v1/models", tags=["embeddings"], responses=schemas.ERRORS)
+    @api.get("/v1/models", tags=["embeddings"])
     async def models() -> schemas.ModelsReply:
         """List the models that answer: the champion, and the challenger if one is published."""
         return await service.models()
 
-    @app.post("/v1/search", tags=["search"], **json_only)
+    @api.post("/v1/search", tags=["search"], dependencies=json_only)
     async def search(request: schemas.SearchRequest, response: Response) -> schemas.SearchReply:
         """Search by a text, an image, or both."""
         served, reply = await service.search(request)
         response.headers.update(digests(served))
         return reply
 
-    @app.get("/v1/similar/{dataset}/{product_id:path}", tags=["search"], responses=schemas.ERRORS)
+    @api.get("/v1/similar/{dataset}/{product_id:path}", tags=["search"])
     async def similar(
         dataset: str,
         product_id: str,
@@ -90,22 +94,24 @@ def _add_api(app: FastAPI, service: Service) -> None:
         response.headers.update(digests(served))
         return reply
 
-    @app.post("/v1/judgements", tags=["judgements"], **json_only)
+    @api.post("/v1/judgements", tags=["judgements"], dependencies=json_only)
     async def judgements(request: schemas.GradesRequest) -> schemas.GradesReply:
         """Store grades of results. `fclip judgements merge` adds them to the table that graded retrieval reads."""
         return schemas.GradesReply(num_stored=await service.grade(request))
 
-    @app.get("/v1/suggestions", tags=["search"], responses=schemas.ERRORS)
+    @api.get("/v1/suggestions", tags=["search"])
     async def suggestions(
         q: Annotated[str, Query(max_length=200)], n: Annotated[int, Query(ge=1, le=20)] = 8
     ) -> list[str]:
         """Complete a text that is being typed, from the attribute values of the catalog."""
         return await service.suggestions(q, n)
 
-    @app.get("/pictures/{dataset}/{sha256}", tags=["search"], response_class=Response, responses=schemas.ERRORS)
+    @api.get("/pictures/{dataset}/{sha256}", tags=["search"], response_class=Response)
     async def picture(dataset: str, sha256: str) -> Response:
         """Return a small picture of a product as WebP."""
         return Response(await service.picture(dataset, sha256), media_type="image/webp", headers=FOREVER)
+
+    return api
 
 
 def _add_probes(app: FastAPI, service: Service, metrics: Metrics) -> None:

@@ -47,8 +47,11 @@ class Inbox:
         lines = "".join(json.dumps(asdict(grade), ensure_ascii=True) + "\n" for grade in grades)
         with self._lock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(lines)
+            with self._path.open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    lines = lines if file.read(1) == b"\n" else "\n" + lines  # the last line was cut short
+                file.write(lines.encode())
                 file.flush()
                 os.fsync(file.fileno())
 

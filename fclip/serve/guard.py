@@ -10,7 +10,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
-from fclip.serve.errors import ServiceError, error_body
+from fclip.serve.errors import Busy, ServiceError, error_body
 from fclip.serve.settings import LOOPBACK, Settings
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._observe = observe
+        self._held_bytes = 0
         names = {*settings.hosts, settings.host, *(LOOPBACK if settings.host in LOOPBACK else ())}
         self._hosts = {name.lower() for name in names}
         self._checks_hosts = bool(settings.hosts) or settings.host not in WILDCARDS
@@ -52,13 +53,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        reply, began = _Reply(send), time.perf_counter()
+        reply, began, body = _Reply(send), time.perf_counter(), bytearray()
         try:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             self._check(scope, headers)
             async with asyncio.timeout(self._settings.request_seconds):
-                body = await self._body(headers, receive)
-                await self._app(scope, _received(body, receive), reply)
+                await self._read(headers, receive, body)
+                await self._app(scope, _received(bytes(body), receive), reply)
         except ServiceError as error:
             await reply.refuse(error, scope)
         except TimeoutError:
@@ -68,6 +69,7 @@ class Guard:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             await reply.refuse(ServiceError("the service failed; its log has the reason", 500, "internal_error"), scope)
         finally:
+            self._held_bytes -= len(body)
             route = getattr(scope.get("route"), "path", "other")
             self._observe(route, reply.status, time.perf_counter() - began)
 
@@ -90,22 +92,25 @@ class Guard:
                     "authentication_error",
                 )
 
-    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
+    async def _read(self, headers: dict[str, str], receive: Receive, body: bytearray) -> None:
+        """Append the content of a request to `body`; raise ServiceError if it, or all together, are too large."""
         limit = self._settings.max_body_bytes
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
-        parts, size = [], 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ServiceError("the client is gone", 400)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
+            part = message.get("body", b"")
+            body += part
+            self._held_bytes += len(part)
+            if len(body) > limit:
                 raise _too_large(limit)
+            if self._held_bytes > self._settings.max_held_bytes:
+                raise Busy("too many large requests are being answered; try again in a second")
             if not message.get("more_body"):
-                return b"".join(parts)
+                return
 
 
 class _Reply:

@@ -88,31 +88,29 @@ class PairGrade(BaseModel):
     by: Annotated[str, Field(min_length=1, max_length=100)]
 
 
-@dataclass
-class _Pair:
-    """Which role stands on which side, and whether a result of it was graded."""
+@dataclass(frozen=True)
+class Pair:
+    """A comparison that is on a screen: the roles of its sides, and the indexes that answered."""
 
     roles: Sequence[schemas.Role]
-    is_graded: bool = False
+    indexes: Sequence[str]
 
 
 class Pairs:
-    """The comparisons that are on screens: the latest 1,000."""
+    """The latest 1,000 comparisons."""
 
     def __init__(self) -> None:
-        self._pairs: OrderedDict[str, _Pair] = OrderedDict()
+        self._pairs: OrderedDict[str, Pair] = OrderedDict()
 
-    def add(self) -> tuple[str, Sequence[schemas.Role]]:
-        """Return the name of a new comparison, and its roles in random order."""
-        roles: list[schemas.Role] = ["champion", "challenger"]
-        secrets.SystemRandom().shuffle(roles)
+    def add(self, pair: Pair) -> str:
+        """Return the name of a new comparison."""
         name = secrets.token_urlsafe(12)
-        self._pairs[name] = _Pair(roles)
+        self._pairs[name] = pair
         if len(self._pairs) > MAX_PAIRS:
             self._pairs.popitem(last=False)
-        return name, roles
+        return name
 
-    def get(self, name: str) -> _Pair:
+    def get(self, name: str) -> Pair:
         if name not in self._pairs:
             raise NotThere("the comparison is too old; search again")
         return self._pairs[name]
@@ -126,13 +124,16 @@ def page_routes(service: Service) -> APIRouter:
     async def sides(query: PageQuery) -> dict[str, Any]:
         """Return what the template of the results needs."""
         if query.is_empty:
-            found = await _search(service, query.model_copy(update={"model": query.model}), query.model)
-            return {"sides": [], "facets": found, "error": None, "pair": None}
-        pair, roles = pairs.add() if query.compare else (None, [query.model])
+            return {"sides": [], "facets": await _search(service, query, query.model), "error": None, "pair": None}
+        roles: list[schemas.Role] = [query.model]
+        if query.compare:
+            roles = ["champion", "challenger"]
+            secrets.SystemRandom().shuffle(roles)
         try:
             replies = [await _search(service, query, role) for role in roles]
         except (ServiceError, UserError) as error:
             return {"sides": [], "facets": None, "error": getattr(error, "message", str(error)), "pair": None}
+        pair = pairs.add(Pair(roles, [reply.index for reply in replies])) if query.compare else None
         return {"sides": replies, "facets": replies[0], "error": None, "pair": pair}
 
     @router.get("/", response_class=HTMLResponse)
@@ -158,8 +159,8 @@ def page_routes(service: Service) -> APIRouter:
         """Store a grade, and say which side is which."""
         pair = pairs.get(given.pair)
         values = given.model_dump(exclude={"pair", "side"})
-        await service.grade(schemas.GradesRequest(grades=[schemas.Grade(**values, model=pair.roles[given.side])]))
-        pair.is_graded = True
+        values |= {"model": pair.roles[given.side], "index": pair.indexes[given.side]}
+        await service.grade(schemas.GradesRequest(grades=[schemas.Grade(**values)]))
         return {"roles": list(pair.roles)}
 
     @router.get("/about", response_class=HTMLResponse)
@@ -230,7 +231,7 @@ def _parsed(fields: Mapping[str, Any]) -> PageQuery:
         raise ServiceError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-async def _search(service: Service, query: PageQuery, role: schemas.Role) -> schemas.SearchReply | None:
+async def _search(service: Service, query: PageQuery, role: schemas.Role) -> schemas.SearchReply:
     """Return one side of the results, with facets; without a query, only facets."""
     if query.is_empty:
         served = await service.served(role)

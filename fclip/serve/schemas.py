@@ -153,11 +153,17 @@ class Grade(BaseModel):
     product_id: StrictStr
     grade: Annotated[StrictInt, Field(ge=0, le=4)]
     by: Annotated[StrictStr, Field(min_length=1, max_length=100)]
-    model: Role | None = Field(None, description="Whose result it was.")
+    model: Role | Literal[""] = Field("", description="Whose result it was.")
+    index: Annotated[StrictStr, Field(max_length=100, description="The index that found it, as in the reply.")] = ""
 
 
 class GradesRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"grades": [
+            {"query": "red dress", "dataset": "shop", "product_id": "p1", "grade": 4, "by": "Ada"}
+        ]}]},
+    )  # fmt: skip
     grades: Annotated[list[Grade], Field(min_length=1, max_length=100)]
 
 
@@ -173,6 +179,7 @@ ERRORS: Responses = {
         (401, "A key is missing or wrong."),
         (404, "It does not exist."),
         (413, "The request is too large."),
+        ("4XX", "It took too long (408), is not JSON (415), or is for another host (421)."),
         (503, "Overloaded, or nothing is published."),
     )
 }

@@ -237,14 +237,8 @@ class Service:
 
     async def grade(self, request: schemas.GradesRequest) -> int:
         """Store grades in the inbox, and return their number."""
-        at, current = now(), self.indexes.current()
-        stored = []
-        for grade in request.grades:
-            served = current.get(grade.model or "champion")
-            stored.append(GradedResult(
-                query=grade.query, dataset=grade.dataset, product_id=grade.product_id, grade=grade.grade, by=grade.by,
-                at=at, index=served.publication.index if served and grade.model else "", model=grade.model or "",
-            ))  # fmt: skip
+        at = now()
+        stored = [GradedResult(**each.model_dump(), at=at) for each in request.grades]
         await self.in_thread(lambda: self.inbox.add(stored))
         return len(stored)
 

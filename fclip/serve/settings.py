@@ -18,7 +18,8 @@ class Settings:
         hosts: names under which clients reach the service, besides its own address; checked against DNS rebinding.
         keys: a client must send one of them; empty on a loopback address only.
         log_queries: whether searches are written to the log of queries.
-        max_body_bytes: size of a request. max_pixels: of an image.
+        max_body_bytes: size of a request. max_held_bytes: of all requests that are being answered; more get 503.
+        max_pixels: of an image.
         max_inputs: texts or images of one request. max_text_chars: length of one text.
         max_waiting: requests that wait for the model; more are refused with 503.
         request_seconds: time of a request, from its first byte to the reply.
@@ -34,6 +35,7 @@ class Settings:
     keys: tuple[str, ...] = ()
     log_queries: bool = True
     max_body_bytes: int = 32 * 2**20
+    max_held_bytes: int = 256 * 2**20
     max_pixels: int = 50_000_000
     max_inputs: int = 256
     max_text_chars: int = 20_000

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -18,6 +19,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fclip.errors import UserError
+from fclip.runtime.model import Model
 from fclip.serve.app import create_app
 from fclip.serve.server import protocol
 from fclip.serve.settings import Settings
@@ -99,6 +101,24 @@ def test_large_bodies_are_refused_with_and_without_a_length(connect: Connect) ->
         assert "characters" in reply.json()["error"]["message"]
 
 
+def test_large_bodies_together_are_bounded(shop: Shop) -> None:
+    with listening(shop, max_body_bytes=1000, max_held_bytes=1500) as port:
+        head = (
+            b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000\r\n\r\n"
+        )
+        first, second = (socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2))
+        first.sendall(head + b"x" * 999)
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+        second.sendall(head + b"x" * 999)
+        assert b" 503 " in second.recv(4096)
+        first.sendall(b"x")
+        assert b" 400 " in first.recv(4096)  # what is held does not block the others once it is answered
+        third = socket.create_connection(("127.0.0.1", port), timeout=30)
+        third.sendall(head + b"x" * 1000)
+        assert b" 400 " in third.recv(4096)
+
+
 def bomb(width: int, height: int) -> bytes:
     """A PNG of a few kilobytes that claims many pixels."""
 
@@ -142,10 +162,15 @@ def test_request_that_takes_too_long_ends_with_408(connect: Connect, monkeypatch
         assert client.get("/healthz").status_code == 200
 
 
-def test_too_much_waiting_is_refused_with_503(connect: Connect) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+def test_too_much_waiting_is_refused_with_503(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    embed = Model.embed_texts
 
-    with connect(max_waiting=4, batch_wait_ms=300, batch_size=4) as client, ThreadPoolExecutor(8) as pool:
+    def slow(model: Model, texts: list[str]) -> object:
+        time.sleep(0.3)
+        return embed(model, texts)
+
+    monkeypatch.setattr(Model, "embed_texts", slow)
+    with connect(max_waiting=4, batch_size=4) as client, ThreadPoolExecutor(8) as pool:
         body = {"input": ["red", "green", "blue"]}
         replies = list(pool.map(lambda _: client.post("/v1/embeddings", json=body), range(8)))
         statuses = {reply.status_code for reply in replies}

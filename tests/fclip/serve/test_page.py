@@ -123,6 +123,7 @@ def test_sides_are_shuffled_and_named_only_after_a_grade(connect: Connect, shop:
         assert client.post("/grades", json={**grade, "grade": 7, "by": "x"}).status_code == 400
     (stored,) = [json.loads(line) for line in (shop.root / ".fclip" / "judgements.jsonl").read_text().splitlines()]
     assert (stored["model"], stored["grade"], stored["by"]) == (roles[1], 3, "Grace")
+    assert stored["index"] == shop.published.pointer(roles[1]).current.index
 
 
 def test_about_names_what_is_published_and_links_to_the_report(client: TestClient, shop: Shop) -> None:

@@ -139,7 +139,8 @@ def test_bad_searches_get_one_sentence(client: TestClient, body: dict, message: 
 def test_queries_are_logged_without_addresses_and_grades_with_who_and_when(connect: Connect, shop: Shop) -> None:
     grade = {"query": "red", "dataset": "shop", "product_id": "red/1", "grade": 4, "by": "Ada", "model": "champion"}
     with connect() as client:
-        search(client, text="Red  dress", filters={"colour": "red"})
+        found = search(client, text="Red  dress", filters={"colour": "red"})
+        grade["index"] = found["index"]
         search(client, image=base64.b64encode(picture("red")).decode())
         assert client.post("/v1/judgements", json={"grades": [grade]}).json() == {"num_stored": 1}
         assert client.post("/v1/judgements", json={"grades": [{**grade, "grade": 5}]}).status_code == 400
@@ -162,3 +163,15 @@ def test_titles_that_are_scripts_are_text(client: TestClient) -> None:
     assert page.status_code == 200
     assert SCRIPT not in page.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+
+
+def test_openapi_document_names_keys_and_errors_and_has_examples(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    search_route = document["paths"]["/v1/search"]["post"]
+    assert search_route["security"] == [{"HTTPBearer": []}]
+    assert "security" not in document["paths"]["/healthz"]["get"]
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert "422" not in operation["responses"], path  # wrong requests get 400
+    for name in ("SearchRequest", "EmbeddingsRequest", "GradesRequest"):
+        assert document["components"]["schemas"][name]["examples"]
