@@ -71,6 +71,10 @@ class Indexes:
         """Return the open indexes without looking at the pointers."""
         return dict(self._served)
 
+    def close(self) -> None:
+        """Free the models."""
+        self._served.clear()
+
     def _stamp(self, role: Role) -> Stamp | None:
         try:
             status = self.published.pointer_file(role).stat()

@@ -54,6 +54,7 @@ class Service:
     def close(self) -> None:
         self.batcher.close()
         self.searches.close()
+        self.indexes.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, function: Callable[[], Value]) -> Value:
