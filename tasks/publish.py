@@ -251,11 +251,9 @@ def _decision(workspace: Workspace, number: int | None) -> str:
     """Return what a person decided about a version last; "" for nothing."""
     if number is None:
         return ""
-    from fclip.registry.decisions import decisions  # mlflow takes seconds to import
-    from fclip.registry.store import versions
+    from fclip.registry.decisions import decisions_of
 
-    name = load_section(workspace, "base", Base).registered_model
-    last = [each for version in versions(name) if version.version == number for each in decisions(version)][-1:]
+    last = decisions_of(load_section(workspace, "base", Base).registered_model, number)[-1:]
     return last[0].words if last else ""
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.files import read_json, sha256_tree
 from fclip.profile.drift import Drift
-from fclip.registry.decisions import Decision, decisions
+from fclip.registry.decisions import decisions_of
 from fclip.registry.lineage import lineage
-from fclip.registry.store import versions
 from fclip.report.inputs import (
     GateResult,
     IngestCounts,
@@ -101,7 +100,7 @@ def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion 
             is_champion=False,
             reason=reason,
             comparisons=(),
-            decisions=_decisions(base.registered_model, version),
+            decisions=decisions_of(base.registered_model, version),
         )
     return GateResult(
         registered_model=base.registered_model,
@@ -110,12 +109,8 @@ def _gate(base: Base, registered: Receipt | NotRegistered, promotion: Promotion 
         is_champion=promotion.moved or promotion.previous == promotion.version,
         reason=promotion.reason,
         comparisons=promotion.comparisons,
-        decisions=_decisions(base.registered_model, promotion.version),
+        decisions=decisions_of(base.registered_model, promotion.version),
     )
-
-
-def _decisions(name: str, number: int | None) -> tuple[Decision, ...]:
-    return next((decisions(version) for version in versions(name) if version.version == number), ())
 
 
 def _lineage(workspace: Workspace, selection: SelectionResult, datasets: list[str]) -> tuple[tuple[str, str], ...]:

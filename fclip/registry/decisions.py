@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fclip.errors import UserError
 from fclip.registry import tags
+from fclip.registry.store import versions
 from fclip.registry.versions import Version
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ def decisions(version: Version) -> tuple[Decision, ...]:
         raise UserError(
             f"the tag {tags.DECISIONS} of {version.pin.title} cannot be read: somebody changed it; delete it in MLflow"
         ) from error
+
+
+def decisions_of(registered_model: str, number: int | None) -> tuple[Decision, ...]:
+    """Return the decisions of the version with this number; empty if the registry does not have it.
+
+    Raises:
+        UserError: as in `decisions`.
+    """
+    return next((decisions(version) for version in versions(registered_model) if version.version == number), ())
 
 
 def refusal(version: Version) -> Decision | None:
