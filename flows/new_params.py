@@ -131,13 +131,15 @@ def _evaluate(mapping: ProposedMapping) -> list[str]:
             f"similar: {{kind: image-retrieval, label: {mapping.label}}}",
         ]
     protocols.append(f"retrieval: {{kind: retrieval{'' if kind == 'title' else f', caption: {kind}'}}}")
-    primary = "classification.acc1" if mapping.label == "category" else "retrieval.text_to_image.recall_at_10"
+    metrics = ["retrieval.text_to_image.recall_at_10", *(["classification.acc1"] if mapping.label is not None else [])]
+    primary, *others = reversed(metrics) if mapping.label == "category" else metrics
     return [
         "evaluate:",
         "  settings: {batch_size: 32}",
         "  datasets:",
         "    catalog:",
-        f"      primary: {primary}   # selects the model",
+        f"      primary: {primary}",
+        *(f"      holds: [{metric}]   # a new model must keep both" for metric in others),
         f"      slices: [{', '.join(mapping.slices)}]",
         "      protocols:",
         *(f"        {protocol}" for protocol in protocols),

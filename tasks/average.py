@@ -9,12 +9,13 @@ its parents.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-from fclip.averaging.registry import AverageConfig, AveragingContext, Recipe, averaging_methods, trained_ancestors
+from fclip.averaging.registry import AverageConfig, InDomainScores, Recipe, averaging_methods, trained_ancestors
+from fclip.evaluation.run import MetricScore
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
 from fclip.models.digests import model_sha256
@@ -42,13 +43,14 @@ def average(workspace: Workspace) -> None:
     config = load_section(workspace, "average", AverageConfig)
     base = next(candidate for candidate in candidates if candidate.kind == "base")
     checkpoints = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"]
-    scores: dict[_Parents, float] = {}
+    scores: dict[_Parents, InDomainScores | None] = {}
     with atomic_dir(workspace.averages) as temporary:
         folders = {each.name: workspace.finetune / "candidates" / each.name for each in candidates}
         if checkpoints and not have_same_tensor_names(folders[base.name], folders[checkpoints[-1]]):
             folders[base.name] = _as_trained(folders[base.name], temporary / base.name)
+        loader = ModelLoader()
         for method in config.methods:
-            context = _Scorer(workspace, dict(folders), tuple(candidates), scores).context
+            context = _Scorer(workspace, dict(folders), tuple(candidates), scores, loader).scores
             for recipe in averaging_methods()[method.kind].recipes(method, tuple(candidates), context):
                 folder = temporary / "candidates" / recipe.name
                 candidates.append(_write(recipe, candidates, folders, folder))
@@ -59,11 +61,11 @@ def average(workspace: Workspace) -> None:
     _log(candidates, scores)
 
 
-def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, float]) -> None:
+def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, InDomainScores | None]) -> None:
     """Log a table of the candidates with their distances to the base model, and scores where one was computed."""
     own = [scores.get(_key(each.parents or {each.name: 1.0})) for each in candidates]
     rows = [
-        (each.name, each.kind, _format(each.distance, ".2g"), _format(score, ".3f"))
+        (each.name, each.kind, "–" if each.distance is None else f"{each.distance:.2g}", _listed(score))
         for each, score in zip(candidates, own, strict=True)
     ]
     logger.info(
@@ -71,12 +73,12 @@ def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, float]) -> N
         len(candidates),
         sum(each.is_average for each in candidates),
         len(scores) - (len(own) - own.count(None)),
-        text_table(("candidate", "kind", "distance", "in-domain score"), rows),
+        text_table(("candidate", "kind", "distance", "in domain"), rows),
     )
 
 
-def _format(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _listed(scores: InDomainScores | None) -> str:
+    return " ".join(f"{score:.3f}" for score in scores.values()) if scores else "–"
 
 
 def _as_trained(base: Path, folder: Path) -> Path:
@@ -110,58 +112,66 @@ def _rounded(distance: float) -> float | None:
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Scores candidates on in-domain data for the methods that need scores, and adds the scores to `computed`."""
+    """Scores averages on in-domain data for the methods that need scores, and adds the scores to `computed`."""
 
     workspace: Workspace
     folders: Mapping[str, Path]
     candidates: tuple[Candidate, ...]
-    computed: dict[_Parents, float]
-    loader: ModelLoader = field(default_factory=ModelLoader)
+    computed: dict[_Parents, InDomainScores | None]
+    loader: ModelLoader
 
-    @property
-    def context(self) -> AveragingContext:
-        return AveragingContext(scores=self._scores, score_of_average=self._score_of_average)
-
-    def _scores(self, names: Sequence[str]) -> dict[str, float]:
-        datasets = self._in_domain()
+    def scores(self, averages: Sequence[Mapping[str, float]]) -> list[InDomainScores | None]:
+        """See `AveragingContext`."""
+        datasets = [name for name, roles in read_roles(self.workspace).items() if roles.trains and roles.selects]
         if not datasets:
             logger.warning("No training dataset has a split with the role `select`; no candidate can be scored")
-        if not datasets or not names:
-            return {}
-        scores = self._evaluate(datasets, {name: self.folders[name] for name in names})
-        self.computed.update({_key({name: 1.0}): score for name, score in scores.items()})
-        return scores
+            return [None] * len(averages)
+        parents = [trained_ancestors(shares, self.candidates) for shares in averages]
+        missing = {_key(each): each for each in parents if _key(each) not in self.computed}
+        if missing:
+            with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
+                folders = {
+                    key: self._folder(each, Path(folder) / str(n)) for n, (key, each) in enumerate(missing.items())
+                }
+                self.computed.update(self._evaluate(datasets, folders))
+        return [self.computed[_key(each)] for each in parents]
 
-    def _score_of_average(self, parents: Mapping[str, float]) -> float:
-        if not self._in_domain():
-            return float("-inf")
-        parts = trained_ancestors(parents, self.candidates)
-        with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
-            write_mixture(Path(folder), _parts(parts, self.folders))
-            scores = self._evaluate(self._in_domain(), {"average": Path(folder)})
-        score = scores.get("average", float("-inf"))
-        self.computed[_key(parts)] = score
-        return score
+    def _folder(self, parents: Mapping[str, float], new: Path) -> Path:
+        """The folder of a candidate, or the folder `new` with the average."""
+        if len(parents) == 1:
+            return self.folders[next(iter(parents))]
+        new.mkdir()
+        write_mixture(new, _parts(parents, self.folders))
+        return new
 
-    def _in_domain(self) -> list[str]:
-        """The datasets with the roles `train` and `select`."""
-        return [name for name, roles in read_roles(self.workspace).items() if roles.trains and roles.selects]
-
-    def _evaluate(self, datasets: Sequence[str], folders: Mapping[str, Path]) -> dict[str, float]:
-        """Return the mean primary metric of each model on the select data, without models with nonfinite features."""
-        values: dict[str, list[float]] = {name: [] for name in folders}
+    def _evaluate(
+        self, datasets: Sequence[str], folders: Mapping[_Parents, Path]
+    ) -> dict[_Parents, InDomainScores | None]:
+        """Return the held metrics of each model on the select data; None for models with nonfinite features."""
+        names = {str(number): key for number, key in enumerate(folders)}
+        values: dict[str, dict[str, float]] = {name: {} for name in names}
         nonfinite: set[str] = set()
         for dataset in datasets:
             evaluation = evaluate_on(
-                self.workspace, folders, dataset, roles=("select",), primary_only=True, loader=self.loader
+                self.workspace,
+                {name: folders[key] for name, key in names.items()},
+                dataset,
+                roles=("select",),
+                held_only=True,
+                loader=self.loader,
             )
-            for name in folders:
-                splits = [entry for entry in evaluation.scores if entry.model == name and entry.primary]
-                total = sum(entry.num_items for entry in splits)
-                values[name].append(sum(entry.num_items * entry.estimate.value for entry in splits) / total)
-                if evaluation.num_nonfinite[name]:
-                    nonfinite.add(name)
-        return {name: sum(scores) / len(scores) for name, scores in values.items() if name not in nonfinite}
+            nonfinite |= {name for name in names if evaluation.num_nonfinite[name]}
+            for name in names:
+                splits: dict[str, list[MetricScore]] = {}
+                for entry in evaluation.scores:
+                    if entry.model == name and entry.held:
+                        splits.setdefault(f"{dataset}.{entry.full_metric}", []).append(entry)
+                values[name] |= {metric: _mean_over_items(scores) for metric, scores in splits.items()}
+        return {key: None if name in nonfinite else values[name] for name, key in names.items()}
+
+
+def _mean_over_items(scores: Sequence[MetricScore]) -> float:
+    return sum(each.num_items * each.estimate.value for each in scores) / sum(each.num_items for each in scores)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def evaluate_on(
     data: Workspace | None = None,
     config: DatasetEvaluation | None = None,
     roles: Sequence[str] = EVALUATED_ROLES,
-    primary_only: bool = False,
+    held_only: bool = False,
     confidence: float | None = None,
     loader: ModelLoader | None = None,
 ) -> Evaluation:
@@ -66,7 +66,7 @@ def evaluate_on(
         workspace: its params configure how evaluation runs; its feature cache is used.
         data: the workspace that contains the dataset; None: `workspace`.
         config: the protocols; None: the protocols in the params of `data`.
-        primary_only: run only the protocol of the primary metric.
+        held_only: run only the protocols of the held metrics.
         confidence: level of the intervals; None: from params.
         loader: loads the models; several calls may share one, so that they reuse its model.
 
@@ -81,7 +81,7 @@ def evaluate_on(
     return evaluate_models(
         models,
         dataset_files(data, dataset),
-        config.with_primary_alone() if primary_only else config,
+        config.with_held_alone() if held_only else config,
         cache=workspace.feature_cache,
         options=options,
         roles=roles,

@@ -43,7 +43,7 @@ Compare = Callable[[Workspace, Path, Path], tuple[GateComparison, ...]]
 
 
 def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tuple[GateComparison, ...]:
-    """Return challenger minus champion on the primary metric of every `select` split, in-domain and out-of-domain.
+    """Return challenger minus champion on the held metrics of every `select` split, in-domain and out-of-domain.
 
     Both are scored now on the same items, with cached features. The intervals come from a paired bootstrap with the
     confidence of the section `promote`.
@@ -63,7 +63,11 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
             continue
         models = {CHAMPION: champion, CHALLENGER: challenger}
         evaluation = evaluate_on(workspace, models, name, roles=("select",), confidence=confidence)
-        comparisons += [_comparison(evaluation, split, roles.trains) for split in roles.splits_with("select")]
+        for split in roles.splits_with("select"):
+            comparisons += [
+                _comparison(evaluation, split, metric, roles.trains)
+                for metric in evaluation.held_scores(CHALLENGER, split)
+            ]
     return tuple(comparisons)
 
 
@@ -81,13 +85,13 @@ def verify_stored(workspace: Workspace, version: Version) -> str | None:
     return find_difference(version.pin, reference_embeddings(workspace, workspace.selected))
 
 
-def _comparison(evaluation: "Evaluation", split: str, in_domain: bool) -> GateComparison:
-    champion, challenger = evaluation.primary_score(CHAMPION, split), evaluation.primary_score(CHALLENGER, split)
-    difference = evaluation.compare(CHAMPION, CHALLENGER, split)
+def _comparison(evaluation: "Evaluation", split: str, metric: str, in_domain: bool) -> GateComparison:
+    champion, challenger = (evaluation.held_scores(model, split)[metric] for model in (CHAMPION, CHALLENGER))
+    difference = evaluation.compare(CHAMPION, CHALLENGER, split, metric)
     return GateComparison(
         dataset=evaluation.dataset,
         split=split,
-        metric=f"{champion.protocol}.{champion.metric}",
+        metric=metric,
         in_domain=in_domain,
         champion=champion.estimate.value,
         challenger=challenger.estimate.value,
@@ -126,7 +130,7 @@ def promote(
 ) -> Promotion:
     """Make the version of `receipt` the champion if it passes the gate, and write pins/champion.json.
 
-    It passes if there is no champion, or if no `select` split of any dataset is significantly worse and at least one
+    It passes if there is no champion, or if no held metric on a `select` split is significantly worse and at least one
     is significantly better. A version that a person refused, or whose weights were rolled back, is not promoted.
     `override` promotes in all these cases and is then recorded on the version; the comparisons are reported anyway. A
     version that does not give the pipeline's embeddings when it is loaded from the registry never becomes the champion.

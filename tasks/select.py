@@ -96,18 +96,28 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
     found = []
     for candidate in candidates:
         name = candidate.name
-        rows = {dataset: _primary(table, candidate, workspace.evaluation(dataset)) for dataset, table in tables.items()}
-        scores = {dataset: _score(splits, draws[dataset][name]) for dataset, splits in rows.items()}
+        rows = {dataset: _held(table, candidate, workspace.evaluation(dataset)) for dataset, table in tables.items()}
+        scores = {
+            dataset: {metric: _score(splits, draws[dataset][name][metric]) for metric, splits in held.items()}
+            for dataset, held in rows.items()
+        }
+        primary = {dataset: next(iter(held.values())) for dataset, held in scores.items()}
         found.append(
             ScoredCandidate(
                 candidate,
-                in_domain={dataset: score for dataset, score in scores.items() if dataset in trains},
-                out_of_domain={dataset: score for dataset, score in scores.items() if dataset not in trains},
+                in_domain={dataset: score for dataset, score in primary.items() if dataset in trains},
+                out_of_domain={dataset: score for dataset, score in primary.items() if dataset not in trains},
                 label_free={
                     dataset: {row.metric: row.value for row in measured if row.candidate == name}
                     for dataset, measured in label_free.items()
                 },
-                num_nonfinite=sum(splits[0].num_nonfinite for splits in rows.values()),
+                num_nonfinite=sum(next(iter(held.values()))[0].num_nonfinite for held in rows.values()),
+                more_held={
+                    f"{dataset}.{metric}": score
+                    for dataset, held in scores.items()
+                    if dataset in trains
+                    for metric, score in list(held.items())[1:]
+                },
             )
         )
     return found
@@ -126,23 +136,31 @@ def _read_tables(workspace: Workspace) -> Tables:
     return tables
 
 
-def _primary(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> list[ScoreRow]:
-    """The rows of the primary metric of the candidate, one per split, from the table at `path`."""
+def _held(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> dict[str, list[ScoreRow]]:
+    """The rows of the held metrics of the candidate by metric, the primary first, one row per split.
+
+    Args:
+        rows: the table at `path`.
+    """
     wanted = (candidate.name, candidate.model_sha256)
-    found = [row for row in rows if row.primary and (row.candidate, row.model_sha256) == wanted]
+    found = [row for row in rows if row.held and (row.candidate, row.model_sha256) == wanted]
     if not found:
         raise UserError(
             f"{path} contains no scores of the candidate {candidate.name} with the weights "
             f"{candidate.model_sha256[:12]}; run `dvc repro evaluate@{path.stem}`"
         )
-    return found
+    held: dict[str, list[ScoreRow]] = {}
+    for row in sorted(found, key=lambda row: not row.primary):
+        held.setdefault(row.full_metric, []).append(row)
+    return held
 
 
-def _draws(path: Path) -> dict[str, dict[str, Floats]]:
-    """Candidate -> split -> the primary metric in each resample."""
-    found: dict[str, dict[str, Floats]] = {}
+def _draws(path: Path) -> dict[str, dict[str, dict[str, Floats]]]:
+    """Candidate -> metric -> split -> the metric in each resample."""
+    found: dict[str, dict[str, dict[str, Floats]]] = {}
     for row in pq.read_table(path).to_pylist():
-        found.setdefault(row["candidate"], {})[row["split"]] = np.asarray(row["draws"], np.float64)
+        by_split = found.setdefault(row["candidate"], {}).setdefault(row["metric"], {})
+        by_split[row["split"]] = np.asarray(row["draws"], np.float64)
     return found
 
 

@@ -6,7 +6,7 @@ accepts it, and its averages become candidates.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from fclip.config import ByKind, config
 from fclip.extensions import collect_declarations
@@ -28,20 +28,12 @@ class Recipe:
     parents: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class AveragingContext:
-    """Scores for averaging methods, computed on demand.
+InDomainScores: TypeAlias = Mapping[str, float]
+"""The held metrics on the select data of the training datasets, by `<dataset>.<metric>`; the primary ones first."""
 
-    Attributes:
-        scores: returns the in-domain scores of candidates by name: the mean of the primary metrics on the select data
-            of the training datasets. Candidates with non-finite features are omitted. Empty if no training dataset
-            has select data.
-        score_of_average: returns the same score for an average, given by the share of each candidate. −inf if its
-            features are not finite, or if no training dataset has select data.
-    """
-
-    scores: Callable[[Sequence[str]], Mapping[str, float]]
-    score_of_average: Callable[[Mapping[str, float]], float]
+AveragingContext: TypeAlias = Callable[[Sequence[Mapping[str, float]]], Sequence[InDomainScores | None]]
+"""Returns the in-domain scores of averages, each given by the share of each candidate, computed on demand. None for an
+average whose features are not finite, and for all of them if no training dataset has select data."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ AnyMethodConfig = Annotated[MethodConfig, ByKind(lambda: [method.config for meth
 
 
 def _default_methods() -> "tuple[MethodConfig, ...]":
-    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "interpolation"))
+    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "line-search"))
 
 
 @config

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from fclip.averaging.registry import AveragingContext, AveragingMethod, Recipe
+from fclip.averaging.registry import AveragingContext, AveragingMethod, InDomainScores, Recipe
 from fclip.config import config
 from fclip.models.candidates import Candidate
 
@@ -14,17 +14,19 @@ NAME = "soup"
 
 @config
 class SoupConfig:
-    """The greedy soup: the mean of the checkpoints that raise the in-domain score. It has no options."""
+    """The greedy soup: the mean of the checkpoints that raise the mean of the in-domain scores. It has no options."""
 
     kind: Literal["soup"]
 
 
 def recipes(_: SoupConfig, candidates: Sequence[Candidate], context: AveragingContext) -> tuple[Recipe, ...]:
     """Return the soup of the checkpoints. Empty if none has an in-domain score or the soup is one checkpoint."""
-    scores = context.scores([candidate.name for candidate in candidates if candidate.kind == "checkpoint"])
+    names = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"]
+    measured = zip(names, context([{name: 1.0} for name in names]), strict=True)
+    scores = {name: _mean_score(found) for name, found in measured if found}
     if not scores:
         return ()
-    chosen = greedy_soup(scores, lambda names: context.score_of_average(_mean(names)))
+    chosen = greedy_soup(scores, lambda parents: _mean_score(context([_mean(parents)])[0]))
     if len(chosen) == 1:
         return ()
     logger.info("The greedy soup averages %s", ", ".join(chosen))
@@ -47,6 +49,10 @@ def greedy_soup(scores: Mapping[str, float], score_of_mean: Callable[[Sequence[s
         if new_score >= score:
             added, score = [*added, name], new_score
     return tuple(added)
+
+
+def _mean_score(scores: InDomainScores | None) -> float:
+    return sum(scores.values()) / len(scores) if scores else float("-inf")
 
 
 def _mean(names: Sequence[str]) -> dict[str, float]:

@@ -16,6 +16,9 @@ class DatasetEvaluation:
     primary: str
     """The metric for selection and the gate: `<protocol>.<metric>`; of a retrieval
     `<protocol>.text_to_image.<metric>` or `<protocol>.image_to_text.<metric>`."""
+    holds: tuple[str, ...] = ()
+    """More metrics, named as `primary`, that a new model must keep. The gate compares them too, and selection holds
+    those of training datasets: a candidate must be within `select.in_domain_tolerance` by each of them."""
     max_items: int | None = None
     """Largest number of products of each split; null: all."""
     slices: tuple[str, ...] = ()
@@ -43,15 +46,26 @@ class DatasetEvaluation:
         known = [f"{name}.{metric}" for name, own in declarations.items() for metric in own.primary_names]
         if self.primary not in known:
             raise ValueError(f"primary must be one of {', '.join(known) or 'none of these protocols can be it'}")
+        for metric in self.holds:
+            if metric not in known:
+                raise ValueError(f"holds: `{metric}` is not one of {', '.join(known)}")
+        if len(set(self.held)) < len(self.held):
+            raise ValueError("holds must name each metric once, and not the primary metric")
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The metrics that selection and the gate compare, the primary metric first."""
+        return (self.primary, *self.holds)
 
     @property
     def primary_protocol(self) -> str:
         """The name of the protocol that the primary metric is of."""
         return self.primary.partition(".")[0]
 
-    def with_primary_alone(self) -> "DatasetEvaluation":
-        """The same with no other protocol than the primary metric's."""
-        return replace(self, protocols={self.primary_protocol: self.protocols[self.primary_protocol]})
+    def with_held_alone(self) -> "DatasetEvaluation":
+        """The same with no other protocols than those of the held metrics."""
+        kept = {metric.partition(".")[0] for metric in self.held}
+        return replace(self, protocols={name: own for name, own in self.protocols.items() if name in kept})
 
     @property
     def label(self) -> str | None:

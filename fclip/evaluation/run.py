@@ -41,7 +41,7 @@ class MetricScore:
 
     Attributes:
         protocol: its name in params, followed by its part if it has parts: `retrieval.text_to_image`. kind: its kind.
-        primary: whether this is the dataset's primary metric.
+        primary: whether this is the dataset's primary metric. held: whether selection and the gate compare it.
     """
 
     model: str
@@ -54,6 +54,12 @@ class MetricScore:
     estimate: Estimate
     num_items: int
     primary: bool
+    held: bool
+
+    @property
+    def full_metric(self) -> str:
+        """`<protocol>.<metric>`."""
+        return f"{self.protocol}.{self.metric}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,12 @@ class Evaluation:
 
     def primary_score(self, model: str, split: str) -> MetricScore:
         """Return the primary metric of a model on a split."""
-        return next(entry for entry in self.scores if (entry.model, entry.split, entry.primary) == (model, split, True))
+        return self.held_scores(model, split)[self.primary]
+
+    def held_scores(self, model: str, split: str) -> dict[str, MetricScore]:
+        """Return the held metrics of a model on a split by `<protocol>.<metric>`, the primary metric first."""
+        found = [entry for entry in self.scores if (entry.model, entry.split, entry.held) == (model, split, True)]
+        return {entry.full_metric: entry for entry in sorted(found, key=lambda entry: not entry.primary)}
 
     def primary_table(self) -> str:
         """Return the primary metric of each model on each split as text, with the role and the items of the split."""
@@ -85,9 +96,13 @@ class Evaluation:
         rows = [(model, *(values[model, split] for split in splits)) for model in self.num_nonfinite]
         return f"{self.dataset}: {self.primary}\n{text_table(('model', *splits.values()), rows)}"
 
-    def compare(self, first: str, second: str, split: str) -> Estimate:
-        """Return second − first on the primary metric of a split, by paired bootstrap over its items."""
-        protocol, _, metric = self.primary.rpartition(".")
+    def compare(self, first: str, second: str, split: str, full_metric: str | None = None) -> Estimate:
+        """Return second − first on a metric of a split, by paired bootstrap over its items.
+
+        Args:
+            full_metric: `<protocol>.<metric>`; None: the primary metric.
+        """
+        protocol, _, metric = (full_metric or self.primary).rpartition(".")
         return self.compare_all(first, second, split, protocol)[metric]
 
     def compare_all(self, first: str, second: str, split: str, protocol: str) -> dict[str, Estimate]:
@@ -156,6 +171,7 @@ def evaluate_models(
                         estimate,
                         task_outcome.outcome.num_items,
                         primary=f"{protocol}.{metric}" == config.primary,
+                        held=f"{protocol}.{metric}" in config.held,
                     )
                 )
     num_nonfinite = {

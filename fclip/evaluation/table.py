@@ -1,4 +1,4 @@
-"""Tables of an evaluation: one row per metric, and the bootstrap values of the primary metric."""
+"""Tables of an evaluation: one row per metric, and the bootstrap values of the held metrics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -31,11 +31,19 @@ SCHEMA = pa.schema(
         ("num_items", pa.int32()),
         ("num_nonfinite", pa.int32()),
         ("primary", pa.bool_()),
+        ("held", pa.bool_()),
     ]
 )
 
 
-DRAWS = pa.schema([("candidate", pa.string()), ("split", pa.string()), ("draws", pa.list_(pa.float32()))])
+DRAWS = pa.schema(
+    [
+        ("candidate", pa.string()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("draws", pa.list_(pa.float32())),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class ScoreRow:
         step: number of training steps; None if unknown.
         protocol: its name in params, followed by its part if it has parts (`retrieval.text_to_image`). kind: its kind.
         num_nonfinite: number of images and texts of the whole dataset whose features are not finite.
-        primary: whether this is the dataset's primary metric, which selection and gate use.
+        primary: whether this is the dataset's primary metric. held: whether selection and the gate compare it.
     """
 
     dataset: str
@@ -65,6 +73,7 @@ class ScoreRow:
     num_items: int
     num_nonfinite: int
     primary: bool
+    held: bool
 
     @property
     def full_metric(self) -> str:
@@ -92,6 +101,7 @@ def score_rows(evaluation: "Evaluation", steps: Mapping[str, int]) -> list[Score
             num_items=entry.num_items,
             num_nonfinite=evaluation.num_nonfinite[entry.model],
             primary=entry.primary,
+            held=entry.held,
         )
         for entry in evaluation.scores
     ]
@@ -108,10 +118,15 @@ def read_score_rows(path: Path) -> list[ScoreRow]:
 
 
 def draws_table(evaluation: "Evaluation") -> pa.Table:
-    """Return the primary metric of each candidate on selection data in each resample, for finding near ties."""
+    """Return the held metrics of each candidate on selection data in each resample, for paired differences."""
     rows = [
-        {"candidate": entry.model, "split": entry.split, "draws": entry.estimate.draws}
+        {
+            "candidate": entry.model,
+            "split": entry.split,
+            "metric": entry.full_metric,
+            "draws": entry.estimate.draws,
+        }
         for entry in evaluation.scores
-        if entry.primary and entry.role == "select"
+        if entry.held and entry.role == "select"
     ]
     return pa.Table.from_pylist(rows, schema=DRAWS)

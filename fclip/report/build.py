@@ -38,6 +38,7 @@ def render_report(inputs: ReportInputs) -> str:
             rules=_rules(inputs.selection),
             selected=inputs.scores.select,
             reported=inputs.scores.report,
+            outside=_outside(inputs),
             plots={
                 **candidate_plots(inputs.selection, inputs.scores),
                 "curves": loss_curves(inputs.training, inputs.selection),
@@ -52,6 +53,7 @@ def report_environment() -> Environment:
     environment = html.environment(Path(__file__).parent)
     environment.filters["metric"] = metric_label
     environment.filters["direction"] = direction
+    environment.filters["held"] = held_label
     environment.tests["label_based"] = lambda metric: direction(metric) != 0
     return environment
 
@@ -80,6 +82,18 @@ def result_summary(inputs: ReportInputs) -> str:
         return ""
     changes = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
     return f"On report data, the primary metric changed from the base model to {inputs.selection.winner}: {changes}."
+
+
+def held_label(name: str) -> str:
+    """Return the label of a metric that selection holds in domain: a dataset, or `<dataset>.<metric>`."""
+    dataset, _, metric = name.partition(".")
+    return f"{dataset}, {metric_label(metric)}" if metric else dataset
+
+
+def _outside(inputs: ReportInputs) -> list[str]:
+    """The datasets with report data that the model does not train on."""
+    names = {name for scores in inputs.scores.report.values() for name in scores}
+    return sorted(names - set(inputs.selection.in_domain_datasets))
 
 
 def _rules(selection: SelectionResult) -> list[dict[str, Any]]:

@@ -45,8 +45,6 @@ def selection_in_words(selection: SelectionResult) -> Markdown:
     """Return what was selected from what, by which rule, and why."""
     num_checkpoints = len(selection.trajectory) - 1
     num_others = len(selection.candidates) - len(selection.trajectory)
-    out_of_domain = ", ".join(selection.out_of_domain_datasets) or "none"
-    in_domain = ", ".join(selection.in_domain_datasets) or "none"
     ties = ""
     if len(selection.near_ties) > 1:
         ties = (
@@ -57,9 +55,23 @@ def selection_in_words(selection: SelectionResult) -> Markdown:
     return Markdown(
         f"{escape(selection.winner)} was selected from the base model, {counted(num_checkpoints, 'checkpoint')} "
         f"and {counted(num_others, 'other candidate')} (mostly weight averages). The rule was "
-        f"{rules()[selection.rule].label} on the selection data of the out-of-domain datasets "
-        f"({escape(out_of_domain)}). Candidates more than {selection.in_domain_tolerance:g} below the best in-domain "
-        f"score ({escape(in_domain)}) were not eligible.{ties} Reason: {reason}."
+        f"{rules()[selection.rule].label}{_read_data(selection)}. {_held_metrics(selection)}{ties} Reason: {reason}."
+    )
+
+
+def _read_data(selection: SelectionResult) -> Markdown:
+    """What the rule read."""
+    if rules()[selection.rule].in_domain_only:
+        return Markdown(", which reads no other dataset")
+    names = escape(", ".join(selection.out_of_domain_datasets) or "none")
+    return Markdown(f" on the selection data of the out-of-domain datasets ({names})")
+
+
+def _held_metrics(selection: SelectionResult) -> Markdown:
+    held = escape(", ".join(selection.held_metrics or selection.in_domain_datasets) or "none")
+    return Markdown(
+        f"Candidates more than {100 * selection.in_domain_tolerance:g} points, or one standard error if that is more, "
+        f"below the best one by a metric that is held in domain ({held}) were not eligible."
     )
 
 

@@ -70,7 +70,10 @@ def in_domain_against_out_of_domain(selection: SelectionResult, scores: Candidat
 
 
 def trade_off(selection: SelectionResult) -> str:
-    """Plot each candidate's score by the rule against its in-domain cost, and the best score at each tolerance."""
+    """Plot each candidate's score by the rule against its in-domain cost, and the best score at each tolerance.
+
+    For a rule that prefers the base model, the vertical axis is the distance from it, which is 0 at the top.
+    """
     best = max(candidate.in_domain for candidate in selection.candidates)
     winner = selection.selected
     far = max(3 * selection.in_domain_tolerance, 0.1, best - winner.in_domain)

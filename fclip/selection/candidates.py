@@ -37,6 +37,7 @@ class ScoredCandidate:
 
     Attributes:
         in_domain: scores on training datasets, by dataset name. out_of_domain: scores on the other datasets.
+        more_held: scores of further metrics that selection holds in domain, by `<dataset>.<metric>`.
         label_free: label-free metrics on out-of-domain datasets: dataset -> metric -> value.
         num_nonfinite: number of features that are not finite. A candidate with any is never selected.
     """
@@ -46,6 +47,12 @@ class ScoredCandidate:
     out_of_domain: Mapping[str, Score]
     label_free: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     num_nonfinite: int = 0
+    more_held: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def held(self) -> Mapping[str, Score]:
+        """The scores of all metrics that selection holds in domain: the primary metrics, and `more_held`."""
+        return {**self.in_domain, **self.more_held}
 
     @property
     def name(self) -> str:
@@ -67,6 +74,8 @@ class Pool:
         in_domain: float64 [..., n], mean score over the in-domain datasets.
         noise: float64 [d], the base model's bootstrap standard error on each out-of-domain dataset.
         in_domain_noise: the base model's bootstrap standard error of `in_domain`.
+        held: float64 [..., n, h], scores by h metrics that selection holds in domain.
+        distances: float64 [n], distance of the weights from those of the base model; inf if unknown.
         finite: bool [n], whether all features are finite.
         steps: float64 [n]; −inf for weight averages. val_loss: float64 [n]; inf if unknown.
         label_free: metric -> float64 [n, number of datasets with this metric].
@@ -76,6 +85,8 @@ class Pool:
     in_domain: Floats
     noise: Floats
     in_domain_noise: float
+    held: Floats
+    distances: Floats
     finite: NDArray[np.bool_]
     steps: Floats
     val_loss: Floats
@@ -92,7 +103,7 @@ class Pool:
 
         None if the scores have no resamples or different numbers of them.
         """
-        scores = [score for each in candidates for score in (*each.in_domain.values(), *each.out_of_domain.values())]
+        scores = [score for each in candidates for score in (*each.held.values(), *each.out_of_domain.values())]
         counts = {len(score.draws) for score in scores} or {0}
         if counts == {0} or len(counts) > 1:
             return None
@@ -124,6 +135,8 @@ class Pool:
             in_domain=in_domain.mean(axis=-1) if base.in_domain else np.zeros((*leading, len(candidates))),
             noise=np.array([score.standard_error for score in base.out_of_domain.values()]),
             in_domain_noise=math.hypot(*errors) / max(1, len(errors)),
+            held=table("held", list(base.held)),
+            distances=np.array([math.inf if each.distance is None else each.distance for each in records]),
             finite=np.array([each.num_nonfinite == 0 for each in candidates]),
             steps=np.array([-np.inf if each.is_average else each.step for each in records]),
             val_loss=np.array([np.inf if each.val_loss is None else each.val_loss for each in records]),

@@ -21,7 +21,7 @@ class PromoteConfig:
 
 @dataclass(frozen=True)
 class GateComparison:
-    """Champion and challenger on the primary metric of one `select` split, both scored in the same run.
+    """Champion and challenger on one held metric of one `select` split, both scored in the same run.
 
     Attributes:
         in_domain: whether the model trains on the dataset.

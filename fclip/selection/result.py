@@ -1,7 +1,7 @@
 """The result of the selection and its file, reports/selection.json."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,29 @@ class DatasetScore:
 
 
 @dataclass(frozen=True)
+class HeldScore:
+    """A candidate's value of one metric that selection holds in domain.
+
+    Attributes:
+        deficit: how far the value is below the best one.
+        accepted: the largest accepted deficit: the tolerance, or one standard error of the paired difference from the
+            best candidate if that is larger.
+    """
+
+    value: float
+    deficit: float
+    accepted: float
+
+
+@dataclass(frozen=True)
+class ToleranceChoice:
+    """The candidate that the configured rule selects with another in-domain tolerance."""
+
+    tolerance: float
+    winner: str
+
+
+@dataclass(frozen=True)
 class CandidateResult:
     """The scores of one candidate in the selection.
 
@@ -37,6 +60,8 @@ class CandidateResult:
         out_of_domain: scores by dataset.
         eligible: whether the rule may select it. The base model is always eligible.
         num_nonfinite: number of features that are not finite.
+        held: by `<dataset>` for primary metrics, and by `<dataset>.<metric>` for the others that selection holds in
+            domain. Empty in the result of an older version.
     """
 
     candidate: Candidate
@@ -45,6 +70,7 @@ class CandidateResult:
     out_of_domain: Mapping[str, DatasetScore]
     eligible: bool
     num_nonfinite: int
+    held: Mapping[str, HeldScore] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,6 +91,8 @@ class SelectionResult:
         choices: rule -> name of the candidate that it selects, for every applicable rule.
         in_domain_datasets: the training datasets that have a `select` split.
         candidates: the base model first, then in the order of their steps.
+        by_tolerance: what the rule selects with other tolerances, in ascending order. Empty in the result of an older
+            version.
     """
 
     rule: str
@@ -78,6 +106,12 @@ class SelectionResult:
     choices: Mapping[str, str]
     in_domain_datasets: tuple[str, ...]
     candidates: tuple[CandidateResult, ...]
+    by_tolerance: tuple[ToleranceChoice, ...] = ()
+
+    @property
+    def held_metrics(self) -> tuple[str, ...]:
+        """The metrics that selection holds in domain: `<dataset>` or `<dataset>.<metric>`."""
+        return tuple(self.base.held)
 
     @property
     def base(self) -> CandidateResult:
@@ -130,8 +164,11 @@ def read_selection(path: Path) -> SelectionResult:
         values: dict[str, Any] = read_json(path)
         for name in ("near_ties", "in_domain_datasets"):
             values[name] = tuple(values[name])
+        values["by_tolerance"] = tuple(ToleranceChoice(**entry) for entry in values["by_tolerance"])
         result = SelectionResult(**{**values, "candidates": tuple(_candidate(entry) for entry in values["candidates"])})
-        if not {result.winner, result.best} <= {entry.name for entry in result.candidates}:
+        if not {result.winner, result.best, *(entry.winner for entry in result.by_tolerance)} <= {
+            entry.name for entry in result.candidates
+        }:
             raise ValueError("the winner is not among the candidates")
         return result
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -140,7 +177,10 @@ def read_selection(path: Path) -> SelectionResult:
 
 def _candidate(entry: dict[str, Any]) -> CandidateResult:
     scores = {name: DatasetScore(**score) for name, score in entry["out_of_domain"].items()}
-    return CandidateResult(**{**entry, "candidate": Candidate(**entry["candidate"]), "out_of_domain": scores})
+    held = {name: HeldScore(**score) for name, score in entry["held"].items()}
+    return CandidateResult(
+        **{**entry, "candidate": Candidate(**entry["candidate"]), "held": held, "out_of_domain": scores}
+    )
 
 
 def _rounded(value: Any) -> Any:

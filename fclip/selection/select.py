@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +10,15 @@ from numpy.typing import NDArray
 from fclip.errors import UserError
 from fclip.selection.candidates import Floats, Pool, ScoredCandidate
 from fclip.selection.config import SelectConfig
-from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
+from fclip.selection.result import CandidateResult, DatasetScore, HeldScore, SelectionResult, ToleranceChoice
 from fclip.selection.rules.out_of_domain import gains
 from fclip.selection.rules.registry import Rule, rules
 
+TOLERANCES = (0.005, 0.01, 0.015, 0.02, 0.03)
+"""The in-domain tolerances for which the result says what the rule selects."""
+ROUNDING = 1e-9
 FEW_ITEMS = 100
 """With fewer items, a warning gives the smallest reliable difference."""
-IN_DOMAIN_ONLY = (
-    "No out-of-domain dataset has the role select, so the model was selected by in-domain data alone. In-domain scores "
-    "say little about how well a model generalises (see the FashionCLIP model card). Add an out-of-domain dataset to "
-    "ingest.datasets"
-)
 NO_IN_DOMAIN = (
     "No training dataset has a split with the role select, so the in-domain tolerance cannot be applied and every "
     "candidate is eligible. Assign the role select to a split in ingest.datasets"
@@ -31,7 +30,8 @@ NONE_FINITE = "Every candidate other than the base model gives features that are
 def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> SelectionResult:
     """Select the base model or one of the other candidates.
 
-    1. A candidate is eligible if its features are finite and its in-domain score is within the tolerance of the best.
+    1. A candidate is eligible if its features are finite and it is within the tolerance of the best candidate by every
+       metric that selection holds in domain. One standard error of the paired difference is always tolerated.
     2. The best candidate is the eligible one with the highest score by the rule. Among equal scores it is the one with
        the earliest step.
     3. If the base model is not within the tolerance, it wins unless the best candidate beats it by the rule, with the
@@ -40,8 +40,8 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
        ties. The near tie closest to the base model wins.
 
     Raises:
-        UserError: the candidates do not include the base model, its features are not finite, or the rule reads a
-            metric that was not measured.
+        UserError: the candidates do not include the base model, its features are not finite, or the rule reads
+            something that was not measured.
     """
     ordered = sorted(candidates, key=lambda each: (each.candidate.kind != "base", each.candidate.step))
     if not ordered or ordered[0].candidate.kind != "base":
@@ -53,85 +53,117 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
         )
     rule = rules()[config.rule]
     if not rule.is_applicable(pool):
-        raise UserError(
-            f"select.rule {rule.kind} reads a metric that no label-free protocol measures; add a label-free protocol "
-            "to an out-of-domain dataset in evaluate.datasets"
-        )
-    resampled = None if config.tie_confidence is None else Pool.resampled(ordered)
-    distances = [math.inf if each.candidate.distance is None else each.candidate.distance for each in ordered]
+        raise UserError(_why_not_applicable(rule))
+    resampled = Pool.resampled(ordered)
     applicable = [each for each in rules().values() if each.is_applicable(pool)]
-    within = {each.kind: _within_tolerance(each, pool, config.in_domain_tolerance) for each in applicable}
-    chosen = {
-        each.kind: _choose(each, pool, resampled, within[each.kind], distances, config.tie_confidence)
-        for each in applicable
-    }
-    scores = rule.scores(pool)
-    winner, best, ties = chosen[rule.kind]
+    tolerances = sorted({*TOLERANCES, config.in_domain_tolerance})
+    choices = {each.kind: _choose(each, pool, resampled, config.in_domain_tolerance, config) for each in applicable}
+    by_tolerance = {tolerance: _choose(rule, pool, resampled, tolerance, config) for tolerance in tolerances}
+    choice = choices[rule.kind]
     return SelectionResult(
         rule=rule.kind,
         in_domain_tolerance=config.in_domain_tolerance,
         tie_confidence=config.tie_confidence,
-        winner=ordered[winner].name,
-        best=ordered[best].name,
-        near_ties=tuple(ordered[row].name for row in ties.nonzero()[0]),
-        reason=_reason(ordered, winner, best, scores, rule, base_is_within=bool(within[rule.kind][0])),
+        winner=ordered[choice.winner].name,
+        best=ordered[choice.best].name,
+        near_ties=tuple(ordered[row].name for row in choice.ties.nonzero()[0]),
+        reason=_reason(ordered, choice, rule.scores(pool), rule, config.in_domain_tolerance),
         warning=". ".join(_warnings(ordered)) or None,
-        choices={kind: ordered[row].name for kind, (row, _, _) in chosen.items()},
+        by_tolerance=tuple(ToleranceChoice(each, ordered[made.winner].name) for each, made in by_tolerance.items()),
+        choices={kind: ordered[made.winner].name for kind, made in choices.items()},
         in_domain_datasets=tuple(ordered[0].in_domain),
-        candidates=_results(ordered, pool, scores, within[rule.kind]),
+        candidates=_results(ordered, pool, rule.scores(pool), choice),
     )
+
+
+def _why_not_applicable(rule: Rule) -> str:
+    if rule.reads_out_of_domain:
+        return (
+            f"select.rule {rule.kind} reads out-of-domain datasets, and none has the role select; use nearest_to_base, "
+            "which reads none, or add a dataset to ingest.datasets"
+        )
+    return (
+        f"select.rule {rule.kind} reads a metric that no label-free protocol measures; add a label-free protocol "
+        "to an out-of-domain dataset in evaluate.datasets"
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The choice of one rule among n candidates, as rows.
+
+    Attributes:
+        best: the best eligible candidate by the rule. ties: bool [n], its near ties and itself.
+        within: bool [n], the candidates that the rule can score and that keep every held metric within the tolerance.
+        deficits, accepted: float64 [n, h], see `HeldScore`.
+    """
+
+    winner: int
+    best: int
+    ties: NDArray[np.bool_]
+    within: NDArray[np.bool_]
+    deficits: Floats
+    accepted: Floats
 
 
 def _results(
-    ordered: Sequence[ScoredCandidate], pool: Pool, scores: Floats, within: NDArray[np.bool_]
+    ordered: Sequence[ScoredCandidate], pool: Pool, scores: Floats, choice: _Choice
 ) -> tuple[CandidateResult, ...]:
-    base = ordered[0]
+    base, gained = ordered[0], gains(pool)
     return tuple(
         CandidateResult(
             candidate=each.candidate,
-            score=float(score) if math.isfinite(score) else None,
+            score=float(scores[row]) if math.isfinite(scores[row]) else None,
             in_domain=each.in_domain_score,
+            held={
+                name: HeldScore(score.value, float(deficit), float(accepted))
+                for (name, score), deficit, accepted in zip(
+                    each.held.items(), choice.deficits[row], choice.accepted[row], strict=True
+                )
+            },
             out_of_domain={
                 name: DatasetScore(dataset.value, base.out_of_domain[name].value, float(gain), dataset.standard_error)
-                for (name, dataset), gain in zip(each.out_of_domain.items(), dataset_gains, strict=True)
+                for (name, dataset), gain in zip(each.out_of_domain.items(), gained[row], strict=True)
             },
-            eligible=each is base or bool(eligible),
+            eligible=each is base or bool(choice.within[row]),
             num_nonfinite=each.num_nonfinite,
         )
-        for each, score, dataset_gains, eligible in zip(ordered, scores, gains(pool), within, strict=True)
+        for row, each in enumerate(ordered)
     )
 
 
-def _within_tolerance(rule: Rule, pool: Pool, tolerance: float) -> NDArray[np.bool_]:
-    """bool [n]: the candidates that the rule can score and that are within the in-domain tolerance of the best of them.
+def _choose(rule: Rule, pool: Pool, resampled: Pool | None, tolerance: float, config: SelectConfig) -> _Choice:
+    """Choose by `rule` among the candidates that keep every held metric within `tolerance`.
 
-    A rule cannot score every candidate: weight averages have no validation loss.
+    A rule cannot score every candidate: weight averages have no validation loss. The best is one that it can score.
     """
-    scorable = pool.finite & np.isfinite(rule.scores(pool))
-    if not scorable.any():
-        return scorable
-    within: NDArray[np.bool_] = scorable & (pool.in_domain >= pool.in_domain[scorable].max() - tolerance)
-    return within
-
-
-def _choose(
-    rule: Rule,
-    pool: Pool,
-    resampled: Pool | None,
-    within: NDArray[np.bool_],
-    distances: Sequence[float],
-    confidence: float | None,
-) -> tuple[int, int, NDArray[np.bool_]]:
-    """Return the row of the winner, the row of the best by the rule, and bool [n]: the near ties of the best."""
-    rows = np.arange(len(within))
-    best = int(np.where(within, rule.scores(pool), -np.inf).argmax())  # argmax takes the earliest of equals
+    scores = rule.scores(pool)
+    within = pool.finite & np.isfinite(scores)
+    deficits, accepted = _held(pool, resampled, within, tolerance)
+    within = within & (deficits <= accepted + ROUNDING).all(axis=1)
+    best = int(np.where(within, scores, -np.inf).argmax())  # argmax takes the earliest of equals
     if not within[0] and not rule.beats_base(pool, best):
         best = 0
+    rows = np.arange(len(within))
     ties = rows == best
-    if resampled is not None and confidence is not None and rule.scores_items:
-        ties |= within & (_deficit_bound(rule.scores(resampled), best, confidence) <= 0)
-    nearest = min(rows[ties], key=lambda row: (distances[row], row != best))
-    return int(nearest), best, ties
+    if resampled is not None and config.tie_confidence is not None and rule.scores_items:
+        ties |= within & (_deficit_bound(rule.scores(resampled), best, config.tie_confidence) <= 0)
+    nearest = min(rows[ties], key=lambda row: (pool.distances[row], row != best))
+    return _Choice(int(nearest), best, ties, within, deficits, accepted)
+
+
+def _held(pool: Pool, resampled: Pool | None, scorable: NDArray[np.bool_], tolerance: float) -> tuple[Floats, Floats]:
+    """float64 [n, h]: how far each candidate is below the best of `scorable` by each held metric, and what is accepted.
+
+    The noise of a small validation split must not choose, so one standard error of the paired difference is accepted.
+    """
+    metrics = np.arange(pool.held.shape[-1])
+    best = np.where(scorable[:, None], pool.held, -np.inf).argmax(axis=0)
+    deficits: Floats = pool.held[best, metrics] - pool.held
+    if resampled is None:
+        return deficits, np.full(deficits.shape, tolerance)
+    differences = resampled.held[:, best, metrics][:, None] - resampled.held
+    return deficits, np.maximum(tolerance, differences.std(axis=0, ddof=1))
 
 
 def _deficit_bound(resampled: Floats, best: int, confidence: float) -> Floats:
@@ -151,8 +183,6 @@ def _warnings(candidates: Sequence[ScoredCandidate]) -> list[str]:
         warnings.append(NO_CANDIDATES)
     elif all(candidate.num_nonfinite for candidate in others):
         warnings.append(NONE_FINITE)
-    if not base.out_of_domain:
-        warnings.append(IN_DOMAIN_ONLY)
     if not base.in_domain:
         warnings.append(NO_IN_DOMAIN)
     for name, score in {**base.in_domain, **base.out_of_domain}.items():
@@ -166,37 +196,49 @@ def _warnings(candidates: Sequence[ScoredCandidate]) -> list[str]:
 
 
 def _reason(
-    candidates: Sequence[ScoredCandidate],
-    winner: int,
-    best: int,
-    scores: Floats,
-    rule: Rule,
-    *,
-    base_is_within: bool,
+    candidates: Sequence[ScoredCandidate], choice: _Choice, scores: Floats, rule: Rule, tolerance: float
 ) -> str:
-    base, chosen = candidates[0], candidates[winner]
-    # Without out-of-domain data, a rule that reads it ranks by the in-domain score.
-    label = "the in-domain score" if rule.reads_out_of_domain and not base.out_of_domain else rule.label
-    if best == 0:
-        in_domain_counts = rule.reads_out_of_domain and not base_is_within
-        by = f"{label}, with the in-domain score counted as one more dataset" if in_domain_counts else label
+    base, chosen, best = candidates[0], candidates[choice.winner], candidates[choice.best]
+    if rule.prefers_base:
+        return _reason_by_distance(candidates, choice, tolerance)
+    if choice.best == 0:
+        in_domain_counts = rule.reads_out_of_domain and not choice.within[0]
+        by = f"{rule.label}, with the in-domain score counted as one more dataset" if in_domain_counts else rule.label
         return f"no eligible candidate beats the base model by {by}; fine-tuning did not improve the selection scores"
-    if winner == 0:
+    if choice.winner == 0:
         return (
-            f"no eligible candidate is significantly better than the base model by {label}; the advantage of the "
-            f"best one, {candidates[best].name} (score {scores[best]:.3f}), may be due to chance"
+            f"no eligible candidate is significantly better than the base model by {rule.label}; the advantage of the "
+            f"best one, {best.name} (score {scores[choice.best]:.3f}), may be due to chance"
         )
-    why = f"best eligible candidate by {label} (score {scores[winner]:.3f})"
-    if winner != best:
+    why = f"best eligible candidate by {rule.label} (score {scores[choice.winner]:.3f})"
+    if choice.winner != choice.best:
         why = (
-            f"near tie (score {scores[winner]:.3f} by {label}) with the best candidate, {candidates[best].name} "
-            f"(score {scores[best]:.3f}), and closer to the base model"
+            f"near tie (score {scores[choice.winner]:.3f} by {rule.label}) with the best candidate, {best.name} "
+            f"(score {scores[choice.best]:.3f}), and closer to the base model"
         )
+    out_of_domain = _out_of_domain(base, chosen)
+    if rule.reads_out_of_domain and scores[choice.winner] < scores[0]:
+        out_of_domain += "its loss out of domain is outweighed by its gain in domain; "
+    return f"{why}; {out_of_domain}in domain: {base.in_domain_score:.3f} -> {chosen.in_domain_score:.3f}"
+
+
+def _reason_by_distance(candidates: Sequence[ScoredCandidate], choice: _Choice, tolerance: float) -> str:
+    base, chosen = candidates[0], candidates[choice.winner]
+    within = f"within {100 * tolerance:g} points, or one standard error, of the best candidate"
+    held = ", ".join(
+        f"{name} {base.held[name].value:.3f} -> {score.value:.3f} (best {score.value + deficit:.3f})"
+        for (name, score), deficit in zip(chosen.held.items(), choice.deficits[choice.winner], strict=True)
+    )
+    if choice.winner == 0:
+        return f"the base model is {within} by every metric held in domain, so fine-tuning improved too little: {held}"
+    among = f"of the {choice.within.sum()} candidates {within} by every metric held in domain"
+    outside = _out_of_domain(base, chosen) or "the choice rests on in-domain data alone and reads no other dataset; "
+    return f"nearest to the base model {among}; {outside}in domain: {held or 'not measured'}"
+
+
+def _out_of_domain(base: ScoredCandidate, chosen: ScoredCandidate) -> str:
     changes = ", ".join(
         f"{name} {base.out_of_domain[name].value:.3f} -> {score.value:.3f}"
         for name, score in chosen.out_of_domain.items()
     )
-    out_of_domain = f"out of domain: {changes}; " if changes else ""
-    if rule.reads_out_of_domain and scores[winner] < scores[0]:
-        out_of_domain += "its loss out of domain is outweighed by its gain in domain; "
-    return f"{why}; {out_of_domain}in domain: {base.in_domain_score:.3f} -> {chosen.in_domain_score:.3f}"
+    return f"out of domain: {changes}; " if changes else ""

@@ -21,11 +21,12 @@ class Rule:
     Attributes:
         kind: the name in params.yaml. label: a few words for tables. description: one phrase without a full stop.
         score: the function from a pool to scores, float64 [..., n]; −inf for a candidate that the rule cannot score.
-        reads_out_of_domain: whether it reads the scores on out-of-domain datasets. If there are no such datasets, the
-            in-domain metric replaces them.
+        reads_out_of_domain: whether it reads the scores on out-of-domain datasets.
         label_free_metric: the metric of label-free protocols that it reads; None if it reads none.
         scores_items: whether its scores are means over items, so that resamples show the uncertainty of a difference.
         needs_val_loss, needs_steps: whether it scores only candidates that have a validation loss or a training step.
+        prefers_base: whether the base model has the highest possible score, so that it wins if and only if it is within
+            the in-domain tolerance.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Rule:
     scores_items: bool = False
     needs_val_loss: bool = False
     needs_steps: bool = False
+    prefers_base: bool = False
 
     @property
     def in_domain_only(self) -> bool:
@@ -44,27 +46,22 @@ class Rule:
         return not self.reads_out_of_domain and self.label_free_metric is None
 
     def is_applicable(self, pool: Pool) -> bool:
-        """Whether the metric that the rule reads was measured."""
-        return self.label_free_metric is None or self.label_free_metric in pool.label_free
+        """Whether everything that the rule reads was measured."""
+        has_datasets = not self.reads_out_of_domain or pool.out_of_domain.shape[-1] > 0
+        return has_datasets and (self.label_free_metric is None or self.label_free_metric in pool.label_free)
 
     def scores(self, pool: Pool) -> Floats:
-        """Return the scores of all candidates, float64 [..., n].
-
-        A rule that reads out-of-domain datasets returns the in-domain metric if there are no such datasets.
-
-        Raises:
-            KeyError: the rule is not applicable.
-        """
-        if self.reads_out_of_domain and not pool.out_of_domain.shape[-1]:
-            return pool.in_domain
+        """Return the scores of all candidates, float64 [..., n]. The rule must be applicable."""
         return self.score(pool)
 
     def beats_base(self, pool: Pool, row: int) -> bool:
         """Whether the candidate in `row` beats a base model that is outside the in-domain tolerance.
 
         For a rule that reads out-of-domain datasets, the in-domain score counts as one more dataset, so that the gain
-        in domain is part of the comparison.
+        in domain is part of the comparison. For a rule that prefers the base model, the gain in domain is enough.
         """
+        if self.prefers_base:
+            return True
         scores = self.scores(pool.with_in_domain() if self.reads_out_of_domain else pool)
         return bool(scores[row] > scores[0])
 
@@ -75,8 +72,10 @@ def label_free_metrics() -> frozenset[str]:
 
 
 def rules() -> Mapping[str, Rule]:
-    """All rules by kind: those that read out-of-domain scores first, otherwise in the order of the modules."""
+    """All rules by kind: first those that prefer the base model, then those that read out-of-domain scores."""
     all_rules = collect_declarations(__package__, Rule).values()
-    return MappingProxyType(
-        {rule.kind: rule for rule in sorted(all_rules, key=lambda rule: not rule.reads_out_of_domain)}
-    )
+    return MappingProxyType({rule.kind: rule for rule in sorted(all_rules, key=_order)})
+
+
+def _order(rule: Rule) -> int:
+    return 0 if rule.prefers_base else 1 if rule.reads_out_of_domain else 2

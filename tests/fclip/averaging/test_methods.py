@@ -25,10 +25,14 @@ def recipes(
 
 
 def context(scores: Mapping[str, float], of_average: float = 0.0) -> AveragingContext:
-    return AveragingContext(
-        scores=lambda names: {name: scores[name] for name in names if name in scores},
-        score_of_average=lambda parents: of_average,
-    )
+    """Scores of candidates by name; every average has the score `of_average`. Empty: nothing can be scored."""
+
+    def scored(parents: Mapping[str, float]) -> Mapping[str, float] | None:
+        if not scores:
+            return None
+        return {"shop.acc1": of_average if len(parents) > 1 else scores[next(iter(parents))]}
+
+    return lambda averages: [scored(parents) for parents in averages]
 
 
 def test_checkpoints_and_averages_are_interpolated_with_the_base_model() -> None:
@@ -55,12 +59,57 @@ def test_the_soup_averages_checkpoints_with_a_score() -> None:
     assert not recipes({"kind": "soup"}, TRAINED, context({}))
 
 
+def bending(parents: Mapping[str, float]) -> Mapping[str, float]:
+    """Two metrics that are level from a share of 0.4 and 0.62 on, and fall below."""
+    share = 1 - parents.get("base-model", 0.0)
+    return {"shop.acc1": 0.7 - max(0.0, 0.4 - share), "shop.recall": 0.5 - max(0.0, 0.62 - share) / 2}
+
+
+def test_line_search_finds_where_in_domain_scores_bend() -> None:
+    asked: list[Mapping[str, float]] = []
+
+    def counting(averages: Sequence[Mapping[str, float]]) -> list[Mapping[str, float] | None]:
+        asked.extend(averages)
+        return [bending(parents) for parents in averages]
+
+    found = recipes({"kind": "line-search", "checkpoints": 1}, TRAINED, counting)
+    # The recall is the tighter one: 0.5, 1, 1.5, 2 and 3 points are lost at shares of .61, .60, .59, .58 and .56.
+    assert [recipe.name for recipe in found] == ["step-20-at-0.60", "step-20-at-0.65"]
+    assert found[0].parents == {"base-model": 0.4, "step-20": 0.6}
+    assert {recipe.kind for recipe in found} == {"interpolated"}
+    assert len(asked) <= 1 + 8, "the search is a bisection, not a grid"
+    naive = [
+        min(share for share in range(1, 21) if 0.5 - bending({"base-model": 1 - share / 20})["shop.recall"] <= limit)
+        for limit in (0.005, 0.01, 0.015, 0.02, 0.03)
+    ]
+    assert sorted({f"step-20-at-{share / 20:.2f}" for share in naive}) == [recipe.name for recipe in found]
+
+
+def test_line_search_covers_late_checkpoints_and_averages_but_no_mixtures_with_the_base_model() -> None:
+    mixed = Candidate("step-10-at-0.50", "interpolated", 10, 1.0, "e", parents={"base-model": 0.5, "step-10": 0.5})
+    found = recipes({"kind": "line-search"}, (*TRAINED, SOUP, mixed), lambda all_: [bending(each) for each in all_])
+    assert {recipe.name.partition("-at-")[0] for recipe in found} == {"soup", "step-10", "step-20"}
+    found = recipes(
+        {"kind": "line-search", "checkpoints": 0}, (*TRAINED, SOUP), lambda all_: [bending(each) for each in all_]
+    )
+    assert {recipe.name.partition("-at-")[0] for recipe in found} == {"soup"}
+
+
+def test_line_search_without_scores_or_with_broken_averages_makes_no_recipe() -> None:
+    assert not recipes({"kind": "line-search"}, TRAINED, context({}))
+    broken = recipes(
+        {"kind": "line-search"}, TRAINED, lambda all_: [bending(each) if len(each) == 1 else None for each in all_]
+    )
+    assert not broken
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([{"kind": "median"}], "`kind` must be one of interpolation, soup"),
+        ([{"kind": "median"}], "`kind` must be one of interpolation, line-search, soup"),
         ([{"kind": "soup"}, {"kind": "soup"}], "each kind at most once, not `soup` twice"),
         ([{"kind": "soup", "shares": [0.5]}], "average.methods.0.shares: unknown key"),
+        ([{"kind": "line-search", "checkpoints": -1}], "checkpoints must be at least 0"),
         ([{"kind": "interpolation", "shares": []}], "at least one number, each between 0 and 1"),
         ([{"kind": "interpolation", "shares": [1.0]}], "at least one number, each between 0 and 1"),
         ([{"kind": "interpolation", "shares": [0.5, 0.501]}], "differ in their first two decimals"),

@@ -126,11 +126,83 @@ def test_original_base_model_can_win() -> None:
     assert select([warm[0], better, tuned], config("in_domain_loss")).winner == "base-model"
 
 
-def test_warning_without_an_out_of_domain_dataset() -> None:
-    alone = [candidate(0, 0.3, {}), candidate(100, 0.6, {})]
-    selection = select(alone, config())
-    assert step(selection) == 100
-    assert "in-domain data alone" in (selection.warning or "")
+def nearest(tolerance: float = 0.01) -> SelectConfig:
+    return SelectConfig(in_domain_tolerance=tolerance)
+
+
+def held(at: int, accuracy: float, recall: float, *, noise: float = 0.0) -> ScoredCandidate:
+    """A candidate without out-of-domain data, with two in-domain metrics and 400 resamples of them."""
+    random = np.random.default_rng(at)
+    return replace(
+        candidate(at, accuracy, {}),
+        in_domain={"shop": Score(accuracy, noise, 500, accuracy + random.normal(0, noise, 400))},
+        more_held={"shop.recall": Score(recall, noise, 500, recall + random.normal(0, noise, 400))},
+    )
+
+
+SHOP_ALONE = [held(0, 0.30, 0.20), held(100, 0.70, 0.40), held(200, 0.715, 0.50), held(300, 0.72, 0.505)]
+
+
+def test_default_rule_selects_the_nearest_candidate_that_keeps_every_in_domain_metric() -> None:
+    selection = select(SHOP_ALONE, nearest())
+    assert (selection.rule, step(selection), selection.warning) == ("nearest_to_base", 200, None)
+    assert [entry.eligible for entry in selection.candidates] == [True, False, True, True]
+    assert step(select(SHOP_ALONE, nearest(0.02))) == 200, "step 100 keeps the accuracy, but not the recall"
+    kept = replace(SHOP_ALONE[1], more_held={"shop.recall": Score(0.49, 0.01, 500, np.full(400, 0.49))})
+    assert step(select([SHOP_ALONE[0], kept, *SHOP_ALONE[2:]], nearest(0.02))) == 100
+    recall = selection.candidates[1].held["shop.recall"]
+    assert (recall.value, recall.deficit, recall.accepted) == pytest.approx((0.40, 0.105, 0.01))
+    assert "the choice rests on in-domain data alone and reads no other dataset" in selection.reason
+    assert "shop.recall 0.200 -> 0.500 (best 0.505)" in selection.reason
+
+
+def test_nearest_is_relative_to_weights_and_not_to_steps() -> None:
+    average = changed(
+        held(300, 0.718, 0.504),
+        name="late-at-0.50",
+        kind="interpolated",
+        distance=0.5,
+        parents={"base-model": 0.5, "step-000300": 0.5},
+    )
+    assert select([*SHOP_ALONE, average], nearest()).winner == "late-at-0.50"
+    unknown = changed(held(150, 0.72, 0.505), distance=None)
+    assert step(select([*SHOP_ALONE, unknown], nearest())) == 200, "a distance that is not known is not near"
+
+
+def test_one_standard_error_is_always_accepted() -> None:
+    noisy = [held(0, 0.30, 0.20), held(100, 0.68, 0.47, noise=0.05), held(300, 0.72, 0.505, noise=0.05)]
+    selection = select(noisy, nearest())
+    assert step(selection) == 100, "four points are less than one standard error of the difference"
+    accepted = selection.candidates[1].held["shop"].accepted
+    assert accepted == pytest.approx(0.05 * 2**0.5, rel=0.15)
+    certain = [each if at != 1 else held(100, 0.68, 0.47) for at, each in enumerate(noisy)]
+    assert select(certain, nearest()).candidates[1].held["shop"].accepted == pytest.approx(0.05, rel=0.15)
+
+
+def test_base_model_within_the_tolerance_is_kept_and_one_outside_is_left() -> None:
+    selection = select([held(0, 0.715, 0.50), *SHOP_ALONE[1:]], nearest())
+    assert not selection.differs_from_base
+    assert "the base model is within 1 points" in selection.reason
+    assert select(SHOP_ALONE, nearest()).differs_from_base
+
+
+def test_result_says_what_other_tolerances_select() -> None:
+    by_tolerance = {each.tolerance: each.winner for each in select(SHOP_ALONE, nearest(0.12)).by_tolerance}
+    assert by_tolerance == {
+        0.005: "step-000200",
+        0.01: "step-000200",
+        0.015: "step-000200",
+        0.02: "step-000200",
+        0.03: "step-000200",
+        0.12: "step-000100",
+    }
+
+
+@pytest.mark.parametrize("rule", ["mean_normalised_gain", "mean_score", "mean_rank"])
+def test_rule_that_reads_other_datasets_needs_one(rule: str) -> None:
+    with pytest.raises(UserError, match=f"select.rule {rule} reads out-of-domain datasets, and none has the role"):
+        select(SHOP_ALONE, config(rule))
+    assert rule not in select(SHOP_ALONE, nearest()).choices
 
 
 def test_candidate_with_nonfinite_features_is_never_selected() -> None:
@@ -299,8 +371,6 @@ def test_warnings_about_weak_pools() -> None:
     selection = select(ruined, config())
     assert not selection.differs_from_base
     assert "Every candidate other than the base model gives features that are not finite" in (selection.warning or "")
-    no_out_of_domain = select([replace(each, out_of_domain={}) for each in FORGETTING], config())
-    assert "see the FashionCLIP model card" in (no_out_of_domain.warning or "")
     few = [
         replace(each, out_of_domain={"home": Score(each.out_of_domain["home"].value, 0.14, 12)}) for each in FORGETTING
     ]

@@ -1,0 +1,107 @@
+"""A search along the line from a candidate to the base model, for the averages that keep the in-domain scores.
+
+Averages with the base model generalise better than its end (WiSE-FT: Wortsman et al. 2022). In-domain scores stay level
+along the line and then fall. Where they fall depends on the run, and a fixed grid of shares misses it, so the search
+bisects for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from fclip.averaging.registry import AveragingContext, AveragingMethod, InDomainScores, Recipe
+from fclip.config import config
+from fclip.models.candidates import Candidate
+
+STEP = 0.05
+"""Shares are multiples of this. In-domain scores differ little between neighbours."""
+TOLERANCES = (0.005, 0.01, 0.015, 0.02, 0.03)
+"""The in-domain losses that the search stops at; the report shows these tolerances."""
+
+
+@config
+class LineSearchConfig:
+    """Averages with the base model that are just within an in-domain tolerance. Not useful with an untrained base
+    model."""
+
+    kind: Literal["line-search"]
+    checkpoints: int = 2
+    """Number of late checkpoints whose lines are searched; the averages of earlier methods are searched too."""
+
+    def __post_init__(self) -> None:
+        if self.checkpoints < 0:
+            raise ValueError("checkpoints must be at least 0")
+
+
+def recipes(
+    settings: LineSearchConfig, candidates: Sequence[Candidate], context: AveragingContext
+) -> tuple[Recipe, ...]:
+    """Return the averages nearest to the base model that lose at most each of `TOLERANCES`, for each line.
+
+    A loss is measured from the best score of the ends of all lines, by each held metric. Empty if no training dataset
+    has select data.
+    """
+    base = next(candidate for candidate in candidates if candidate.kind == "base")
+    checkpoints = [each.name for each in candidates if each.kind == "checkpoint"]
+    averages = [each.name for each in candidates if each.is_average and base.name not in each.parents]
+    ends = [*averages, *(checkpoints[-settings.checkpoints :] if settings.checkpoints else ())]
+    measured = [found for found in context([{end: 1.0} for end in ends]) if found] if ends else []
+    if not measured:
+        return ()
+    best = {metric: max(found[metric] for found in measured) for metric in measured[0]}
+    found = []
+    for end in ends:
+        line = _Line(base.name, end, best, context)
+        counts = {line.smallest_count(tolerance) for tolerance in TOLERANCES}
+        found += [
+            Recipe(f"{end}-at-{count * STEP:.2f}", "interpolated", line.parents(count))
+            for count in sorted(counts)
+            if 0 < count < NUM_STEPS
+        ]
+    return tuple(found)
+
+
+NUM_STEPS = round(1 / STEP)
+
+
+class _Line:  # remembers the losses that it measured
+    """The line from the base model (0 steps) to a candidate (`NUM_STEPS` steps)."""
+
+    def __init__(self, base: str, end: str, best: InDomainScores, context: AveragingContext) -> None:
+        self._base, self._end, self._best, self._context = base, end, best, context
+        self._losses: dict[int, float] = {}
+
+    def parents(self, count: int) -> Mapping[str, float]:
+        """The shares of the average after `count` steps."""
+        share = round(count * STEP, 2)
+        return {self._base: round(1 - share, 2), self._end: share}
+
+    def smallest_count(self, tolerance: float) -> int:
+        """Return the smallest number of steps with a loss within the tolerance, by bisection.
+
+        It is the smallest if losses fall along the line, as they do but for noise. `NUM_STEPS` if none is within.
+        """
+        below, within = 0, NUM_STEPS
+        while within - below > 1:
+            middle = (below + within) // 2
+            if self._loss(middle) <= tolerance:
+                within = middle
+            else:
+                below = middle
+        return within
+
+    def _loss(self, count: int) -> float:
+        """The largest loss over the held metrics."""
+        if count not in self._losses:
+            scores = self._context([self.parents(count)])[0]
+            loss = max(self._best[metric] - scores[metric] for metric in self._best) if scores else float("inf")
+            self._losses[count] = loss
+        return self._losses[count]
+
+
+LINE_SEARCH = AveragingMethod(
+    kind="line-search",
+    label="search along the line to the base model",
+    description="The averages with the base model that are just within an in-domain tolerance",
+    config=LineSearchConfig,
+    recipes=recipes,
+)
