@@ -76,6 +76,7 @@ def trade_off(selection: SelectionResult) -> str:
     """
     best = max(candidate.in_domain for candidate in selection.candidates)
     winner = selection.selected
+    rule = rules()[selection.rule]
     far = max(3 * selection.in_domain_tolerance, 0.1, best - winner.in_domain)
     scored = [
         (best - c.in_domain, c.score, c)
@@ -110,7 +111,9 @@ def trade_off(selection: SelectionResult) -> str:
             axes.axvspan(selection.in_domain_tolerance, right, color=COLOURS["shade"], zorder=0, linewidth=0)
             axes.set_xlim(left, right)
         axes.set_xlabel("in-domain cost: distance to the best in-domain score")
-        axes.set_ylabel(rules()[selection.rule].label)
+        axes.set_ylabel(rule.label)
+        if rule.prefers_base:  # its score is the negative distance
+            axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.2g}")
 
     return svg("trade-off", draw, legend=True)
 

@@ -36,7 +36,9 @@ class TailConfig:
 def recipes(settings: TailConfig, candidates: Sequence[Candidate], context: AveragingContext) -> Sequence[Recipe]:
     last = [candidate.name for candidate in candidates if candidate.kind == "checkpoint"][-settings.number :]
     parents = {name: 1 / len(last) for name in last}
-    assert 0 <= context.score_of_average(parents) <= 1
+    (scores,) = context([parents])
+    assert scores is not None
+    assert set(scores) == {"studio.classification.acc1"}
     return [Recipe("tail", "tail", parents)]
 
 
@@ -78,7 +80,7 @@ def prepare(folder: Path, shop: Workspace) -> None:
 
 
 def test_new_averaging_method_needs_one_new_file(extended: "Extended") -> None:
-    with pytest.raises(UserError, match="`kind` must be one of interpolation, soup"):
+    with pytest.raises(UserError, match="`kind` must be one of interpolation, line-search, soup"):
         load_section(Workspace(extended.folder / "averaging_method"), "average", AverageConfig)
     found = extended.found["averaging_method"]
     assert found["tail"] == ["tail", 20, {"step-000010": 0.5, "step-000020": 0.5}, True]

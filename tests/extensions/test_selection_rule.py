@@ -78,7 +78,7 @@ def prepare(folder: Path, shop: Workspace) -> None:
 
 
 def test_new_selection_rule_needs_one_new_file(extended: "Extended") -> None:
-    with pytest.raises(UserError, match=r"rule must be one of mean_normalised_gain, .*, not `first`"):
+    with pytest.raises(UserError, match=r"rule must be one of nearest_to_base, .*, not `first`"):
         load_section(Workspace(extended.folder / "selection_rule"), "select", SelectConfig)
     found = extended.found["selection_rule"]
     assert found["winner"] == found["choices"]["first"] == "step-000010"

@@ -86,7 +86,7 @@ def test_select_copies_the_winner_and_records_the_reason(finished: Workspace) ->
     selection = read_selection(finished.selection)
     assert sha256_tree(finished.selected) == selection.selected.candidate.model_sha256
     assert set(selection.choices) == {
-        *("mean_normalised_gain", "mean_score", "mean_rank"),
+        *("nearest_to_base", "mean_normalised_gain", "mean_score", "mean_rank"),
         *("in_domain_loss", "in_domain_metric", "last"),
     }
     assert selection.choices["last"] == "step-000020"

@@ -24,7 +24,7 @@ from fclip.report.inputs import (
     TrainingCurves,
 )
 from fclip.selection.gate import GateComparison
-from fclip.selection.result import CandidateResult, DatasetScore, SelectionResult
+from fclip.selection.result import CandidateResult, DatasetScore, HeldScore, SelectionResult, ToleranceChoice
 
 STEPS = (0, 6, 12, 18, 24, 31)
 NAMES = ("base-model", *(f"step-{step:06d}" for step in STEPS[1:]))
@@ -65,6 +65,10 @@ def made_up() -> ReportInputs:
             },
             eligible=i == 0 or max(STUDIO) - 0.05 <= STUDIO[i],
             num_nonfinite=0,
+            held={
+                "studio": HeldScore(STUDIO[i], max(STUDIO) - STUDIO[i], 0.05),
+                "studio.retrieval.text_to_image.recall_at_10": HeldScore(0.3, 0.012 * i, 0.05),
+            },
         )
         for i, step in enumerate(STEPS)
     )
@@ -96,6 +100,7 @@ def made_up() -> ReportInputs:
         },
         in_domain_datasets=("studio",),
         candidates=candidates,
+        by_tolerance=(ToleranceChoice(0.01, "step-000031"), ToleranceChoice(0.05, "step-000018")),
     )
     accuracy, f1, recall = "classification.acc1", "classification.weighted_f1", "retrieval.text_to_image.recall_at_10"
     return ReportInputs(
@@ -194,6 +199,21 @@ def test_report_shows_results_gate_rules_and_refused_rows() -> None:
     ):  # fmt: skip
         assert text in page, text
     assert page.index(">report<") < page.index(">select<")
+
+
+def test_report_shows_what_the_tolerance_buys_and_costs() -> None:
+    inputs = made_up()
+    page = render_report(inputs)
+    table = page[page.index("What the tolerance buys and costs") :]
+    table = table[: table.index("</table>")]
+    cells = [re.findall(r"<t[dh][^>]*>([^<]*)", row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+    assert cells[0][3:] == ["loss: studio", "loss: studio, text to image recall at 10", "street"]
+    by_tolerance = {row[0]: row[1:] for row in cells[1:]}
+    assert list(by_tolerance) == ["1 points", "5 points"]
+    assert by_tolerance["5 points"][0] == "step-000018"
+    assert by_tolerance["5 points"][2:] == ["2.9", "3.6", "0.509"]
+    older = replace(inputs, selection=replace(inputs.selection, by_tolerance=()))
+    assert "What the tolerance buys" not in render_report(older)
 
 
 def test_report_shows_what_people_decided_about_the_version() -> None:
