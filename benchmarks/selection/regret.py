@@ -12,7 +12,7 @@ mean over all out-of-domain datasets, the held-out one included (on the half on 
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -36,12 +36,14 @@ class ScoreTable:
         halves: out-of-domain dataset -> float64 [n, 2], the score of each candidate on each half of the items; without
             halves, the whole score twice.
         cost: float64 [n, 2], the same for the in-domain score that measures the cost.
+        more_costs: the same for every other metric that selection holds in domain.
     """
 
     name: str
     candidates: tuple[ScoredCandidate, ...]
     halves: Mapping[str, Floats]
     cost: Floats
+    more_costs: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def out_of_domain(self) -> tuple[str, ...]:
@@ -69,13 +71,18 @@ class RuleSetting:
 
 @dataclass(frozen=True)
 class RuleChoice:
-    """The regret and cost of one selection: one table, one held-out dataset."""
+    """The regret and cost of one selection: one table, one held-out dataset.
+
+    Attributes:
+        more_costs: the cost by every other metric that selection holds in domain.
+    """
 
     setting: RuleSetting
     run: str
     held_out: str
     regret: float
     in_domain_cost: float
+    more_costs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,17 +126,24 @@ def reference_regret(regrets: Sequence[Regret]) -> Regret:
 
 
 def choices(
-    tables: Sequence[ScoreTable], tolerances: Sequence[float], tie_confidences: Sequence[float]
+    tables: Sequence[ScoreTable],
+    tolerances: Sequence[float],
+    tie_confidences: Sequence[float],
+    *,
+    with_subsets: bool = True,
 ) -> Iterator[RuleChoice]:
     """Yield all selections, from all candidates and, if any table has averages, also from the trained candidates alone.
 
     Near ties are used where a rule reads all out-of-domain datasets but the held-out one.
+
+    Args:
+        with_subsets: whether rules also read fewer out-of-domain datasets.
     """
     has_averages = any(scored.candidate.is_average for table in tables for scored in table.candidates)
     for table in tables:
         yield from _baseline_choices(table, tolerances)
         for pool in (ALL, TRAINED) if has_averages else (ALL,):
-            yield from _rule_choices(table, pool, tolerances, tie_confidences)
+            yield from _rule_choices(table, pool, tolerances, tie_confidences, with_subsets=with_subsets)
 
 
 def _baseline_choices(table: ScoreTable, tolerances: Sequence[float]) -> Iterator[RuleChoice]:
@@ -148,10 +162,15 @@ def _baseline_choices(table: ScoreTable, tolerances: Sequence[float]) -> Iterato
 
 
 def _rule_choices(
-    table: ScoreTable, pool: str, tolerances: Sequence[float], tie_confidences: Sequence[float]
+    table: ScoreTable,
+    pool: str,
+    tolerances: Sequence[float],
+    tie_confidences: Sequence[float],
+    *,
+    with_subsets: bool,
 ) -> Iterator[RuleChoice]:
     rows = [row for row, scored in enumerate(table.candidates) if pool == ALL or not scored.candidate.is_average]
-    for held_out, read in _held_out(table):
+    for held_out, read in _held_out(table, with_subsets=with_subsets):
         visible = [_with_datasets(table.candidates[row], read) for row in rows]
         reads_all_others = len(read) == len(table.out_of_domain) - 1
         for tolerance in tolerances:
@@ -187,11 +206,11 @@ def _mean(group: Sequence[RuleChoice], resamples: int, seed: int) -> tuple[float
     return float(means.mean()), float(low), float(high), cost, len(group)
 
 
-def _held_out(table: ScoreTable) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _held_out(table: ScoreTable, *, with_subsets: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield (held-out dataset, the datasets that the rules read)."""
     for held_out in table.out_of_domain:
         others = [name for name in table.out_of_domain if name != held_out]
-        for size in range(1, len(others) + 1):
+        for size in range(1 if with_subsets else len(others), len(others) + 1):
             for read in combinations(others, size):
                 yield held_out, read
 
@@ -227,14 +246,15 @@ def rule_label(kind: str) -> str:
     return rules()[kind].label if kind in rules() else kind
 
 
-def _regret_and_cost(table: ScoreTable, held_out: str, *rows: Sequence[int]) -> tuple[float, float]:
-    """Return the mean regret on the held-out dataset and the mean in-domain cost of `rows`.
+def _regret_and_cost(table: ScoreTable, held_out: str, *rows: Sequence[int]) -> tuple[float, float, tuple[float, ...]]:
+    """Return the mean regret on the held-out dataset, the mean in-domain cost, and the mean of each other cost.
 
     Args:
         rows: the selected rows if the best is found on the first half, and those if it is found on the second half.
     """
     finite = np.array([candidate.num_nonfinite == 0 for candidate in table.candidates])
-    return _below_best(table.halves[held_out], finite, rows), _below_best(table.cost, finite, rows)
+    more = tuple(_below_best(halves, finite, rows) for halves in table.more_costs.values())
+    return _below_best(table.halves[held_out], finite, rows), _below_best(table.cost, finite, rows), more
 
 
 def _below_best(halves: Floats, finite: Floats, rows: Sequence[Sequence[int]]) -> float:

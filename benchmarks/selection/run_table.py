@@ -1,7 +1,8 @@
 """A run's scores as a Parquet file that is small enough to commit. Selection rules are studied on these tables.
 
-One row per candidate and dataset: the candidate, its score on all select items, on each half of them and in a few
-hundred resamples, and its label-free metrics.
+One row per candidate and score: the candidate, its primary metric on a dataset or another metric that selection holds
+in domain (`<dataset>.<metric>`), on all select items, on each half of them and in a few hundred resamples, and its
+label-free metrics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ SCHEMA = pa.schema(
 )
 # A table marks averages but keeps neither their kinds nor their parents, because no rule reads those.
 AVERAGE = "average"
+METRIC = "."
+"""In the name of a score, between a dataset and a metric that is not its primary one."""
 UNKNOWN_PARENTS = {"unknown": 1.0}
 
 
@@ -49,7 +52,7 @@ def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats
 
     Args:
         candidates: the base model first.
-        halves: dataset -> float64 [n, 2], for every dataset, in-domain or out-of-domain.
+        halves: dataset -> float64 [n, 2], for every dataset and every other metric held in domain.
     """
     rows = [
         {
@@ -61,7 +64,7 @@ def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats
             "val_loss": scored.candidate.val_loss,
             "num_nonfinite": scored.num_nonfinite,
             "dataset": dataset,
-            "in_domain": dataset in scored.in_domain,
+            "in_domain": dataset in scored.held,
             "num_items": score.num_items,
             "value": score.value,
             "half_0": halves[dataset][number, 0],
@@ -71,7 +74,7 @@ def write_run(candidates: Sequence[ScoredCandidate], halves: Mapping[str, Floats
             **{metric: scored.label_free.get(dataset, {}).get(metric) for metric in LABEL_FREE},
         }
         for number, scored in enumerate(candidates)
-        for dataset, score in {**scored.in_domain, **scored.out_of_domain}.items()
+        for dataset, score in {**scored.held, **scored.out_of_domain}.items()
     ]
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
@@ -90,7 +93,8 @@ def read_run(path: Path) -> ScoreTable:
     by_candidate: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_candidate.setdefault(row["candidate"], []).append(row)
-    in_domain = sorted({row["dataset"] for row in rows if row["in_domain"]})
+    held = sorted({row["dataset"] for row in rows if row["in_domain"]})
+    in_domain = [name for name in held if METRIC not in name]
     out_of_domain = sorted({row["dataset"] for row in rows if not row["in_domain"]})
     if not in_domain or len(out_of_domain) < 2:
         raise UserError(f"{path}: a run needs an in-domain dataset and at least two out-of-domain datasets")
@@ -104,6 +108,7 @@ def read_run(path: Path) -> ScoreTable:
         candidates=tuple(_candidate(group, is_base=number == 0) for number, group in enumerate(by_candidate.values())),
         halves={dataset: halves(dataset) for dataset in out_of_domain},
         cost=np.mean([halves(dataset) for dataset in in_domain], axis=0),
+        more_costs={name: halves(name) for name in held if METRIC in name},
     )
 
 
@@ -115,7 +120,7 @@ def _candidate(rows: Sequence[Mapping[str, Any]], *, is_base: bool) -> ScoredCan
         )
         for row in sorted(rows, key=lambda row: row["dataset"])
     }
-    in_domain = {row["dataset"] for row in rows if row["in_domain"]}
+    held = {row["dataset"] for row in rows if row["in_domain"]}
     return ScoredCandidate(
         Candidate(
             name=first["candidate"],
@@ -127,12 +132,13 @@ def _candidate(rows: Sequence[Mapping[str, Any]], *, is_base: bool) -> ScoredCan
             parents=UNKNOWN_PARENTS if first["average"] else {},
             distance=first["distance"],
         ),
-        in_domain={name: score for name, score in scores.items() if name in in_domain},
-        out_of_domain={name: score for name, score in scores.items() if name not in in_domain},
+        in_domain={name: score for name, score in scores.items() if name in held and METRIC not in name},
+        out_of_domain={name: score for name, score in scores.items() if name not in held},
         label_free={
             row["dataset"]: {metric: row[metric] for metric in LABEL_FREE}
             for row in rows
             if all(row[metric] is not None for metric in LABEL_FREE)
         },
         num_nonfinite=first["num_nonfinite"],
+        more_held={name: score for name, score in scores.items() if name in held and METRIC in name},
     )

@@ -11,7 +11,7 @@ import yaml
 from benchmarks.selection.run_table import write_run
 from fclip.evaluation.outcomes import equal_weights
 from fclip.evaluation.protocols.task import TaskOutcome
-from fclip.evaluation.run import Evaluation
+from fclip.evaluation.run import Evaluation, MetricScore
 from fclip.models.candidates import Candidate, read_candidates
 from fclip.selection.candidates import Floats, Score, ScoredCandidate
 from tasks.average import average
@@ -46,8 +46,11 @@ def write_scores(
     evaluations = {name: evaluate_on(run, folders, name, roles=("select",)) for name in names}
     candidates = [_scored(candidate, evaluations, in_domain) for candidate in listed]
     halves = {
-        name: np.array([_halves(evaluation, candidate.name) for candidate in listed])
+        name if metric == evaluation.primary else f"{name}.{metric}": np.array(
+            [_halves(evaluation, candidate.name, metric) for candidate in listed]
+        )
         for name, evaluation in evaluations.items()
+        for metric in evaluation.held_scores(listed[0].name, SPLIT)
     }
     write_run(candidates, halves, out)
 
@@ -65,15 +68,17 @@ def _run_workspace(workspace: Workspace, trained: Path, root: Path, sections: Ma
 
 
 def _scored(candidate: Candidate, evaluations: dict[str, Evaluation], in_domain: str) -> ScoredCandidate:
-    scores = {}
-    for dataset, evaluation in evaluations.items():
-        scored = evaluation.primary_score(candidate.name, SPLIT)
-        estimate = scored.estimate
-        scores[dataset] = Score(estimate.value, estimate.standard_error, scored.num_items, estimate.draws)
+    scores = {
+        dataset: {metric: _score(own) for metric, own in evaluation.held_scores(candidate.name, SPLIT).items()}
+        for dataset, evaluation in evaluations.items()
+    }
+    primary = {dataset: scores[dataset][evaluation.primary] for dataset, evaluation in evaluations.items()}
+    others = {metric: own for metric, own in scores[in_domain].items() if metric != evaluations[in_domain].primary}
     return ScoredCandidate(
         candidate,
-        in_domain={in_domain: scores[in_domain]},
-        out_of_domain={dataset: score for dataset, score in scores.items() if dataset != in_domain},
+        in_domain={in_domain: primary[in_domain]},
+        out_of_domain={dataset: score for dataset, score in primary.items() if dataset != in_domain},
+        more_held={f"{in_domain}.{metric}": score for metric, score in others.items()},
         label_free={
             dataset: values
             for dataset, evaluation in evaluations.items()
@@ -81,6 +86,11 @@ def _scored(candidate: Candidate, evaluations: dict[str, Evaluation], in_domain:
         },
         num_nonfinite=sum(evaluation.num_nonfinite[candidate.name] for evaluation in evaluations.values()),
     )
+
+
+def _score(scored: MetricScore) -> Score:
+    estimate = scored.estimate
+    return Score(estimate.value, estimate.standard_error, scored.num_items, estimate.draws)
 
 
 def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
@@ -91,9 +101,9 @@ def _label_free(evaluation: Evaluation, model: str) -> dict[str, float]:
     }
 
 
-def _halves(evaluation: Evaluation, model: str) -> Floats:
-    """Return the primary metric on each half of the items, float64 [2]. Near-duplicates are in the same half."""
-    protocol, _, metric = evaluation.primary.rpartition(".")
+def _halves(evaluation: Evaluation, model: str, full_metric: str) -> Floats:
+    """Return a metric on each half of the items, float64 [2]. Near-duplicates are in the same half."""
+    protocol, _, metric = full_metric.rpartition(".")
     outcome: TaskOutcome = evaluation.outcomes[model, SPLIT, protocol]
     clusters = np.arange(outcome.outcome.num_items) if outcome.clusters is None else outcome.clusters
     second = np.random.default_rng(0).permutation(int(clusters.max()) + 1)[clusters] % 2 == 1

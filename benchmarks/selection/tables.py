@@ -1,5 +1,7 @@
 """Print the tables of docs/selection-study.md as Markdown, from the runs in benchmarks/selection/runs.
 
+Runs that hold one metric in domain and runs that hold two have tables of their own.
+
 python -m benchmarks.selection.tables
 """
 
@@ -27,7 +29,7 @@ from benchmarks.selection.run_table import read_run
 from fclip.selection.rules.registry import rules
 
 RUNS = Path(__file__).with_name("runs")
-TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.01, 0.0)
+TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.0)
 SETTINGS = {
     "base-model": RuleSetting(BASE_MODEL),
     "random": RuleSetting(RANDOM),
@@ -35,6 +37,10 @@ SETTINGS = {
     "in-domain loss": RuleSetting("in_domain_loss", TRAINED),
     "in-domain metric, checkpoints": RuleSetting("in_domain_metric", TRAINED),
     "in-domain metric, with averages": RuleSetting("in_domain_metric"),
+    **{
+        f"nearest, within {100 * tolerance:g}": RuleSetting("nearest_to_base", tolerance=tolerance)
+        for tolerance in (0.005, 0.01, 0.015, 0.02, 0.03)
+    },
     "normalised gain with ties, within 1": RuleSetting("mean_normalised_gain", ALL, 4, 0.01, USUAL_TIES),
     "normalised gain with ties, within 2": RuleSetting("mean_normalised_gain", ALL, 4, 0.02, USUAL_TIES),
     "normalised gain with ties, within 5": RuleSetting("mean_normalised_gain", ALL, 4, 0.05, USUAL_TIES),
@@ -50,16 +56,26 @@ def main() -> None:
     print("\n\n".join(markdown([read_run(path) for path in sorted(RUNS.glob("*.parquet"))])))
 
 
-def markdown(tables: Sequence[ScoreTable]) -> tuple[str, str, str]:
-    """Return three tables: every rule by tolerance, and selected settings by held-out dataset and by regime."""
-    all_choices = [
-        choice
-        for choice in choices(tables, TOLERANCES, [USUAL_TIES])
-        if choice.setting.num_datasets in (0, len(tables[0].out_of_domain) - 1)
-    ]
-    by_regime = regret_by_part(all_choices, lambda choice: choice.run.rpartition("-")[0])
-    by_dataset = regret_by_part(all_choices, lambda choice: choice.held_out)
-    return regret_by_tolerance(all_choices), by_dataset, by_regime
+def markdown(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
+    """Return the tables of the runs that hold one metric, and the table of those that hold two.
+
+    The first are every rule by tolerance, and selected settings by held-out dataset and by regime. The last is selected
+    settings by held-out dataset, with each cost.
+    """
+    one = usual_choices([table for table in tables if not table.more_costs])
+    two = usual_choices([table for table in tables if table.more_costs])
+    by_dataset = [regret_by_part(group, lambda choice: choice.held_out) for group in (one, two) if group]
+    return (
+        regret_by_tolerance(one),
+        by_dataset[0],
+        regret_by_part(one, lambda c: c.run.rpartition("-")[0]),
+        *by_dataset[1:],
+    )
+
+
+def usual_choices(tables: Sequence[ScoreTable]) -> list[RuleChoice]:
+    """Return the choices of the rules that read no out-of-domain dataset, or all but the held-out one."""
+    return list(choices(tables, TOLERANCES, [USUAL_TIES], with_subsets=False))
 
 
 def regret_by_tolerance(all_choices: Sequence[RuleChoice]) -> str:
@@ -80,7 +96,7 @@ def regret_by_tolerance(all_choices: Sequence[RuleChoice]) -> str:
 
 
 def regret_by_part(all_choices: Sequence[RuleChoice], part: Callable[[RuleChoice], str]) -> str:
-    """Return a Markdown table of `SETTINGS`: the regret in each part, the mean regret with bounds, and the cost."""
+    """Return a Markdown table of `SETTINGS`: the regret in each part, the mean regret with bounds, and each cost."""
     parts = sorted({part(choice) for choice in all_choices})
     rows = []
     for name, setting in SETTINGS.items():
@@ -88,8 +104,10 @@ def regret_by_part(all_choices: Sequence[RuleChoice], part: Callable[[RuleChoice
         means = [100 * float(np.mean([choice.regret for choice in group if part(choice) == each])) for each in parts]
         (whole,) = summarise(group)
         bounds = f"{100 * whole.regret:.2f} ({100 * whole.low:.1f} to {100 * whole.high:.1f})"
-        rows.append([name, *(f"{mean:.1f}" for mean in means), bounds, f"{100 * whole.in_domain_cost:.2f}"])
-    return _markdown(["", *parts, "mean", "cost"], rows, 1)
+        costs = [whole.in_domain_cost, *np.mean([choice.more_costs for choice in group], axis=0)]
+        rows.append([name, *(f"{mean:.1f}" for mean in means), bounds, *(f"{100 * cost:.2f}" for cost in costs)])
+    num_more = len(all_choices[0].more_costs)
+    return _markdown(["", *parts, "mean", "cost", *(["cost in recall"] * num_more)], rows, 1)
 
 
 def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int) -> str:

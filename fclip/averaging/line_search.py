@@ -47,15 +47,15 @@ def recipes(
     measured = [found for found in context([{end: 1.0} for end in ends]) if found] if ends else []
     if not measured:
         return ()
+    known = {candidate.name for candidate in candidates}  # an interpolation may have made the same average
     best = {metric: max(found[metric] for found in measured) for metric in measured[0]}
     found = []
     for end in ends:
         line = _Line(base.name, end, best, context)
         counts = {line.smallest_count(tolerance) for tolerance in TOLERANCES}
+        names = {f"{end}-at-{count * STEP:.2f}": count for count in sorted(counts) if 0 < count < NUM_STEPS}
         found += [
-            Recipe(f"{end}-at-{count * STEP:.2f}", "interpolated", line.parents(count))
-            for count in sorted(counts)
-            if 0 < count < NUM_STEPS
+            Recipe(name, "interpolated", line.parents(count)) for name, count in names.items() if name not in known
         ]
     return tuple(found)
 

@@ -95,6 +95,12 @@ def test_line_search_covers_late_checkpoints_and_averages_but_no_mixtures_with_t
     assert {recipe.name.partition("-at-")[0] for recipe in found} == {"soup"}
 
 
+def test_line_search_does_not_repeat_an_interpolation() -> None:
+    same = Candidate("step-20-at-0.60", "interpolated", 20, 1.0, "e", parents={"base-model": 0.4, "step-20": 0.6})
+    found = recipes({"kind": "line-search", "checkpoints": 1}, (*TRAINED, same), lambda all_: [*map(bending, all_)])
+    assert [recipe.name for recipe in found] == ["step-20-at-0.65"]
+
+
 def test_line_search_without_scores_or_with_broken_averages_makes_no_recipe() -> None:
     assert not recipes({"kind": "line-search"}, TRAINED, context({}))
     broken = recipes(
