@@ -21,7 +21,7 @@ from fclip.errors import UserError
 from fclip.files import atomic_path
 
 NEAREST = "nearest"
-MARKERS = ("o", "s", "D", "X", "P", "*", "v", "^")
+MARKERS = ("s", "D", "X", "P", "*", "v", "^")
 LEFT_OUT = ("base-model", "random")  # far off: they would leave no room for the others
 
 
@@ -51,7 +51,7 @@ def draw_frontier(all_choices: Sequence[RuleChoice], path: Path) -> Path:
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"{path}: a plot's name must end in .png or .svg")
     heads = ["cost in accuracy, points", *(["cost in recall, points"] * len(all_choices[0].more_costs))]
-    figure = Figure(figsize=(5.0 * len(heads), 4.6), layout="constrained")
+    figure = Figure(figsize=(8.0 if len(heads) == 1 else 5.5 * len(heads), 5.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
     for number, (axes, head) in enumerate(zip(panels, heads, strict=True)):
@@ -60,7 +60,7 @@ def draw_frontier(all_choices: Sequence[RuleChoice], path: Path) -> Path:
         axes.grid(color="#e2e5e9", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
-    panels[0].set_ylabel("regret on the held-out dataset, points (up is better)")
+    panels[0].set_ylabel("regret, points (up is better)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     with atomic_path(path) as temporary:
