@@ -195,9 +195,8 @@ def _shadows(pixels: Floats, ground: Floats, blur: float) -> Mask:
     ratio = cv2.GaussianBlur(pixels / np.maximum(ground, 1), (0, 0), 0.8)
     grey = (ratio[..., 0] + ratio[..., 1] + ratio[..., 2]) / 3
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
-    shadows: Mask = (
-        (grey >= SHADOW) & (grey < 1.02) & (_most(ratio) - _least(ratio) < MAX_TINT) & (slope < MAX_SLOPE / blur)
-    )
+    even = (_most(ratio) - _least(ratio) < MAX_TINT) & (slope < MAX_SLOPE / blur)
+    shadows: Mask = even & (grey >= SHADOW) & (grey < 1.02)
     return shadows
 
 
@@ -210,13 +209,10 @@ def _connected_to_border(mask: Mask) -> Mask:
 
 
 def _eroded(mask: Mask, radius: int) -> Mask:
-    """`mask` without its pixels that are within `radius` of others. The world outside the image counts as `mask`."""
-    eroded: Mask = (
-        cv2.distanceTransform(np.pad(mask, radius + 1, constant_values=True).astype(np.uint8), cv2.DIST_L2, 5)[
-            radius + 1 : -radius - 1, radius + 1 : -radius - 1
-        ]
-        > radius
-    )
+    """`mask` without its pixels within `radius` of others. What is outside the image counts as `mask`."""
+    width = radius + 1
+    framed = np.pad(mask, width, constant_values=True).astype(np.uint8)
+    eroded: Mask = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[width:-width, width:-width] > radius
     return eroded
 
 
