@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, TypeAlias
 
-from fclip.catalog.config import NAME
+from fclip.catalog.roles import NAME
 from fclip.config import ByKind, config
 from fclip.shifts.kinds.registry import ShiftConfig, shift_kinds
 

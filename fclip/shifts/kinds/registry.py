@@ -33,7 +33,7 @@ class ShiftKind:
         config: the dataclass of the kind's options.
         make: `make(shift, image, seed)` returns the changed copy of an RGB image as the bytes of a JPEG file; None if
             it cannot be made of this image. Its random choices depend on the text `seed` alone.
-        refusal: why a copy cannot be made, in words that follow "of this product"; None if it always can.
+        refusal: why a copy cannot be made, in words that follow "each"; None if it always can.
     """
 
     kind: str
