@@ -25,6 +25,9 @@ EXAMPLE = ProposedMapping(
 )
 """The mapping of `params/table.yaml`, the preset that one edits by hand."""
 
+SHIFTS = ("scene", "camera")
+"""The shifts of which the new workspace gets a derived dataset."""
+
 HEADER = "# A catalog of your own, made by `fclip init`. `fclip params` lists every setting with its default."
 PRESET_HEADER = (
     "# A catalog of your own: edit `source`, or let `fclip init` write it. `fclip params` lists every setting."
@@ -45,6 +48,7 @@ def render_params(mapping: ProposedMapping, *, workspace: str, registered_model:
         *_finetune(mapping),
         "average: {}",
         *_evaluate(mapping),
+        _derive(),
         "select: {}",
         f"embed: {{batch_size: 32{'' if kind == 'title' else f', text: {kind}'}}}",
     ]
@@ -144,6 +148,11 @@ def _evaluate(mapping: ProposedMapping) -> list[str]:
         "      protocols:",
         *(f"        {protocol}" for protocol in protocols),
     ]
+
+
+def _derive() -> str:
+    derived = ", ".join(f"catalog-{kind}: {{of: catalog, shift: {{kind: {kind}}}}}" for kind in SHIFTS)
+    return f"derive: {{datasets: {{{derived}}}}}"
 
 
 def _templates(mapping: ProposedMapping) -> dict[str, list[str]]:

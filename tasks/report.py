@@ -20,9 +20,10 @@ from fclip.selection.result import SelectionResult
 from tasks.base_model import read_base_model_pin
 from tasks.promote import Promotion
 from tasks.register import NotRegistered, Receipt
-from tasks.selection_result import candidate_scores, evaluation_rows, metric_results, read_selection
+from tasks.selection_result import candidate_scores, derived_data, evaluation_rows, metric_results, read_selection
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import read_evaluated_roles
 
 
 def write_report(
@@ -51,12 +52,17 @@ def gather_inputs(
     base = load_section(workspace, "base", Base)
     ingest = load_section(workspace, "ingest", IngestConfig)
     selection = read_selection(workspace)
-    rows = evaluation_rows(workspace, ingest.datasets)
+    derived = derived_data(workspace)
+    rows = evaluation_rows(workspace, read_evaluated_roles(workspace))
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         results=metric_results(
-            rows, base_model=selection.base.name, model=selection.winner, training_datasets=ingest.training_datasets
+            rows,
+            base_model=selection.base.name,
+            model=selection.winner,
+            training_datasets=ingest.training_datasets,
+            derived=derived,
         ),
         selection=selection,
         scores=candidate_scores(rows),
@@ -69,6 +75,7 @@ def gather_inputs(
         lineage=_lineage(workspace, selection, list(ingest.datasets)),
         drift=drift,
         evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
+        derived=derived,
     )
 
 

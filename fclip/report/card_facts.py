@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fclip.models.candidates import Candidate
-from fclip.report.inputs import CandidateScores, MetricResult
+from fclip.report.inputs import CandidateScores, DerivedData, MetricResult
 from fclip.selection.result import SelectionResult
 
 
@@ -99,6 +99,7 @@ class CardFacts:
         confidence: level of the intervals.
         selection, scores: of the run that the model is a candidate of.
         lineage: the tags of a version (`fclip.registry.tags`).
+        derived: the datasets of changed copies of others.
     """
 
     name: str
@@ -111,6 +112,7 @@ class CardFacts:
     selection: SelectionResult | None = None
     scores: CandidateScores | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
+    derived: tuple[DerivedData, ...] = ()
 
 
 def facts_to_json(facts: CardFacts) -> dict[str, Any]:
