@@ -46,6 +46,7 @@ def render_params(mapping: ProposedMapping, *, workspace: str, registered_model:
         "average: {}",
         *_evaluate(mapping),
         "select: {}",
+        "audit: {}",
         f"embed: {{batch_size: 32{'' if kind == 'title' else f', text: {kind}'}}}",
     ]
     return "\n".join(lines) + "\n"

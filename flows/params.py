@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from fclip.audits.config import AuditConfig
 from fclip.averaging.registry import AverageConfig
 from fclip.captions.config import CaptionConfig
 from fclip.catalog.config import IngestConfig
@@ -39,6 +40,8 @@ class Params:
     """How evaluation runs, and the protocols of each dataset."""
     select: SelectConfig
     """How one candidate is selected."""
+    audit: AuditConfig
+    """What is measured of the selected model beside its scores, and what the gate accepts."""
     promote: PromoteConfig = PromoteConfig()
     """When a challenger becomes the champion."""
     drift: DriftConfig = DriftConfig()

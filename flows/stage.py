@@ -37,6 +37,7 @@ OPTIONS = {
     "average": StageOptions(retries=1),
     "evaluate": StageOptions(retries=1),
     "select": StageOptions(),
+    "audit": StageOptions(retries=1),
     "embed": StageOptions(retries=2),
 }
 

@@ -28,7 +28,7 @@ from fclip.report.inputs import MetricResult
 from fclip.selection.result import SelectionResult, read_selection
 from fclip.training.config import FinetuneConfig
 from tasks.base_model import WarmStartPin, read_base_model_pin
-from tasks.selection_result import candidate_scores, evaluation_rows, metric_results
+from tasks.selection_result import SELECTED, audits_of, candidate_scores, evaluation_rows, metric_results
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 
@@ -97,6 +97,7 @@ def card_facts(workspace: Workspace, folder: Path, candidate: Candidate) -> Card
         selection=_selection(workspace, candidate),
         scores=candidate_scores(rows),
         lineage=lineage_tags(workspace, candidate),
+        audits=audits_of(workspace, candidate, BASE_MODEL if candidate.name == BASE_MODEL else SELECTED),
     )
 
 

@@ -74,7 +74,7 @@ def closure(*files: Path) -> set[str]:
             continue  # packages import what they offer on first use
         todo += [found for module in imports(current) if (found := module_file(module))]
         if current.name == "registry.py":
-            todo += current.parent.glob("*.py")
+            todo += [*current.parent.glob("*.py"), *current.parent.glob("kinds/*.py")]
     return {name for name in seen if not name.endswith("__init__.py")}
 
 

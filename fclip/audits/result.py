@@ -36,7 +36,7 @@ class AuditResult:
     """The result of one audit of one model on one split of a dataset.
 
     Attributes:
-        kind: the kind of the audit. dataset, split: the data. model: name of the model.
+        kind: the kind of the audit. dataset, split: the data. model: name of the model. model_sha256: its digest.
         headline: the number that is compared with the limit: 0 is perfect, and higher is worse. None if it could not be
             measured.
         measures: the other numbers, in the order of the plot.
@@ -49,6 +49,7 @@ class AuditResult:
     dataset: str
     split: str
     model: str
+    model_sha256: str
     headline: Measure | None
     measures: tuple[Measure, ...]
     limit: float | None

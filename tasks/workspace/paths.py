@@ -92,6 +92,10 @@ class Workspace:
         return self.root / "reports" / "metrics.json"
 
     @property
+    def audits(self) -> Path:
+        return self.root / "reports" / "audits.json"
+
+    @property
     def curves(self) -> Path:
         return self.root / "reports" / "plots" / "scores.csv"
 
