@@ -192,13 +192,12 @@ def promote(
             audits = audit(workspace, folder, workspace.selected)
             verdict = decide(comparisons)
             why = verdict.reason
-            failures = audit_failures(audits, champion=CHAMPION, challenger=CHALLENGER)
-            if not verdict.promote or failures:
-                why = "; ".join([why, *failures])
-                if not override:
-                    reason = f"version {version.version} stays challenger to version {previous}: {why}"
-                    return Promotion(False, reason, comparisons, previous, version.version, audits)
-                against.append(why)
+            objections = [] if verdict.promote else [why]
+            objections += audit_failures(audits, champion=CHAMPION, challenger=CHALLENGER)
+            if objections and not override:
+                reason = f"version {version.version} stays challenger to version {previous}: {'; '.join(objections)}"
+                return Promotion(False, reason, comparisons, previous, version.version, audits)
+            against += objections
         if broken := verify(workspace, version):
             reason = (
                 f"version {version.version} stays challenger: {broken}; delete it from the registry and run "

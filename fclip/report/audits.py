@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from matplotlib.axes import Axes
 
 from fclip.audits.registry import audits
 from fclip.audits.result import AuditResult, Measure
+from fclip.files import atomic_write
+from fclip.pages import html
 from fclip.pages.svg import COLOURS, svg
 
 SERIES = ("s3", "s4", "s1", "s2")  # of the models, in order
@@ -70,6 +73,13 @@ def audit_views(results: Sequence[AuditResult], models: Sequence[str]) -> tuple[
             )
         )
     return tuple(views)
+
+
+def write_audit_page(results: Sequence[AuditResult], models: Sequence[str], path: Path) -> Path:
+    """Write the page with the audits of `models`, self-contained and without scripts, to `path`. Return `path`."""
+    template = html.environment(Path(__file__).parent).get_template("audit.html.j2")
+    atomic_write(path, template.render(views=audit_views(results, models), models=models))
+    return path
 
 
 def shown_models(results: Iterable[AuditResult], models: Sequence[str]) -> tuple[str, ...]:
