@@ -27,8 +27,8 @@ class AuditData:
 
     Attributes:
         products: the audited products, with their captions.
-        derived: copies of them by shift: "white" (white repaste), "scene", "camera", ...; the copies have the product ids
-            of their originals, and products that could not be copied are missing.
+        derived: copies of them by shift: "white" (white repaste), "scene", "camera", ...; the copies have the product
+            ids of their originals, and products that could not be copied are missing.
     """
 
     dataset: str
