@@ -30,7 +30,7 @@ def find_attributes(
 
     Args:
         configured: the setting `audit.attributes`; its keys are of `MEANINGS`.
-        category: the attribute that the evaluation of the dataset classifies (`evaluate.datasets.<name>.label`), or None.
+        category: the attribute that the evaluation of the dataset classifies (`DatasetEvaluation.label`), or None.
 
     Raises:
         UserError: no product has an attribute that `configured` names.
@@ -69,7 +69,8 @@ def value(product: CatalogProduct, attribute: str | None) -> str | None:
 
 
 _GENDERS = {
-    "men": "men man mens mans male males m gents gentlemen adultmen menswear herren herr homme hommes hombre hombres uomo",
+    "men": "men man mens mans male males m gents gentlemen adultmen menswear herren herr homme hommes "
+    "hombre hombres uomo",
     "women": "women woman womens womans female females f w ladies lady adultwomen womenswear damen dame femme femmes "
     "mujer mujeres donna",
     "boys": "boys boy boyswear jungen jungs garcon garcons nino ninos bambino",
