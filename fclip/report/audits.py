@@ -13,7 +13,7 @@ from fclip.files import atomic_write
 from fclip.pages import html
 from fclip.pages.svg import COLOURS, svg
 
-SERIES = ("s3", "s4", "s1", "s2")  # of the models, in order
+SERIES = {1: ("s1",), 2: ("s3", "s1"), 3: ("s3", "s4", "s1")}  # colours by number of models
 OFFSET = 0.22  # between the models at one measure, in rows
 
 
@@ -110,7 +110,7 @@ def _plot(name: str, heading: str, results: Sequence[AuditResult], models: Seque
         for number, model in enumerate(shown):
             measures = series[model]
             shift = (number - (len(shown) - 1) / 2) * OFFSET
-            colour = COLOURS[SERIES[(models.index(model) + len(SERIES) - len(models)) % len(SERIES)]]
+            colour = COLOURS[SERIES[len(models)][models.index(model)]]
             points = [(each.value, rows[each.name] + shift) for each in measures.values()]
             lows = [max(0.0, each.value - each.low) for each in measures.values()]
             highs = [max(0.0, each.high - each.value) for each in measures.values()]

@@ -213,12 +213,12 @@ def test_report_shows_audits_of_base_champion_and_selected_model() -> None:
         section = page.split("<h2>Audits</h2>")[1].split("</section>")[0]
         models = re.findall(r'<th class="n">(base-model|champion|selected)</th>', section)
         assert models == ["base-model", "champion", "selected"]
-        for text in ("0.250–0.350", "Do images differ?", '"down">failed', "The images of selected differ."):
+        for text in ("0.250 to 0.350", "Do images differ?", '"down">failed', "The images of selected differ."):
             assert text in section
         assert "No price: &lt;add&gt; it." in section
         assert "The images of champion" not in section  # the summary is of the selected model
         assert section.count("<svg") == 1
-        assert "vanished" in section
+        assert "Vanished" in section
     assert "No model was audited" in render_report(made_up())
 
 
