@@ -169,6 +169,10 @@ class Workspace:
         return self.cache / "external"
 
     @property
+    def new_values(self) -> Path:
+        return self.cache / "new-values"
+
+    @property
     def mirror(self) -> Path:
         return self.cache / "mirror"
 
