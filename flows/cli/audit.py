@@ -16,6 +16,7 @@ from fclip.errors import UserError
 from flows.cli.evaluate import MODEL_FORMS, Limit, LocalCopy, ParamsFile, dataset_workspace
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
+from tasks.workspace.paths import Workspace
 
 if TYPE_CHECKING:
     from fclip.audits.result import AuditResult, Measure
