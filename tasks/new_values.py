@@ -214,8 +214,8 @@ def _protocols(space: Workspace, plan: HoldOut) -> DatasetEvaluation:
     found: dict[str, AnyProtocol] = {}
     own = {kind: [each for each in evaluation.protocols.values() if each.kind == kind] for kind in METRICS}
     if attributes.category:
-        by_category = [each for each in own["zero-shot"] if getattr(each, "label", None) == attributes.category]
-        found["classification"] = next(iter(by_category), ZeroShotConfig("zero-shot", attributes.category))
+        same = [each for each in own["zero-shot"] if getattr(each, "label", None) == attributes.category]
+        found["classification"] = next(iter(same), ZeroShotConfig(kind="zero-shot", label=attributes.category))
     if own["retrieval"]:
         found["retrieval"] = own["retrieval"][0]
     if not found:
