@@ -9,6 +9,7 @@ from fclip.audits.config import AuditConfig
 from fclip.averaging.registry import AverageConfig
 from fclip.captions.config import CaptionConfig
 from fclip.catalog.config import IngestConfig
+from fclip.catalog.roles import roles_of_copies
 from fclip.config import config
 from fclip.embeddings.config import EmbedConfig
 from fclip.errors import UserError
@@ -17,9 +18,11 @@ from fclip.profile.config import DriftConfig
 from fclip.search.config import SearchConfig
 from fclip.selection.config import SelectConfig
 from fclip.selection.gate import PromoteConfig
+from fclip.shifts.config import DeriveConfig
 from fclip.training.config import FinetuneConfig
 from tasks.workspace.params import Base, parse, read_params
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import made_of
 
 
 @config
@@ -38,6 +41,8 @@ class Params:
     """New candidates as averages of the weights of others."""
     evaluate: EvaluateConfig
     """How evaluation runs, and the protocols of each dataset."""
+    derive: DeriveConfig
+    """Changed copies of a dataset's held-out products."""
     select: SelectConfig
     """How one candidate is selected."""
     audit: AuditConfig
@@ -63,12 +68,14 @@ def load_file(path: Path) -> Params:
     names = set(params.ingest.datasets)
     for section, datasets in (("caption", params.caption.datasets), ("evaluate", params.evaluate.datasets)):
         _same_datasets(section, names, datasets)
+    _check_derived(params)
     return params
 
 
 def stages_that_read(workspace: Workspace, key: str) -> tuple[str, ...]:
     """The stages of dvc.yaml that rerun if `key` changes: `ingest@studio`, or `ingest` for all datasets."""
-    datasets = list(read_params(workspace.params)["ingest"]["datasets"])
+    params = read_params(workspace.params)
+    keys = {"ingest": dict.fromkeys(params["ingest"]["datasets"], ""), "derive": made_of(workspace)}
     stages = yaml.safe_load(workspace.dvc_yaml.read_text(encoding="utf-8"))["stages"]
     found: list[str] = []
     for name, body in stages.items():
@@ -76,15 +83,29 @@ def stages_that_read(workspace: Workspace, key: str) -> tuple[str, ...]:
         if "do" not in body:
             found += [name] if any(_overlaps(each, key) for each in tracked) else []
             continue
+        datasets = keys["derive" if body["foreach"] == "${derive.datasets}" else "ingest"]
         of_datasets = [
-            dataset for dataset in datasets if any(_overlaps(each.replace("${key}", dataset), key) for each in tracked)
+            dataset
+            for dataset, original in datasets.items()
+            if any(_overlaps(each.replace("${key}", dataset).replace("${item.of}", original), key) for each in tracked)
         ]
-        found += [name] if of_datasets == datasets else [f"{name}@{dataset}" for dataset in of_datasets]
+        every = bool(datasets) and of_datasets == list(datasets)
+        found += [name] if every else [f"{name}@{dataset}" for dataset in of_datasets]
     return tuple(found)
 
 
 def _overlaps(tracked: str, key: str) -> bool:
     return f"{tracked}.".startswith(f"{key}.") or f"{key}.".startswith(f"{tracked}.")
+
+
+def _check_derived(params: Params) -> None:
+    for name, dataset in params.derive.datasets.items():
+        if name in params.ingest.datasets:
+            raise UserError(
+                f"params.yaml: derive.datasets: `{name}` is a dataset in ingest.datasets; choose another name"
+            )
+        original = params.ingest.datasets.get(dataset.of)
+        roles_of_copies(original and original.uses, selects=dataset.selects, name=name, of=dataset.of)
 
 
 def _same_datasets(section: str, names: set[str], datasets: dict[str, Any]) -> None:

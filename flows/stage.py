@@ -32,10 +32,12 @@ class StageOptions:
 OPTIONS = {
     "ingest": StageOptions(retries=2),
     "caption": StageOptions(),
+    "derive": StageOptions(),
     "gather": StageOptions(),
     "finetune": StageOptions(retries=1, grace_seconds=60.0),
     "average": StageOptions(retries=1),
     "evaluate": StageOptions(retries=1),
+    "evaluate-derived": StageOptions(retries=1),
     "select": StageOptions(),
     "audit": StageOptions(retries=1),
     "embed": StageOptions(retries=2),

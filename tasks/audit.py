@@ -25,7 +25,7 @@ from tasks.evaluate import dataset_files, run_options
 from tasks.workspace.params import load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
-from tasks.workspace.roles import read_roles
+from tasks.workspace.roles import made_of, read_roles
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _splits(data: Workspace, dataset: str, config: AuditConfig, resampling: Resa
             f"{dataset}: no split has the role report, which audits read; assign it in ingest.datasets of {data.params}"
         )
     catalog = read_catalog(files, with_captions=files.captions.exists())
-    derived = _derived(data, files)
+    derived = _derived(data, dataset)
     copies = {shift: read_catalog(own, with_captions=False).products for shift, own in derived.items()}
     evaluation = load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation)
     configured = config.attributes
@@ -130,23 +130,17 @@ def _splits(data: Workspace, dataset: str, config: AuditConfig, resampling: Resa
     return splits
 
 
-def _derived(workspace: Workspace, files: DatasetFiles) -> dict[str, DatasetFiles]:
-    """The derived datasets of a dataset by the part that they play in audits, the first of each part.
+def _derived(workspace: Workspace, dataset: str) -> dict[str, DatasetFiles]:
+    """The datasets derived from a dataset by the part that they play in audits, the first of each part.
 
     A scene on white ground is the control for the artefacts of cutting out (`white`); others are named by their shift.
     """
     found: dict[str, DatasetFiles] = {}
-    derive = read_params(workspace.params).get("derive") or {}
-    for name, entry in (derive.get("datasets") or {}).items():
-        if entry["of"] != files.name:
-            continue
-        shift = entry["shift"]
-        part = "white" if shift.get("ground") == "white" else shift["kind"]
-        folder = workspace.root / "data" / "derived" / name
-        own = DatasetFiles(name, folder / "products.parquet", files.captions, folder / "images", files.roles)
-        if not own.products.is_file():
-            raise UserError(f"{own.products} is missing; run `dvc pull` or `dvc repro derive@{name}`")
-        found.setdefault(part, own)
+    for name, original in made_of(workspace).items():
+        if original == dataset:
+            shift = read_params(workspace.params)["derive"]["datasets"][name]["shift"]
+            part = "white" if shift.get("ground") == "white" else shift["kind"]
+            found.setdefault(part, dataset_files(workspace, name))
     return found
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fclip.errors import UserError
@@ -23,9 +24,11 @@ from fclip.evaluation.table import EVALUATED_ROLES, draws_table, long_table
 from fclip.files import atomic_path
 from fclip.models.candidates import read_candidates
 from fclip.models.store import ModelLoader
+from fclip.shifts.counts import read_counts
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
+from tasks.workspace.roles import made_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +44,15 @@ def evaluate(workspace: Workspace, dataset: str) -> None:
     folders = {candidate.name: workspace.candidate(candidate.name) for candidate in candidates}
     steps = {candidate.name: candidate.step for candidate in candidates}
     evaluation = evaluate_on(workspace, folders, dataset)
-    with atomic_path(workspace.evaluation(dataset)) as temporary:
-        pq.write_table(long_table(evaluation, steps), temporary)
-    with atomic_path(workspace.evaluation_draws(dataset)) as temporary:
-        pq.write_table(draws_table(evaluation), temporary)
+    write_tables(workspace, dataset, long_table(evaluation, steps), draws_table(evaluation))
     logger.info("%s", evaluation.primary_table())
+
+
+def write_tables(workspace: Workspace, dataset: str, scores: pa.Table, draws: pa.Table) -> None:
+    """Write the evaluation tables of a dataset."""
+    for path, table in ((workspace.evaluation(dataset), scores), (workspace.evaluation_draws(dataset), draws)):
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary)
 
 
 def evaluate_on(
@@ -62,6 +69,8 @@ def evaluate_on(
 ) -> Evaluation:
     """Evaluate each of `models` (name -> folder) on the splits of `dataset` that have one of `roles`.
 
+    A derived dataset is evaluated as its original is, but only by the protocol of the primary metric.
+
     Args:
         workspace: its params configure how evaluation runs; its feature cache is used.
         data: the workspace that contains the dataset; None: `workspace`.
@@ -74,14 +83,15 @@ def evaluate_on(
         UserError: the dataset is not ingested, no split has one of the roles, or a model cannot be loaded.
     """
     data = data or workspace
-    config = config or load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation)
+    original = made_of(data).get(dataset)
+    config = config or load_section(data, f"evaluate.datasets.{original or dataset}", DatasetEvaluation)
     options = run_options(workspace)
     if confidence is not None:
         options = replace(options, resampling=replace(options.resampling, confidence=confidence))
     return evaluate_models(
         models,
         dataset_files(data, dataset),
-        config.with_primary_alone() if primary_only else config,
+        config.with_primary_alone() if primary_only or original else config,
         cache=workspace.feature_cache,
         options=options,
         roles=roles,
@@ -90,14 +100,28 @@ def evaluate_on(
 
 
 def require_dataset(workspace: Workspace, dataset: str) -> None:
-    """Raise UserError unless `evaluate.datasets` in params.yaml contains `dataset`."""
-    known = read_params(workspace.params).get("evaluate", {}).get("datasets", {})
+    """Raise UserError unless `evaluate.datasets` or `derive.datasets` in params.yaml contains `dataset`."""
+    known = [*read_params(workspace.params).get("evaluate", {}).get("datasets", {}), *made_of(workspace)]
     if dataset not in known:
         raise UserError(f"evaluate.datasets of {workspace.params}: no dataset `{dataset}`; it has {', '.join(known)}")
 
 
 def dataset_files(workspace: Workspace, dataset: str) -> DatasetFiles:
-    """The paths and roles of a dataset."""
+    """The paths and roles of a dataset. Of a derived dataset, splits that are too small to be evaluated have no role.
+
+    Raises:
+        UserError: the dataset is unknown, or it is derived and not made yet.
+    """
+    if original := made_of(workspace).get(dataset):
+        folder = workspace.derived(dataset)
+        return DatasetFiles(
+            dataset,
+            folder / "products.parquet",
+            workspace.captions(original),
+            folder / "images",
+            read_counts(folder).evaluated_roles,
+            original=workspace.catalog(original) / "products.parquet",
+        )
     roles = load_section(workspace, f"ingest.datasets.{dataset}.roles", dict[str, str])
     return DatasetFiles(
         dataset,

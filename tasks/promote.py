@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fclip.audits.gate import audit_failures
 from fclip.audits.result import AuditResult
+from fclip.catalog.roles import Roles
 from fclip.errors import UserError
 from fclip.files import sha256_tree
 from fclip.models.candidates import BASE_MODEL
@@ -29,7 +30,7 @@ from fclip.selection.gate import GateComparison, PromoteConfig, decide
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
-from tasks.workspace.roles import read_roles
+from tasks.workspace.roles import read_evaluated_roles
 from tasks.workspace.weights import find_model
 
 if TYPE_CHECKING:
@@ -59,16 +60,19 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
     Raises:
         UserError: the data of a dataset is missing, or a model cannot be loaded.
     """
-    from tasks.evaluate import evaluate_on  # torch takes seconds to import
+    from tasks.evaluate import dataset_files, evaluate_on  # torch takes seconds to import
 
     confidence = load_section(workspace, "promote", PromoteConfig).confidence
     comparisons: list[GateComparison] = []
-    for name, roles in read_roles(workspace).items():
+    for name, roles in read_evaluated_roles(workspace).items():
         if not roles.selects:
+            continue
+        splits = Roles(dataset_files(workspace, name).roles).splits_with("select")
+        if not splits:  # too few products of a derived dataset could be made; its stage has warned
             continue
         models = {CHAMPION: champion, CHALLENGER: challenger}
         evaluation = evaluate_on(workspace, models, name, roles=("select",), confidence=confidence)
-        comparisons += [_comparison(evaluation, split, roles.trains) for split in roles.splits_with("select")]
+        comparisons += [_comparison(evaluation, split, roles.trains) for split in splits]
     return tuple(comparisons)
 
 

@@ -30,7 +30,7 @@ from fclip.selection.views import PrimaryScore, curves_csv, frontier_csv, headli
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
-from tasks.workspace.roles import read_roles
+from tasks.workspace.roles import made_of, read_evaluated_roles
 
 logger = logging.getLogger(__name__)
 Tables: TypeAlias = Mapping[str, list[ScoreRow]]  # dataset -> rows of its evaluation table
@@ -82,8 +82,8 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
         UserError: the list of candidates is missing, or an evaluation table belongs to other weights.
     """
     candidates = read_candidates(workspace.averages / "candidates.json")
-    datasets = read_roles(workspace)
-    selects = [name for name, roles in datasets.items() if roles.selects]
+    datasets = read_evaluated_roles(workspace)
+    selects = [name for name, roles in datasets.items() if roles.selects and not _is_empty(workspace, tables, name)]
     trains = {name for name, roles in datasets.items() if roles.trains}
     tables = {name: [row for row in tables[name] if row.role == "select"] for name in selects}
     draws = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
@@ -116,14 +116,24 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
 def _read_tables(workspace: Workspace) -> Tables:
     """Read the evaluation tables of all datasets with select or report data; raises UserError if one is missing."""
     tables: dict[str, list[ScoreRow]] = {}
-    for dataset, roles in read_roles(workspace).items():
+    derived = made_of(workspace)
+    for dataset, roles in read_evaluated_roles(workspace).items():
         path = workspace.evaluation(dataset)
         if any(roles.splits_with(role) for role in EVALUATED_ROLES):
             try:
                 tables[dataset] = read_score_rows(path)
             except FileNotFoundError:
-                raise UserError(f"{path} is missing; run `dvc repro evaluate@{dataset}`") from None
+                stage = "evaluate-derived" if dataset in derived else "evaluate"
+                raise UserError(f"{path} is missing; run `dvc repro {stage}@{dataset}`") from None
     return tables
+
+
+def _is_empty(workspace: Workspace, tables: Tables, dataset: str) -> bool:
+    """Whether a derived dataset has no selection data, since too few products could be made; logs a warning."""
+    empty = dataset in made_of(workspace) and not any(row.role == "select" for row in tables[dataset])
+    if empty:
+        logger.warning("%s selects nothing: too few of its products could be made", dataset)
+    return empty
 
 
 def _primary(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> list[ScoreRow]:

@@ -229,6 +229,7 @@ def tiny_params(base_model: Path) -> dict[str, Any]:
     datasets["studio"]["source"]["num_products"] = 160
     datasets["street"]["source"]["num_products"] = 60
     params["ingest"]["settings"] = {"image": {"stored_side": 48}}
+    params["derive"]["datasets"] = {"studio-camera": {"of": "studio", "shift": {"kind": "camera"}}}
     params["finetune"] |= {
         "base_model": {"kind": "local", "path": str(base_model)},
         "trainable": "all",

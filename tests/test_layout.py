@@ -97,7 +97,7 @@ def test_stage_declares_the_modules_that_it_uses(stage: str) -> None:
     """Every module that the stage imports is declared. A package may be declared if most of it is used."""
     declared = [dep for dep in stages()[stage]["deps"] if dep.startswith(PACKAGES)]
     assert not [dep for dep in declared if not (REPOSITORY / dep).exists()]
-    used = closure(REPOSITORY / "tasks" / f"{stage}.py", *ALSO_STARTED.get(stage, ()))
+    used = closure(REPOSITORY / "tasks" / f"{stage.replace('-', '_')}.py", *ALSO_STARTED.get(stage, ()))
     missing = used - set().union(*map(modules, declared))
     assert not missing, f"missing {sorted(missing)}"
     unused = [dep for dep in declared if len(modules(dep) & used) * 2 < len(modules(dep))]
@@ -184,7 +184,7 @@ def imported(*modules: str, after: str = "") -> set[str]:
 
 def test_what_needs_no_model_imports_no_torch() -> None:
     """Stages without a model, and the readers of model folders, start in a fraction of torch's import time."""
-    stages = [f"tasks.{name}" for name in ("ingest", "caption", "gather", "select")]
+    stages = [f"tasks.{name}" for name in ("ingest", "caption", "derive", "gather", "select")]
     readers = [f"fclip.models.{name}" for name in ("candidates", "digests", "folder", "mixtures", "preprocess")]
     heavy = {"torch", "open_clip", "timm", "torchvision", "transformers", "huggingface_hub", "mlflow", "matplotlib"}
     assert not imported(*stages, *readers) & (heavy | {"pandas", "aiohttp", "fsspec", "networkx", "prefect"})

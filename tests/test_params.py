@@ -24,11 +24,15 @@ MAX_LINES = {"params.yaml": 90, "table.yaml": 50}
 LONG_PATTERN = re.compile(r"\(\?[:=!<i]|\\[bdws]")
 
 
-def tracked_keys(datasets: list[str]) -> set[str]:
-    """The keys that dvc.yaml tracks for workspaces with these datasets."""
-    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
-    keys = {key for body in stages.values() for key in body.get("do", body).get("params", [])}
-    return {key.replace("${key}", dataset) for key in keys for dataset in datasets}
+def tracked_keys(datasets: list[str], derived: dict[str, str]) -> set[str]:
+    """The keys that dvc.yaml tracks for workspaces with these datasets; `derived`: derived dataset -> its original."""
+    keys: set[str] = set()
+    for body in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"].values():
+        names = derived if body.get("foreach") == "${derive.datasets}" else dict.fromkeys(datasets, "")
+        for key in body.get("do", body).get("params", []):
+            keys |= {key.replace("${key}", name).replace("${item.of}", of) for name, of in names.items()}
+            keys |= set() if "$" in key else {key}
+    return keys
 
 
 def params_of(path: Path) -> Params:
@@ -42,7 +46,8 @@ def params_of(path: Path) -> Params:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_params_file_has_every_key_that_dvc_tracks(path: Path) -> None:
     values = read_params(path)
-    for key in tracked_keys(list(values["ingest"]["datasets"])):
+    derived = {name: dataset["of"] for name, dataset in values["derive"]["datasets"].items()}
+    for key in tracked_keys(list(values["ingest"]["datasets"]), derived):
         inner: Any = values
         for part in key.split("."):
             assert part in inner, key
@@ -53,7 +58,7 @@ def test_a_params_file_has_every_key_that_dvc_tracks(path: Path) -> None:
 def test_a_key_that_dvc_tracks_has_no_default() -> None:
     """So that a file without it gets our error, and DVC is not started."""
     settings = {setting.key: setting for section in describe(Params) for setting in section.settings}
-    for key in tracked_keys(["<name>"]):
+    for key in tracked_keys(["<name>"], {"<name>": "<name>"}):
         setting = settings.get(key)
         assert key.endswith(".<name>") or setting is None or setting.default is REQUIRED, key
 
@@ -119,7 +124,13 @@ def test_known_values_of_the_presets() -> None:
         ("finetune.learning_rate", ("finetune",)),
         ("finetune.base_model.kind", ("caption", "finetune")),
         ("ingest.settings.limit", ("ingest",)),
-        ("ingest.datasets.studio.source.seed", ("ingest@studio", "gather", "average", "select")),
+        ("ingest.datasets.studio.source.seed", ("ingest@studio", "gather", "average", "select", "audit")),
+        ("derive.datasets.studio-scene.selects", ("derive@studio-scene", "evaluate-derived@studio-scene", "select")),
+        ("evaluate.datasets.street.slices", ("average", "evaluate@street")),
+        (
+            "ingest.datasets.studio.roles",
+            ("ingest@studio", "derive", "gather", "average", "evaluate@studio", "select"),
+        ),
         ("evaluate.min_slice", ()),
         ("promote.confidence", ()),
     ],

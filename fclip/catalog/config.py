@@ -5,7 +5,7 @@ import re
 from dataclasses import field
 from typing import Annotated, Literal, TypeAlias
 
-from fclip.catalog.roles import ROLES, Roles
+from fclip.catalog.roles import NAME, ROLES, Roles
 from fclip.catalog.sources.registry import SourceConfig, kind_of, source_kinds
 from fclip.config import ByKind, config
 from fclip.mirror.config import DownloadConfig
@@ -13,7 +13,6 @@ from fclip.mirror.config import DownloadConfig
 SPLITS = ("train", "val", "test")
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 """The fraction of each split unless a dataset sets others."""
-NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
 Source: TypeAlias = Annotated[SourceConfig, ByKind(lambda: [each.config for each in source_kinds().values()])]

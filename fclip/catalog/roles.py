@@ -13,6 +13,8 @@ from fclip.errors import UserError
 
 Role: TypeAlias = Literal["train", "select", "report"]
 ROLES: tuple[Role, ...] = get_args(Role)
+NAME = r"[a-z0-9][a-z0-9_-]*"
+"""The form of the name of a dataset or a split, after which files are named."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,29 @@ class Roles:
     def splits_with(self, role: str) -> tuple[str, ...]:
         """Return the splits with this role."""
         return tuple(split for split, split_role in self.by_split.items() if split_role == role)
+
+
+def roles_of_copies(original: Roles | None, *, selects: bool, name: str, of: str) -> Roles:
+    """Return the roles of the dataset `name`, which consists of changed copies of the dataset `of`.
+
+    A copy keeps the role of its split. Splits that train are never copied, those that select only if `selects`.
+
+    Args:
+        original: the roles of `of`; None if there is no such dataset.
+
+    Raises:
+        UserError: there is no such dataset, or none of its splits can be copied.
+    """
+    if original is None:
+        raise UserError(f"params.yaml: derive.datasets.{name}.of: ingest.datasets has no dataset `{of}`")
+    copied = ("select", "report") if selects else ("report",)
+    by_split = {split: role for split, role in original.by_split.items() if role in copied}
+    if not by_split:
+        raise UserError(
+            f"params.yaml: derive.datasets.{name}: no split of `{of}` has the role {' or '.join(copied)}; assign it in "
+            f"ingest.datasets.{of}.roles, or remove the derived dataset"
+        )
+    return Roles(by_split)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,18 @@ from fclip.files import sha256_bytes
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """Paths of a dataset's `products.parquet`, captions and image packs, and the role of each split."""
+    """Paths of a dataset's `products.parquet`, captions and image packs, and the role of each split.
+
+    Attributes:
+        original: the `products.parquet` of the dataset that this one is derived from; None if it is not derived.
+    """
 
     name: str
     products: Path
     captions: Path
     images: Path
     roles: Mapping[str, str]
+    original: Path | None = None
 
     @property
     def judgements(self) -> Path:
@@ -46,11 +51,14 @@ class Catalog:
 
     Attributes:
         judgements: relevance judgements, query -> product id -> grade; empty if the dataset has none.
+        original: the attributes of the products of the original, if the dataset is derived from another one. A derived
+            dataset has few of its products, but its classes are those of the original.
     """
 
     name: str
     products: tuple[CatalogProduct, ...]
     judgements: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    original: tuple[Mapping[str, str], ...] = ()
 
     def products_in(self, split: str, max_items: int | None) -> list[CatalogProduct]:
         """Return the products of a split, at most `max_items`, sorted by id.
@@ -62,14 +70,15 @@ class Catalog:
         return sorted(chosen, key=lambda product: product.product_id)
 
     def attribute_values(self, attribute: str) -> tuple[str, ...]:
-        """Return all values of an attribute over all splits, sorted.
+        """Return all values of an attribute over all splits, sorted; those of the original too.
 
         Raises:
             UserError: no product has the attribute.
         """
-        values = tuple(sorted({value for product in self.products if (value := product.attributes.get(attribute))}))
+        described = (*(product.attributes for product in self.products), *self.original)
+        values = tuple(sorted({value for attributes in described if (value := attributes.get(attribute))}))
         if not values:
-            known = ", ".join(sorted({name for product in self.products for name in product.attributes})) or "none"
+            known = ", ".join(sorted({name for attributes in described for name in attributes})) or "none"
             raise UserError(f"{self.name}: no product has the attribute `{attribute}`; the attributes are {known}")
         return values
 
@@ -96,7 +105,7 @@ def read_catalog(files: DatasetFiles, *, with_captions: bool) -> Catalog:
             split=row["split"],
             group_id=row["group_id"],
             image=row["images"][0],
-            attributes={name: value for name, value in row["attributes"] if value},
+            attributes=_attributes(row),
             captions=captions.get(row["product_id"], {}),
         )
         for row in _rows(files.products, columns, f"ingest@{files.name}")
@@ -105,13 +114,23 @@ def read_catalog(files: DatasetFiles, *, with_captions: bool) -> Catalog:
     if files.judgements.exists():
         for row in _rows(files.judgements, ["query", "product_id", "grade"], f"ingest@{files.name}"):
             judgements.setdefault(row["query"], {})[row["product_id"]] = row["grade"]
-    return Catalog(files.name, tuple(sorted(products, key=lambda product: product.product_id)), judgements)
+    originals = _rows(files.original, ["attributes"], f"derive@{files.name}") if files.original else []
+    return Catalog(
+        files.name,
+        tuple(sorted(products, key=lambda product: product.product_id)),
+        judgements,
+        tuple(map(_attributes, originals)),
+    )
 
 
 def clusters_of(groups: list[str]) -> Ints | None:
     """Return the cluster number of each item from its group, int [n]; None if every group has one item."""
     distinct, clusters = np.unique(groups, return_inverse=True)
     return None if len(distinct) == len(groups) else clusters.astype(np.int64)
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in row["attributes"] if value}
 
 
 def _rows(path: Path, columns: list[str], stage: str) -> list[dict[str, Any]]:

@@ -56,6 +56,10 @@ class Workspace:
     def captions(self, dataset: str) -> Path:
         return self.root / "data" / "captions" / f"{dataset}.parquet"
 
+    def derived(self, dataset: str) -> Path:
+        """The folder of a derived dataset: products, image packs and counts."""
+        return self.root / "data" / "derived" / dataset
+
     @property
     def training(self) -> Path:
         return self.root / "data" / "training"

@@ -128,8 +128,11 @@ def _declaration(workspace: Workspace, name: str) -> tuple[list[str], list[str]]
     stage, _, dataset = name.partition("@")
     declared = yaml.safe_load(workspace.dvc_yaml.read_text(encoding="utf-8"))["stages"][stage]
     body = declared.get("do", declared)
+    derived = (read_params(workspace.params).get("derive") or {}).get("datasets") or {}
+    original = str((derived.get(dataset) or {}).get("of"))
 
     def names(field: str) -> list[str]:
-        return [str(entry).replace("${key}", dataset) for entry in body.get(field, [])]
+        entries = map(str, body.get(field, []))
+        return [entry.replace("${key}", dataset).replace("${item.of}", original) for entry in entries]
 
     return names("deps"), names("params")

@@ -1,6 +1,8 @@
 """The roles of the datasets of a workspace: train, select, report."""
 
-from fclip.catalog.roles import Roles
+from typing import Any
+
+from fclip.catalog.roles import Roles, roles_of_copies
 from tasks.workspace.params import parse, read_params
 from tasks.workspace.paths import Workspace
 
@@ -18,3 +20,43 @@ def read_roles(workspace: Workspace) -> dict[str, Roles]:
         name: Roles(parse(f"ingest.datasets.{name}.roles", (dataset or {}).get("roles"), dict[str, str]))
         for name, dataset in datasets.items()
     }
+
+
+def made_of(workspace: Workspace) -> dict[str, str]:
+    """Return the original of every dataset in `derive.datasets` of params.yaml; empty without that section.
+
+    Raises:
+        UserError: a derived dataset does not say what it is made of.
+    """
+    return {
+        name: parse(f"derive.datasets.{name}.of", dataset.get("of"), str)
+        for name, dataset in _derived(workspace).items()
+    }
+
+
+def read_derived_roles(workspace: Workspace) -> dict[str, Roles]:
+    """Return the roles of every dataset in `derive.datasets`: of the splits of its original that it copies.
+
+    Raises:
+        UserError: a derived dataset is not made of a dataset in `ingest.datasets`.
+    """
+    originals, derived = read_roles(workspace), _derived(workspace)
+    return {
+        name: roles_of_copies(
+            originals.get(of),
+            selects=parse(f"derive.datasets.{name}.selects", derived[name].get("selects", False), bool),
+            name=name,
+            of=of,
+        )
+        for name, of in made_of(workspace).items()
+    }
+
+
+def read_evaluated_roles(workspace: Workspace) -> dict[str, Roles]:
+    """Return the roles of every dataset that models are evaluated on: the ingested ones, then the derived ones."""
+    return {**read_roles(workspace), **read_derived_roles(workspace)}
+
+
+def _derived(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    datasets = (read_params(workspace.params).get("derive") or {}).get("datasets") or {}
+    return {name: dataset or {} for name, dataset in datasets.items()}

@@ -15,6 +15,7 @@ from fclip.audits.result import read_audits
 from fclip.errors import UserError
 from fclip.files import sha256_tree
 from fclip.models.digests import model_sha256
+from fclip.shifts.counts import COUNTS, DerivedCounts, SplitCounts, write_counts
 from tasks.audit import audit_on
 from tasks.audit import main as audit
 from tasks.promote import audit_both
@@ -54,8 +55,9 @@ def derive(workspace: Workspace, name: str) -> None:
     rows = table.to_pylist()[::2]
     images = [picture((9, 9, 9), 5000 + number) for number in range(len(rows))]
     copies = [{**row, "images": [image.sha256]} for row, image in zip(rows, images, strict=True)]
-    folder = workspace.root / "data" / "derived" / name
+    folder = workspace.derived(name)
     folder.mkdir(parents=True)
+    write_counts(folder / COUNTS, DerivedCounts("studio", "scene", {"test": SplitCounts("report", 6, 6)}, "is grey"))
     pq.write_table(pa.Table.from_pylist(copies, schema=table.schema), folder / "products.parquet")
     write_packs(folder / "images", images)
 
@@ -108,7 +110,7 @@ def test_derived_datasets_are_read_by_their_shift(workspace: Workspace) -> None:
     assert {measure.name: measure.value for measure in spread.measures}["scenes"] == 6
     assert spread.headline.num_items == 18
     assert spread.not_measured == ()
-    shutil.rmtree(workspace.root / "data" / "derived" / "studio-scene")
+    shutil.rmtree(workspace.derived("studio-scene"))
     with pytest.raises(UserError, match="dvc repro derive@studio-scene"):
         audit(workspace)
 
