@@ -104,3 +104,15 @@ def per_hundred(share: float) -> str:
 def points(share: float) -> str:
     """Return a difference of shares in points: "3.2 points"."""
     return f"{100 * share:.1f} points"
+
+
+def snake_names(labels: Sequence[str]) -> dict[str, str]:
+    """Return a distinct part of a measure's name for each distinct label: "Casual Shoes" is `casual_shoes`."""
+    names: dict[str, str] = {}
+    for label in labels:
+        words = "".join(letter if letter.isalnum() else " " for letter in label.casefold()).split()
+        name, number = "_".join(words), 2
+        while name in names.values():
+            name, number = "_".join([*words, str(number)]), number + 1
+        names.setdefault(label, name)
+    return names

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fclip.audits.attributes import value
-from fclip.audits.data import Attributes, AuditData, PlanFeatures
+from fclip.audits.data import AuditData, PlanFeatures
 from fclip.audits.estimate import Means, bootstrap_means, measure, per_hundred
+from fclip.audits.query_forms import FORMS, Form, query_forms
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
 from fclip.audits.similarity import Embeddings, blocks, classify, preferred
@@ -22,15 +23,6 @@ from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats, Ints
 
 MIN_QUERIES = 20
-FORMS = {
-    "category": "one word or name: the category",
-    "colour_category": "two words: colour and category",
-    "attributes": "all attributes",
-    "title": "title",
-    "full": "title and description",
-}
-TITLE, DESCRIPTION = "title", "highlights"
-"""Kinds of captions."""
 BINS = ((2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 """Smallest and largest number of words of queries that say more than the category."""
 PROMPTS = {
@@ -43,23 +35,6 @@ PROMPTS = {
 }
 FORM_GROUP, WORDS_GROUP = "Forms of query: share of products that come before the wrong ones", "Number of words"
 TWO_GROUP, PROMPT_GROUP = "Two-word queries: first result", "Category recognised, by form of prompt"
-
-
-@dataclass(frozen=True)
-class Form:
-    """One form of query.
-
-    Attributes:
-        texts: the query of each of n products; None if it has none.
-        keys: what a product must share to be as right as the product itself: the values that the query names, or its
-            own text.
-        in_category: whether only products of the same category are compared.
-    """
-
-    name: str
-    texts: tuple[str | None, ...]
-    keys: tuple[str | None, ...]
-    in_category: bool
 
 
 @dataclass(frozen=True)
@@ -200,7 +175,7 @@ def plan(data: AuditData) -> QueriesPlan | NotMeasurable:
     categories = tuple(value(product, names.category) for product in products)
     classes = tuple(sorted({name for name in categories if name is not None}))
     reasons: list[str] = []
-    forms = [form for form in _forms(products, names, len(classes), reasons) if any(form.texts)]
+    forms = [form for form in query_forms(products, names, len(classes), reasons) if any(form.texts)]
     if not forms or len(products) < MIN_QUERIES:
         needed = f"at least {MIN_QUERIES} products with a title or a category; the split has {len(products)} products"
         return NotMeasurable(
@@ -220,60 +195,6 @@ def plan(data: AuditData) -> QueriesPlan | NotMeasurable:
         images=tuple(dict.fromkeys(product.image for product in products)),
         texts=tuple(dict.fromkeys([*texts, *prompts])),
     )
-
-
-def _forms(products: Sequence[CatalogProduct], names: Attributes, num_classes: int, reasons: list[str]) -> list[Form]:
-    """The forms that the catalog allows; a sentence for each other one is added to `reasons`."""
-    forms = []
-    if num_classes > 1:
-        forms.append(_attribute_form("category", products, (names.category,), in_category=False))
-    else:
-        some = "has one category" if num_classes else "has no category"
-        reasons.append(
-            f"Queries of the category alone: the catalog {some}, so there is nothing to tell apart; products were "
-            "compared with all others. Name the attribute `audit.attributes.category` if there is one."
-        )
-    if names.colour and names.category:
-        forms.append(_attribute_form("colour_category", products, (names.colour, names.category), in_category=True))
-    else:
-        reasons.append(
-            "Two-word queries: the catalog has no colour or no category; add the attributes, or name them in "
-            "`audit.attributes`."
-        )
-    more = [name for name in (names.gender, names.colour, names.pattern, names.category) if name]
-    if len(more) > 2:
-        forms.append(_attribute_form("attributes", products, more, in_category=True))
-    else:
-        reasons.append(
-            "Queries of all attributes: the catalog has no gender and no pattern beside colour and category; add them, "
-            "or name them in `audit.attributes`."
-        )
-    titles = [product.captions.get(TITLE) for product in products]
-    long = [
-        f"{title}, {product.captions[DESCRIPTION]}" if title and product.captions.get(DESCRIPTION) else None
-        for title, product in zip(titles, products, strict=True)
-    ]
-    for name, texts, what in (("title", titles, "a title"), ("full", long, "a title and a description")):
-        if any(texts):
-            keys = tuple(title.casefold() if title else None for title in titles)
-            forms.append(Form(name, tuple(text or None for text in texts), keys, in_category=True))
-        else:
-            kind = TITLE if name == "title" else DESCRIPTION
-            reasons.append(
-                f"Queries of {what}: no product has such a caption; add a template `{kind}` in `caption.datasets`."
-            )
-    return forms
-
-
-def _attribute_form(
-    name: str, products: Sequence[CatalogProduct], attributes: Sequence[str | None], *, in_category: bool
-) -> Form:
-    """The form that names all of `attributes`; products that lack one have no query."""
-    values = [tuple(value(product, attribute) for attribute in attributes) for product in products]
-    complete = [None if None in own else tuple(each for each in own if each) for own in values]
-    texts = tuple(None if own is None else " ".join(own) for own in complete)
-    keys = tuple(None if own is None else "\0".join(own) for own in complete)
-    return Form(name, texts, keys, in_category)
 
 
 def _slope(scores: Floats, words: Ints, clusters: Ints | None, resampling: Resampling) -> Measure | None:

@@ -1,13 +1,13 @@
 """A sound model and a small shop: fclip-tiny in the runtime, and products of the sample catalog."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from fclip.audits.attributes import find_attributes
 from fclip.audits.data import AuditData, PlanFeatures
@@ -19,7 +19,7 @@ from fclip.runtime.loading import load
 from fclip.sample.catalog import draw_products
 
 RESAMPLING = Resampling(resamples=200, confidence=0.95, seed=0)
-NUM_PRODUCTS = 200
+NUM_PRODUCTS = 150
 DIM = 24
 
 
@@ -103,3 +103,32 @@ def constant_features(plan: AuditPlan, value: float = np.nan) -> PlanFeatures:
     return PlanFeatures(
         np.full((len(plan.images), DIM), value, np.float32), np.full((len(plan.texts), DIM), value, np.float32)
     )
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Derived copies of the products of `shop` by shift, whose pictures `shop.model` knows."""
+
+    derived: dict[str, tuple[CatalogProduct, ...]]
+
+
+@pytest.fixture(scope="session")
+def copies(shop: Shop) -> Copies:
+    """The product on white, in front of a coloured pattern, and blurred and dark."""
+    derived: dict[str, list[CatalogProduct]] = {"white": [], "scene": [], "camera": []}
+    for number, product in enumerate(shop.products):
+        image = shop.model.images[product.image]
+        pixels = np.asarray(image)
+        ground = pixels.min(axis=2, keepdims=True) > 225
+        random = np.random.default_rng(number)
+        pattern = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8)).resize(image.size)
+        pictures = {
+            "white": Image.fromarray(np.where(ground, np.uint8(255), pixels)),
+            "scene": Image.fromarray(np.where(ground, np.asarray(pattern), pixels)),
+            "camera": Image.fromarray((np.asarray(image.filter(ImageFilter.GaussianBlur(1))) * 0.8).astype(np.uint8)),
+        }
+        for shift, picture in pictures.items():
+            digest = f"{product.image} {shift}"
+            shop.model.images[digest] = picture
+            derived[shift].append(replace(product, image=digest))
+    return Copies({shift: tuple(own) for shift, own in derived.items()})

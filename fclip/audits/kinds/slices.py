@@ -1,0 +1,197 @@
+"""Slices: does the model fail one brand, one category, one price band or the new arrivals?
+
+Zero-shot recognition of the category is measured in every slice with enough products. The headline is the largest drop
+of a slice against the base model on the same products. Among many slices one always looks bad by chance, so its
+interval holds for all slices at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fclip.audits.attributes import price_of, value
+from fclip.audits.data import AuditData, PlanFeatures
+from fclip.audits.estimate import Means, Worst, at_least_zero, bootstrap_means, per_hundred, points, snake_names, worst
+from fclip.audits.registry import Audit, Findings, NotMeasurable
+from fclip.audits.result import Measure
+from fclip.audits.similarity import Embeddings, classify
+from fclip.evaluation.arrivals import new_arrivals
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import CatalogProduct, clusters_of
+from fclip.evaluation.outcomes import Floats
+
+MIN_SLICE = 30
+PROMPT = "a photo of a {}"
+SHOWN = 6
+"""Number of slices that are shown: those with the lowest accuracy."""
+WHOLE_GROUP, WORST_GROUP, SHOWN_GROUP = "All products", "Worst slice", "Category recognised, lowest slices"
+DROP_GROUP = "Change against the base model, worst slices"
+BANDS = ("low price", "middle price", "high price")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Products with a common property. `name`: such as "brand: Ostra". rows: int, of the products."""
+
+    name: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SlicesPlan:
+    """The inputs and the measurement. `labels`: the category of each product, as an index of `class_names`."""
+
+    products: tuple[CatalogProduct, ...]
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...]
+    slices: tuple[Slice, ...]
+    resampling: Resampling
+    not_measured: tuple[str, ...]
+    images: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def measure(self, model: PlanFeatures, base: PlanFeatures | None) -> Findings:
+        right = self._right(model)
+        means = self._by_slice(right)
+        columns = range(1, 1 + len(self.slices))
+        lowest = worst(_negative(means), columns)
+        whole, weakest = float(means.values[0]), self.slices[lowest.column - 1]
+        number = len(weakest.rows)
+        measures = [
+            means.measure(0, "all", "all products", WHOLE_GROUP),
+            Measure("worst", weakest.name, -lowest.value, -lowest.high, -lowest.low, number, WORST_GROUP),
+        ]
+        order = sorted(columns, key=lambda column: means.values[column])[:SHOWN]
+        measures += [self._measure(means, column, SHOWN_GROUP) for column in order]
+        summary = (
+            f"The category of {per_hundred(whole)} products is recognised; the worst of {len(self.slices)} slices is "
+            f"“{weakest.name}” with {per_hundred(-lowest.value)} ({points(whole + lowest.value)} below the whole)."
+        )
+        if base is None:
+            reason = "Whether a slice got worse: this is the base model, with which other models are compared."
+            return Findings(None, tuple(measures), summary, (*self.not_measured, reason))
+        drops = self._by_slice(self._right(base) - right)
+        largest = worst(drops, columns)
+        order = sorted(columns, key=lambda column: -drops.values[column])[:SHOWN]
+        measures += [self._measure(_negative(drops), column, DROP_GROUP) for column in order]
+        return Findings(self._headline(largest), tuple(measures), f"{summary} {self._told(largest)}", self.not_measured)
+
+    def _right(self, features: PlanFeatures) -> Floats:
+        embeddings = Embeddings.of(self, features)
+        texts = embeddings.of_texts([PROMPT.format(name) for name in self.class_names])
+        images = embeddings.of_images([product.image for product in self.products])
+        return classify(images, texts, np.array(self.labels, np.int64))
+
+    def _by_slice(self, values: Floats) -> Means:
+        """The mean over all products, then over those of each slice."""
+        columns = [values]
+        for own in self.slices:
+            column = np.full(len(values), np.nan)
+            column[list(own.rows)] = values[list(own.rows)]
+            columns.append(column)
+        clusters = clusters_of([product.group_id for product in self.products])
+        return bootstrap_means(np.column_stack(columns), clusters, self.resampling)
+
+    def _measure(self, means: Means, column: int, group: str) -> Measure:
+        name = self.slices[column - 1].name
+        kind = "change" if group == DROP_GROUP else "slice"
+        part = snake_names([own.name for own in self.slices])[name]
+        return means.measure(column, f"{kind}_{part}", name, group)
+
+    def _headline(self, largest: Worst) -> Measure:
+        number = len(self.slices[largest.column - 1].rows)
+        label = "largest drop of a slice against the base model"
+        return at_least_zero(Measure("slice_drop", label, largest.value, largest.low, largest.high, number))
+
+    def _told(self, largest: Worst) -> str:
+        name = self.slices[largest.column - 1].name
+        if largest.value <= 0:
+            return "No slice is worse than with the base model."
+        certain = "" if largest.low > 0 else ", which may be chance among so many slices"
+        return f"Against the base model “{name}” loses most: {points(largest.value)}{certain}."
+
+
+def plan(data: AuditData) -> SlicesPlan | NotMeasurable:
+    """Return the plan, or why there is none: fewer than two categories, or no slice with enough products."""
+    categories = [value(product, data.attributes.category) for product in data.products]
+    classes = sorted({name for name in categories if name is not None})
+    if len(classes) < 2:
+        found = f"one category (“{classes[0]}”)" if classes else "no category"
+        return NotMeasurable(
+            f"The products have {found}, and recognition needs two; name an attribute with more values in "
+            "`audit.attributes.category`."
+        )
+    known = [row for row, name in enumerate(categories) if name is not None]
+    products = tuple(data.products[row] for row in known)
+    slices, reasons = [], []
+    for what, attribute, values in _properties(data, products):
+        found = [
+            Slice(f"{what}: {each}", rows) for each, rows in _rows_by_value(values).items() if len(rows) >= MIN_SLICE
+        ]
+        slices += found
+        if not found:
+            why = f"no attribute for it; name it in `audit.attributes.{attribute}`"
+            if getattr(data.attributes, attribute):
+                why = f"none has {MIN_SLICE} products; audit more (`audit.max_items`)"
+            reasons.append(f"Slices by {what}: {why}.")
+    if not slices:
+        return NotMeasurable(" ".join(reasons))
+    return SlicesPlan(
+        products=products,
+        labels=tuple(classes.index(str(categories[row])) for row in known),
+        class_names=tuple(classes),
+        slices=tuple(slices),
+        resampling=data.resampling,
+        not_measured=tuple(reasons),
+        images=tuple(dict.fromkeys(product.image for product in products)),
+        texts=tuple(dict.fromkeys(PROMPT.format(name) for name in classes)),
+    )
+
+
+def _properties(data: AuditData, products: Sequence[CatalogProduct]) -> list[tuple[str, str, list[str | None]]]:
+    """What products are sliced by: its name, the meaning of its attribute, and the value of each product."""
+    names = data.attributes
+    by_brand, by_category = (
+        [value(product, attribute) for product in products] for attribute in (names.brand, names.category)
+    )
+    times = [value(product, names.date) for product in products]
+    arrivals = [each if each == "new" else None for each in new_arrivals(times)]
+    prices = [None if text is None else price_of(text) for text in (value(p, names.price) for p in products)]
+    return [
+        ("brand", "brand", by_brand),
+        ("category", "category", by_category),
+        ("price", "price", _bands(prices)),
+        ("arrival", "date", arrivals),
+    ]
+
+
+def _bands(prices: Sequence[float | None]) -> list[str | None]:
+    """The third of the prices that each is in; None for all if there are fewer than three different prices."""
+    known = sorted(price for price in prices if price is not None)
+    if len(set(known)) < 3:
+        return [None] * len(prices)
+    limits = np.quantile(known, [1 / 3, 2 / 3])
+    return [None if price is None else BANDS[int(np.searchsorted(limits, price, side="left"))] for price in prices]
+
+
+def _rows_by_value(values: Sequence[str | None]) -> Mapping[str, tuple[int, ...]]:
+    rows: dict[str, list[int]] = {}
+    for row, each in enumerate(values):
+        if each is not None:
+            rows.setdefault(each, []).append(row)
+    return {each: tuple(rows[each]) for each in sorted(rows)}
+
+
+def _negative(means: Means) -> Means:
+    return Means(-means.values, -means.draws, means.num_items, means.resampling)
+
+
+SLICES = Audit(
+    kind="slices",
+    label="worst slice",
+    description="How much the brand, category, price band or new arrivals that lost most lost against the base model",
+    question="Does the model fail one brand, one category, one price band or the new arrivals?",
+    limit=0.2,
+    plan=plan,
+)

@@ -1,0 +1,77 @@
+"""The audit of composition, with a text tower that ignores colours, and with one that prefers frequent words."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fclip.audits.data import PlanFeatures
+from fclip.audits.kinds.composition import COMPOSITION
+from fclip.audits.registry import NotMeasurable
+from tests.fclip.audits.conftest import Shop, audit_data, constant_features, failed, planned
+
+
+def test_sound_model_passes_with_room(shop: Shop) -> None:
+    plan = planned("composition", audit_data(shop.products))
+    findings = plan.measure(shop.model.features(plan), None)
+    assert findings.headline is not None
+    assert findings.headline.high < COMPOSITION.limit
+    measures = {measure.name: measure for measure in findings.measures}
+    assert {"colour_swapped", "category_swapped", "pattern_swapped", "pattern_control"} <= measures.keys()
+    assert {"pair_paraphrase", "pair_parts", "pair_pictures", "negation_not", "negation_without"} <= measures.keys()
+    assert measures["colour_swapped"].value > 0.8
+    assert not findings.not_measured
+
+
+def test_text_tower_that_sees_only_the_last_word_fails(shop: Shop) -> None:
+    plan = planned("composition", audit_data(shop.products))
+    findings = plan.measure(shop.model.features(plan, lambda text: text.split()[-1]), None)
+    assert failed("composition", findings)
+    measures = {measure.name: measure.value for measure in findings.measures}
+    assert measures["colour_swapped"] == measures["pattern_swapped"] == 0.5  # equal texts are ties
+    assert measures["category_swapped"] > 0.7
+
+
+def test_preference_of_some_texts_does_not_count_as_understanding(shop: Shop) -> None:
+    """A model that prefers the more frequent of two colours is right more often than by chance, without the picture."""
+    plan = planned("composition", audit_data(shop.products))
+    colours = [product.attributes["colour"] for product in shop.products]
+    frequency = np.array([sum(colours.count(word) for word in set(text.split())) for text in plan.texts], np.float32)
+    ones = np.ones((len(plan.images), 2), np.float32)
+    angle = 1 - frequency / frequency.max()
+    texts = np.stack([np.cos(angle), np.sin(angle)], 1) @ np.array([[1, 1], [1, -1]], np.float32)
+    findings = plan.measure(PlanFeatures(ones, texts.astype(np.float32)), None)
+    assert failed("composition", findings)
+    assert findings.headline is not None
+    assert findings.headline.value == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_broken_features_fail(shop: Shop, value: float) -> None:
+    plan = planned("composition", audit_data(shop.products))
+    assert failed("composition", plan.measure(constant_features(plan, value), None))
+
+
+def test_one_category_and_missing_attributes_are_named(shop: Shop) -> None:
+    attributes = [{"article_type": "hat", "colour": each.attributes["colour"]} for each in shop.products]
+    alike = [replace(each, attributes=own) for each, own in zip(shop.products, attributes, strict=True)]
+    plan = planned("composition", audit_data(alike))
+    findings = plan.measure(shop.model.features(plan), None)
+    assert findings.headline is not None
+    told = " ".join(findings.not_measured)
+    assert "all products have the same category" in told
+    assert "audit.attributes.pattern" in told
+    assert "Two-garment texts" in told
+
+
+def test_without_attributes_it_is_not_measurable(shop: Shop) -> None:
+    answer = COMPOSITION.plan(audit_data([replace(product, attributes={}) for product in shop.products]))
+    assert isinstance(answer, NotMeasurable)
+    assert all(f"audit.attributes.{meaning}" in answer.reason for meaning in ("colour", "category", "pattern"))
+
+
+def test_fifty_products_are_measured_and_what_is_left_out_is_named(shop: Shop) -> None:
+    plan = planned("composition", audit_data(shop.products[:50]))
+    findings = plan.measure(shop.model.features(plan), None)
+    assert findings.headline is not None
+    assert any("Two-garment texts" in sentence for sentence in findings.not_measured)
