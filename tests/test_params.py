@@ -125,7 +125,10 @@ def test_known_values_of_the_presets() -> None:
         ("finetune.base_model.kind", ("caption", "finetune")),
         ("ingest.settings.limit", ("ingest",)),
         ("ingest.datasets.studio.source.seed", ("ingest@studio", "gather", "average", "select", "audit")),
-        ("derive.datasets.studio-scene.selects", ("derive@studio-scene", "evaluate-derived@studio-scene", "select", "audit")),
+        (
+            "derive.datasets.studio-scene.selects",
+            ("derive@studio-scene", "evaluate-derived@studio-scene", "select", "audit"),
+        ),
         ("evaluate.datasets.street.slices", ("average", "evaluate@street")),
         (
             "ingest.datasets.studio.roles",

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.extensions import (
+    test_audit,
     test_averaging_method,
     test_base_model,
     test_protocol,
@@ -28,6 +29,7 @@ EXTENSIONS = {
     "averaging_method": test_averaging_method,
     "selection_rule": test_selection_rule,
     "protocol": test_protocol,
+    "audit": test_audit,
 }
 RUNNER = """
 import json, os, sys
