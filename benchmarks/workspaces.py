@@ -38,6 +38,7 @@ def lay_out_workspace(
     params = read_params(preset)
     for section in SECTIONS:
         params[section]["datasets"] = {name: params[section]["datasets"][name] for name in names}
+    params["derive"] = {"datasets": {}}
     params["ingest"]["settings"] = {**params["ingest"]["settings"], "limit": limit}
     params["evaluate"]["settings"] = {**params["evaluate"]["settings"], "device": device}
     for name in names:

@@ -39,9 +39,9 @@ class Pipeline:
                 to_run.add(stage)
         return tuple(stage for stage in self.stages if stage in to_run and (wanted is None or stage in wanted))
 
-    def up_to(self, stage: str) -> frozenset[str]:
-        """Return `stage` and all its direct and indirect dependencies."""
-        ancestors = {stage}
+    def up_to(self, *stages: str) -> frozenset[str]:
+        """Return `stages` and all their direct and indirect dependencies."""
+        ancestors = set(stages)
         for name in reversed(self.stages):
             if any(name in self.parents[child] for child in ancestors):
                 ancestors.add(name)

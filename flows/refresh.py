@@ -95,7 +95,7 @@ def _refresh(space: Workspace, resolution: Resolution, *, challenger: bool, comm
     before = published_index(space)
     with pipeline_process(space) as pipeline:
         pipeline.start()
-        stages = run_stages(space, pipeline, read_pipeline(space), up_to=REFRESHED_CATALOG)
+        stages = run_stages(space, pipeline, read_pipeline(space), up_to=[REFRESHED_CATALOG])
         stages |= embed_catalog(space, pipeline)
     publications = publish_indexes(space, challenger=challenger)
     changes = product_changes(space, before, publications[0].index)

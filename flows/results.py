@@ -28,6 +28,8 @@ def read_results(workspace: Workspace, datasets: list[str], *, before: str, afte
     results = []
     for dataset in datasets:
         rows = read_score_rows(workspace.evaluation(dataset))
+        if not rows:  # a derived dataset of which too few products could be made
+            continue
         primary = next(row.protocol for row in rows if row.primary)
         by_key = {(row.role, row.full_metric, row.candidate): row for row in rows}
         for (role, metric, candidate), old in by_key.items():

@@ -121,11 +121,14 @@ def _retrain(
     logger.info("Resolve: %s", f"new pins: {', '.join(resolution.changed)}" if resolution.changed else "no pin changed")
 
     stale = read_pipeline(space)
-    stages = run_stages(space, pipeline, stale, up_to="gather")
+    derived = [stage for stage in stale.stages if stage.startswith("derive@")]  # the catalog pages show them
+    stages = run_stages(space, pipeline, stale, up_to=["gather", *derived])
     profiles, drift = profile_catalogs(space, params.base.workspace)
-    stages |= run_stages(space, pipeline, stale, up_to="audit", done=stages)
+    stages |= run_stages(space, pipeline, stale, up_to=["audit"], done=stages)
     selected = selected_candidate(space)
-    results = read_results(space, list(params.evaluate.datasets), before=BASE_MODEL, after=selected)
+    results = read_results(
+        space, [*params.evaluate.datasets, *params.derive.datasets], before=BASE_MODEL, after=selected
+    )
 
     registration = register_task(space, profiles)
     promotion = None

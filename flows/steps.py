@@ -52,14 +52,19 @@ def locked_workspace(path: str, holder: str, *, wait: bool) -> Iterator[Workspac
 
 
 def run_stages(
-    space: Workspace, process: PipelineProcess, pipeline: Pipeline, *, up_to: str, done: Collection[str] = ()
+    space: Workspace,
+    process: PipelineProcess,
+    pipeline: Pipeline,
+    *,
+    up_to: Collection[str],
+    done: Collection[str] = (),
 ) -> dict[str, float | None]:
-    """Run the stale stages among `up_to` and its dependencies, in order, except those in `done`.
+    """Run the stale stages among `up_to` and their dependencies, in order, except those in `done`.
 
     Returns:
         Seconds by stage; None for a stage that was up to date.
     """
-    wanted = pipeline.up_to(up_to) - set(done)
+    wanted = pipeline.up_to(*up_to) - set(done)
     to_run = pipeline.to_run(wanted=wanted)
     return {
         name: run_stage(process, space, name) if name in to_run else None for name in pipeline.stages if name in wanted

@@ -28,9 +28,17 @@ from fclip.report.inputs import MetricResult
 from fclip.selection.result import SelectionResult, read_selection
 from fclip.training.config import FinetuneConfig
 from tasks.base_model import WarmStartPin, read_base_model_pin
-from tasks.selection_result import SELECTED, audits_of, candidate_scores, evaluation_rows, metric_results
+from tasks.selection_result import (
+    SELECTED,
+    audits_of,
+    candidate_scores,
+    derived_data,
+    evaluation_rows,
+    metric_results,
+)
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import read_evaluated_roles
 
 DEFAULT_IMAGE_SIDE = 224  # of open_clip
 
@@ -81,10 +89,17 @@ def card_facts(workspace: Workspace, folder: Path, candidate: Candidate) -> Card
     ingest = load_section(workspace, "ingest", IngestConfig)
     rows = {
         name: [row for row in table if row.candidate != candidate.name or row.model_sha256 == candidate.model_sha256]
-        for name, table in evaluation_rows(workspace, ingest.datasets).items()  # without rows of earlier weights
+        for name, table in evaluation_rows(
+            workspace, read_evaluated_roles(workspace)
+        ).items()  # without rows of earlier weights
     }
+    derived = derived_data(workspace)
     results = metric_results(
-        rows, base_model=BASE_MODEL, model=candidate.name, training_datasets=ingest.training_datasets
+        rows,
+        base_model=BASE_MODEL,
+        model=candidate.name,
+        training_datasets=ingest.training_datasets,
+        derived=derived,
     )
     return CardFacts(
         name=base.registered_model,
@@ -98,6 +113,7 @@ def card_facts(workspace: Workspace, folder: Path, candidate: Candidate) -> Card
         scores=candidate_scores(rows),
         lineage=lineage_tags(workspace, candidate),
         audits=audits_of(workspace, candidate, BASE_MODEL if candidate.name == BASE_MODEL else SELECTED),
+        derived=derived,
     )
 
 

@@ -11,6 +11,7 @@ from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
+from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.models.candidates import BASE_MODEL
 from fclip.models.digests import model_sha256
 from fclip.registry.versions import Version
@@ -21,6 +22,7 @@ from tasks.evaluate import dataset_files, evaluate_on, require_dataset
 from tasks.selection_result import read_scores, read_selection
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import made_of, read_evaluated_roles
 from tasks.workspace.weights import find_model
 
 
@@ -43,6 +45,7 @@ def score_models(
 def dataset_comparison(data: Workspace, evaluation: Evaluation, before: str, after: str) -> ModelComparison:
     """Return the comparison of two models of `evaluation` for a page. `data` is the workspace with the dataset."""
     config = load_section(data, "evaluate", EvaluateConfig)
+    own = config.datasets[made_of(data).get(evaluation.dataset, evaluation.dataset)]
     files = dataset_files(data, evaluation.dataset)
     return build_comparison(
         evaluation,
@@ -50,21 +53,21 @@ def dataset_comparison(data: Workspace, evaluation: Evaluation, before: str, aft
         files.images,
         before=before,
         after=after,
-        attributes=config.datasets[evaluation.dataset].slices,
-        newest=config.datasets[evaluation.dataset].newest,
+        attributes=own.slices,
+        newest=own.newest,
         min_items=config.min_slice,
     )
 
 
 def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | None:
-    """Write the page that compares two models on every dataset in `evaluate.datasets`; return its path.
+    """Write the page that compares two models on every dataset, ingested or derived; return its path.
 
     If both are the same model, delete the page of an earlier run and return None.
     """
     if before == after:
         workspace.evaluation_page.unlink(missing_ok=True)
         return None
-    datasets = load_section(workspace, "evaluate", EvaluateConfig).datasets
+    datasets = [name for name in read_evaluated_roles(workspace) if _is_evaluated(workspace, name)]
     models = model_folders(workspace, before, after)
     found = [
         dataset_comparison(workspace, score_models(workspace, models, dataset), before, after) for dataset in datasets
@@ -73,6 +76,11 @@ def write_comparisons(workspace: Workspace, before: str, after: str) -> Path | N
     if workspace.selection.is_file():
         plots = candidate_plots(read_selection(workspace), read_scores(workspace))
     return write_comparison_page(found, workspace.evaluation_page, plots=plots)
+
+
+def _is_evaluated(workspace: Workspace, dataset: str) -> bool:
+    """Whether a split of the dataset has select or report data; a derived dataset may be too small."""
+    return any(role in EVALUATED_ROLES for role in dataset_files(workspace, dataset).roles.values())
 
 
 def model_folders(workspace: Workspace, *names: str) -> dict[str, Path]:

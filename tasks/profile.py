@@ -5,7 +5,7 @@ Reads the outputs of `ingest` and `caption`; writes reports/catalog/, which no s
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fclip
 from fclip.catalog.config import IngestConfig
@@ -17,10 +17,17 @@ from fclip.profile.drift import Drift, compare_profiles
 from fclip.profile.profile import Profile, profile_from_json
 from fclip.registry.store import read_artifact
 from fclip.remembered import recall, remember
+from fclip.shifts.config import DerivedDataset
+from fclip.shifts.counts import COUNTS
+from fclip.shifts.kinds.registry import shift_kinds
 from tasks.base_model import read_base_model_pin
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import read_champion
+from tasks.workspace.roles import made_of
+
+if TYPE_CHECKING:
+    from fclip.profile.derived import DerivedFolder
 
 
 def profile(workspace: Workspace, dataset: str | None = None) -> dict[str, Profile]:
@@ -49,11 +56,13 @@ def _state(workspace: Workspace) -> Any | None:
     ]
     if not all(path.is_file() for path in files):
         return None
+    derived = {name: workspace.derived(name) / "products.parquet" for name in made_of(workspace)}
     package = Path(fclip.__file__).parent
     return {
-        "code": sha256_code(package / name for name in ("catalog", "pages", "profile")),
-        "params": [params["base"], params["ingest"], params["evaluate"]],
+        "code": sha256_code(package / name for name in ("catalog", "pages", "profile", "shifts")),
+        "params": [params["base"], params["ingest"], params["evaluate"], params.get("derive")],
         "files": [sha256_file(path) for path in files],
+        "derived": {name: sha256_file(path) if path.is_file() else None for name, path in derived.items()},
         "context_length": _context_length(workspace),
     }
 
@@ -109,7 +118,20 @@ def write_pages(workspace: Workspace, profiles: Mapping[str, Profile]) -> None:
             images_dir=workspace.images(name),
             workspace=base.workspace,
             roles=datasets[name].roles,
+            derived=_derived_of(workspace, name),
         )
+
+
+def _derived_of(workspace: Workspace, dataset: str) -> "list[DerivedFolder]":
+    """The derived datasets that are made of `dataset`, as far as they exist."""
+    from fclip.profile.derived import DerivedFolder  # pyarrow takes a moment to import
+
+    found = []
+    for name, original in made_of(workspace).items():
+        if original == dataset and (workspace.derived(name) / COUNTS).is_file():
+            shift = load_section(workspace, f"derive.datasets.{name}", DerivedDataset).shift
+            found.append(DerivedFolder(name, shift_kinds()[shift.kind].description, workspace.derived(name)))
+    return found
 
 
 def drift(workspace: Workspace, profiles: Mapping[str, Profile]) -> Drift:

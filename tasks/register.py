@@ -21,12 +21,14 @@ from fclip.registry.log import MetricPoint, Receipt, RunDataset, RunRecord, flat
 from fclip.report.card_facts import CardFacts, facts_to_json
 from fclip.report.description import version_description
 from fclip.selection.result import SelectionResult
+from fclip.shifts.counts import COUNTS
 from fclip.training.seen_rows import write_seen_rows
 from tasks.model_card import card_facts
 from tasks.profile import measure_catalogs, write_profiles
 from tasks.selection_result import SELECTED, audits_of, read_scores, read_selection
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import made_of, read_evaluated_roles
 
 __all__ = ["NotRegistered", "Receipt", "register"]
 logger = logging.getLogger(__name__)
@@ -113,7 +115,7 @@ def _record(workspace: Workspace, ingest: IngestConfig, selection: SelectionResu
         )
         for name, dataset in sorted(ingest.datasets.items())
     )
-    scores, headline = _scores(workspace, list(ingest.datasets), selection)
+    scores, headline = _scores(workspace, list(read_evaluated_roles(workspace)), selection)
     return RunRecord(
         params=flatten(read_params(workspace.params)),
         points=(*_training(workspace), *scores),
@@ -177,9 +179,10 @@ def _artifacts(workspace: Workspace, datasets: list[str], winner: Candidate) -> 
         *(() if winner.kind == "original-base-model" else ((workspace.trained_rows, ""),)),
         *((path, "pins") for path in (workspace.base_model_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),
-        *((workspace.evaluation(name), "evaluation") for name in datasets),
+        *((workspace.evaluation(name), "evaluation") for name in read_evaluated_roles(workspace)),
         *((workspace.finetune / name, "training") for name in ("history.csv", "validation.csv")),
         *((workspace.catalog(name) / "ingest.json", f"ingest/{name}") for name in datasets),
+        *((workspace.derived(name) / COUNTS, f"derive/{name}") for name in made_of(workspace)),
     )
 
 

@@ -26,12 +26,14 @@ from tasks.selection_result import (
     SELECTED,
     audits_of,
     candidate_scores,
+    derived_data,
     evaluation_rows,
     metric_results,
     read_selection,
 )
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import read_evaluated_roles
 
 
 def write_report(
@@ -60,12 +62,17 @@ def gather_inputs(
     base = load_section(workspace, "base", Base)
     ingest = load_section(workspace, "ingest", IngestConfig)
     selection = read_selection(workspace)
-    rows = evaluation_rows(workspace, ingest.datasets)
+    derived = derived_data(workspace)
+    rows = evaluation_rows(workspace, read_evaluated_roles(workspace))
     return ReportInputs(
         workspace=base.workspace,
         made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         results=metric_results(
-            rows, base_model=selection.base.name, model=selection.winner, training_datasets=ingest.training_datasets
+            rows,
+            base_model=selection.base.name,
+            model=selection.winner,
+            training_datasets=ingest.training_datasets,
+            derived=derived,
         ),
         selection=selection,
         scores=candidate_scores(rows),
@@ -79,6 +86,7 @@ def gather_inputs(
         drift=drift,
         evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
         audits=_audits(workspace, selection, promotion),
+        derived=derived,
     )
 
 

@@ -3,15 +3,18 @@
 from collections.abc import Collection, Iterable
 
 from fclip.audits.result import AuditResult, read_audits
-from fclip.catalog.config import IngestConfig
 from fclip.errors import UserError
 from fclip.evaluation.table import ScoreRow, read_score_rows
 from fclip.models.candidates import Candidate
-from fclip.report.inputs import CandidateScores, MetricResult, ReportedValue
+from fclip.report.inputs import CandidateScores, DerivedData, MetricResult, ReportedValue
 from fclip.selection import result
 from fclip.selection.result import SelectionResult
+from fclip.shifts.config import DerivedDataset
+from fclip.shifts.counts import COUNTS, read_counts
+from fclip.shifts.kinds.registry import shift_kinds
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
+from tasks.workspace.roles import made_of, read_evaluated_roles
 
 SELECTED = "selected"
 """The name of the selected model in reports/audits.json."""
@@ -28,7 +31,7 @@ def read_selection(workspace: Workspace) -> SelectionResult:
 
 def read_scores(workspace: Workspace) -> CandidateScores:
     """Read the primary metrics of every candidate from the existing evaluation tables."""
-    return candidate_scores(evaluation_rows(workspace, load_section(workspace, "ingest", IngestConfig).datasets))
+    return candidate_scores(evaluation_rows(workspace, read_evaluated_roles(workspace)))
 
 
 def evaluation_rows(workspace: Workspace, datasets: Iterable[str]) -> Rows:
@@ -45,9 +48,15 @@ def audits_of(workspace: Workspace, candidate: Candidate, model: str) -> tuple[A
 
 
 def metric_results(
-    rows: Rows, *, base_model: str, model: str, training_datasets: Collection[str]
+    rows: Rows,
+    *,
+    base_model: str,
+    model: str,
+    training_datasets: Collection[str],
+    derived: Iterable[DerivedData] = (),
 ) -> tuple[MetricResult, ...]:
     """Return all metrics of the candidate `model` beside those of the candidate `base_model`."""
+    made_of = {each.dataset: each.made_of for each in derived}
     found = []
     for dataset, table in rows.items():
         base = {(row.split, row.full_metric): row for row in table if row.candidate == base_model}
@@ -66,8 +75,26 @@ def metric_results(
                     primary=row.primary,
                     before=estimate(base[row.split, row.full_metric]),
                     after=estimate(row),
+                    made_of=made_of.get(dataset),
                 )
             )
+    return tuple(found)
+
+
+def derived_data(workspace: Workspace) -> tuple[DerivedData, ...]:
+    """Read what is known about every derived dataset that is made.
+
+    Raises:
+        UserError: an entry of `derive.datasets` in params.yaml is invalid.
+    """
+    found = []
+    for name in made_of(workspace):
+        kind = shift_kinds()[load_section(workspace, f"derive.datasets.{name}", DerivedDataset).shift.kind]
+        if (workspace.derived(name) / COUNTS).is_file():
+            counts = read_counts(workspace.derived(name))
+            page = workspace.catalog_page(counts.of)
+            address = page.relative_to(workspace.report.parent).as_posix() if page.is_file() else None
+            found.append(DerivedData(name, kind.label, kind.description, counts, address))
     return tuple(found)
 
 

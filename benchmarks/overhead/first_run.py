@@ -7,7 +7,7 @@ from typing import Any
 from fclip.files import read_json
 from tasks.workspace.paths import Workspace
 
-MODEL_STAGES = ("finetune", "average", "evaluate", "embed")
+MODEL_STAGES = ("finetune", "average", "evaluate", "evaluate-derived", "embed")
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def make_workspace(root: Path, dataset: RewrittenDataset) -> Workspace:
     params = read_params(PRESET)
     for section in ("caption", "evaluate"):
         params[section]["datasets"] = {NAME: params[section]["datasets"][NAME]}
+    params["derive"] = {"datasets": {}}
     params["ingest"]["datasets"] = {NAME: dataset.config}
     workspace = Workspace(root)
     workspace.params.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

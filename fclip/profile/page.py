@@ -1,6 +1,6 @@
 """The page of a catalog: one HTML file with pictures, to review the catalog before training."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from fclip.files import atomic_write
 from fclip.pages.html import environment
 from fclip.pages.wording import percent
 from fclip.profile.classes import class_balance
+from fclip.profile.derived import DerivedFolder, DerivedSheet, derived_sheets
 from fclip.profile.histogram import Distribution, format_range
 from fclip.profile.measure import SPLITS, ordered_splits
 from fclip.profile.pictures import OF_A_GROUP, PagePictures, select_pictures
@@ -71,7 +72,14 @@ class RepairExample:
 
 
 def write_page(
-    profile: Profile, path: Path, *, catalog_dir: Path, images_dir: Path, workspace: str, roles: Mapping[str, str]
+    profile: Profile,
+    path: Path,
+    *,
+    catalog_dir: Path,
+    images_dir: Path,
+    workspace: str,
+    roles: Mapping[str, str],
+    derived: Sequence[DerivedFolder] = (),
 ) -> Path:
     """Write the page of `profile` to `path` and return `path`.
 
@@ -79,13 +87,15 @@ def write_page(
 
     Args:
         roles: role of each split in params.yaml.
+        derived: the datasets that are made of this one.
 
     Raises:
         UserError: the dataset's images do not exist.
     """
     pictures = select_pictures(catalog_dir, images_dir, label=profile.label)
     refused, repaired = read_refused(catalog_dir / "quarantine.parquet"), read_repaired(catalog_dir / "repairs.parquet")
-    atomic_write(path, render(profile, pictures, refused, repaired, workspace=workspace, roles=roles))
+    copies = derived_sheets(derived, catalog_dir=catalog_dir, images_dir=images_dir)
+    atomic_write(path, render(profile, pictures, refused, repaired, workspace=workspace, roles=roles, derived=copies))
     return path
 
 
@@ -97,8 +107,9 @@ def render(
     *,
     workspace: str,
     roles: Mapping[str, str],
+    derived: Sequence[DerivedSheet] = (),
 ) -> str:
-    """Return the page as HTML. `refused` and `repaired` belong to the catalog of `profile`."""
+    """Return the page as HTML. `refused`, `repaired` and `derived` belong to the catalog of `profile`."""
     pages = environment(Path(__file__).parent)
     pages.filters["range"] = format_range
     balance = class_balance(profile)
@@ -117,6 +128,7 @@ def render(
         texts=list(_text_plots(profile)),
         images=list(_image_plots(profile)),
         groups=list(_group_plots(profile)),
+        derived=derived,
     )
 
 

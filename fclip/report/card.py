@@ -25,6 +25,7 @@ from fclip.report.card_facts import CardFacts, DatasetFacts
 from fclip.report.description import rule_choices, selection_in_words
 from fclip.report.inputs import MetricResult, ReportedValue
 from fclip.report.markdown import Markdown, escape, one_line, table
+from fclip.shifts.counts import MIN_PRODUCTS
 
 TASKS = {"zero-shot": "zero-shot-image-classification", "linear-probe": "image-classification"}
 """The hub's names of what a protocol measures; the others have none, and keep the protocol's kind."""
@@ -54,12 +55,13 @@ def model_card(facts: CardFacts, version: Version | None = None) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent}
+    environment.filters |= {"percent": percent, "capitalize_first": lambda text: text[:1].upper() + text[1:]}
     results = sorted(facts.results, key=_order)
     return environment.get_template("card.md.j2").render(
         facts=facts,
         front_matter=front_matter(facts),
         datasets=_datasets(facts.datasets),
+        min_products=MIN_PRODUCTS,
         result_tables=_result_tables(facts, results),
         measured=_measured(results),
         not_measured=[

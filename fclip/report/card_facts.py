@@ -6,7 +6,7 @@ from typing import Any
 
 from fclip.audits.result import AuditResult
 from fclip.models.candidates import Candidate
-from fclip.report.inputs import CandidateScores, MetricResult
+from fclip.report.inputs import CandidateScores, DerivedData, MetricResult
 from fclip.selection.result import SelectionResult
 
 
@@ -101,6 +101,7 @@ class CardFacts:
         selection, scores: of the run that the model is a candidate of.
         lineage: the tags of a version (`fclip.registry.tags`).
         audits: of this model.
+        derived: the datasets of changed copies of others.
     """
 
     name: str
@@ -114,6 +115,7 @@ class CardFacts:
     scores: CandidateScores | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
     audits: tuple[AuditResult, ...] = ()
+    derived: tuple[DerivedData, ...] = ()
 
 
 def facts_to_json(facts: CardFacts) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fclip.profile.drift import Drift
 from fclip.registry.decisions import Decision
 from fclip.selection.gate import GateComparison
 from fclip.selection.result import SelectionResult
+from fclip.shifts.counts import DerivedCounts
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class MetricResult:
     Attributes:
         kind: the kind of the protocol. metric: `<protocol>.<metric>`. primary: whether selection and gate use it.
         in_domain: whether the model trains on the dataset.
+        made_of: the dataset that this one consists of changed copies of, and the shift, in words; None: no copies.
     """
 
     dataset: str
@@ -38,6 +40,7 @@ class MetricResult:
     primary: bool
     before: ReportedValue
     after: ReportedValue
+    made_of: str | None = None
 
     @property
     def change(self) -> float:
@@ -85,6 +88,27 @@ class IngestCounts:
 
 
 @dataclass(frozen=True)
+class DerivedData:
+    """A dataset of changed copies of a dataset's held-out products.
+
+    Attributes:
+        shift: label of the shift. description: what it does, in a sentence.
+        page: address of the catalog page of the original relative to the report; None if there is no page.
+    """
+
+    dataset: str
+    shift: str
+    description: str
+    counts: DerivedCounts
+    page: str | None = None
+
+    @property
+    def made_of(self) -> str:
+        """The original and the shift, in words."""
+        return f"{self.counts.of}, {self.shift}"
+
+
+@dataclass(frozen=True)
 class GateResult:
     """Registration and promotion of the selected model.
 
@@ -114,6 +138,7 @@ class ReportInputs:
         evaluation_page: address of the comparison of the base model with the selected one, relative to the report;
             None if there is no such page.
         audits: of the models `base-model`, `champion` (if the challenger was compared with it) and `selected`.
+        derived: the datasets of changed copies.
     """
 
     workspace: str
@@ -128,3 +153,4 @@ class ReportInputs:
     drift: Drift | None = None
     evaluation_page: str | None = None
     audits: tuple[AuditResult, ...] = ()
+    derived: tuple[DerivedData, ...] = ()

@@ -125,7 +125,7 @@ def _ground(pixels: Floats) -> tuple[Floats, Mask, float] | None:
     for step in range(7):
         if near[ring].mean() < MIN_PLAIN:
             return None
-        used = terms if step else terms[:, :, :1]
+        used = terms if step else terms[:, :, :3]
         sample = np.flatnonzero(near)[:: max(1, int(near.sum()) // MAX_FITTED)]
         known = used.reshape(-1, used.shape[2])[sample].astype(np.float64)
         fitted = np.linalg.lstsq(known.T @ known, known.T @ pixels.reshape(-1, 3)[sample], rcond=None)[0]

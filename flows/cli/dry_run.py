@@ -72,6 +72,7 @@ def dry_run(workspace: Workspace, console: Console) -> list[StageCost]:
         num_rows[name] = int(str(describe(dataset.source, access)["num_rows"]))
         access.digests.save()
     trained = list(params.ingest.training_datasets)
+    originals = {name: dataset.of for name, dataset in params.derive.datasets.items()}
     with _copy(workspace) as copy:
         _command(copy, [sys.executable, "-m", "flows.cli", "pin"])
         base_seconds, base_mib = _measure(copy, [sys.executable, "-c", "import dvc.repo, tasks.evaluate"])
@@ -79,7 +80,8 @@ def dry_run(workspace: Workspace, console: Console) -> list[StageCost]:
         for stage in read_pipeline(copy).stages:
             console.print(f"Running {stage} on at most {ROWS} rows of each dataset …", highlight=False)
             seconds, mib = _measure(copy, [sys.executable, "-m", "dvc", "repro", "--single-item", stage])
-            datasets = [stage.partition("@")[2]] if "@" in stage else trained
+            dataset = stage.partition("@")[2]
+            datasets = [originals.get(dataset, dataset)] if dataset else trained
             num_all = sum(num_rows[name] for name in datasets)
             num_used = sum(min(ROWS, num_rows[name]) for name in datasets)
             measured.append(StageCost(stage, seconds, base_seconds, mib, base_mib, num_all / num_used))

@@ -22,7 +22,9 @@ MODEL_FORMS = (
 )
 Dataset = Annotated[
     str,
-    typer.Argument(help="A dataset in `evaluate.datasets`, or the name of a published dataset (see `fclip datasets`)."),
+    typer.Argument(
+        help="A dataset in `evaluate.datasets` or `derive.datasets`, or a published one (see `fclip datasets`)."
+    ),
 ]
 ParamsFile = Annotated[
     Path | None,

@@ -19,6 +19,7 @@ from fclip.models.candidates import read_candidates
 from fclip.registry import store
 from fclip.registry.backend import tracking_uri
 from fclip.selection.result import read_selection
+from fclip.shifts.counts import read_counts
 from flows.refresh import Refresh
 from flows.results import ResultRow
 from flows.retrain import Retraining
@@ -151,6 +152,8 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
             return _ingest(workspace.catalog(dataset) / "ingest.json")
         case "caption":
             return f"{pq.read_metadata(workspace.captions(dataset)).num_rows:,} products captioned"
+        case "derive":
+            return read_counts(workspace.derived(dataset)).summary
         case "gather":
             products = pq.read_metadata(workspace.training / "products.parquet").num_rows
             return f"{products:,} products of the training datasets"
@@ -158,7 +161,7 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
             return _finetune(workspace.finetune / "validation.csv")
         case "average":
             return _average(workspace.averages / "candidates.json")
-        case "evaluate":
+        case "evaluate" | "evaluate-derived":
             candidates = pq.read_table(workspace.evaluation(dataset), columns=["candidate"])["candidate"]
             return f"{len(candidates.unique())} candidates"
         case "select":

@@ -37,7 +37,7 @@ def card_of(workspace: Workspace, name: str) -> str:
 
 
 def evaluated(workspace: Workspace, candidate: str) -> pd.DataFrame:
-    table = pd.concat([pd.read_parquet(workspace.evaluation(name)) for name in DATASETS])
+    table = pd.concat([pd.read_parquet(workspace.evaluation(name)) for name in (*DATASETS, "studio-camera")])
     return table[table["candidate"] == candidate]
 
 

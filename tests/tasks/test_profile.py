@@ -37,6 +37,7 @@ def workspace(tmp_path: Path, own_registry: Path) -> Workspace:
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     for evaluation in params["evaluate"]["datasets"].values():
         evaluation["protocols"]["classification"] = {**evaluation["protocols"]["classification"], "label": "colour"}
+    params["derive"]["datasets"] = {}
     space.params.write_text(yaml.safe_dump(params, sort_keys=False))
     write_dataset(space, "studio", {"train": 60, "val": 24, "test": 12})
     write_dataset(space, "street", {"val": 8, "test": 8})
