@@ -129,10 +129,10 @@ def test_known_values_of_the_presets() -> None:
             "derive.datasets.studio-scene.selects",
             ("derive@studio-scene", "evaluate-derived@studio-scene", "select", "audit"),
         ),
-        ("evaluate.datasets.street.slices", ("average", "evaluate@street")),
+        ("evaluate.datasets.street.slices", ("average", "evaluate@street", "audit")),
         (
             "ingest.datasets.studio.roles",
-            ("ingest@studio", "derive", "gather", "average", "evaluate@studio", "select"),
+            ("ingest@studio", "derive", "gather", "average", "evaluate@studio", "select", "audit"),
         ),
         ("evaluate.min_slice", ()),
         ("promote.confidence", ()),
