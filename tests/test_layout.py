@@ -191,7 +191,7 @@ def test_what_needs_no_model_imports_no_torch() -> None:
 
 
 def test_stages_with_a_model_import_little_besides_open_clip() -> None:
-    stages = [f"tasks.{name}" for name in ("finetune", "average", "evaluate", "embed")]
+    stages = [f"tasks.{name}" for name in ("finetune", "average", "evaluate", "audit", "embed")]
     third_party = imported(*stages, after="open_clip") - set(sys.stdlib_module_names)
     assert third_party <= {"fclip", "tasks", "pyarrow", "cloudpickle"}  # pyarrow.compute imports cloudpickle
 
