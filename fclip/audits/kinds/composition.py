@@ -21,6 +21,7 @@ from fclip.audits.similarity import Embeddings, preferred
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats
+from fclip.features.similarity import FloatArray
 
 MIN_ITEMS = 30
 NUM_PAIRS = 300
@@ -101,7 +102,7 @@ class CompositionPlan:
         measures = (*own, *control, *self._pairs(embeddings, images), *self._negation(embeddings, images))
         return Findings(headline, measures, _summary(list(self.swaps), own, measures), self.not_measured)
 
-    def _swap_scores(self, swaps: Sequence[Swap], embeddings: Embeddings, images: Floats) -> tuple[Floats, Floats]:
+    def _swap_scores(self, swaps: Sequence[Swap], embeddings: Embeddings, images: FloatArray) -> tuple[Floats, Floats]:
         """Whether each product's picture, and the mean picture, prefers the own text, float64 [n] each."""
         rows = [swap.row for swap in swaps]
         own = embeddings.of_texts([swap.text for swap in swaps])
@@ -113,7 +114,7 @@ class CompositionPlan:
         blind[rows] = preferred(own @ mean, other @ mean)
         return seen, blind
 
-    def _pairs(self, embeddings: Embeddings, images: Floats) -> Iterator[Measure]:
+    def _pairs(self, embeddings: Embeddings, images: FloatArray) -> Iterator[Measure]:
         if len(self.pairs) < MIN_ITEMS:
             return
         text, swapped, paraphrase = (
@@ -135,7 +136,7 @@ class CompositionPlan:
         for column, (name, (label, _, _)) in enumerate(scores.items()):
             yield means.measure(column, f"pair_{name}", label, PAIR_GROUP)
 
-    def _negation(self, embeddings: Embeddings, images: Floats) -> Iterator[Measure]:
+    def _negation(self, embeddings: Embeddings, images: FloatArray) -> Iterator[Measure]:
         """The share of pairs (product without, with the value) in the right order, by wording; a unit is a query."""
         if not self.negations:
             return
@@ -218,7 +219,7 @@ def _pairs(
     """Pairs of products that differ in both, at most `NUM_PAIRS`; each product is in at most one."""
     known = [row for row in range(len(colours)) if colours[row] and categories[row]]
     order = [known[place] for place in random.permutation(len(known))]
-    pairs = []
+    pairs: list[Pair] = []
     for first, second in zip(order[0::2], order[1::2], strict=False):
         a, b = (f"{colours[row]}" for row in (first, second))
         c, d = (f"{categories[row]}" for row in (first, second))

@@ -109,7 +109,8 @@ class ForgettingPlan:
 
     def _measures(self, means: Means, tasks: Sequence[Task]) -> list[Measure]:
         """The share of what the base model got right that is lost, less gained, of each task; then the same gross."""
-        net, gross = [], []
+        net: list[Measure] = []
+        gross: list[Measure] = []
         for column, task in enumerate(tasks):
             value, draws = (_shares(own, len(tasks)) for own in (means.values[None], means.draws))
             number = round(means.values[column] * means.num_items[column])
