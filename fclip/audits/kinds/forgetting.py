@@ -108,7 +108,10 @@ class ForgettingPlan:
         return right
 
     def _measures(self, means: Means, tasks: Sequence[Task]) -> list[Measure]:
-        """The share of what the base model got right that is lost, less gained, of each task; then the same gross."""
+        """The share of what the base model got right that is lost, less gained, of each task; then the same gross.
+
+        A net gain counts as zero, as in the headline.
+        """
         net: list[Measure] = []
         gross: list[Measure] = []
         for column, task in enumerate(tasks):
@@ -117,7 +120,7 @@ class ForgettingPlan:
             for own, kind, group, place in ((net, "net", LOST_GROUP, 0), (gross, "gross", GROSS_GROUP, 1)):
                 name = f"{kind}_{task.name}"
                 numbers = (float(value[place][0, column]), draws[place][:, column], number, self.resampling, group)
-                own.append(measure(name, task.label, *numbers))
+                own.append(at_least_zero(measure(name, task.label, *numbers)))
         return net + gross
 
     def _headline(self, means: Means, number: int) -> tuple[Measure, int]:
