@@ -14,7 +14,7 @@ import numpy as np
 
 from fclip.audits.attributes import value
 from fclip.audits.data import AuditData, PlanFeatures
-from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, measure, per_hundred
+from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, per_hundred, worst
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
 from fclip.audits.similarity import Embeddings, preferred
@@ -85,12 +85,11 @@ class CompositionPlan:
         clusters = clusters_of([product.group_id for product in self.products])
         columns = [column for swaps in self.swaps.values() for column in self._swap_scores(swaps, embeddings, images)]
         means: Means = bootstrap_means(np.column_stack(columns), clusters, self.resampling)
-        seen, blind = means.values[0::2], means.values[1::2]
-        value = float(_shortfall(seen[None], blind[None])[0])
-        draws = _shortfall(means.draws[:, 0::2], means.draws[:, 1::2])
-        headline = at_least_zero(
-            measure("shortfall", "short of perfect, beyond the text alone", value, draws, len(images), self.resampling)
-        )
+        shortfall = Means(*(_shortfall(means.values), _shortfall(means.draws), means.num_items[0::2], self.resampling))
+        largest = worst(shortfall, range(len(self.swaps)))
+        label = f"short of perfect, beyond the text alone, with another {list(self.swaps)[largest.column]}"
+        number = int(shortfall.num_items[largest.column])
+        headline = at_least_zero(Measure("shortfall", label, largest.value, largest.low, largest.high, number))
         own = [
             means.measure(2 * place, f"{meaning}_swapped", f"another {meaning}", IMAGE_GROUP)
             for place, meaning in enumerate(self.swaps)
@@ -257,14 +256,15 @@ def _reason(meaning: str, name: str | None, values: Sequence[str | None], number
     return f"{what}: {number} products have a {meaning}, and {MIN_ITEMS} are needed; fill `{name}` or add products."
 
 
-def _shortfall(seen: Floats, blind: Floats) -> Floats:
+def _shortfall(accuracies: Floats) -> Floats:
     """Return how much is missing to perfect, of what the text alone does not give: 0 perfect, 1 no better than blind.
 
     Args:
-        seen, blind: float64 [r, swaps], the accuracy with the picture and with the mean picture.
+        accuracies: float64 [..., 2 · swaps], of each swap with the picture, then with the mean picture.
     """
+    seen, blind = accuracies[..., 0::2], accuracies[..., 1::2]
     control = np.minimum(np.maximum(blind, 0.5), 0.99)
-    return np.asarray(1 - ((seen - control) / (1 - control)).mean(axis=1))
+    return np.asarray(1 - (seen - control) / (1 - control))
 
 
 def _summary(meanings: Sequence[str], own: Sequence[Measure], measures: Sequence[Measure]) -> str:
@@ -296,6 +296,6 @@ COMPOSITION = Audit(
     label="composition of words",
     description="How often a picture prefers its own description to one with a swapped colour, category or pattern",
     question="Does the model tell a red striped shirt from a blue striped shirt, and from red striped socks?",
-    limit=0.6,
+    limit=0.8,
     plan=plan,
 )

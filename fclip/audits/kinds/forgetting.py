@@ -68,8 +68,9 @@ class ForgettingPlan:
 
     def measure(self, model: PlanFeatures, base: PlanFeatures | None) -> Findings:
         if base is None:
-            reason = "What was forgotten: this is the base model, with which other models are compared."
-            return Findings(None, (), "This is the base model: it has nothing to forget.", (reason, *self.not_measured))
+            reason = "What was forgotten: this is the base model, or none was given to compare with."
+            summary = "There is no other base model to compare with, so forgetting cannot be measured."
+            return Findings(None, (), summary, (reason, *self.not_measured))
         before, after = (self._right(Embeddings.of(self, features)) for features in (base, model))
         usable = [place for place in range(len(self.tasks)) if np.nansum(before[:, place]) >= MIN_RIGHT]
         few = tuple(

@@ -79,7 +79,7 @@ class SlicesPlan:
             f"“{weakest.name}” with a score of {per_hundred(-lowest.value)}."
         )
         if base is None:
-            reason = "Whether a slice got worse: this is the base model, with which other models are compared."
+            reason = "Whether a slice got worse: this is the base model, or none was given to compare with."
             return Findings(None, tuple(measures), summary, (*self.not_measured, reason))
         before = self._scores(base)
         drops = Means(before.values - means.values, before.draws - means.draws, means.num_items, self.resampling)
