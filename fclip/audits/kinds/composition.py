@@ -42,7 +42,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two products of different categories and colours, and texts of both.
+    """Two products of different categories and colours.
 
     Attributes:
         text, swapped: "red shirt, blue jeans" and "blue shirt, red jeans". paraphrase: of the first.
@@ -250,8 +250,7 @@ def _reason(meaning: str, name: str | None, values: Sequence[str | None], number
     what = f"Texts with another {meaning}"
     if name is None:
         return f"{what}: the catalog has no {meaning}; add the attribute, or name it in `audit.attributes.{meaning}`."
-    distinct = len({own for own in values if own is not None})
-    if distinct < 2:
+    if len({own for own in values if own is not None}) < 2:
         return f"{what}: all products have the same {meaning}, so there is nothing to swap."
     return f"{what}: {number} products have a {meaning}, and {MIN_ITEMS} are needed; fill `{name}` or add products."
 

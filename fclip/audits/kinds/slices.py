@@ -223,6 +223,6 @@ SLICES = Audit(
     label="worst slice",
     description="How much the brand, category, price band or new arrivals that lost most lost against the base model",
     question="Does the model fail one brand, one category, one price band or the new arrivals?",
-    limit=0.2,
+    limit=0.1,
     plan=plan,
 )
