@@ -134,9 +134,9 @@ def plan(data: AuditData) -> SlicesPlan | NotMeasurable:
     categories = [value(product, data.attributes.category) for product in data.products]
     classes = sorted({name for name in categories if name is not None})
     if len(classes) < 2:
-        found = f"one category (“{classes[0]}”)" if classes else "no category"
+        what = f"one category (“{classes[0]}”)" if classes else "no category"
         return NotMeasurable(
-            f"The products have {found}, and recognition needs two; name an attribute with more values in "
+            f"The products have {what}, and recognition needs two; name an attribute with more values in "
             "`audit.attributes.category`."
         )
     known = [row for row, name in enumerate(categories) if name is not None]
