@@ -55,16 +55,20 @@ def blocks(num_rows: int, num_columns: int) -> Iterator[slice]:
         yield slice(begin, min(begin + step, num_rows))
 
 
-def classify(images: FloatArray, class_texts: FloatArray, labels: Ints) -> Floats:
-    """Return 1 for each image whose nearest class text is its own, else 0, also where features are not finite.
+def nearest(images: FloatArray, class_texts: FloatArray) -> Ints:
+    """Return the nearest class text of each image, int [n]; -1 where a feature is not finite.
 
     Args:
-        images: float32 [n, d]. class_texts: float32 [number of classes, d]. labels: int [n].
+        images: float32 [n, d]. class_texts: float32 [number of classes, d].
     """
     similarity = images @ class_texts.T
-    usable = np.isfinite(similarity).all(axis=1)
-    nearest = np.where(np.isfinite(similarity), similarity, -np.inf).argmax(axis=1)
-    return (usable & (nearest == labels)).astype(np.float64)
+    finite = np.isfinite(similarity).all(axis=1)
+    return np.where(finite, np.where(finite[:, None], similarity, 0).argmax(axis=1), -1)
+
+
+def classify(images: FloatArray, class_texts: FloatArray, labels: Ints) -> Floats:
+    """Return 1 for each image whose nearest class text is that of its label, int [n], else 0."""
+    return (nearest(images, class_texts) == labels).astype(np.float64)
 
 
 def ranks_of_own(texts: FloatArray, images: FloatArray, groups: Ints) -> Ints:

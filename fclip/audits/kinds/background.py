@@ -224,6 +224,6 @@ BACKGROUND = Audit(
     label="background and framing",
     description="How many products are still recognised in a scene, or in a picture by a poor camera",
     question="Does the model recognise a product in pictures other than the catalog's own?",
-    limit=0.5,
+    limit=0.6,
     plan=plan,
 )

@@ -68,8 +68,9 @@ class ForgettingPlan:
 
     def measure(self, model: PlanFeatures, base: PlanFeatures | None) -> Findings:
         if base is None:
-            reason = "What was forgotten: this is the base model, with which other models are compared."
-            return Findings(None, (), "This is the base model: it has nothing to forget.", (reason, *self.not_measured))
+            reason = "What was forgotten: this is the base model, or none was given to compare with."
+            summary = "There is no other base model to compare with, so forgetting cannot be measured."
+            return Findings(None, (), summary, (reason, *self.not_measured))
         before, after = (self._right(Embeddings.of(self, features)) for features in (base, model))
         usable = [place for place in range(len(self.tasks)) if np.nansum(before[:, place]) >= MIN_RIGHT]
         few = tuple(
@@ -108,15 +109,19 @@ class ForgettingPlan:
         return right
 
     def _measures(self, means: Means, tasks: Sequence[Task]) -> list[Measure]:
-        """The share of what the base model got right that is lost, less gained, of each task; then the same gross."""
-        net, gross = [], []
+        """The share of what the base model got right that is lost, less gained, of each task; then the same gross.
+
+        A net gain counts as zero, as in the headline.
+        """
+        net: list[Measure] = []
+        gross: list[Measure] = []
         for column, task in enumerate(tasks):
             value, draws = (_shares(own, len(tasks)) for own in (means.values[None], means.draws))
             number = round(means.values[column] * means.num_items[column])
             for own, kind, group, place in ((net, "net", LOST_GROUP, 0), (gross, "gross", GROSS_GROUP, 1)):
                 name = f"{kind}_{task.name}"
                 numbers = (float(value[place][0, column]), draws[place][:, column], number, self.resampling, group)
-                own.append(measure(name, task.label, *numbers))
+                own.append(at_least_zero(measure(name, task.label, *numbers)))
         return net + gross
 
     def _headline(self, means: Means, number: int) -> tuple[Measure, int]:

@@ -23,6 +23,7 @@ from fclip.captions.gender import gender_neutral
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats
+from fclip.features.similarity import FloatArray
 
 MIN_UNISEX, MIN_LABELLED = 20, 50
 MIN_POOL = 5
@@ -92,7 +93,7 @@ class GenderPlan:
         headline = at_least_zero(replace(found[0].effect(""), name="association", label=label))
         return Findings(headline, tuple(measures), associated, self.not_measured)
 
-    def _shifts(self, embeddings: Embeddings, images: Floats) -> tuple[Measure, list[Measure]]:
+    def _shifts(self, embeddings: Embeddings, images: FloatArray) -> tuple[Measure, list[Measure]]:
         queries = [_text(self.categories[row]) for row in self.unisex]
         wordings = [wording for gender in self.asked for wording in WORDINGS[gender]]
         moved = self._moved(embeddings, images, queries, (*wordings, *CONTROLS))  # [n, wordings]
@@ -132,7 +133,7 @@ class GenderPlan:
     def _moved(
         self,
         embeddings: Embeddings,
-        images: Floats,
+        images: FloatArray,
         queries: Sequence[str],
         wordings: Sequence[str],
         places: Sequence[int] | None = None,
@@ -158,7 +159,7 @@ class GenderPlan:
         return np.where(np.isnan(moved), np.where(neutral, 0.0, 1.0), moved)
 
 
-def gender_score(embeddings: Embeddings, images: Floats) -> Floats:
+def gender_score(embeddings: Embeddings, images: FloatArray) -> Floats:
     """How much nearer each image is to texts for women than to the same texts for men, float64 [n]."""
     women, men = (
         embeddings.of_texts([text.format(f"for {gender}") for text in ASSOCIATED]).mean(axis=0)
@@ -182,7 +183,9 @@ def plan(data: AuditData) -> GenderPlan | NotMeasurable:
             "Add an attribute with values such as men, women, boys, girls and unisex, or name it in "
             "`audit.attributes.gender`."
         )
-    reasons = (f"Genders that were not understood and left out: {named}; write men, women, boys, girls or unisex.",)
+    reasons: tuple[str, ...] = (
+        f"Genders that were not understood and left out: {named}; write men, women, boys, girls or unisex.",
+    )
     categories = tuple(value(product, names.category) for product in data.products)
     if names.category is None:
         categories = ("product",) * len(data.products)
@@ -238,7 +241,7 @@ def _text(category: str | None) -> str:
     return category
 
 
-def _percentile(similarity: Floats, own: int) -> float:
+def _percentile(similarity: FloatArray, own: int) -> float:
     """The share of the other products that the product `own` precedes, half of its ties included; NaN if unknown."""
     if np.isnan(similarity[own]) or len(similarity) < 2:
         return float("nan")

@@ -21,6 +21,7 @@ from fclip.audits.similarity import Embeddings, blocks, classify, preferred
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats, Ints
+from fclip.features.similarity import FloatArray
 
 MIN_QUERIES = 20
 BINS = ((2, 2), (3, 4), (5, 8), (9, 16), (17, None))
@@ -84,7 +85,7 @@ class QueriesPlan:
         ]
         return Findings(headline, measures, _summary(by_form, two_words), (*self.not_measured, *sentences))
 
-    def _scores(self, form: Form, embeddings: Embeddings, images: Floats, groups: Ints, categories: Ints) -> Floats:
+    def _scores(self, form: Form, embeddings: Embeddings, images: FloatArray, groups: Ints, categories: Ints) -> Floats:
         """The share of the wrong products that each product precedes, float64 [n]; NaN if there is none."""
         rows = np.array([row for row, text in enumerate(form.texts) if text is not None], np.int64)
         scores = np.full(len(self.products), np.nan)
@@ -126,7 +127,7 @@ class QueriesPlan:
         slope = _slope(own, words, clusters, self.resampling)
         return [*measures, slope] if slope is not None and len(measures) > 1 else measures
 
-    def _first_results(self, embeddings: Embeddings, images: Floats, clusters: Ints | None) -> list[Measure]:
+    def _first_results(self, embeddings: Embeddings, images: FloatArray, clusters: Ints | None) -> list[Measure]:
         """Whether the first result of a two-word query has both values, its colour, its category."""
         form = next((form for form in self.forms if form.name == "colour_category"), None)
         if form is None:
@@ -152,7 +153,7 @@ class QueriesPlan:
         )
         return [means.measure(column, name, label, TWO_GROUP) for column, (name, label) in enumerate(names)]
 
-    def _prompts(self, embeddings: Embeddings, images: Floats, clusters: Ints | None) -> list[Measure]:
+    def _prompts(self, embeddings: Embeddings, images: FloatArray, clusters: Ints | None) -> list[Measure]:
         if len(self.class_names) < 2:
             return []
         number = {name: index for index, name in enumerate(self.class_names)}
