@@ -18,6 +18,7 @@ from tests.extensions import (
     test_base_model,
     test_protocol,
     test_selection_rule,
+    test_shift,
     test_source,
 )
 from tests.tiny_shop import make_shop
@@ -26,6 +27,7 @@ from tests.tiny_shop import make_shop
 EXTENSIONS = {
     "base_model": test_base_model,
     "source": test_source,
+    "shift": test_shift,
     "averaging_method": test_averaging_method,
     "selection_rule": test_selection_rule,
     "protocol": test_protocol,
