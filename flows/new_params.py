@@ -25,8 +25,8 @@ EXAMPLE = ProposedMapping(
 )
 """The mapping of `params/table.yaml`, the preset that one edits by hand."""
 
-SHIFTS = ("scene", "camera")
-"""The shifts of which the new workspace gets a derived dataset."""
+SHIFTS = {"scene": "{kind: scene}", "white": "{kind: scene, ground: white}", "camera": "{kind: camera}"}
+"""The shifts of which the new workspace gets a derived dataset; `white` is the control of `scene` in audits."""
 
 HEADER = "# A catalog of your own, made by `fclip init`. `fclip params` lists every setting with its default."
 PRESET_HEADER = (
@@ -39,17 +39,15 @@ def render_params(mapping: ProposedMapping, *, workspace: str, registered_model:
     kind = next(iter(_templates(mapping)))
     lines = [
         PRESET_HEADER if mapping is EXAMPLE else HEADER,
-        "base:",
-        f"  workspace: {_scalar(workspace)}",
-        f"  registered_model: {_scalar(registered_model)}",
-        "  seed: 0",
+        f"base: {{workspace: {_scalar(workspace)}, registered_model: {_scalar(registered_model)}, seed: 0}}",
         *_ingest(mapping),
         *_caption(mapping),
         *_finetune(mapping),
         "average: {}",
         *_evaluate(mapping),
-        _derive(),
+        *_derive(),
         "select: {}",
+        "audit: {}",
         f"embed: {{batch_size: 32{'' if kind == 'title' else f', text: {kind}'}}}",
     ]
     return "\n".join(lines) + "\n"
@@ -150,9 +148,9 @@ def _evaluate(mapping: ProposedMapping) -> list[str]:
     ]
 
 
-def _derive() -> str:
-    derived = ", ".join(f"catalog-{kind}: {{of: catalog, shift: {{kind: {kind}}}}}" for kind in SHIFTS)
-    return f"derive: {{datasets: {{{derived}}}}}"
+def _derive() -> list[str]:
+    scene, white, camera = (f"catalog-{name}: {{of: catalog, shift: {shift}}}" for name, shift in SHIFTS.items())
+    return [f"derive: {{datasets: {{{scene},", f"  {white}, {camera}}}}}"]
 
 
 def _templates(mapping: ProposedMapping) -> dict[str, list[str]]:

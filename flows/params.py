@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from fclip.audits.config import AuditConfig
 from fclip.averaging.registry import AverageConfig
 from fclip.captions.config import CaptionConfig
 from fclip.catalog.config import IngestConfig
@@ -44,6 +45,8 @@ class Params:
     """Changed copies of a dataset's held-out products."""
     select: SelectConfig
     """How one candidate is selected."""
+    audit: AuditConfig
+    """What is measured of the selected model beside its scores, and what the gate accepts."""
     promote: PromoteConfig = PromoteConfig()
     """When a challenger becomes the champion."""
     drift: DriftConfig = DriftConfig()
@@ -61,7 +64,13 @@ def load_params(workspace: Workspace) -> Params:
 
 def load_file(path: Path) -> Params:
     """The same for any params file."""
-    params = parse("", read_params(path), Params)
+    values = read_params(path)
+    if "derive" not in values:
+        raise UserError(
+            f"{path.name}: derive: is missing: add `derive: {{datasets: {{}}}}` for no changed copies of products (DVC "
+            "needs the key in the file), or copy the section from params.yaml of the repository"
+        )
+    params = parse("", values, Params)
     names = set(params.ingest.datasets)
     for section, datasets in (("caption", params.caption.datasets), ("evaluate", params.evaluate.datasets)):
         _same_datasets(section, names, datasets)

@@ -1,4 +1,4 @@
-"""The flow `retrain`: resolve -> stages up to select -> register -> promote -> embed -> publish -> commit.
+"""The flow `retrain`: resolve -> stages up to audit -> register -> promote -> embed -> publish -> commit.
 
 DVC runs the stages (flows/stage.py). The steps with side effects are Prefect tasks. Before training, the catalogs are
 profiled and compared with those of the champion (flows/catalogs.py). The flow holds the run lock of the workspace, so
@@ -124,7 +124,7 @@ def _retrain(
     derived = [stage for stage in stale.stages if stage.startswith("derive@")]  # the catalog pages show them
     stages = run_stages(space, pipeline, stale, up_to=["gather", *derived])
     profiles, drift = profile_catalogs(space, params.base.workspace)
-    stages |= run_stages(space, pipeline, stale, up_to=["select"], done=stages)
+    stages |= run_stages(space, pipeline, stale, up_to=["audit"], done=stages)
     selected = selected_candidate(space)
     results = read_results(
         space, [*params.evaluate.datasets, *params.derive.datasets], before=BASE_MODEL, after=selected

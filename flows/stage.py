@@ -39,6 +39,7 @@ OPTIONS = {
     "evaluate": StageOptions(retries=1),
     "evaluate-derived": StageOptions(retries=1),
     "select": StageOptions(),
+    "audit": StageOptions(retries=1),
     "embed": StageOptions(retries=2),
 }
 

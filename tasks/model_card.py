@@ -28,7 +28,14 @@ from fclip.report.inputs import MetricResult
 from fclip.selection.result import SelectionResult, read_selection
 from fclip.training.config import FinetuneConfig
 from tasks.base_model import WarmStartPin, read_base_model_pin
-from tasks.selection_result import candidate_scores, derived_data, evaluation_rows, metric_results
+from tasks.selection_result import (
+    SELECTED,
+    audits_of,
+    candidate_scores,
+    derived_data,
+    evaluation_rows,
+    metric_results,
+)
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.roles import read_evaluated_roles
@@ -105,6 +112,7 @@ def card_facts(workspace: Workspace, folder: Path, candidate: Candidate) -> Card
         selection=_selection(workspace, candidate),
         scores=candidate_scores(rows),
         lineage=lineage_tags(workspace, candidate),
+        audits=audits_of(workspace, candidate, BASE_MODEL if candidate.name == BASE_MODEL else SELECTED),
         derived=derived,
     )
 

@@ -12,11 +12,12 @@ from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import EvaluateConfig
 from fclip.evaluation.run import Evaluation
 from fclip.evaluation.table import EVALUATED_ROLES
+from fclip.models.candidates import BASE_MODEL
 from fclip.models.digests import model_sha256
 from fclip.registry.versions import Version
 from fclip.report.comparison import ModelComparison, build_comparison, write_comparison_page
 from fclip.report.plots import candidate_plots
-from tasks.base_model import base_model_folder
+from tasks.base_model import base_model_folder, find_base_model, read_base_model_pin
 from tasks.evaluate import dataset_files, evaluate_on, require_dataset
 from tasks.selection_result import read_scores, read_selection
 from tasks.workspace.params import Base, load_section
@@ -103,6 +104,14 @@ def model_folder(workspace: Workspace, name: str) -> Path:
     version = registered_version(workspace, name)
     assert version
     return find_model(workspace, version.model_sha256, version.pin)
+
+
+def base_model_of(workspace: Workspace) -> Path | None:
+    """Return the folder of the base model of the workspace; None if none is pinned."""
+    folder = workspace.candidate(BASE_MODEL)
+    if folder.is_dir():
+        return folder
+    return find_base_model(workspace) if read_base_model_pin(workspace) else None
 
 
 def registered_version(workspace: Workspace, name: str) -> Version | None:

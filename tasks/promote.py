@@ -1,9 +1,9 @@
 """The steps `promote`, `refuse` and `rollback`, which change the champion of the registry or what may become it.
 
-`promote` applies the gate: the challenger becomes the champion only if it is significantly better. Both are scored on
-the same `select` data in the same run. A person can override the gate, or refuse a version. Before the alias moves,
-the stored version must give the pipeline's embeddings in a clean process. The alias moves last; then the champion pin
-is written.
+`promote` applies the gate: the challenger becomes the champion only if it is significantly better, and fails no audit
+on which it is worse. Both are scored on the same `select` data, and audited on the same `report` data, in the same
+run. A person can override the gate, or refuse a version. Before the alias moves, the stored version must give the
+pipeline's embeddings in a clean process. The alias moves last; then the champion pin is written.
 """
 
 import logging
@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fclip.audits.gate import audit_failures
+from fclip.audits.result import AuditResult
 from fclip.catalog.roles import Roles
 from fclip.errors import UserError
 from fclip.files import sha256_tree
+from fclip.models.candidates import BASE_MODEL
 from fclip.registry import tags
 from fclip.registry.backend import connect, registry_lock
 from fclip.registry.champion_alias import restore_previous, set_champion
@@ -41,6 +44,8 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 Verify = Callable[[Workspace, Version], str | None]
 # (workspace, folder of the champion, folder of the challenger) -> challenger minus champion on all select data
 Compare = Callable[[Workspace, Path, Path], tuple[GateComparison, ...]]
+# (workspace, folder of the champion, folder of the challenger) -> the audits of both
+AuditBoth = Callable[[Workspace, Path, Path], tuple[AuditResult, ...]]
 
 
 def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tuple[GateComparison, ...]:
@@ -73,6 +78,19 @@ def compare_models(workspace: Workspace, champion: Path, challenger: Path) -> tu
                 for metric in evaluation.held_scores(CHALLENGER, split)
             ]
     return tuple(comparisons)
+
+
+def audit_both(workspace: Workspace, champion: Path, challenger: Path) -> tuple[AuditResult, ...]:
+    """Audit champion and challenger on the same products, with cached features, beside the base model of this run.
+
+    Raises:
+        UserError: the data of a dataset is missing, or a model cannot be loaded.
+    """
+    from tasks.audit import audit_in_domain  # torch takes seconds to import
+
+    base = workspace.candidate(BASE_MODEL)
+    models = {CHAMPION: champion, CHALLENGER: challenger}
+    return audit_in_domain(workspace, {BASE_MODEL: base, **models} if base.is_dir() else models)
 
 
 def verify_stored(workspace: Workspace, version: Version) -> str | None:
@@ -115,6 +133,7 @@ class Promotion:
         reason: why, in a sentence.
         comparisons: the comparisons that the decision is based on; empty if no comparison was needed.
         previous: the version of the previous champion, if any.
+        audits: of champion and challenger; empty if they were not compared.
     """
 
     moved: bool
@@ -122,6 +141,7 @@ class Promotion:
     comparisons: tuple[GateComparison, ...]
     previous: int | None
     version: int
+    audits: tuple[AuditResult, ...] = ()
 
 
 def promote(
@@ -130,14 +150,16 @@ def promote(
     *,
     override: Decision | None = None,
     compare: Compare = compare_models,
+    audit: AuditBoth = audit_both,
     verify: Verify = verify_stored,
 ) -> Promotion:
     """Make the version of `receipt` the champion if it passes the gate, and write pins/champion.json.
 
-    It passes if there is no champion, or if no held metric on a `select` split is significantly worse and at least one
-    is significantly better. A version that a person refused, or whose weights were rolled back, is not promoted.
-    `override` promotes in all these cases and is then recorded on the version; the comparisons are reported anyway. A
-    version that does not give the pipeline's embeddings when it is loaded from the registry never becomes the champion.
+    It passes if there is no champion, or if no held metric on a `select` split is significantly worse, at least one is
+    significantly better, and it fails no audit on which it is worse than the champion. A version that a person
+    refused, or whose weights were rolled back, is not promoted. `override` promotes in all these cases and is then
+    recorded on the version; the comparisons are reported anyway. A version that does not give the pipeline's
+    embeddings when it is loaded from the registry never becomes the champion.
 
     Raises:
         UserError: `receipt` does not match models/selected, or the registry does not contain its version.
@@ -170,23 +192,26 @@ def promote(
             reason = f"version {version.version} stays challenger: {'; '.join(against)}"
             return Promotion(False, reason, (), previous, version.version)
         comparisons: tuple[GateComparison, ...] = ()
+        audits: tuple[AuditResult, ...] = ()
         why = "there was no champion to compare it with"
         if champion:
             folder = find_model(workspace, champion.model_sha256, champion.pin)
             comparisons = compare(workspace, folder, workspace.selected)
+            audits = audit(workspace, folder, workspace.selected)
             verdict = decide(comparisons)
             why = verdict.reason
-            if not verdict.promote:
-                if not override:
-                    reason = f"version {version.version} stays challenger to version {previous}: {why}"
-                    return Promotion(False, reason, comparisons, previous, version.version)
-                against.append(why)
+            objections = [] if verdict.promote else [why]
+            objections += audit_failures(audits, champion=CHAMPION, challenger=CHALLENGER)
+            if objections and not override:
+                reason = f"version {version.version} stays challenger to version {previous}: {'; '.join(objections)}"
+                return Promotion(False, reason, comparisons, previous, version.version, audits)
+            against += objections
         if broken := verify(workspace, version):
             reason = (
                 f"version {version.version} stays challenger: {broken}; delete it from the registry and run "
                 "`fclip retrain`"
             )
-            return Promotion(False, reason, comparisons, previous, version.version)
+            return Promotion(False, reason, comparisons, previous, version.version, audits)
         if override and against:
             record(client, version, override, describe=with_decision)
             why = f"{override.words} (although {'; '.join(against)})"
@@ -196,7 +221,8 @@ def promote(
         for entry in marked:
             client.set_model_version_tag(name, str(entry.version), tags.ROLLED_BACK, "false")
         order = f"the champion after version {previous}" if previous else "the first champion"
-        return Promotion(True, f"version {version.version} is {order}: {why}", comparisons, previous, version.version)
+        reason = f"version {version.version} is {order}: {why}"
+        return Promotion(True, reason, comparisons, previous, version.version, audits)
 
 
 def refuse(workspace: Workspace, decision: Decision) -> VersionPin:

@@ -25,7 +25,7 @@ from fclip.shifts.counts import COUNTS
 from fclip.training.seen_rows import write_seen_rows
 from tasks.model_card import card_facts
 from tasks.profile import measure_catalogs, write_profiles
-from tasks.selection_result import read_scores, read_selection
+from tasks.selection_result import SELECTED, audits_of, read_scores, read_selection
 from tasks.workspace.params import Base, load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.roles import made_of, read_evaluated_roles
@@ -152,16 +152,22 @@ def _training(workspace: Workspace) -> list[MetricPoint]:
 def _scores(
     workspace: Workspace, datasets: list[str], selection: SelectionResult
 ) -> tuple[list[MetricPoint], dict[str, float]]:
-    """Return every metric of the winner and the base model, and the primary metrics of the winner as headline."""
+    """Return every metric and audit of the winner and the base model, and the winner's primary metrics as headline."""
     points, headline = [], {}
     for name in datasets:
         for row in read_score_rows(workspace.evaluation(name)):
             if row.candidate not in (selection.winner, selection.base.name):
                 continue
-            whose = "selected" if row.candidate == selection.winner else selection.base.name
+            whose = SELECTED if row.candidate == selection.winner else selection.base.name
             points.append(MetricPoint(f"{whose}/{name}/{row.split}/{row.full_metric}", row.value))
-            if row.primary and whose == "selected":
+            if row.primary and whose == SELECTED:
                 headline[f"{name}.{row.split}.{row.full_metric}"] = row.value
+    for name, candidate in ((selection.base.name, selection.base), (SELECTED, selection.selected)):
+        points += [
+            MetricPoint(f"{name}/{result.dataset}/{result.split}/audit.{result.kind}", result.headline.value)
+            for result in audits_of(workspace, candidate.candidate, name)
+            if result.headline
+        ]
     return points, headline
 
 
@@ -169,6 +175,7 @@ def _artifacts(workspace: Workspace, datasets: list[str], winner: Candidate) -> 
     return (
         *((path, "") for path in (workspace.params, workspace.dvc_yaml, workspace.dvc_lock, workspace.selection)),
         *((path, "") for path in (workspace.profile, workspace.card_facts)),
+        *(((workspace.audits, ""),) if workspace.audits.is_file() else ()),
         *(() if winner.kind == "original-base-model" else ((workspace.trained_rows, ""),)),
         *((path, "pins") for path in (workspace.base_model_pin, workspace.champion_pin)),
         *((workspace.source_pin(name), "pins/sources") for name in datasets),

@@ -5,8 +5,10 @@ import math
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fclip.audits.result import AuditResult
 from fclip.catalog.config import DatasetConfig, IngestConfig
 from fclip.files import read_json, sha256_tree
+from fclip.models.candidates import BASE_MODEL
 from fclip.profile.drift import Drift
 from fclip.registry.decisions import decisions_of
 from fclip.registry.lineage import lineage
@@ -18,9 +20,17 @@ from fclip.report.inputs import (
 )
 from fclip.selection.result import SelectionResult
 from tasks.base_model import read_base_model_pin
-from tasks.promote import Promotion
+from tasks.promote import CHAMPION, Promotion
 from tasks.register import NotRegistered, Receipt
-from tasks.selection_result import candidate_scores, derived_data, evaluation_rows, metric_results, read_selection
+from tasks.selection_result import (
+    SELECTED,
+    audits_of,
+    candidate_scores,
+    derived_data,
+    evaluation_rows,
+    metric_results,
+    read_selection,
+)
 from tasks.workspace.params import Base, load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.roles import read_evaluated_roles
@@ -75,8 +85,17 @@ def gather_inputs(
         lineage=_lineage(workspace, selection, list(ingest.datasets)),
         drift=drift,
         evaluation_page=workspace.evaluation_page.name if workspace.evaluation_page.exists() else None,
+        audits=_audits(workspace, selection, promotion),
         derived=derived,
     )
+
+
+def _audits(workspace: Workspace, selection: SelectionResult, promotion: Promotion | None) -> tuple[AuditResult, ...]:
+    """The audits of the base model, the selected model and, if the gate compared it, the champion."""
+    of_run = audits_of(workspace, selection.base.candidate, BASE_MODEL)
+    of_run += audits_of(workspace, selection.selected.candidate, SELECTED)
+    of_champion = promotion.audits if promotion else ()
+    return (*of_run, *(result for result in of_champion if result.model == CHAMPION))
 
 
 def _ingest(workspace: Workspace, name: str, dataset: DatasetConfig) -> IngestCounts:

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterable
 
+from fclip.audits.result import AuditResult, read_audits
 from fclip.errors import UserError
 from fclip.evaluation.table import ScoreRow, read_score_rows
+from fclip.models.candidates import Candidate
 from fclip.report.inputs import CandidateScores, DerivedData, MetricResult, ReportedValue
 from fclip.selection import result
 from fclip.selection.result import SelectionResult
@@ -13,6 +15,9 @@ from fclip.shifts.kinds.registry import shift_kinds
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.roles import made_of, read_evaluated_roles
+
+SELECTED = "selected"
+"""The name of the selected model in reports/audits.json."""
 
 Rows = dict[str, list[ScoreRow]]  # dataset -> rows of its evaluation table
 
@@ -34,6 +39,12 @@ def evaluation_rows(workspace: Workspace, datasets: Iterable[str]) -> Rows:
     return {
         name: read_score_rows(workspace.evaluation(name)) for name in datasets if workspace.evaluation(name).exists()
     }
+
+
+def audits_of(workspace: Workspace, candidate: Candidate, model: str) -> tuple[AuditResult, ...]:
+    """Read the audits of a candidate under the name `model` of reports/audits.json; () if it was not audited."""
+    found = read_audits(workspace.audits) if workspace.audits.is_file() else ()
+    return tuple(result for result in found if (result.model, result.model_sha256) == (model, candidate.model_sha256))
 
 
 def metric_results(

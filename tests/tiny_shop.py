@@ -215,6 +215,7 @@ def make_shop(root: Path) -> Workspace:
         },
         "average": {"methods": []},
         "select": {"rule": "mean_normalised_gain", "in_domain_tolerance": 1.0, "tie_confidence": None},
+        "audit": {},
         "embed": {"device": "cpu", "batch_size": 8, "text": "title"},
     }
     root.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from fclip.files import sha256_json
 UNKNOWN = "none"
 # Every run writes these files; a change to any other file makes the commit dirty.
 OWN_FILES = (":(exclude)dvc.lock", ":(exclude)pins")
-DOWNSTREAM_STAGES = frozenset({"embed"})  # depend on the champion, so they change after registration
+DOWNSTREAM_STAGES = frozenset({"audit", "embed"})  # do not lead to the model
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def lineage(root: Path) -> Lineage:
 
 
 def upstream_lock_sha256(dvc_lock: Path) -> str:
-    """Return the digest of dvc.lock without the stages after registration; `none` if the file is missing."""
+    """Return the digest of dvc.lock without the stages after the selection; `none` if the file is missing."""
     if not dvc_lock.is_file():
         return UNKNOWN
     stages = (yaml.safe_load(dvc_lock.read_text(encoding="utf-8")) or {}).get("stages", {})

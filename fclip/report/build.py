@@ -8,13 +8,16 @@ from jinja2 import Environment
 from fclip.evaluation.protocols.registry import direction, metric_label
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.files import atomic_write
+from fclip.models.candidates import BASE_MODEL
 from fclip.pages import html
+from fclip.report.audits import audit_views, shown_models
 from fclip.report.inputs import MetricResult, ReportInputs
 from fclip.report.plots import candidate_plots, loss_curves
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 
 ROLE_ORDER = tuple(reversed(EVALUATED_ROLES))
+AUDITED_MODELS = (BASE_MODEL, "champion", "selected")
 
 
 def write_report(inputs: ReportInputs, path: Path) -> Path:
@@ -26,6 +29,7 @@ def write_report(inputs: ReportInputs, path: Path) -> Path:
 def render_report(inputs: ReportInputs) -> str:
     """Return the report as HTML text."""
     results = sorted(inputs.results, key=_order)
+    models = shown_models(inputs.audits, AUDITED_MODELS)
     return (
         report_environment()
         .get_template("report.html.j2")
@@ -43,6 +47,8 @@ def render_report(inputs: ReportInputs) -> str:
                 **candidate_plots(inputs.selection, inputs.scores),
                 "curves": loss_curves(inputs.training, inputs.selection),
             },
+            audit_views=audit_views(inputs.audits, models),
+            audited_models=models,
             num_refused=sum(ingest.num_refused for ingest in inputs.ingests),
         )
     )

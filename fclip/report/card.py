@@ -5,6 +5,7 @@ It is generated from `CardFacts` and says nothing else about a model. Front matt
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from fclip.audits.registry import audits
+from fclip.audits.result import AuditResult
 from fclip.evaluation.protocols.registry import metric_label, protocols
 from fclip.models.candidates import BASE_MODEL
 from fclip.pages.wording import percent
@@ -64,6 +67,7 @@ def model_card(facts: CardFacts, version: Version | None = None) -> str:
         not_measured=[
             declaration for kind, declaration in protocols().items() if kind not in {row.kind for row in results}
         ],
+        audits=[_audit(result) for result in facts.audits],
         selection=selection_in_words(facts.selection) if facts.selection else None,
         choices=rule_choices(facts.selection, facts.scores) if facts.selection and facts.scores else None,
         verdict=_verdict(version),
@@ -177,6 +181,31 @@ def _measured(results: Sequence[MetricResult]) -> list[tuple[Any, list[str]]]:
     return [
         (protocols()[kind], list(dict.fromkeys(row.dataset for row in results if row.kind == kind))) for kind in kinds
     ]
+
+
+@dataclass(frozen=True)
+class _Audit:
+    """The paragraph of an audit. `number`: the headline in words; None if it could not be measured."""
+
+    title: str
+    question: str
+    number: str | None
+    result: AuditResult
+
+
+def _audit(result: AuditResult) -> _Audit:
+    declared = audits().get(result.kind)
+    number = None
+    if headline := result.headline:
+        limit = "There is no limit" if result.limit is None else f"The limit is {result.limit:.3f}"
+        ends = {"passed": ": passed.", "failed": ": failed."}.get(result.status, ".")
+        number = (
+            f"The number is {headline.value:.3f} ({headline.low:.3f} to {headline.high:.3f}), over "
+            f"{headline.num_items:,} items: {headline.label}. {limit}{ends}"
+        )
+    label = declared.label if declared else result.kind
+    title = f"{label[0].upper()}{label[1:]}: {result.dataset}, {result.split}"
+    return _Audit(title, declared.question if declared else "", number, result)
 
 
 def _verdict(version: Version | None) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fclip.audits.result import AuditResult
 from fclip.models.candidates import Candidate
 from fclip.report.inputs import CandidateScores, DerivedData, MetricResult
 from fclip.selection.result import SelectionResult
@@ -99,6 +100,7 @@ class CardFacts:
         confidence: level of the intervals.
         selection, scores: of the run that the model is a candidate of.
         lineage: the tags of a version (`fclip.registry.tags`).
+        audits: of this model.
         derived: the datasets of changed copies of others.
     """
 
@@ -112,6 +114,7 @@ class CardFacts:
     selection: SelectionResult | None = None
     scores: CandidateScores | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
+    audits: tuple[AuditResult, ...] = ()
     derived: tuple[DerivedData, ...] = ()
 
 

@@ -1,11 +1,11 @@
 """Changes between two models on one dataset: by metric, slice, class, item and ranking."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from fclip.evaluation.arrivals import new_arrivals
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import ClassificationOutcome, Floats, Ints
@@ -18,8 +18,6 @@ PERSISTENCE = 0.9
 86 % of the weight."""
 SHORT_QUERY, MEDIUM_QUERY = 2, 5
 """Largest number of words of a short and of a medium query."""
-NEWEST_FRACTION = 0.1
-"""Fraction of products that count as new arrivals; products with the same time as the oldest of them count too."""
 
 
 @dataclass(frozen=True)
@@ -165,28 +163,6 @@ def slice_values(
     if newest is not None:
         values["arrival"] = new_arrivals([products[item].attributes.get(newest) for item in task.items])
     return values
-
-
-def new_arrivals(times: Sequence[str | None]) -> list[str | None]:
-    """Return `new` for the newest tenth of the items with a time, `earlier` for the others, None without a time.
-
-    Args:
-        times: numbers or ISO dates, which sort as text; None if an item has no time.
-    """
-    known = [time for time in times if time is not None]
-    if not known:
-        return [None] * len(times)
-    order: Callable[[str], Any] = float if all(map(_is_number, known)) else str
-    since = sorted(map(order, known))[-max(1, round(NEWEST_FRACTION * len(known)))]
-    return [None if time is None else "new" if order(time) >= since else "earlier" for time in times]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def query_length(query: str) -> str:

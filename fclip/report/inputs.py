@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fclip.audits.result import AuditResult
 from fclip.profile.drift import Drift
 from fclip.registry.decisions import Decision
 from fclip.selection.gate import GateComparison
@@ -136,6 +137,7 @@ class ReportInputs:
         drift: drift of the training catalogs from the champion's; None if it was not measured.
         evaluation_page: address of the comparison of the base model with the selected one, relative to the report;
             None if there is no such page.
+        audits: of the models `base-model`, `champion` (if the challenger was compared with it) and `selected`.
         derived: the datasets of changed copies.
     """
 
@@ -150,4 +152,5 @@ class ReportInputs:
     lineage: tuple[tuple[str, str], ...]
     drift: Drift | None = None
     evaluation_page: str | None = None
+    audits: tuple[AuditResult, ...] = ()
     derived: tuple[DerivedData, ...] = ()

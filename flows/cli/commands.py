@@ -57,6 +57,7 @@ COMMANDS = {
     "reproduce": CommandEntry("reproduce", "reproduce", "Compute a version again in a new workspace, and compare."),
     "evaluate": CommandEntry("evaluate", "evaluate", "Evaluate any model on any dataset."),
     "compare": CommandEntry("evaluate", "compare", "Compare two models on the same items."),
+    "audit": CommandEntry("audit", "audit", "Measure known weaknesses of any model, in plain words."),
     "compact": CommandEntry("compact", "compact", "Delete the images that no product uses (takedown)."),
     "workspace": CommandEntry("workspaces", "workspace_app", "Create and list workspaces (a git worktree each)."),
     "cache": CommandEntry("cache", "cache_app", "Show or delete the caches of the workspace."),

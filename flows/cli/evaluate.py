@@ -54,7 +54,7 @@ def evaluate(
     from tasks.model_evaluation import model_folders, score_models
 
     workspace = workspace_here()
-    data = _dataset_workspace(workspace, dataset, params, path, limit)
+    data = dataset_workspace(workspace, dataset, params, path, limit)
     evaluation = score_models(workspace, model_folders(workspace, model), dataset, data)
     table = Table(title=f"{model} on {dataset}", title_justify="left", box=None)
     for column in ("split", "role", "metric"):
@@ -106,7 +106,7 @@ def compare(
     models = model_folders(workspace, before, after)
     if same_weights(models[before], models[after]):
         raise refusal
-    data = _dataset_workspace(workspace, dataset, params, path, limit)
+    data = dataset_workspace(workspace, dataset, params, path, limit)
     evaluation = score_models(workspace, models, dataset, data)
     comparison = dataset_comparison(data, evaluation, before, after)
     table = Table(title=f"{after} compared with {before} on {dataset}", title_justify="left", box=None)
@@ -168,7 +168,7 @@ def _print_num_hidden(number: int) -> None:
         console.print(f"{number} more metrics; show them with --all", style="dim")
 
 
-def _dataset_workspace(
+def dataset_workspace(
     workspace: Workspace, dataset: str, params: Path | None, path: Path | None, limit: int | None
 ) -> Workspace:
     """The workspace that contains the dataset: this one, or one prepared in its cache."""

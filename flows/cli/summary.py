@@ -12,6 +12,7 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
+from fclip.audits.result import read_audits
 from fclip.evaluation.protocols.registry import metric_label
 from fclip.files import read_json
 from fclip.models.candidates import read_candidates
@@ -166,6 +167,8 @@ def describe_stage(workspace: Workspace, stage: str) -> str:
         case "select":
             selection = read_selection(workspace.selection)
             return f"{selection.winner}: {selection.reason}"
+        case "audit":
+            return _audit(workspace.audits)
         case "embed":
             manifest = read_json(workspace.embeddings / "manifest.json")
             return f"{manifest['num_products']:,} products embedded with model {manifest['model_sha256'][:12]}"
@@ -176,6 +179,14 @@ def _ingest(path: Path) -> str:
     counts = read_json(path)
     splits = ", ".join(f"{split} {number:,}" for split, number in counts["splits"].items() if number)
     return f"{counts['num_products']:,} products ({splits}), {counts['num_refused']:,} rows refused"
+
+
+def _audit(path: Path) -> str:
+    results = [result for result in read_audits(path) if result.model == "selected"]
+    counts = Counter(result.status for result in results)
+    failed = ", ".join(f"{result.kind} on {result.dataset}" for result in results if result.status == "failed")
+    counted = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    return (counted or "nothing to audit") + (f" ({failed})" if failed else "")
 
 
 def _average(path: Path) -> str:

@@ -96,6 +96,10 @@ class Workspace:
         return self.root / "reports" / "metrics.json"
 
     @property
+    def audits(self) -> Path:
+        return self.root / "reports" / "audits.json"
+
+    @property
     def curves(self) -> Path:
         return self.root / "reports" / "plots" / "scores.csv"
 
@@ -119,8 +123,15 @@ class Workspace:
 
     def comparison(self, dataset: str, before: str, after: str) -> Path:
         """The page that compares two models. Their names may be paths."""
-        names = [re.sub(r"[^\w.-]+", "-", name).strip("-") for name in (before, after)]
-        return self.root / "reports" / "comparisons" / f"{dataset}-{'-'.join(names)}.html"
+        return self._page(dataset, before, after)
+
+    def audit_page(self, dataset: str, model: str) -> Path:
+        """The page with the audits of a model. Its name may be a path."""
+        return self._page(dataset, "audit", model)
+
+    def _page(self, *names: str) -> Path:
+        safe = [re.sub(r"[^\w.-]+", "-", name).strip("-") for name in names]
+        return self.root / "reports" / "comparisons" / f"{'-'.join(safe)}.html"
 
     def catalog_page(self, dataset: str) -> Path:
         return self.root / "reports" / "catalog" / f"{dataset}.html"
@@ -160,6 +171,10 @@ class Workspace:
     @property
     def external_datasets(self) -> Path:
         return self.cache / "external"
+
+    @property
+    def new_values(self) -> Path:
+        return self.cache / "new-values"
 
     @property
     def mirror(self) -> Path:

@@ -13,10 +13,12 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.extensions import (
+    test_audit,
     test_averaging_method,
     test_base_model,
     test_protocol,
     test_selection_rule,
+    test_shift,
     test_source,
 )
 from tests.tiny_shop import make_shop
@@ -25,9 +27,11 @@ from tests.tiny_shop import make_shop
 EXTENSIONS = {
     "base_model": test_base_model,
     "source": test_source,
+    "shift": test_shift,
     "averaging_method": test_averaging_method,
     "selection_rule": test_selection_rule,
     "protocol": test_protocol,
+    "audit": test_audit,
 }
 RUNNER = """
 import json, os, sys

@@ -253,6 +253,9 @@ def test_dry_run_prints_an_estimate_and_changes_no_file(retrained: Space) -> Non
         (lambda p: p["finetune"].update(base_model={"kind": "local"}), "finetune.base_model.path: is missing"),
         (lambda p: p["evaluate"]["datasets"].update(moon=p["evaluate"]["datasets"]["street"]), "moon"),
         (lambda p: p["ingest"]["datasets"]["studio"]["split"].update(train=0.9), "sum to 1"),
+        (lambda p: p.pop("derive"), "derive: is missing: add `derive: {datasets: {}}`"),
+        (lambda p: p["derive"]["datasets"].update(street=p["derive"]["datasets"]["studio-camera"]), "another name"),
+        (lambda p: p["derive"]["datasets"]["studio-camera"].update(of="moon"), "ingest.datasets has no dataset `moon`"),
     ],
 )
 def test_invalid_params_are_reported_by_key(tmp_path: Path, change: Any, message: str) -> None:

@@ -36,6 +36,7 @@ from tests.tiny_shop import COLOURS, make_shop
 def set_derived(workspace: Workspace, datasets: dict[str, Any]) -> None:
     params = yaml.safe_load(workspace.params.read_text())
     params["derive"] = {"datasets": datasets}
+    params["ingest"]["settings"] = {}
     workspace.params.write_text(yaml.safe_dump(params))
 
 

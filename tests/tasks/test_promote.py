@@ -1,12 +1,14 @@
 """The gate with a registry: champion, pin and refusals. The scores are made up."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fclip.audits.result import AuditResult
 from fclip.errors import UserError
 from fclip.files import read_json
 from fclip.registry import tags
@@ -18,6 +20,7 @@ from fclip.selection.gate import GateComparison
 from tasks.promote import Promotion, refuse, rollback
 from tasks.promote import promote as promote_verified
 from tasks.workspace.paths import Workspace
+from tests.small_audits import made_up_result
 
 NAME = "fclip-test"
 PARAMS = "base: {workspace: test, registered_model: fclip-test, seed: 0}\n"
@@ -54,9 +57,15 @@ def scores(low: float, high: float):
     return compare
 
 
+def audits(champion: float, challenger: float) -> Callable[..., tuple[AuditResult, ...]]:
+    """Return an audit function that gives these headlines, whose limit is 0.1."""
+    return lambda *_: (made_up_result("champion", champion), made_up_result("challenger", challenger))
+
+
 def promote(*arguments: Any, **options: Any) -> Promotion:
-    """Promote fake weights, which no consumer can load."""
-    return promote_verified(*arguments, verify=lambda workspace, version: None, **options)
+    """Promote fake weights, which no consumer can load and no audit can encode with."""
+    usable = {"verify": lambda workspace, version: None, "audit": audits(0.02, 0.01)}
+    return promote_verified(*arguments, **{**usable, **options})
 
 
 def never(*_: object) -> tuple[GateComparison, ...]:
@@ -97,6 +106,32 @@ def test_only_a_significantly_better_challenger_is_promoted(workspace: Workspace
     assert (moved.moved, moved.previous, moved.version) == (True, 1, 2)
     assert champion(NAME).succeeds == 1
     assert read_json(workspace.champion_pin)["version"] == 2
+
+
+def test_a_challenger_that_fails_an_audit_is_not_promoted(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"), audit=never)
+    challenger = select(workspace, "b")
+    refused = promote(workspace, challenger, compare=BETTER, audit=audits(0.02, 0.3))
+    assert not refused.moved
+    assert "stays challenger to version 1: it fails the audit spread on studio test" in refused.reason
+    assert [result.model for result in refused.audits] == ["champion", "challenger"]
+    assert champion(NAME).version == 1
+    both = promote(workspace, challenger, compare=WORSE, audit=audits(0.02, 0.3))
+    assert "significantly worse on street" in both.reason
+    assert "it fails the audit spread" in both.reason
+
+    override = by("anna", "override", "no one asks that")
+    moved = promote(workspace, challenger, compare=BETTER, audit=audits(0.02, 0.3), override=override)
+    assert moved.moved
+    assert "although it fails the audit spread on studio test" in moved.reason
+    assert decisions(champion(NAME)) == (override,)
+
+
+def test_a_challenger_that_fails_an_audit_like_the_champion_is_promoted(workspace: Workspace) -> None:
+    promote(workspace, select(workspace, "a"))
+    moved = promote(workspace, select(workspace, "b"), compare=BETTER, audit=audits(0.3, 0.3))
+    assert moved.moved
+    assert len(moved.audits) == 2
 
 
 def by(person: str, kind: str, reason: str) -> Decision:
@@ -268,6 +303,7 @@ def test_a_version_that_consumers_cannot_use_stays_challenger(workspace: Workspa
         challenger,
         override=override,
         compare=WORSE if override else BETTER,
+        audit=audits(0.02, 0.01),
         verify=lambda space, version: f"{version.version} is broken",
     )
     assert not refused.moved

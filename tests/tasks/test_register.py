@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from fclip.audits.result import read_audits, write_audits
 from fclip.base_models.pinning import BaseModelPin
 from fclip.base_models.registry import Origin
 from fclip.captions.table import SCHEMA as CAPTIONS
@@ -26,9 +27,11 @@ from fclip.registry import tags
 from fclip.registry.backend import connect
 from fclip.registry.store import find_version, versions
 from fclip.selection.result import read_selection, write_selection
+from tasks.audit import main as audit
 from tasks.average import average
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
+from tasks.model_card import model_card_of
 from tasks.promote import compare_models, promote
 from tasks.register import NotRegistered, Receipt, register
 from tasks.report import write_report
@@ -37,6 +40,7 @@ from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 from tests.conftest import make_tiny_base_model
 from tests.packs import write_packs
+from tests.small_audits import small_audits
 from tests.tiny_shop import write_ingest
 
 ROLES = {"shop": {"train": "train", "val": "select", "test": "report"}, "street": {"val": "select", "test": "report"}}
@@ -75,6 +79,7 @@ def params(rule: str) -> dict:
         "finetune": {"base_model": {"kind": "local", "path": "mine"}},
         "average": {"methods": []},
         "select": {"rule": rule, "in_domain_tolerance": 1.0, "tie_confidence": None},
+        "audit": {},
         "promote": {"confidence": 0.9},
     }
 
@@ -247,6 +252,29 @@ def test_compare_models_uses_all_select_splits(space: Workspace) -> None:
         assert (one.difference, one.low, one.high) == pytest.approx((-two.difference, -two.high, -two.low))
     same = compare_models(space, base_model, base_model)
     assert all((c.difference, c.low, c.high) == (0, 0, 0) and not (c.better or c.worse) for c in same)
+
+
+def test_audits_are_metrics_and_an_artifact_of_the_run_and_part_of_card_and_report(space: Workspace) -> None:
+    with small_audits():
+        audit(space)
+        receipt = register(space)
+        client = connect()
+        run = find_version("fclip-squares", "challenger").run_id
+        metrics = client.get_run(run).data.metrics
+        stored = {each.model: each for each in read_audits(space.audits) if each.headline}
+        for model in ("base-model", "selected"):
+            assert metrics[f"{model}/shop/test/audit.spread"] == pytest.approx(stored[model].headline.value)
+        assert "audits.json" in {entry.path for entry in client.list_artifacts(run)}
+        card = model_card_of(space, "challenger", space.selected)
+        assert "### Spread: shop, test" in card
+        assert "- No product has a gender; add the attribute to the source." in card
+        page = write_report(space, receipt, None).read_text(encoding="utf-8")
+        assert "Do images differ?" in page
+
+        other = replace(stored["selected"], model_sha256="other weights")
+        write_audits(space.audits, [stored["base-model"], other])  # the selection has changed since
+        page = write_report(space, receipt, None).read_text(encoding="utf-8")
+        assert page.count('<th class="n">selected</th>') == 0
 
 
 def test_report_shows_the_results_of_the_run(space: Workspace) -> None:

@@ -29,6 +29,7 @@ from fclip.report.card_facts import (
 from fclip.report.description import MAX_CHARS, version_description, with_decision
 from fclip.report.markdown import escape, table
 from tests.fclip.report.test_report import made_up
+from tests.small_audits import made_up_result, small_audits
 
 MODEL = ModelFacts("ab" * 32, image_side=32, context_length=24, dim=16, resize_mode="shortest")
 HOSTILE = st.text(alphabet=st.sampled_from("ab1 |\\`*_[]{}<>&#~!$-:'\"\n\r\t\x00\x85\u2028é"), max_size=12) | st.text(
@@ -128,7 +129,8 @@ def test_sections_are_complete_and_select_rows_are_marked() -> None:
     text = model_card(made_up_facts())
     tokens = body(text)
     titles = [shown(tokens[i + 1]) for i, token in enumerate(tokens) if token.tag == "h2" and token.nesting == 1]
-    assert titles == ["Intended use", "Training data", "Training", "Results", "Selection", "Limits", "Gate", "Lineage",
+    assert titles == ["Intended use", "Training data", "Training", "Results", "Selection", "Limits",
+                      "Limits that were measured", "Gate", "Lineage",
                       "How to use"]  # fmt: skip
     assert text.index("### street, test") < text.index("### studio, test") < text.index("### street, val")
     for section in text.split("### ")[1:]:
@@ -174,6 +176,37 @@ def test_card_of_an_unknown_model_has_its_technical_part_only() -> None:
     assert text.count("Not known.") == 3
     assert "Not measured.\n" in text
     assert "MLflow" not in text
+
+
+def test_card_has_a_paragraph_for_each_audit() -> None:
+    audits = (
+        made_up_result("selected", 0.3),
+        made_up_result(
+            "selected", 0.0, kind="gender", headline=None, measures=(), summary="", not_measured=("No *g*.",)
+        ),
+    )
+    facts = replace(made_up_facts(), audits=audits)
+    assert facts_from_json(json.loads(json.dumps(facts_to_json(facts)))) == facts
+    with small_audits():
+        card = model_card(facts)
+    section = card.split("## Limits that were measured\n")[1].split("\n## ")[0]
+    for text in (
+        "### Spread: studio, test",
+        "The images of selected differ.",
+        "0.300 (0.250 to 0.350), over 200 items: spread of the images. The limit is 0.100: failed.",
+        "### Gender: studio, test",
+        "- No \\*g\\*.",
+    ):
+        assert text in section, text
+    assert "differences between groups of people" not in card
+
+
+def test_card_of_a_version_before_the_audits_can_be_read() -> None:
+    values = facts_to_json(made_up_facts())
+    del values["audits"]
+    card = model_card(facts_from_json(values))
+    assert "No audit was run for this model." in card
+    assert "differences between groups of people" in card
 
 
 def test_facts_survive_json() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fclip.evaluation.arrivals import new_arrivals
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import Catalog
 from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome
@@ -11,7 +12,6 @@ from fclip.report.changes import (
     class_changes,
     confusion_counts,
     flips,
-    new_arrivals,
     query_length,
     rank_biased_overlap,
     ranking_change,

@@ -25,6 +25,7 @@ from fclip.report.inputs import (
 )
 from fclip.selection.gate import GateComparison
 from fclip.selection.result import CandidateResult, DatasetScore, HeldScore, SelectionResult, ToleranceChoice
+from tests.small_audits import made_up_result, small_audits
 
 STEPS = (0, 6, 12, 18, 24, 31)
 NAMES = ("base-model", *(f"step-{step:06d}" for step in STEPS[1:]))
@@ -214,6 +215,31 @@ def test_report_shows_what_the_tolerance_buys_and_costs() -> None:
     assert by_tolerance["5 points"][2:] == ["2.9", "3.6", "0.509"]
     older = replace(inputs, selection=replace(inputs.selection, by_tolerance=()))
     assert "What the tolerance buys" not in render_report(older)
+
+
+def test_report_shows_audits_of_base_champion_and_selected_model() -> None:
+    audits = (
+        made_up_result("base-model", 0.02),
+        made_up_result("selected", 0.3, not_measured=("No price: <add> it.",)),
+        made_up_result("champion", 0.04),
+        made_up_result("selected", 0.0, kind="vanished", headline=None, measures=(), summary=""),
+    )
+    with small_audits():
+        page = render_report(replace(made_up(), audits=audits))
+        parser = Balanced()
+        parser.feed(page)
+        assert parser.open == []
+        assert len(parser.ids) == len(set(parser.ids))
+        section = page.split("<h2>Audits</h2>")[1].split("</section>")[0]
+        models = re.findall(r'<th class="n">(base-model|champion|selected)</th>', section)
+        assert models == ["base-model", "champion", "selected"]
+        for text in ("0.250 to 0.350", "Do images differ?", '"down">failed', "The images of selected differ."):
+            assert text in section
+        assert "No price: &lt;add&gt; it." in section
+        assert "The images of champion" not in section  # the summary is of the selected model
+        assert section.count("<svg") == 1
+        assert "Vanished" in section
+    assert "No model was audited" in render_report(made_up())
 
 
 def test_report_shows_what_people_decided_about_the_version() -> None:

@@ -1,0 +1,229 @@
+"""Background and framing: does the model recognise the product itself, wherever it was photographed?
+
+The same products are classified, and found by their titles, as they are in the catalog and as derived copies. The
+`white` copy is the cut-out product pasted back on white, so original − white is what cutting and pasting costs. What
+white − scene costs is then the background's. `camera` copies are not cut out: blur, noise, exposure and framing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fclip.audits.attributes import value
+from fclip.audits.data import AuditData, PlanFeatures
+from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, measure, per_hundred
+from fclip.audits.registry import Audit, Findings, NotMeasurable
+from fclip.audits.result import Measure
+from fclip.audits.similarity import Embeddings, classify, ranks_of_own
+from fclip.evaluation.bootstrap import Resampling
+from fclip.evaluation.catalog import CatalogProduct, clusters_of
+from fclip.evaluation.outcomes import Floats
+
+MIN_PRODUCTS = 30
+TOP = 10
+PROMPT = "a photo of a {}"
+ORIGINAL, WHITE, SCENE, CAMERA = "original", "white", "scene", "camera"
+PICTURES = {
+    ORIGINAL: "in the catalog's picture",
+    WHITE: "cut out and put on white",
+    SCENE: "in a scene",
+    CAMERA: "in a picture by a poor camera",
+}
+REMEDIES = {
+    WHITE: "add a derived dataset with `shift: {kind: scene, ground: white}`",
+    SCENE: "add a derived dataset with `shift: {kind: scene}`",
+    CAMERA: "add a derived dataset with `shift: {kind: camera}`",
+}
+DROPS = {
+    (WHITE, SCENE): "by the background (white to scene)",
+    (ORIGINAL, WHITE): "by cutting and pasting (catalog to white)",
+    (ORIGINAL, SCENE): "by both (catalog to scene)",
+    (ORIGINAL, CAMERA): "by camera and framing (catalog to camera)",
+}
+"""Pairs of pictures that are compared; the headline is of the first pair that is there, but for the second."""
+
+
+@dataclass(frozen=True)
+class BackgroundPlan:
+    """The inputs and the measurement.
+
+    Attributes:
+        products: the products with every copy. copies: shift -> digest of the picture of each product.
+        categories: the category of each product, as an index of `class_names`; −1: none.
+    """
+
+    products: tuple[CatalogProduct, ...]
+    copies: Mapping[str, tuple[str, ...]]
+    categories: tuple[int, ...]
+    class_names: tuple[str, ...]
+    resampling: Resampling
+    not_measured: tuple[str, ...]
+    images: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def measure(self, model: PlanFeatures, base: PlanFeatures | None) -> Findings:
+        embeddings = Embeddings.of(self, model)
+        clusters = clusters_of([product.group_id for product in self.products])
+        scores = {}
+        if len(self.class_names) > 1:
+            scores["category"] = ("Category recognised", 1 / len(self.class_names), self._accuracy(embeddings))
+        scores["title"] = (
+            *(f"Found by its title in the first {TOP}", min(1.0, TOP / len(self.products))),
+            self._by_title(embeddings),
+        )
+        measures: list[Measure] = []
+        results = []
+        for name, (heading, chance, values) in scores.items():
+            means = bootstrap_means(np.column_stack(list(values.values())), clusters, self.resampling)
+            if means.num_items.max() < MIN_PRODUCTS:
+                continue
+            results.append((means, chance))
+            measures += self._measures(name, heading, means)
+        if not results:
+            reason = f"Fewer than {MIN_PRODUCTS} products with copies have a category or a title; add either."
+            return Findings(None, (), "", (*self.not_measured, reason))
+        headline, summary, reasons = self._headline(*results[0], is_category="category" in scores)
+        return Findings(headline, tuple(measures), summary, (*self.not_measured, *reasons))
+
+    def _accuracy(self, embeddings: Embeddings) -> dict[str, Floats]:
+        texts = embeddings.of_texts([PROMPT.format(name) for name in self.class_names])
+        labels = np.array(self.categories, np.int64)
+        return {
+            shift: np.where(labels >= 0, classify(embeddings.of_images(digests), texts, labels), np.nan)
+            for shift, digests in self.copies.items()
+        }
+
+    def _by_title(self, embeddings: Embeddings) -> dict[str, Floats]:
+        """Whether each product is among the first for its title, among the pictures of the same kind."""
+        titled = [row for row, product in enumerate(self.products) if product.captions.get("title")]
+        groups = np.unique([self.products[row].group_id for row in titled], return_inverse=True)[1].astype(np.int64)
+        texts = [self.products[row].captions["title"] for row in titled]
+        values = {}
+        for shift, digests in self.copies.items():
+            values[shift] = np.full(len(self.products), np.nan)
+            if titled:
+                images = embeddings.of_images([digests[row] for row in titled])
+                values[shift][titled] = ranks_of_own(embeddings.of_texts(texts), images, groups) <= TOP
+        return values
+
+    def _measures(self, name: str, heading: str, means: Means) -> list[Measure]:
+        column = {shift: number for number, shift in enumerate(self.copies)}
+        result = [
+            means.measure(number, f"{name}_{shift}", PICTURES[shift], heading) for shift, number in column.items()
+        ]
+        for (before, after), label in DROPS.items():
+            if before in column and after in column:
+                drop = means.values[column[before]] - means.values[column[after]]
+                draws = means.draws[:, column[before]] - means.draws[:, column[after]]
+                number = int(means.num_items[column[after]])
+                group = f"{heading}: drop"
+                result.append(
+                    measure(f"{name}_{before}_{after}", label, float(drop), draws, number, self.resampling, group)
+                )
+        return result
+
+    def _headline(
+        self, means: Means, chance: float, *, is_category: bool
+    ) -> tuple[Measure | None, str, tuple[str, ...]]:
+        """The share of the recognised products that is lost; a model that recognises none has nothing to lose."""
+        column = {shift: number for number, shift in enumerate(self.copies)}
+        before, after = WHITE, SCENE
+        if SCENE not in column:
+            before, after = ORIGINAL, CAMERA if CAMERA in column else WHITE
+        elif WHITE not in column:
+            before = ORIGINAL
+
+        def knows(shift: str) -> bool:
+            return bool(np.quantile(means.draws[:, column[shift]], (1 - self.resampling.confidence) / 2) > chance)
+
+        reasons: tuple[str, ...] = ()
+        if not knows(before) and knows(ORIGINAL):
+            reasons = (
+                "The background could not be told from the paste: the model recognises the catalog's pictures, but not "
+                "the same products on white, so it depends on more than the product; the headline compares the "
+                "catalog's pictures with scenes.",
+            )
+            before = ORIGINAL
+        what = "recognised by category" if is_category else f"found by their title in the first {TOP}"
+        shares = {shift: per_hundred(means.values[number]) for shift, number in column.items()}
+        told = ", ".join(f"{share} {PICTURES[shift]}" for shift, share in shares.items())
+        summary = f"Products are {what}: {told}."
+        if not knows(before):
+            reason = (
+                f"What the background costs: the model is not better than chance ({100 * chance:.0f} %) on products "
+                f"{PICTURES[before]}, so there is nothing to lose; train longer, or choose another base model."
+            )
+            return None, summary, (reason,)
+        lost = 1 - means.values[column[after]] / means.values[column[before]]
+        draws = 1 - means.draws[:, column[after]] / np.maximum(means.draws[:, column[before]], 1e-9)
+        number = int(means.num_items[column[after]])
+        label = f"lost {DROPS.get((before, after), 'by cutting and pasting')}"
+        headline = at_least_zero(measure("lost", label, float(lost), draws, number, self.resampling))
+        cause = {SCENE: "a scene", CAMERA: "a poor camera", WHITE: "cutting and pasting"}[after]
+        return headline, f"{summary} Of those {PICTURES[before]}, {cause} loses {per_hundred(headline.value)}.", reasons
+
+
+def plan(data: AuditData) -> BackgroundPlan | NotMeasurable:
+    """Return the plan, or why there is none: the products have no derived copies."""
+    copies = {
+        shift: {product.product_id: product.image for product in data.derived.get(shift, ())} for shift in REMEDIES
+    }
+    usable = [shift for shift, own in copies.items() if len(own) >= MIN_PRODUCTS]
+    products = tuple(
+        product for product in data.products if all(product.product_id in copies[shift] for shift in usable)
+    )
+    reasons = tuple(
+        f"Pictures {PICTURES[shift]}: {len(copies[shift])} of {len(data.products)} products have such a copy, and "
+        f"{MIN_PRODUCTS} are needed; {REMEDIES[shift]}"
+        + ("." if shift == CAMERA else ", which needs products on white or plain grounds.")
+        for shift in REMEDIES
+        if shift not in usable
+    )
+    if not usable or len(products) < MIN_PRODUCTS:
+        return NotMeasurable(
+            " ".join(reasons)
+            or f"Only {len(products)} products have all copies ({', '.join(usable)}), and {MIN_PRODUCTS} are needed; "
+            "add products."
+        )
+    if len(products) < len(data.products):
+        left_out = len(data.products) - len(products)
+        reasons += (
+            f"{left_out} of {len(data.products)} products were left out, since they have no copy of each kind; "
+            "products on white or plain grounds can be cut out.",
+        )
+    categories = [value(product, data.attributes.category) for product in products]
+    classes = tuple(sorted({name for name in categories if name is not None}))
+    if len(classes) < 2:
+        reasons += (
+            "Recognition of the category: the catalog has fewer than two categories; titles were used instead. Name "
+            "the attribute `audit.attributes.category` if there is one.",
+        )
+    titles = [title for product in products if (title := product.captions.get("title"))]
+    if not titles:
+        reasons += ("Search by title: no product has a title; add a template `title` in `caption.datasets`.",)
+        if len(classes) < 2:
+            return NotMeasurable(" ".join(reasons))
+    pictures = {ORIGINAL: tuple(product.image for product in products)}
+    pictures |= {shift: tuple(copies[shift][product.product_id] for product in products) for shift in usable}
+    prompts = [PROMPT.format(name) for name in classes]
+    return BackgroundPlan(
+        products=products,
+        copies=pictures,
+        categories=tuple(-1 if name is None else classes.index(name) for name in categories),
+        class_names=classes,
+        resampling=data.resampling,
+        not_measured=reasons,
+        images=tuple(dict.fromkeys(digest for digests in pictures.values() for digest in digests)),
+        texts=tuple(dict.fromkeys([*prompts, *titles])),
+    )
+
+
+BACKGROUND = Audit(
+    kind="background",
+    label="background and framing",
+    description="How many products are still recognised in a scene, or in a picture by a poor camera",
+    question="Does the model recognise a product in pictures other than the catalog's own?",
+    limit=0.6,
+    plan=plan,
+)
