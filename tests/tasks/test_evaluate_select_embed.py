@@ -19,6 +19,7 @@ from fclip.selection.rules.registry import rules
 from tasks.embed import main as embed
 from tasks.evaluate import evaluate
 from tasks.gather import main as gather
+from tasks.promote import compare_models
 from tasks.select import main as select
 from tasks.workspace.paths import Workspace
 from tests.tiny_shop import make_shop, write_candidates
@@ -94,6 +95,65 @@ def test_select_copies_the_winner_and_records_the_reason(finished: Workspace) ->
     assert selection.choices["mean_normalised_gain"] == selection.winner
     assert set(selection.candidates[1].out_of_domain) == {"street"}
     assert selection.reason
+
+
+def test_every_held_metric_is_read_by_selection_and_gate(workspace: Workspace) -> None:
+    recall = "retrieval.text_to_image.recall_at_10"
+    params = yaml.safe_load(workspace.params.read_text())
+    params["evaluate"]["datasets"]["studio"]["holds"] = [recall]
+    params["select"] = {"rule": "nearest_to_base", "in_domain_tolerance": 0.03}
+    workspace.params.write_text(yaml.safe_dump(params))
+    evaluate(workspace, "studio")
+    select(workspace)
+    rows = {
+        (row["candidate"], row["protocol"], row["metric"]): row["value"]
+        for row in pq.read_table(workspace.evaluation("studio")).to_pylist()
+        if row["role"] == "select"
+    }
+    draws = {
+        (row["candidate"], row["metric"]): np.array(row["draws"])
+        for row in pq.read_table(workspace.evaluation_draws("studio")).to_pylist()
+    }
+    selection = read_selection(workspace.selection)
+    names = [entry.name for entry in selection.candidates]
+    for held, metric in (("studio", "classification.acc1"), (f"studio.{recall}", recall)):
+        protocol, _, name = metric.rpartition(".")
+        best = max(names, key=lambda each: rows[each, protocol, name])
+        for entry in selection.candidates:
+            score = entry.held[held]
+            assert score.value == pytest.approx(rows[entry.name, protocol, name], abs=1e-6)
+            assert score.deficit == pytest.approx(rows[best, protocol, name] - score.value, abs=1e-6)
+            error = (draws[best, metric] - draws[entry.name, metric]).std(ddof=1)
+            assert score.accepted == pytest.approx(max(0.03, error), abs=1e-5)
+    for entry in selection.candidates[1:]:
+        assert entry.eligible == all(score.deficit <= score.accepted + 1e-6 for score in entry.held.values())
+    gate = compare_models(workspace, workspace.candidate("base-model"), workspace.candidate("step-000020"))
+    compared = {(each.dataset, each.metric): each for each in gate}
+    assert set(compared) == {
+        ("studio", "classification.acc1"),
+        ("studio", recall),
+        ("street", "classification.acc1"),
+    }
+    protocol, _, name = recall.rpartition(".")
+    difference = rows["step-000020", protocol, name] - rows["base-model", protocol, name]
+    assert compared["studio", recall].difference == pytest.approx(difference)
+
+
+def test_shop_without_another_dataset_selects_without_a_warning_about_it(workspace: Workspace) -> None:
+    params = yaml.safe_load(workspace.params.read_text())
+    for section in ("ingest", "evaluate"):
+        del params[section]["datasets"]["street"]
+    params["select"] = {}
+    workspace.params.write_text(yaml.safe_dump(params))
+    select(workspace)
+    selection = read_selection(workspace.selection)
+    assert (selection.rule, selection.in_domain_tolerance) == ("nearest_to_base", 0.01)
+    assert "reads no other dataset" in selection.reason or not selection.differs_from_base
+    assert "domain" not in (selection.warning or "")
+    params["select"] = {"rule": "mean_score"}
+    workspace.params.write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match="mean_score reads out-of-domain datasets, and none has the role select"):
+        select(workspace)
 
 
 def test_label_free_rules_read_label_free_metrics(workspace: Workspace) -> None:

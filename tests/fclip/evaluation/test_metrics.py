@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from fclip.config import parse_config
+from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Estimate, Resampling, differences, estimates, resamples
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import ClassificationOutcome, MeanOutcome, Outcome, equal_weights
@@ -180,3 +182,23 @@ def test_primary_metric_must_be_of_a_configured_protocol() -> None:
                 ),
             },
         )
+
+
+def test_held_metrics_are_metrics_that_can_be_primary() -> None:
+    values = {
+        "primary": "classification.acc1",
+        "protocols": {"classification": {"kind": "zero-shot", "label": "colour"}, "titles": {"kind": "retrieval"}},
+    }
+
+    def parsed(*holds: str) -> DatasetEvaluation:
+        return parse_config({**values, "holds": list(holds)}, DatasetEvaluation, where="params.yaml")
+
+    recall = "titles.text_to_image.recall_at_10"
+    assert parsed(recall).held == ("classification.acc1", recall)
+    assert list(parsed().with_held_alone().protocols) == ["classification"]
+    assert list(parsed(recall).with_held_alone().protocols) == ["classification", "titles"]
+    with pytest.raises(UserError, match=r"holds: `titles\.recall` is not one of classification\.acc1"):
+        parsed("titles.recall")
+    for twice in ((recall, recall), ("classification.acc1",)):
+        with pytest.raises(UserError, match="holds must name each metric once, and not the primary metric"):
+            parsed(*twice)
