@@ -111,7 +111,7 @@ def _check_derived(params: Params) -> None:
                 f"params.yaml: derive.datasets: `{name}` is a dataset in ingest.datasets; choose another name"
             )
         original = params.ingest.datasets.get(dataset.of)
-        roles_of_copies(original and original.uses, selects=dataset.selects, name=name, of=dataset.of)
+        roles_of_copies(original.uses if original else None, selects=dataset.selects, name=name, of=dataset.of)
 
 
 def _same_datasets(section: str, names: set[str], datasets: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ def derive(workspace: Workspace, name: str) -> DerivedCounts:
         )
     config = load_section(workspace, f"derive.datasets.{name}", DerivedDataset)
     evaluation = read_params(workspace.params).get("evaluate", {}).get("datasets", {}).get(config.of) or {}
+    limit = evaluation.get("max_items")
     original = DatasetFiles(
         config.of,
         workspace.catalog(config.of) / "products.parquet",
@@ -42,7 +43,7 @@ def derive(workspace: Workspace, name: str) -> DerivedCounts:
         name,
         config.shift,
         original,
-        max_items=parse(f"evaluate.datasets.{config.of}.max_items", evaluation.get("max_items"), int | None),
+        max_items=None if limit is None else parse(f"evaluate.datasets.{config.of}.max_items", limit, int),
         seed=load_section(workspace, "base", Base).seed,
         folder=workspace.derived(name),
     )

@@ -101,8 +101,7 @@ def _turned(product: CutOut, *, longer: float, angle: float) -> Floats:
     reach = np.abs(turn[:, :2]) @ size
     width, height = int(np.ceil(reach[0])) + 2, int(np.ceil(reach[1])) + 2
     turn[:, 2] += ((width - size[0]) / 2, (height - size[1]) / 2)
-    turned: Floats = cv2.warpAffine(layers, turn, (width, height), flags=cv2.INTER_LINEAR)
-    return turned
+    return np.asarray(cv2.warpAffine(layers, turn, (width, height), flags=cv2.INTER_LINEAR), np.float32)
 
 
 def _position(side: int, length: int, drawn: float, overlap: int, at_start: bool, at_end: bool) -> int:

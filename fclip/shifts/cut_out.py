@@ -73,7 +73,7 @@ def cut_out(image: Image.Image) -> CutOut | None:
     if min(image.size) < MIN_SIDE:
         return None
     pixels, scale = _pixels(image)
-    looked_at = pixels if scale == 1 else cv2.GaussianBlur(pixels, (0, 0), SMOOTHING * scale)
+    looked_at = pixels if scale == 1 else _smoothed(pixels, SMOOTHING * scale)
     found = _ground(looked_at)
     if found is None:
         return None
@@ -160,10 +160,19 @@ def _background(pixels: Floats, ground: Floats, reached: Mask, tolerance: float,
 
 def _crumbs(pixels: Floats, ground: Floats, product: Mask, radius: int) -> Mask:
     """The thin pale parts of `product`: the dark end of a shadow, and JPEG artefacts. White cloth is not thin."""
-    ratio = pixels / np.maximum(ground, 1)
+    ratio = _relative(pixels, ground)
     thick = round(1.5 * radius)
     pale = product & (_least(ratio) > SHADOW) & (_most(ratio) - _least(ratio) < 2.5 * MAX_TINT)
     return pale & ~_grown(_eroded(pale, thick), pale, thick + 1)
+
+
+def _relative(pixels: Floats, ground: Floats) -> Floats:
+    """The pixels as shares of the ground, float32 [height, width, 3]."""
+    return np.asarray(pixels / np.maximum(ground, 1), np.float32)
+
+
+def _smoothed(pixels: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.float32)
 
 
 def _most(values: Floats) -> Floats:
@@ -192,7 +201,7 @@ def _holes(enclosed: Mask, difference: Floats, radius: int, *, most: float) -> M
 
 def _shadows(pixels: Floats, ground: Floats, blur: float) -> Mask:
     """The pixels that are a little darker than the ground, have its colour, and change slowly."""
-    ratio = cv2.GaussianBlur(pixels / np.maximum(ground, 1), (0, 0), 0.8)
+    ratio = _smoothed(_relative(pixels, ground), 0.8)
     grey = (ratio[..., 0] + ratio[..., 1] + ratio[..., 2]) / 3
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
     even = (_most(ratio) - _least(ratio) < MAX_TINT) & (slope < MAX_SLOPE / blur)
@@ -222,7 +231,7 @@ def _grown(mask: Mask, within: Mask, steps: int) -> Mask:
     allowed = (mask | within).astype(np.uint8)
     grown = mask.astype(np.uint8)
     for _ in range(steps):
-        grown = cv2.dilate(grown, kernel) & allowed
+        grown = np.asarray(cv2.dilate(grown, kernel), np.uint8) & allowed
     return grown.astype(bool)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fclip.scenes.photographs import jpeg
@@ -51,7 +53,7 @@ def _framed(pixels: Floats, rng: random.Random) -> Floats:
             pixels, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA
         )
         left, top = (round(rng.random() * free) for free in (width - small.shape[1], height - small.shape[0]))
-        return _surrounded(small, width, height, left, top)
+        return _surrounded(_as_floats(small), width, height, left, top)
     if drawn < SMALL + OFF_CENTRE:
         kept = rng.uniform(MIN_KEPT, 0.92)
         right, down = (rng.choice((0.0, 1.0, rng.random())) for _ in range(2))
@@ -97,6 +99,5 @@ def _blurred(pixels: Floats, rng: random.Random) -> Floats:
     return pixels
 
 
-def _as_floats(pixels: Floats) -> Floats:
-    floats: Floats = np.asarray(pixels, np.float32)
-    return floats
+def _as_floats(pixels: NDArray[Any]) -> Floats:
+    return np.asarray(pixels, np.float32)

@@ -80,8 +80,8 @@ def dry_run(workspace: Workspace, console: Console) -> list[StageCost]:
         for stage in read_pipeline(copy).stages:
             console.print(f"Running {stage} on at most {ROWS} rows of each dataset …", highlight=False)
             seconds, mib = _measure(copy, [sys.executable, "-m", "dvc", "repro", "--single-item", stage])
-            dataset = stage.partition("@")[2]
-            datasets = [originals.get(dataset, dataset)] if dataset else trained
+            key = stage.partition("@")[2]
+            datasets = [originals.get(key, key)] if key else trained
             num_all = sum(num_rows[name] for name in datasets)
             num_used = sum(min(ROWS, num_rows[name]) for name in datasets)
             measured.append(StageCost(stage, seconds, base_seconds, mib, base_mib, num_all / num_used))
