@@ -24,8 +24,9 @@ class LineSearchConfig:
     model."""
 
     kind: Literal["line-search"]
-    checkpoints: int = 2
-    """Number of late checkpoints whose lines are searched; the averages of earlier methods are searched too."""
+    checkpoints: int = 1
+    """Number of late checkpoints whose lines are searched; the averages of earlier methods are searched too. Each line
+    takes about six evaluations of the `select` data."""
 
     def __post_init__(self) -> None:
         if self.checkpoints < 0:

@@ -87,7 +87,11 @@ def test_line_search_finds_where_in_domain_scores_bend() -> None:
 
 def test_line_search_covers_late_checkpoints_and_averages_but_no_mixtures_with_the_base_model() -> None:
     mixed = Candidate("step-10-at-0.50", "interpolated", 10, 1.0, "e", parents={"base-model": 0.5, "step-10": 0.5})
-    found = recipes({"kind": "line-search"}, (*TRAINED, SOUP, mixed), lambda all_: [bending(each) for each in all_])
+    found = recipes(
+        {"kind": "line-search", "checkpoints": 2},
+        (*TRAINED, SOUP, mixed),
+        lambda all_: [bending(each) for each in all_],
+    )
     assert {recipe.name.partition("-at-")[0] for recipe in found} == {"soup", "step-10", "step-20"}
     found = recipes(
         {"kind": "line-search", "checkpoints": 0}, (*TRAINED, SOUP), lambda all_: [bending(each) for each in all_]
