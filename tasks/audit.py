@@ -101,7 +101,7 @@ def _splits(data: Workspace, dataset: str, config: AuditConfig, resampling: Resa
         )
     catalog = read_catalog(files, with_captions=files.captions.exists())
     derived = _derived(data, dataset)
-    copies = {shift: read_catalog(own, with_captions=False).products for shift, own in derived.items()}
+    copies = {shift: read_catalog(own, with_captions=own.captions.exists()).products for shift, own in derived.items()}
     evaluation = load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation)
     configured = config.attributes
     if any(evaluation.newest in product.attributes for product in catalog.products):
