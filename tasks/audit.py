@@ -25,7 +25,7 @@ from tasks.evaluate import dataset_files, run_options
 from tasks.workspace.params import load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
-from tasks.workspace.roles import made_of, read_roles
+from tasks.workspace.roles import is_control, made_of, read_roles
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def _derived(workspace: Workspace, dataset: str) -> dict[str, DatasetFiles]:
     for name, original in made_of(workspace).items():
         if original == dataset:
             shift = read_params(workspace.params)["derive"]["datasets"][name]["shift"]
-            part = "white" if shift.get("ground") == "white" else shift["kind"]
+            part = "white" if is_control(workspace, name) else shift["kind"]
             found.setdefault(part, dataset_files(workspace, name))
     return found
 

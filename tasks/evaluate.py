@@ -69,7 +69,7 @@ def evaluate_on(
 ) -> Evaluation:
     """Evaluate each of `models` (name -> folder) on the splits of `dataset` that have one of `roles`.
 
-    A derived dataset is evaluated as its original is, but only by the protocol of the primary metric.
+    A derived dataset is evaluated as its original is, but only by the protocols of the held metrics.
 
     Args:
         workspace: its params configure how evaluation runs; its feature cache is used.

@@ -3,7 +3,8 @@
     python -m tasks.evaluate_derived NAME
 
 Reads models/finetune, models/average, data/derived/<name>, and the catalog and captions of its original. Writes
-reports/evaluation/<name>.parquet and reports/evaluation/<name>.draws.parquet, without rows if the dataset is too small.
+reports/evaluation/<name>.parquet and reports/evaluation/<name>.draws.parquet, without rows if the dataset is too small
+or only the control of an audit.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from fclip.shifts.counts import read_counts
 from tasks.evaluate import evaluate, write_tables
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
-from tasks.workspace.roles import made_of
+from tasks.workspace.roles import is_control, made_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ def evaluate_derived(workspace: Workspace, name: str) -> None:
     counts = read_counts(workspace.derived(name))
     if counts.problem:
         logger.warning("%s: %s", name, counts.problem)
-    if counts.evaluated_roles:
+    control = is_control(workspace, name)
+    if control:
+        logger.info("%s is a control, which only the audits read; candidates are not evaluated on it", name)
+    if counts.evaluated_roles and not control:
         evaluate(workspace, name)
     else:
         write_tables(workspace, name, SCHEMA.empty_table(), DRAWS.empty_table())

@@ -21,31 +21,26 @@ TOLERANCES = (0.005, 0.01, 0.015, 0.02, 0.03)
 @config
 class LineSearchConfig:
     """Averages with the base model that are just within an in-domain tolerance. Not useful with an untrained base
-    model."""
+    model. It has no options."""
 
     kind: Literal["line-search"]
-    checkpoints: int = 1
-    """Number of late checkpoints whose lines are searched; the averages of earlier methods are searched too. Each line
-    takes about six evaluations of the `select` data."""
-
-    def __post_init__(self) -> None:
-        if self.checkpoints < 0:
-            raise ValueError("checkpoints must be at least 0")
 
 
-def recipes(
-    settings: LineSearchConfig, candidates: Sequence[Candidate], context: AveragingContext
-) -> tuple[Recipe, ...]:
+def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: AveragingContext) -> tuple[Recipe, ...]:
     """Return the averages nearest to the base model that lose at most each of `TOLERANCES`, for each line.
 
-    A loss is measured from the best score of the ends of all lines, by each held metric. Empty if no training dataset
-    has select data.
+    The lines end at the averages of earlier methods, such as the soup, or else at the last checkpoint. A line takes
+    about six evaluations.
+
+    A loss is measured from the best checkpoint or end of a line, by each held metric. Empty if no training dataset has
+    select data.
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base")
     checkpoints = [each.name for each in candidates if each.kind == "checkpoint"]
     averages = [each.name for each in candidates if each.is_average and base.name not in each.parents]
-    ends = [*averages, *(checkpoints[-settings.checkpoints :] if settings.checkpoints else ())]
-    measured = [found for found in context([{end: 1.0} for end in ends]) if found] if ends else []
+    ends = averages or checkpoints[-1:]
+    compared = dict.fromkeys((*checkpoints, *ends))
+    measured = [found for found in context([{name: 1.0} for name in compared]) if found] if compared else []
     if not measured:
         return ()
     known = {candidate.name for candidate in candidates}  # an interpolation may have made the same average

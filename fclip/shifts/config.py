@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 from fclip.catalog.roles import NAME
 from fclip.config import ByKind, config
 from fclip.shifts.kinds.registry import ShiftConfig, shift_kinds
+from fclip.shifts.kinds.scene import SceneConfig
 
 Shift: TypeAlias = Annotated[ShiftConfig, ByKind(lambda: [each.config for each in shift_kinds().values()])]
 
@@ -20,6 +21,10 @@ class DerivedDataset:
     """How the pictures are changed."""
     selects: bool = False
     """Whether the copies of `select` splits are made too, so that the selection rule and the gate read them."""
+
+    def __post_init__(self) -> None:
+        if self.selects and isinstance(self.shift, SceneConfig) and self.shift.ground == "white":
+            raise ValueError("selects must be false for a scene on white ground: it is a control, which audits read")
 
 
 @config

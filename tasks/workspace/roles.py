@@ -53,8 +53,18 @@ def read_derived_roles(workspace: Workspace) -> dict[str, Roles]:
 
 
 def read_evaluated_roles(workspace: Workspace) -> dict[str, Roles]:
-    """Return the roles of every dataset that models are evaluated on: the ingested ones, then the derived ones."""
-    return {**read_roles(workspace), **read_derived_roles(workspace)}
+    """Return the roles of every dataset that models are evaluated on: the ingested ones, then the derived ones.
+
+    Controls are left out.
+    """
+    derived = {name: roles for name, roles in read_derived_roles(workspace).items() if not is_control(workspace, name)}
+    return {**read_roles(workspace), **derived}
+
+
+def is_control(workspace: Workspace, name: str) -> bool:
+    """Whether a derived dataset is only the control of an audit: products that were cut out and put back on white."""
+    shift = _derived(workspace)[name].get("shift") or {}
+    return bool(shift.get("ground") == "white")
 
 
 def _derived(workspace: Workspace) -> dict[str, dict[str, Any]]:

@@ -133,6 +133,12 @@ def test_what_cannot_be_cut_out_is_counted(shop: Workspace, caplog: pytest.LogCa
     assert white.splits == counts.splits
     evaluate_derived(shop, "scenes")
     assert {row.split for row in read_score_rows(shop.evaluation("scenes"))} == {"test"}
+    evaluate_derived(shop, "white")
+    assert read_score_rows(shop.evaluation("white")) == [], "a control is for audits alone"
+    assert list(read_evaluated_roles(shop)) == ["street", "studio", "scenes"]
+    set_derived(shop, {"white": {"of": "studio", "shift": {"kind": "scene", "ground": "white"}, "selects": True}})
+    with pytest.raises(UserError, match="selects must be false for a scene on white ground: it is a control"):
+        derive(shop, "white")
 
 
 def test_a_catalog_without_plain_grounds_gives_an_empty_dataset_and_says_why(

@@ -72,7 +72,7 @@ def test_line_search_finds_where_in_domain_scores_bend() -> None:
         asked.extend(averages)
         return [bending(parents) for parents in averages]
 
-    found = recipes({"kind": "line-search", "checkpoints": 1}, TRAINED, counting)
+    found = recipes({"kind": "line-search"}, TRAINED, counting)
     # The recall is the tighter one: 0.5, 1, 1.5, 2 and 3 points are lost at shares of .61, .60, .59, .58 and .56.
     assert [recipe.name for recipe in found] == ["step-20-at-0.60", "step-20-at-0.65"]
     assert found[0].parents == {"base-model": 0.4, "step-20": 0.6}
@@ -85,23 +85,16 @@ def test_line_search_finds_where_in_domain_scores_bend() -> None:
     assert sorted({f"step-20-at-{share / 20:.2f}" for share in naive}) == [recipe.name for recipe in found]
 
 
-def test_line_search_covers_late_checkpoints_and_averages_but_no_mixtures_with_the_base_model() -> None:
+def test_line_search_ends_at_averages_or_else_at_the_last_checkpoint() -> None:
     mixed = Candidate("step-10-at-0.50", "interpolated", 10, 1.0, "e", parents={"base-model": 0.5, "step-10": 0.5})
-    found = recipes(
-        {"kind": "line-search", "checkpoints": 2},
-        (*TRAINED, SOUP, mixed),
-        lambda all_: [bending(each) for each in all_],
-    )
-    assert {recipe.name.partition("-at-")[0] for recipe in found} == {"soup", "step-10", "step-20"}
-    found = recipes(
-        {"kind": "line-search", "checkpoints": 0}, (*TRAINED, SOUP), lambda all_: [bending(each) for each in all_]
-    )
-    assert {recipe.name.partition("-at-")[0] for recipe in found} == {"soup"}
+    for candidates, end in (((*TRAINED, SOUP, mixed), "soup"), ((*TRAINED, mixed), "step-20"), ((BASE,), None)):
+        found = recipes({"kind": "line-search"}, candidates, lambda all_: [bending(each) for each in all_])
+        assert {recipe.name.partition("-at-")[0] for recipe in found} == ({end} if end else set())
 
 
 def test_line_search_does_not_repeat_an_interpolation() -> None:
     same = Candidate("step-20-at-0.60", "interpolated", 20, 1.0, "e", parents={"base-model": 0.4, "step-20": 0.6})
-    found = recipes({"kind": "line-search", "checkpoints": 1}, (*TRAINED, same), lambda all_: [*map(bending, all_)])
+    found = recipes({"kind": "line-search"}, (*TRAINED, same), lambda all_: [*map(bending, all_)])
     assert [recipe.name for recipe in found] == ["step-20-at-0.65"]
 
 
@@ -119,7 +112,6 @@ def test_line_search_without_scores_or_with_broken_averages_makes_no_recipe() ->
         ([{"kind": "median"}], "`kind` must be one of interpolation, line-search, soup"),
         ([{"kind": "soup"}, {"kind": "soup"}], "each kind at most once, not `soup` twice"),
         ([{"kind": "soup", "shares": [0.5]}], "average.methods.0.shares: unknown key"),
-        ([{"kind": "line-search", "checkpoints": -1}], "checkpoints must be at least 0"),
         ([{"kind": "interpolation", "shares": []}], "at least one number, each between 0 and 1"),
         ([{"kind": "interpolation", "shares": [1.0]}], "at least one number, each between 0 and 1"),
         ([{"kind": "interpolation", "shares": [0.5, 0.501]}], "differ in their first two decimals"),
