@@ -31,7 +31,8 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
     """Select the base model or one of the other candidates.
 
     1. A candidate is eligible if its features are finite and it is within the tolerance of the best candidate by every
-       metric that selection holds in domain. One standard error of the paired difference is always tolerated.
+       metric that selection holds in domain. One standard error of the paired difference is always tolerated. If the
+       metrics disagree so much that no candidate is, the tolerance is the smallest that one candidate meets.
     2. The best candidate is the eligible one with the highest score by the rule. Among equal scores it is the one with
        the earliest step.
     3. If the base model is not within the tolerance, it wins unless the best candidate beats it by the rule, with the
@@ -68,7 +69,7 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
         best=ordered[choice.best].name,
         near_ties=tuple(ordered[row].name for row in choice.ties.nonzero()[0]),
         reason=_reason(ordered, choice, rule.scores(pool), rule, config.in_domain_tolerance),
-        warning=". ".join(_warnings(ordered)) or None,
+        warning=". ".join(_warnings(ordered, choice.widened, config.in_domain_tolerance)) or None,
         by_tolerance=tuple(ToleranceChoice(each, ordered[made.winner].name) for each, made in by_tolerance.items()),
         choices={kind: ordered[made.winner].name for kind, made in choices.items()},
         in_domain_datasets=tuple(ordered[0].in_domain),
@@ -96,6 +97,7 @@ class _Choice:
         best: the best eligible candidate by the rule. ties: bool [n], its near ties and itself.
         within: bool [n], the candidates that the rule can score and that keep every held metric within the tolerance.
         deficits, accepted: float64 [n, h], see `HeldScore`.
+        widened: what was added to every accepted deficit, so that at least one candidate is within; usually 0.
     """
 
     winner: int
@@ -104,6 +106,7 @@ class _Choice:
     within: NDArray[np.bool_]
     deficits: Floats
     accepted: Floats
+    widened: float
 
 
 def _results(
@@ -140,7 +143,9 @@ def _choose(rule: Rule, pool: Pool, resampled: Pool | None, tolerance: float, co
     scores = rule.scores(pool)
     within = pool.finite & np.isfinite(scores)
     deficits, accepted = _held(pool, resampled, within, tolerance)
-    within = within & (deficits <= accepted + ROUNDING).all(axis=1)
+    excess = (deficits - accepted).max(axis=1, initial=0.0)
+    widened = float(excess[within].min(initial=np.inf)) if within.any() else 0.0
+    within = within & (excess <= widened + ROUNDING)
     best = int(np.where(within, scores, -np.inf).argmax())  # argmax takes the earliest of equals
     if not within[0] and not rule.beats_base(pool, best):
         best = 0
@@ -149,7 +154,7 @@ def _choose(rule: Rule, pool: Pool, resampled: Pool | None, tolerance: float, co
     if resampled is not None and config.tie_confidence is not None and rule.scores_items:
         ties |= within & (_deficit_bound(rule.scores(resampled), best, config.tie_confidence) <= 0)
     nearest = min(rows[ties], key=lambda row: (pool.distances[row], row != best))
-    return _Choice(int(nearest), best, ties, within, deficits, accepted)
+    return _Choice(int(nearest), best, ties, within, deficits, accepted + widened, widened)
 
 
 def _held(pool: Pool, resampled: Pool | None, scorable: NDArray[np.bool_], tolerance: float) -> tuple[Floats, Floats]:
@@ -176,9 +181,14 @@ def _deficit_bound(resampled: Floats, best: int, confidence: float) -> Floats:
     return bound
 
 
-def _warnings(candidates: Sequence[ScoredCandidate]) -> list[str]:
+def _warnings(candidates: Sequence[ScoredCandidate], widened: float, tolerance: float) -> list[str]:
     base, *others = candidates
     warnings = []
+    if widened:
+        warnings.append(
+            f"The best candidates by {' and '.join(base.held)} differ, and none is within {100 * tolerance:g} points "
+            f"of the best by each of them; {100 * widened:.2g} points more were accepted"
+        )
     if not others:
         warnings.append(NO_CANDIDATES)
     elif all(candidate.num_nonfinite for candidate in others):

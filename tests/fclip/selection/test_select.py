@@ -179,6 +179,20 @@ def test_one_standard_error_is_always_accepted() -> None:
     assert select(certain, nearest()).candidates[1].held["shop"].accepted == pytest.approx(0.05, rel=0.15)
 
 
+def test_metrics_that_disagree_widen_the_tolerance_as_little_as_possible() -> None:
+    apart = [held(0, 0.30, 0.20), held(100, 0.74, 0.45), held(200, 0.73, 0.48), held(300, 0.70, 0.50)]
+    selection = select(apart, nearest())
+    assert step(selection) == 200, "it misses the best by 1 and 2 points; no other is nearer to both"
+    assert [entry.eligible for entry in selection.candidates] == [True, False, True, False]
+    assert selection.candidates[2].held["shop.recall"].accepted == pytest.approx(0.02)
+    assert selection.warning == (
+        "The best candidates by shop and shop.recall differ, and none is within 1 points of the best by each of them; "
+        "1 points more were accepted"
+    )
+    assert step(select(apart, nearest(0.05))) == 100
+    assert select(SHOP_ALONE, nearest()).warning is None
+
+
 def test_base_model_within_the_tolerance_is_kept_and_one_outside_is_left() -> None:
     selection = select([held(0, 0.715, 0.50), *SHOP_ALONE[1:]], nearest())
     assert not selection.differs_from_base
