@@ -146,7 +146,8 @@ def _renamed_params(home: Workspace, preset: Path, name: str) -> str:
     model = free_model_name(home, name)
     text = preset.read_text(encoding="utf-8")
     for key, value in (("workspace", name), ("registered_model", model)):
-        text, count = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {value}", text, count=1)
+        in_base = rf"(?m)^(  |base: \{{(?:.*, )?){key}: [^,}}\n]*"  # on a line of its own, or in one line with `base`
+        text, count = re.subn(in_base, rf"\g<1>{key}: {value}", text, count=1)
         if count == 0 or read_params(preset).get("base", {}).get(key) is None:
             raise UserError(f"{preset} has no `base.{key}`; add it as in params.yaml")
     return text

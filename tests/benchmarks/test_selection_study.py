@@ -2,16 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.selection.frontier import draw_frontier
 from benchmarks.selection.regret import ALL, TRAINED, Regret, RuleChoice, RuleSetting, choices, study, summarise
 from benchmarks.selection.run_table import read_run, write_run
 from benchmarks.selection.score_table import read_scores
 from benchmarks.selection.study import app
+from benchmarks.selection.tables import usual_choices
 from benchmarks.selection.trade_off import draw_trade_off
 from fclip.errors import UserError
 from fclip.models.candidates import Candidate
@@ -165,6 +168,27 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert table.cost == pytest.approx(halves["in"])
     with pytest.raises(UserError, match="is not the table of a run"):
         read_run(tmp_path / "nothing.parquet")
+
+
+def test_every_metric_that_is_held_in_domain_has_a_cost(tmp_path: Path) -> None:
+    candidates, halves = run()
+    recalls = {"base-model": 0.125, "early-1": 0.5, "late-2": 0.375, "soup-2": 0.5}
+    held = [
+        replace(each, more_held={"in.recall": Score(recalls[each.name], 0.0, 10, np.full(5, recalls[each.name]))})
+        for each in candidates
+    ]
+    halves["in.recall"] = np.array([[value, value] for value in recalls.values()])
+    write_run(held, halves, tmp_path / "full-0.parquet")
+    table = read_run(tmp_path / "full-0.parquet")
+    assert table.out_of_domain == ("a", "b")
+    assert [dict(each.more_held) for each in table.candidates] == [dict(each.more_held) for each in held]
+    found = list(choices([table], [0.2], [], with_subsets=False))
+    last = next(one for one in found if one.setting == RuleSetting("last", TRAINED, 0, 0.2))
+    assert (last.in_domain_cost, *last.more_costs) == pytest.approx((0.0, 0.125))
+    with pytest.raises(UserError, match=r"must end in \.png or \.svg"):
+        draw_frontier(found, tmp_path / "frontier.txt")
+    picture = draw_frontier(usual_choices([table]), tmp_path / "frontier.svg").read_text()
+    assert "cost in recall, points" in picture
 
 
 def test_the_oracle_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_status_search_models_and_cache(trained: Space) -> None:
 def test_dvc_shows_metrics_and_plots_with_titles(trained: Space) -> None:
     metrics = json.loads(trained.run("dvc", "metrics", "show", "--json").output)[""]["data"]
     (values,) = [entry["data"] for entry in metrics.values()]
-    by_role = {"studio": {"select", "report"}, "street": {"select", "report"}}
+    both = {"select", "report"}
+    by_role = {"studio": both, "street": both, "studio-camera": {"report"}}
     for model in ("selected", "base"):
         assert {dataset: set(roles) for dataset, roles in values[model].items()} == by_role
     assert set(values) == {"selected", "base", "in_domain_cost"}
@@ -199,7 +200,7 @@ def test_promote_and_rollback_switch_pin_embeddings_and_publication(retrained: S
     finished = space.run("fclip", "retrain")
     assert finished.code == 0, finished.output
     assert {version.version for version in space.versions} == {1, 2}
-    assert {name for name, outs in digests(space).items() if outs != before[name]} <= {"select", "embed"}
+    assert {name for name, outs in digests(space).items() if outs != before[name]} <= {"select", "audit", "embed"}
     promoted = space.run("fclip", "promote", "--override", "the [new] stylists prefer it")
     assert promoted.code == 0, promoted.output
     assert "promoted against the gate by" in promoted.output
