@@ -52,8 +52,11 @@ def test_own_csv_table_runs_in_a_new_workspace(retrained: Space, tmp_path: Path,
     mine.set_params(own_columns)
     finished = mine.run("fclip", "retrain", timeout=600)
     assert finished.code == 0, finished.output
-    assert "selected by in-domain data alone" in mine.json("reports/selection.json")["warning"]
-    assert "selected by in-domain data alone" in finished.output
+    selection = mine.json("reports/selection.json")
+    assert "domain" not in (selection["warning"] or ""), "a shop needs no other dataset"
+    assert selection["candidates"][0]["out_of_domain"] == {}
+    made = {each["dataset"]: each["headline"] for each in mine.json("reports/audits.json")["audits"]}
+    assert set(made) == {"catalog"}
     found = mine.call("search", "red bag", "-k", "2")
     assert found.code == 0, found.output
     assert "SKU" in found.output
