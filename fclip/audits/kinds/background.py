@@ -189,8 +189,8 @@ def plan(data: AuditData) -> BackgroundPlan | NotMeasurable:
     if len(products) < len(data.products):
         left_out = len(data.products) - len(products)
         reasons += (
-            f"{left_out} of {len(data.products)} products were left out, since they have no copy of each kind: they have "
-            "no plain ground, or the evaluation does not take them (`max_items`).",
+            f"{left_out} of {len(data.products)} products were left out, since they have no copy of each kind: "
+            "they have no plain ground, or the evaluation does not take them (`max_items`).",
         )
     categories = [value(product, data.attributes.category) for product in products]
     classes = tuple(sorted({name for name in categories if name is not None}))
