@@ -124,7 +124,8 @@ def _plot(name: str, heading: str, results: Sequence[AuditResult], models: Seque
         axes.set_yticks(range(len(labels)), list(labels.values()))
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.locator_params(axis="x", nbins=6)
+        longest = max(map(len, labels.values()), default=0)
+        axes.locator_params(axis="x", nbins=max(2, 6 - longest // 10))  # long labels leave little width
 
     height = 0.9 + (0.26 + OFFSET * (len(shown) - 1)) * len(labels)
     return svg(name, draw, legend=True, size=(5.6, height))

@@ -93,7 +93,7 @@ def result_summary(inputs: ReportInputs) -> str:
 def held_label(name: str) -> str:
     """Return the label of a metric that selection holds in domain: a dataset, or `<dataset>.<metric>`."""
     dataset, _, metric = name.partition(".")
-    return f"{dataset}, {metric_label(metric)}" if metric else dataset
+    return f"{dataset}, {metric_label(metric, short=True)}" if metric else dataset
 
 
 def _outside(inputs: ReportInputs) -> list[str]:

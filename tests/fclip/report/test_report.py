@@ -208,7 +208,7 @@ def test_report_shows_what_the_tolerance_buys_and_costs() -> None:
     table = page[page.index("What the tolerance buys and costs") :]
     table = table[: table.index("</table>")]
     cells = [re.findall(r"<t[dh][^>]*>([^<]*)", row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
-    assert cells[0][3:] == ["loss: studio", "loss: studio, text to image recall at 10", "street"]
+    assert cells[0][3:] == ["loss: studio", "loss: studio, text→image R@10", "street"]
     by_tolerance = {row[0]: row[1:] for row in cells[1:]}
     assert list(by_tolerance) == ["1 points", "5 points"]
     assert by_tolerance["5 points"][0] == "step-000018"
