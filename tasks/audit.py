@@ -22,10 +22,10 @@ from fclip.evaluation.catalog import DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.models.candidates import BASE_MODEL
 from tasks.evaluate import dataset_files, run_options
-from tasks.workspace.params import load_section, read_params
+from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
-from tasks.workspace.roles import is_control, made_of, read_roles
+from tasks.workspace.roles import controls, made_of, read_derived, read_roles
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +136,11 @@ def _derived(workspace: Workspace, dataset: str) -> dict[str, DatasetFiles]:
     A scene on white ground is the control for the artefacts of cutting out (`white`); others are named by their shift.
     """
     found: dict[str, DatasetFiles] = {}
+    white = controls(workspace)
+    derived = read_derived(workspace)
     for name, original in made_of(workspace).items():
         if original == dataset:
-            shift = read_params(workspace.params)["derive"]["datasets"][name]["shift"]
-            part = "white" if is_control(workspace, name) else shift["kind"]
+            part = "white" if name in white else derived[name]["shift"]["kind"]
             found.setdefault(part, dataset_files(workspace, name))
     return found
 

@@ -16,7 +16,7 @@ from fclip.shifts.counts import read_counts
 from tasks.evaluate import evaluate, write_tables
 from tasks.workspace.paths import Workspace
 from tasks.workspace.process import run_stage
-from tasks.workspace.roles import is_control, made_of
+from tasks.workspace.roles import controls, made_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def evaluate_derived(workspace: Workspace, name: str) -> None:
     counts = read_counts(workspace.derived(name))
     if counts.problem:
         logger.warning("%s: %s", name, counts.problem)
-    control = is_control(workspace, name)
+    control = name in controls(workspace)
     if control:
         logger.info("%s is a control, which only the audits read; candidates are not evaluated on it", name)
     if counts.evaluated_roles and not control:

@@ -83,7 +83,10 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
     """
     candidates = read_candidates(workspace.averages / "candidates.json")
     datasets = read_evaluated_roles(workspace)
-    selects = [name for name, roles in datasets.items() if roles.selects and not _is_empty(workspace, tables, name)]
+    derived = made_of(workspace)
+    selects = [
+        name for name, roles in datasets.items() if roles.selects and not (name in derived and _is_empty(name, tables))
+    ]
     trains = {name for name, roles in datasets.items() if roles.trains}
     tables = {name: [row for row in tables[name] if row.role == "select"] for name in selects}
     draws = {name: _draws(workspace.evaluation_draws(name)) for name in selects}
@@ -138,11 +141,11 @@ def _read_tables(workspace: Workspace) -> Tables:
     return tables
 
 
-def _is_empty(workspace: Workspace, tables: Tables, dataset: str) -> bool:
+def _is_empty(derived: str, tables: Tables) -> bool:
     """Whether a derived dataset has no selection data, since too few products could be made; logs a warning."""
-    empty = dataset in made_of(workspace) and not any(row.role == "select" for row in tables[dataset])
+    empty = not any(row.role == "select" for row in tables[derived])
     if empty:
-        logger.warning("%s selects nothing: too few of its products could be made", dataset)
+        logger.warning("%s selects nothing: too few of its products could be made", derived)
     return empty
 
 

@@ -10,6 +10,8 @@ from fclip.audits.registry import AuditPlan
 from fclip.evaluation.outcomes import Floats, Ints
 from fclip.features.similarity import FloatArray, finite_rows, unit
 
+PROMPT = "a photo of a {}"
+"""The text of a category, as far as an audit does not compare prompts."""
 TIE = 1e-6
 """Similarities that differ by less are equal: equal texts of different batches may round differently."""
 BLOCK_VALUES = 4_000_000

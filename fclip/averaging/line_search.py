@@ -5,17 +5,17 @@ along the line and then fall. Where they fall depends on the run, and a fixed gr
 bisects for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Literal
 
 from fclip.averaging.registry import AveragingContext, AveragingMethod, InDomainScores, Recipe
 from fclip.config import config
-from fclip.models.candidates import Candidate
+from fclip.models.candidates import IN_DOMAIN_TOLERANCES, Candidate
 
 STEP = 0.05
 """Shares are multiples of this. In-domain scores differ little between neighbours."""
-TOLERANCES = (0.005, 0.01, 0.015, 0.02, 0.03)
-"""The in-domain losses that the search stops at; the report shows these tolerances."""
+NUM_STEPS = round(1 / STEP)
 
 
 @config
@@ -27,7 +27,7 @@ class LineSearchConfig:
 
 
 def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: AveragingContext) -> tuple[Recipe, ...]:
-    """Return the averages nearest to the base model that lose at most each of `TOLERANCES`, for each line.
+    """Return the averages nearest to the base model that lose at most each of `IN_DOMAIN_TOLERANCES`, for each line.
 
     The lines end at the averages of earlier methods, such as the soup, or else at the last checkpoint. A line takes
     about six evaluations.
@@ -47,51 +47,42 @@ def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: Avera
     best = {metric: max(found[metric] for found in measured) for metric in measured[0]}
     found = []
     for end in ends:
-        line = _Line(base.name, end, best, context)
-        counts = {line.smallest_count(tolerance) for tolerance in TOLERANCES}
-        names = {f"{end}-at-{count * STEP:.2f}": count for count in sorted(counts) if 0 < count < NUM_STEPS}
+        loss = cache(partial(_loss, base.name, end, best, context))  # bisections for near tolerances share their path
+        counts = sorted({smallest_count(loss, tolerance) for tolerance in IN_DOMAIN_TOLERANCES} - {NUM_STEPS})
+        names = {f"{end}-at-{count * STEP:.2f}": count for count in counts}
         found += [
-            Recipe(name, "interpolated", line.parents(count)) for name, count in names.items() if name not in known
+            Recipe(name, "interpolated", _parents(base.name, end, count))
+            for name, count in names.items()
+            if name not in known
         ]
     return tuple(found)
 
 
-NUM_STEPS = round(1 / STEP)
+def smallest_count(loss: Callable[[int], float], tolerance: float) -> int:
+    """Return the smallest number of steps from the base model with a loss within the tolerance, by bisection.
+
+    It is the smallest if losses fall along the line, as they do but for noise. `NUM_STEPS` if none is within.
+    """
+    below, within = 0, NUM_STEPS
+    while within - below > 1:
+        middle = (below + within) // 2
+        if loss(middle) <= tolerance:
+            within = middle
+        else:
+            below = middle
+    return within
 
 
-class _Line:  # remembers the losses that it measured
-    """The line from the base model (0 steps) to a candidate (`NUM_STEPS` steps)."""
+def _loss(base: str, end: str, best: InDomainScores, context: AveragingContext, count: int) -> float:
+    """The largest loss over the held metrics after `count` steps from the base model."""
+    scores = context([_parents(base, end, count)])[0]
+    return max(best[metric] - scores[metric] for metric in best) if scores else float("inf")
 
-    def __init__(self, base: str, end: str, best: InDomainScores, context: AveragingContext) -> None:
-        self._base, self._end, self._best, self._context = base, end, best, context
-        self._losses: dict[int, float] = {}
 
-    def parents(self, count: int) -> Mapping[str, float]:
-        """The shares of the average after `count` steps."""
-        share = round(count * STEP, 2)
-        return {self._base: round(1 - share, 2), self._end: share}
-
-    def smallest_count(self, tolerance: float) -> int:
-        """Return the smallest number of steps with a loss within the tolerance, by bisection.
-
-        It is the smallest if losses fall along the line, as they do but for noise. `NUM_STEPS` if none is within.
-        """
-        below, within = 0, NUM_STEPS
-        while within - below > 1:
-            middle = (below + within) // 2
-            if self._loss(middle) <= tolerance:
-                within = middle
-            else:
-                below = middle
-        return within
-
-    def _loss(self, count: int) -> float:
-        """The largest loss over the held metrics."""
-        if count not in self._losses:
-            scores = self._context([self.parents(count)])[0]
-            loss = max(self._best[metric] - scores[metric] for metric in self._best) if scores else float("inf")
-            self._losses[count] = loss
-        return self._losses[count]
+def _parents(base: str, end: str, count: int) -> Mapping[str, float]:
+    """The shares of the average after `count` steps from the base model."""
+    share = round(count * STEP, 2)
+    return {base: round(1 - share, 2), end: share}
 
 
 LINE_SEARCH = AveragingMethod(

@@ -15,6 +15,9 @@ TRAINED_KINDS = ("base", "checkpoint", "ema", "original-base-model")
 and the original base model of a warm start. All other kinds (`interpolated`, `soup`, …) are averages of candidates and
 are declared by averaging methods."""
 
+IN_DOMAIN_TOLERANCES = (0.005, 0.01, 0.015, 0.02, 0.03)
+"""In-domain losses at which averages are made, and for which selection says what it would select."""
+
 
 @dataclass(frozen=True)
 class Candidate:

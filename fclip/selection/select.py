@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fclip.errors import UserError
+from fclip.models.candidates import IN_DOMAIN_TOLERANCES
 from fclip.selection.candidates import Floats, Pool, ScoredCandidate
 from fclip.selection.config import SelectConfig
 from fclip.selection.result import CandidateResult, DatasetScore, HeldScore, SelectionResult, ToleranceChoice
 from fclip.selection.rules.out_of_domain import gains
 from fclip.selection.rules.registry import Rule, rules
 
-TOLERANCES = (0.005, 0.01, 0.015, 0.02, 0.03)
-"""The in-domain tolerances for which the result says what the rule selects."""
 ROUNDING = 1e-9
 FEW_ITEMS = 100
 """With fewer items, a warning gives the smallest reliable difference."""
@@ -57,7 +56,7 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
         raise UserError(_why_not_applicable(rule))
     resampled = Pool.resampled(ordered)
     applicable = [each for each in rules().values() if each.is_applicable(pool)]
-    tolerances = sorted({*TOLERANCES, config.in_domain_tolerance})
+    tolerances = sorted({*IN_DOMAIN_TOLERANCES, config.in_domain_tolerance})
     choices = {each.kind: _choose(each, pool, resampled, config.in_domain_tolerance, config) for each in applicable}
     by_tolerance = {tolerance: _choose(rule, pool, resampled, tolerance, config) for tolerance in tolerances}
     choice = choices[rule.kind]

@@ -30,7 +30,7 @@ def made_of(workspace: Workspace) -> dict[str, str]:
     """
     return {
         name: parse(f"derive.datasets.{name}.of", dataset.get("of"), str)
-        for name, dataset in _derived(workspace).items()
+        for name, dataset in read_derived(workspace).items()
     }
 
 
@@ -40,7 +40,7 @@ def read_derived_roles(workspace: Workspace) -> dict[str, Roles]:
     Raises:
         UserError: a derived dataset is not made of a dataset in `ingest.datasets`.
     """
-    originals, derived = read_roles(workspace), _derived(workspace)
+    originals, derived = read_roles(workspace), read_derived(workspace)
     return {
         name: roles_of_copies(
             originals.get(of),
@@ -57,16 +57,18 @@ def read_evaluated_roles(workspace: Workspace) -> dict[str, Roles]:
 
     Controls are left out.
     """
-    derived = {name: roles for name, roles in read_derived_roles(workspace).items() if not is_control(workspace, name)}
+    left_out = controls(workspace)
+    derived = {name: roles for name, roles in read_derived_roles(workspace).items() if name not in left_out}
     return {**read_roles(workspace), **derived}
 
 
-def is_control(workspace: Workspace, name: str) -> bool:
-    """Whether a derived dataset is only the control of an audit: products that were cut out and put back on white."""
-    shift = _derived(workspace)[name].get("shift") or {}
-    return bool(shift.get("ground") == "white")
+def controls(workspace: Workspace) -> frozenset[str]:
+    """Return the derived datasets that are only the control of an audit: products put back on white."""
+    derived = read_derived(workspace).items()
+    return frozenset(name for name, dataset in derived if (dataset.get("shift") or {}).get("ground") == "white")
 
 
-def _derived(workspace: Workspace) -> dict[str, dict[str, Any]]:
+def read_derived(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return the entries of `derive.datasets` of params.yaml as plain values; empty without that section."""
     datasets = (read_params(workspace.params).get("derive") or {}).get("datasets") or {}
     return {name: dataset or {} for name, dataset in datasets.items()}

@@ -15,14 +15,13 @@ from fclip.audits.data import AuditData, PlanFeatures
 from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, measure, per_hundred
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
-from fclip.audits.similarity import Embeddings, classify, ranks_of_own
+from fclip.audits.similarity import PROMPT, Embeddings, classify, ranks_of_own
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats
 
 MIN_PRODUCTS = 30
 TOP = 10
-PROMPT = "a photo of a {}"
 ORIGINAL, WHITE, SCENE, CAMERA = "original", "white", "scene", "camera"
 PICTURES = {
     ORIGINAL: "in the catalog's picture",

@@ -16,7 +16,7 @@ from fclip.audits.data import AuditData, PlanFeatures
 from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, measure, per_hundred, snake_names, worst
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
-from fclip.audits.similarity import Embeddings, classify, ranks_of_own
+from fclip.audits.similarity import PROMPT, Embeddings, classify, ranks_of_own
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats
@@ -24,7 +24,6 @@ from fclip.evaluation.outcomes import Floats
 MIN_RIGHT = 30
 """Smallest number of products that the base model gets right, of which a share can be lost."""
 TOP = 10
-PROMPT = "a photo of a {}"
 ORIGINAL = "original"
 PICTURES = {
     ORIGINAL: "the catalog's pictures",

@@ -17,7 +17,7 @@ from fclip.audits.estimate import Means, bootstrap_means, measure, per_hundred
 from fclip.audits.query_forms import FORMS, Form, query_forms
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
-from fclip.audits.similarity import Embeddings, blocks, classify, preferred
+from fclip.audits.similarity import PROMPT, Embeddings, blocks, classify, preferred
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats, Ints
@@ -28,7 +28,7 @@ BINS = ((2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 """Smallest and largest number of words of queries that say more than the category."""
 PROMPTS = {
     "bare": ("the bare name", "{}"),
-    "photo": ("“a photo of a …”", "a photo of a {}"),
+    "photo": ("“a photo of a …”", PROMPT),
     "long": (
         "a long prompt",
         "a product photo of a {} from an online shop, on a plain background, in all sizes",

@@ -1,9 +1,8 @@
 """Slices: does the model fail one brand, one category, one price band or the new arrivals?
 
 Zero-shot recognition of the category is measured in every slice with enough products: by accuracy, or, where the slice
-is a category, by F1. The headline is the largest drop
-of a slice against the base model on the same products. Among many slices one always looks bad by chance, so its
-interval holds for all slices at once.
+is a category, by F1. The headline is the largest drop of a slice against the base model on the same products. Among
+many slices one always looks bad by chance, so its interval holds for all slices at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,13 @@ from fclip.audits.data import AuditData, PlanFeatures
 from fclip.audits.estimate import Means, Worst, at_least_zero, bootstrap_means, per_hundred, points, snake_names, worst
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
-from fclip.audits.similarity import Embeddings, nearest
+from fclip.audits.similarity import PROMPT, Embeddings, nearest
 from fclip.evaluation.arrivals import new_arrivals
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats
 
 MIN_SLICE = 30
-PROMPT = "a photo of a {}"
 SHOWN = 6
 """Number of slices that are shown: those with the lowest accuracy."""
 WHOLE_GROUP, WORST_GROUP, SHOWN_GROUP = (
