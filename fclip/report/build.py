@@ -12,7 +12,8 @@ from fclip.models.candidates import BASE_MODEL
 from fclip.pages import html
 from fclip.report.audits import audit_views, shown_models
 from fclip.report.inputs import MetricResult, ReportInputs
-from fclip.report.plots import candidate_plots, loss_curves
+from fclip.report.plots import candidate_plots, frontiers, held_label, loss_curves
+from fclip.selection.config import PICKS
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 
@@ -43,6 +44,8 @@ def render_report(inputs: ReportInputs) -> str:
             selected=inputs.scores.select,
             reported=inputs.scores.report,
             outside=_outside(inputs),
+            picks=PICKS,
+            frontiers=frontiers(inputs.selection, inputs.scores),
             plots={
                 **candidate_plots(inputs.selection, inputs.scores),
                 "curves": loss_curves(inputs.training, inputs.selection),
@@ -88,12 +91,6 @@ def result_summary(inputs: ReportInputs) -> str:
         return ""
     changes = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
     return f"On report data, the primary metric changed from the base model to {inputs.selection.winner}: {changes}."
-
-
-def held_label(name: str) -> str:
-    """Return the label of a metric that selection holds in domain: a dataset, or `<dataset>.<metric>`."""
-    dataset, _, metric = name.partition(".")
-    return f"{dataset}, {metric_label(metric, short=True)}" if metric else dataset
 
 
 def _outside(inputs: ReportInputs) -> list[str]:

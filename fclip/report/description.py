@@ -55,7 +55,8 @@ def selection_in_words(selection: SelectionResult) -> Markdown:
     return Markdown(
         f"{escape(selection.winner)} was selected from the base model, {counted(num_checkpoints, 'checkpoint')} "
         f"and {counted(num_others, 'other candidate')} (mostly weight averages). The rule was "
-        f"{rules()[selection.rule].label}{_read_data(selection)}. {_held_metrics(selection)}{ties} Reason: {reason}."
+        f"{rules()[selection.rule].label}{_read_data(selection)}, and the preference was {escape(selection.prefer)}. "
+        f"{_held_metrics(selection)}{ties} Reason: {reason}."
     )
 
 

@@ -1,24 +1,26 @@
 """Plots of the report and the comparison page, as SVG elements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from fclip.evaluation.outcomes import Ints
+from fclip.evaluation.protocols.registry import metric_label
 from fclip.pages.svg import COLOURS, svg
 from fclip.report.inputs import CandidateScores, TrainingCurves
 from fclip.selection.result import SelectionResult
-from fclip.selection.rules.registry import rules
 
 MAX_CLASSES = 24  # of a confusion matrix
+SHOWN_LOSS = 10.0
+"""Candidates that lose more points in domain are not shown beside the picks, unless they are picks."""
+MAX_LABEL = 40
 SERIES = ("s1", "s2", "s4", "s3")
 
 
 def candidate_plots(selection: SelectionResult, scores: CandidateScores) -> dict[str, str]:
-    """Return the plots `trade_off`, `domain` and `scores` of a run's candidates; "" for a plot without data."""
+    """Return the plots `domain` and `scores` of a run's candidates; "" for a plot without data."""
     return {
-        "trade_off": trade_off(selection),
         "domain": in_domain_against_out_of_domain(selection, scores),
         "scores": scores_over_steps(selection, scores),
     }
@@ -69,53 +71,62 @@ def in_domain_against_out_of_domain(selection: SelectionResult, scores: Candidat
     return svg("domain", draw, legend=True)
 
 
-def trade_off(selection: SelectionResult) -> str:
-    """Plot each candidate's score by the rule against its in-domain cost, and the best score at each tolerance.
+def frontiers(selection: SelectionResult, scores: CandidateScores) -> list[str]:
+    """Plot what candidates lose by each held metric against their scores elsewhere, with the three picks.
 
-    For a rule that prefers the base model, the vertical axis is the distance from it, which is 0 at the top.
+    Elsewhere is the mean over the other datasets with report data. Without any it is the distance from the base model,
+    which is 0 at the top. Empty for the result of an older version.
     """
-    best = max(candidate.in_domain for candidate in selection.candidates)
-    winner = selection.selected
-    rule = rules()[selection.rule]
-    far = max(3 * selection.in_domain_tolerance, 0.1, best - winner.in_domain)
-    scored = [
-        (best - c.in_domain, c.score, c)
-        for c in selection.candidates
-        if c.score is not None and best - c.in_domain <= far
+    elsewhere, label = _elsewhere(selection, scores)
+    return [
+        _frontier(selection, metric, number, elsewhere, label) for number, metric in enumerate(selection.held_metrics)
     ]
-    if winner.score is None or len(scored) < 2:
-        return ""
-    ringed = (best - winner.in_domain, winner.score)
-    frontier: list[tuple[float, float]] = []
-    for cost, score, _ in sorted(scored, key=lambda each: (each[0], -each[1])):
-        if not frontier or score > frontier[-1][1]:
-            frontier.append((cost, score))
+
+
+def _elsewhere(selection: SelectionResult, scores: CandidateScores) -> tuple[dict[str, float], str]:
+    """The vertical coordinate of the candidates in `frontiers`, by name, and its label."""
+    names = {name for values in scores.report.values() for name in values} - set(selection.in_domain_datasets)
+    measured = {
+        candidate: np.mean([values[name].value for name in names])
+        for candidate, values in scores.report.items()
+        if names and names <= set(values)
+    }
+    if measured:
+        return {name: float(value) for name, value in measured.items()}, f"mean on {', '.join(sorted(names))}"
+    far = {each.name: each.candidate.distance for each in selection.candidates}
+    return {name: -distance for name, distance in far.items() if distance is not None}, "distance from the base model"
+
+
+def _frontier(selection: SelectionResult, metric: str, number: int, elsewhere: Mapping[str, float], label: str) -> str:
+    shown = [each for each in selection.candidates if each.name in elsewhere and metric in each.held]
+    losses = {each.name: 100 * each.held[metric].deficit for each in shown}
+    picked: dict[str, list[str]] = {}
+    for choice in selection.picks:
+        if choice.winner in losses and choice.prefer:
+            picked.setdefault(choice.winner, []).append(choice.prefer)
+    far = max([SHOWN_LOSS, *(1.2 * losses[name] for name in picked)])
+    shown = [each for each in shown if losses[each.name] <= far]
 
     def draw(axes: Axes) -> None:
-        for label, on_path, marker in (("checkpoints", True, "o"), ("averages", False, "D")):
-            points = [(cost, score) for cost, score, c in scored if c.candidate.is_on_training_path == on_path]
-            if points:
-                x, y = zip(*points, strict=True)
-                axes.scatter(x, y, s=26 if on_path else 16, marker=marker, color=COLOURS["s1" if on_path else "s2"],
-                             zorder=3, label=label)  # fmt: skip
-        axes.step(*zip(*frontier, strict=True), where="post", color=COLOURS["muted"], linewidth=1.2, zorder=2,
-                  label="best at each tolerance")  # fmt: skip
-        ties = [(cost, score) for cost, score, c in scored if c.name in selection.near_ties]
-        if len(ties) > 1:
-            x, y = zip(*ties, strict=True)
-            axes.scatter(x, y, s=70, facecolor="none", edgecolor=COLOURS["muted"], linewidth=0.8, zorder=4,
-                         label="near ties")  # fmt: skip
-        axes.scatter(*ringed, s=150, facecolor="none", edgecolor=COLOURS["ink"], linewidth=1.6, zorder=5)
-        left, right = axes.get_xlim()
-        if selection.in_domain_tolerance < right:
-            axes.axvspan(selection.in_domain_tolerance, right, color=COLOURS["shade"], zorder=0, linewidth=0)
-            axes.set_xlim(left, right)
-        axes.set_xlabel("in-domain cost: distance to the best in-domain score")
-        axes.set_ylabel(rule.label)
-        if rule.prefers_base:  # its score is the negative distance
+        for kind, on_path, marker in (("checkpoints", True, "o"), ("averages", False, "D")):
+            names = [each.name for each in shown if each.candidate.is_on_training_path == on_path]
+            if names:
+                axes.scatter([losses[name] for name in names], [elsewhere[name] for name in names], marker=marker,
+                             s=26 if on_path else 16, color=COLOURS["s1" if on_path else "s2"], zorder=3,
+                             label=kind)  # fmt: skip
+        for name, preferences in picked.items():
+            at = (losses[name], elsewhere[name])
+            chosen = name == selection.winner
+            axes.scatter(*at, s=150, facecolor="none", edgecolor=COLOURS["ink" if chosen else "muted"],
+                         linewidth=1.6 if chosen else 0.9, zorder=5)  # fmt: skip
+            axes.annotate(", ".join(preferences), at, xytext=(9, 7), textcoords="offset points",
+                          color=COLOURS["ink" if chosen else "muted"])  # fmt: skip
+        axes.set_xlabel(f"loss in domain, in points: {held_label(metric)}")
+        axes.set_ylabel(label if len(label) < MAX_LABEL else "mean on the other datasets")
+        if label.startswith("distance"):
             axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.2g}")
 
-    return svg("trade-off", draw, legend=True)
+    return svg(f"frontier-{number}", draw, legend=True)
 
 
 def scores_over_steps(selection: SelectionResult, scores: CandidateScores) -> str:
@@ -157,6 +168,12 @@ def loss_curves(training: TrainingCurves, selection: SelectionResult) -> str:
         axes.set_ylabel("contrastive loss")
 
     return svg("curves", draw, legend=True)
+
+
+def held_label(name: str) -> str:
+    """Return the label of a metric that selection holds in domain: a dataset, or `<dataset>.<metric>`."""
+    dataset, _, metric = name.partition(".")
+    return f"{dataset}, {metric_label(metric, short=True)}" if metric else dataset
 
 
 def _mark_step(axes: Axes, selection: SelectionResult) -> None:

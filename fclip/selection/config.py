@@ -1,7 +1,33 @@
 """The configuration of selection: the section `select` of params.yaml."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
 from fclip.config import config
 from fclip.selection.rules.registry import rules
+
+Preference: TypeAlias = Literal["catalog", "balanced", "elsewhere"]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a preference selects: the choice of the rule with another in-domain tolerance.
+
+    Attributes:
+        tolerances: its tolerance, in multiples of `select.in_domain_tolerance`.
+    """
+
+    label: str
+    description: str
+    tolerances: int
+
+
+PICKS: Mapping[Preference, Pick] = {
+    "catalog": Pick("best for my catalog", "as good on the catalog as the best candidate, up to chance", 0),
+    "balanced": Pick("balanced", "gives up at most the tolerance on the catalog", 1),
+    "elsewhere": Pick("best elsewhere", "gives up at most three times the tolerance on the catalog", 3),
+}
 
 
 @config
@@ -13,9 +39,13 @@ class SelectConfig:
     other dataset. mean_normalised_gain, mean_score and mean_rank read out-of-domain datasets with the role select.
     margin and alignment read a label-free protocol on them. in_domain_loss, in_domain_metric and last are common
     practice, for comparison."""
+    prefer: Preference = "balanced"
+    """What the choice prefers. balanced: the tolerance below. catalog: no tolerance, so only candidates that are as
+    good in domain as the best one, up to chance. elsewhere: three times the tolerance, for other kinds of pictures and
+    texts. `fclip select` shows all three, and changes this setting."""
     in_domain_tolerance: float = 0.01
     """How far a candidate may be below the best one by each metric held in domain. 0.01: one point. The report shows
-    what 0.005 to 0.03 buy and cost. One standard error of the difference is always accepted, so that chance does not
+    what 0 to 0.03 buy and cost. One standard error of the difference is always accepted, so that chance does not
     choose."""
     tie_confidence: float | None = 0.8
     """Confidence, from 0.5 to below 1, of the paired bootstrap: of candidates that the best does not beat with it, the
@@ -28,3 +58,7 @@ class SelectConfig:
             raise ValueError("in_domain_tolerance must be at least 0")
         if self.tie_confidence is not None and not 0.5 <= self.tie_confidence < 1:
             raise ValueError("tie_confidence must be from 0.5 to below 1, or null")
+
+    def tolerance_of(self, preference: Preference) -> float:
+        """The in-domain tolerance that a preference applies."""
+        return round(PICKS[preference].tolerances * self.in_domain_tolerance, 6)

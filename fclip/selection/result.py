@@ -44,10 +44,15 @@ class HeldScore:
 
 @dataclass(frozen=True)
 class ToleranceChoice:
-    """The candidate that the configured rule selects with another in-domain tolerance."""
+    """The candidate that the configured rule selects with another in-domain tolerance.
+
+    Attributes:
+        prefer: the preference that applies this tolerance, a key of `PICKS`; None if none does.
+    """
 
     tolerance: float
     winner: str
+    prefer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class SelectionResult:
     """The selected candidate and the reason.
 
     Attributes:
-        rule, in_domain_tolerance, tie_confidence: as in params.
+        rule, prefer, tie_confidence: as in params. in_domain_tolerance: the tolerance that `prefer` applies.
         winner: name of the selected candidate. best: name of the eligible candidate with the highest score.
         near_ties: names of `best` and of the eligible candidates that it does not significantly beat.
         reason: one sentence without its full stop.
@@ -107,6 +112,12 @@ class SelectionResult:
     in_domain_datasets: tuple[str, ...]
     candidates: tuple[CandidateResult, ...]
     by_tolerance: tuple[ToleranceChoice, ...] = ()
+    prefer: str = "balanced"
+
+    @property
+    def picks(self) -> tuple[ToleranceChoice, ...]:
+        """What each preference selects, from the smallest tolerance. Empty in the result of an older version."""
+        return tuple(choice for choice in self.by_tolerance if choice.prefer)
 
     @property
     def held_metrics(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fclip.errors import UserError
 from fclip.models.candidates import IN_DOMAIN_TOLERANCES
 from fclip.selection.candidates import Floats, Pool, ScoredCandidate
-from fclip.selection.config import SelectConfig
+from fclip.selection.config import PICKS, Preference, SelectConfig
 from fclip.selection.result import CandidateResult, DatasetScore, HeldScore, SelectionResult, ToleranceChoice
 from fclip.selection.rules.out_of_domain import gains
 from fclip.selection.rules.registry import Rule, rules
@@ -56,24 +56,34 @@ def select(candidates: Sequence[ScoredCandidate], config: SelectConfig) -> Selec
         raise UserError(_why_not_applicable(rule))
     resampled = Pool.resampled(ordered)
     applicable = [each for each in rules().values() if each.is_applicable(pool)]
-    tolerances = sorted({*IN_DOMAIN_TOLERANCES, config.in_domain_tolerance})
-    choices = {each.kind: _choose(each, pool, resampled, config.in_domain_tolerance, config) for each in applicable}
-    by_tolerance = {tolerance: _choose(rule, pool, resampled, tolerance, config) for tolerance in tolerances}
+    tolerance = config.tolerance_of(config.prefer)
+    choices = {each.kind: _choose(each, pool, resampled, tolerance, config) for each in applicable}
     choice = choices[rule.kind]
     return SelectionResult(
         rule=rule.kind,
-        in_domain_tolerance=config.in_domain_tolerance,
+        prefer=config.prefer,
+        in_domain_tolerance=tolerance,
         tie_confidence=config.tie_confidence,
         winner=ordered[choice.winner].name,
         best=ordered[choice.best].name,
         near_ties=tuple(ordered[row].name for row in choice.ties.nonzero()[0]),
-        reason=_reason(ordered, choice, rule.scores(pool), rule, config.in_domain_tolerance),
-        warning=". ".join(_warnings(ordered, choice.widened, config.in_domain_tolerance)) or None,
-        by_tolerance=tuple(ToleranceChoice(each, ordered[made.winner].name) for each, made in by_tolerance.items()),
+        reason=_reason(ordered, choice, rule.scores(pool), rule, tolerance),
+        warning=". ".join(_warnings(ordered, choice.widened, tolerance)) or None,
+        by_tolerance=tuple(
+            ToleranceChoice(each, ordered[_choose(rule, pool, resampled, each, config).winner].name, preference)
+            for each, preference in _tolerances(config)
+        ),
         choices={kind: ordered[made.winner].name for kind, made in choices.items()},
         in_domain_datasets=tuple(ordered[0].in_domain),
         candidates=_results(ordered, pool, rule.scores(pool), choice),
     )
+
+
+def _tolerances(config: SelectConfig) -> list[tuple[float, Preference | None]]:
+    """The tolerances to choose with, ascending, each with the preference that applies it."""
+    preferred: list[tuple[float, Preference | None]] = [(config.tolerance_of(each), each) for each in PICKS]
+    others = set(IN_DOMAIN_TOLERANCES) - {tolerance for tolerance, _ in preferred}
+    return sorted([*preferred, *((each, None) for each in others)], key=lambda pair: pair[0])
 
 
 def _why_not_applicable(rule: Rule) -> str:
