@@ -39,7 +39,7 @@ def select(
         console.print(_table(read_selection(workspace), read_scores(workspace)))
         return
     from flows.cli.retrain import retrain
-    from tasks.workspace.edit import set_param
+    from flows.edit_params import set_param
 
     if set_param(workspace.params, "select", "prefer", prefer):
         console.print(f"Set select.prefer in {workspace.params} to {prefer}", highlight=False, soft_wrap=True)
