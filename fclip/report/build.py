@@ -13,7 +13,7 @@ from fclip.pages import html
 from fclip.report.audits import audit_views, shown_models
 from fclip.report.inputs import MetricResult, ReportInputs
 from fclip.report.plots import candidate_plots, frontiers, held_label, loss_curves
-from fclip.selection.config import PICKS
+from fclip.selection.preferences import PICKS
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
 

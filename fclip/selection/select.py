@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fclip.errors import UserError
 from fclip.models.candidates import IN_DOMAIN_TOLERANCES
 from fclip.selection.candidates import Floats, Pool, ScoredCandidate
-from fclip.selection.config import PICKS, Preference, SelectConfig
+from fclip.selection.config import SelectConfig
+from fclip.selection.preferences import PICKS, Preference
 from fclip.selection.result import CandidateResult, DatasetScore, HeldScore, SelectionResult, ToleranceChoice
 from fclip.selection.rules.out_of_domain import gains
 from fclip.selection.rules.registry import Rule, rules

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fclip.errors import UserError
-from fclip.selection.config import PICKS, Preference
+from fclip.selection.preferences import PICKS, Preference
 from flows.cli.flow_run import Commit, Wait
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console

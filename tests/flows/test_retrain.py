@@ -85,6 +85,22 @@ def test_dvc_repro_gives_the_same_outputs_as_the_flow(
     assert "has no version in" in space.call("models").output
 
 
+def test_select_shows_three_picks_and_takes_another(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "picked")
+    shown = space.call("select")
+    assert shown.code == 0, shown.output
+    for text in ("best for my catalog", "balanced (selected)", "best elsewhere", "studio-camera"):
+        assert text in shown.output
+    assert space.json("reports/selection.json")["prefer"] == "balanced"
+    taken = space.run("fclip", "select", "--prefer", "catalog")
+    assert taken.code == 0, taken.output
+    assert "prefer: catalog" in (space.root / "params.yaml").read_text()
+    assert space.json("reports/selection.json")["prefer"] == "catalog"
+    assert re.search(r"finetune +cached", taken.output)
+    assert not re.search(r"select +cached", taken.output)
+    assert space.call("select", "--prefer", "cheap").code == 2
+
+
 def test_status_search_models_and_cache(trained: Space) -> None:
     space = trained
     status = space.call("status")

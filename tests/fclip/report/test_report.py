@@ -101,7 +101,12 @@ def made_up() -> ReportInputs:
         },
         in_domain_datasets=("studio",),
         candidates=candidates,
-        by_tolerance=(ToleranceChoice(0.01, "step-000031"), ToleranceChoice(0.05, "step-000018")),
+        by_tolerance=(
+            ToleranceChoice(0.0, "step-000031", "catalog"),
+            ToleranceChoice(0.01, "step-000031"),
+            ToleranceChoice(0.05, "step-000018", "balanced"),
+            ToleranceChoice(0.15, "step-000012", "elsewhere"),
+        ),
     )
     accuracy, f1, recall = "classification.acc1", "classification.weighted_f1", "retrieval.text_to_image.recall_at_10"
     return ReportInputs(
@@ -187,7 +192,7 @@ def test_report_is_self_contained(tmp_path: Path) -> None:
     assert len(parser.ids) == len(set(parser.ids))
     without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]+"', "", page)
     assert not re.search(r"https?://|<script|<link|<img|@import", without_namespaces)
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert not re.search(r"#(0[1-9])\1\1\b", page), "a placeholder colour was not replaced"
     assert page == render_report(made_up())
 
@@ -205,16 +210,51 @@ def test_report_shows_results_gate_rules_and_refused_rows() -> None:
 def test_report_shows_what_the_tolerance_buys_and_costs() -> None:
     inputs = made_up()
     page = render_report(inputs)
-    table = page[page.index("What the tolerance buys and costs") :]
+    table = page[page.index("What other tolerances would select") :]
     table = table[: table.index("</table>")]
     cells = [re.findall(r"<t[dh][^>]*>([^<]*)", row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
     assert cells[0][3:] == ["loss: studio", "loss: studio, text→image R@10", "street"]
     by_tolerance = {row[0]: row[1:] for row in cells[1:]}
-    assert list(by_tolerance) == ["1 points", "5 points"]
+    assert list(by_tolerance) == ["0 points", "1 points", "5 points", "15 points"]
     assert by_tolerance["5 points"][0] == "step-000018"
     assert by_tolerance["5 points"][2:] == ["2.9", "3.6", "0.509"]
     older = replace(inputs, selection=replace(inputs.selection, by_tolerance=()))
-    assert "What the tolerance buys" not in render_report(older)
+    assert "What other tolerances" not in render_report(older)
+
+
+def test_report_shows_three_picks_on_the_frontier_of_each_held_metric() -> None:
+    page = render_report(made_up())
+    table = page[page.index("best for my catalog") : page.index("What other tolerances would select")]
+    rows = re.findall(r'<td class="name">([^<]*)</td>(.*?)</tr>', table, re.DOTALL)
+    numbers = {name: re.findall(r'<td class="n">([^<]*)', cells) for name, cells in rows}
+    assert numbers == {
+        "step-000031": ["0.0", "6.0", "0.476"],
+        "step-000018": ["2.9", "3.6", "0.509"],
+        "step-000012": ["7.3", "2.4", "0.490"],
+        "base-model": ["49.4", "0.0", "0.241"],
+    }
+    assert "fclip select --prefer catalog" in table
+    assert "fclip select --prefer balanced" not in table, "it is the pick of this run"
+    for number in range(2):
+        assert f'id="frontier-{number}-' in page
+    assert "loss in domain, in points: studio, text→image R@10" in page
+    assert "mean on street" in page
+
+
+def test_frontier_without_other_datasets_shows_the_distance_from_the_base_model() -> None:
+    inputs = made_up()
+    near = [
+        replace(each, candidate=replace(each.candidate, distance=0.1 * number))
+        for number, each in enumerate(inputs.selection.candidates)
+    ]
+    alone = CandidateScores(
+        select=inputs.scores.select,
+        report={name: {"studio": values["studio"]} for name, values in inputs.scores.report.items()},
+    )
+    page = render_report(replace(inputs, selection=replace(inputs.selection, candidates=tuple(near)), scores=alone))
+    assert ">distance from the base model<" in page
+    assert "mean on" not in page
+    assert "become slightly optimistic" not in page
 
 
 def test_report_shows_audits_of_base_champion_and_selected_model() -> None:
@@ -288,7 +328,7 @@ def test_report_without_out_of_domain_data_or_losses_shows_the_warning() -> None
     inputs = replace(inputs, selection=selection, scores=scores, ingests=inputs.ingests[1:2], results=())
     page = render_report(replace(inputs, training=TrainingCurves((), ())))
     assert "Selected by in-domain data alone." in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert "No row was refused." in page
 
 

@@ -11,6 +11,7 @@ from fclip.errors import UserError
 from fclip.models.candidates import Candidate
 from fclip.selection.candidates import Score, ScoredCandidate
 from fclip.selection.config import SelectConfig
+from fclip.selection.preferences import PICKS
 from fclip.selection.result import SelectionResult, read_selection, write_selection
 from fclip.selection.select import select
 
@@ -203,13 +204,35 @@ def test_base_model_within_the_tolerance_is_kept_and_one_outside_is_left() -> No
 def test_result_says_what_other_tolerances_select() -> None:
     by_tolerance = {each.tolerance: each.winner for each in select(SHOP_ALONE, nearest(0.12)).by_tolerance}
     assert by_tolerance == {
+        0.0: "step-000300",
         0.005: "step-000200",
         0.01: "step-000200",
         0.015: "step-000200",
         0.02: "step-000200",
         0.03: "step-000200",
         0.12: "step-000100",
+        0.36: "step-000100",
     }
+
+
+def test_preference_applies_its_own_tolerance() -> None:
+    def picks(selection: SelectionResult) -> list[tuple[str | None, float, str]]:
+        return [(each.prefer, each.tolerance, each.winner) for each in selection.picks]
+
+    chosen = {prefer: select(SHOP_ALONE, replace(nearest(0.04), prefer=prefer)) for prefer in PICKS}
+    assert {prefer: step(selection) for prefer, selection in chosen.items()} == {
+        "catalog": 300,
+        "balanced": 200,
+        "elsewhere": 100,
+    }
+    assert picks(chosen["catalog"]) == picks(chosen["elsewhere"])
+    assert picks(chosen["balanced"]) == [
+        ("catalog", 0.0, "step-000300"),
+        ("balanced", 0.04, "step-000200"),
+        ("elsewhere", 0.12, "step-000100"),
+    ]
+    without = select(SHOP_ALONE, nearest(0.0))
+    assert picks(without) == [(prefer, 0.0, "step-000300") for prefer in PICKS]
 
 
 @pytest.mark.parametrize("rule", ["mean_normalised_gain", "mean_score", "mean_rank"])
