@@ -14,7 +14,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-from fclip.averaging.registry import AverageConfig, InDomainScores, Recipe, averaging_methods, trained_ancestors
+from fclip.averaging.registry import (
+    AverageConfig,
+    InDomainScores,
+    Recipe,
+    Shares,
+    TowerShares,
+    averaging_methods,
+    trained_ancestors,
+)
 from fclip.evaluation.run import MetricScore
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
@@ -30,7 +38,7 @@ from tasks.workspace.process import run_stage
 from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
-_Parents: TypeAlias = frozenset[tuple[str, float]]  # the averaged candidates and their shares
+_Parents: TypeAlias = tuple[frozenset[tuple[str, float]], ...]  # the candidates and their shares, in both towers
 
 
 def average(workspace: Workspace) -> None:
@@ -63,7 +71,7 @@ def average(workspace: Workspace) -> None:
 
 def _log(candidates: Sequence[Candidate], scores: Mapping[_Parents, InDomainScores | None]) -> None:
     """Log a table of the candidates with their distances to the base model, and scores where one was computed."""
-    own = [scores.get(_key(each.parents or {each.name: 1.0})) for each in candidates]
+    own = [scores.get(_key(trained_ancestors({each.name: 1.0}, candidates))) for each in candidates]
     rows = [
         (each.name, each.kind, "–" if each.distance is None else f"{each.distance:.2g}", _listed(score))
         for each, score in zip(candidates, own, strict=True)
@@ -91,19 +99,31 @@ def _as_trained(base: Path, folder: Path) -> Path:
 def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str, Path], folder: Path) -> Candidate:
     """Write the folder of an average and return its record."""
     assert recipe.name not in folders, f"two candidates are named {recipe.name}"
-    parents = trained_ancestors(recipe.parents, candidates)
-    latest = max((each for each in candidates if each.name in parents), key=lambda each: each.step)
+    shares = trained_ancestors(recipe.parents, candidates)
+    names = {*shares.images, *shares.texts}
+    latest = max((each for each in candidates if each.name in names), key=lambda each: each.step)
     folder.mkdir(parents=True)
-    write_mixture(folder, _parts(parents, folders))
-    return Candidate(recipe.name, recipe.kind, latest.step, latest.epoch, model_sha256(folder), parents=parents)
+    write_mixture(folder, _parts(shares, folders))
+    return Candidate(
+        recipe.name,
+        recipe.kind,
+        latest.step,
+        latest.epoch,
+        model_sha256(folder),
+        parents=shares.images,
+        text_parents={} if shares.texts == shares.images else shares.texts,
+    )
 
 
-def _key(parents: Mapping[str, float]) -> _Parents:
-    return frozenset(parents.items())
+def _key(shares: TowerShares) -> _Parents:
+    return tuple(frozenset(tower.items()) for tower in (shares.images, shares.texts))
 
 
-def _parts(parents: Mapping[str, float], folders: Mapping[str, Path]) -> list[MixturePart]:
-    return [MixturePart(folders[name], share) for name, share in parents.items()]
+def _parts(shares: TowerShares, folders: Mapping[str, Path]) -> list[MixturePart]:
+    if shares.texts == shares.images:
+        return [MixturePart(folders[name], share) for name, share in shares.images.items()]
+    names = dict.fromkeys((*shares.images, *shares.texts))
+    return [MixturePart(folders[name], shares.images.get(name, 0.0), shares.texts.get(name, 0.0)) for name in names]
 
 
 def _rounded(distance: float) -> float | None:
@@ -120,28 +140,29 @@ class _Scorer:
     computed: dict[_Parents, InDomainScores | None]
     loader: ModelLoader
 
-    def scores(self, averages: Sequence[Mapping[str, float]]) -> list[InDomainScores | None]:
+    def scores(self, averages: Sequence[Shares]) -> list[InDomainScores | None]:
         """See `AveragingContext`."""
         datasets = [name for name, roles in read_roles(self.workspace).items() if roles.trains and roles.selects]
         if not datasets:
             logger.warning("No training dataset has a split with the role `select`; no candidate can be scored")
             return [None] * len(averages)
-        parents = [trained_ancestors(shares, self.candidates) for shares in averages]
-        missing = {_key(each): each for each in parents if _key(each) not in self.computed}
+        wanted = [trained_ancestors(shares, self.candidates) for shares in averages]
+        missing = {_key(each): each for each in wanted if _key(each) not in self.computed}
         if missing:
             with TemporaryDirectory(dir=self.workspace.finetune.parent, prefix=".average-") as folder:
                 folders = {
                     key: self._folder(each, Path(folder) / str(n)) for n, (key, each) in enumerate(missing.items())
                 }
                 self.computed.update(self._evaluate(datasets, folders))
-        return [self.computed[_key(each)] for each in parents]
+        return [self.computed[_key(each)] for each in wanted]
 
-    def _folder(self, parents: Mapping[str, float], new: Path) -> Path:
+    def _folder(self, shares: TowerShares, new: Path) -> Path:
         """The folder of a candidate, or the folder `new` with the average."""
-        if len(parents) == 1:
-            return self.folders[next(iter(parents))]
+        parts = _parts(shares, self.folders)
+        if len(parts) == 1:
+            return parts[0].folder
         new.mkdir()
-        write_mixture(new, _parts(parents, self.folders))
+        write_mixture(new, parts)
         return new
 
     def _evaluate(

@@ -31,7 +31,7 @@ def recipes(settings: InterpolationConfig, candidates: Sequence[Candidate], _: A
     return tuple(
         Recipe(f"{other.name}-at-{share:.2f}", "interpolated", {base.name: 1 - share, other.name: share})
         for other in others
-        if base.name not in other.parents
+        if base.name not in other.ancestors
         for share in settings.shares
     )
 

@@ -37,8 +37,7 @@ def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: Avera
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base")
     checkpoints = [each.name for each in candidates if each.kind == "checkpoint"]
-    averages = [each.name for each in candidates if each.is_average and base.name not in each.parents]
-    ends = averages or checkpoints[-1:]
+    ends = line_ends(candidates)
     compared = dict.fromkeys((*checkpoints, *ends))
     measured = [found for found in context([{name: 1.0} for name in compared]) if found] if compared else []
     if not measured:
@@ -56,6 +55,13 @@ def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: Avera
             if name not in known
         ]
     return tuple(found)
+
+
+def line_ends(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the averages that do not contain the base model, or else the last checkpoint; [] if there is none."""
+    base = next(candidate for candidate in candidates if candidate.kind == "base")
+    averages = [each.name for each in candidates if each.is_average and base.name not in each.ancestors]
+    return averages or [each.name for each in candidates if each.kind == "checkpoint"][-1:]
 
 
 def smallest_count(loss: Callable[[int], float], tolerance: float) -> int:

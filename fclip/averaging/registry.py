@@ -20,18 +20,29 @@ class Recipe:
     Attributes:
         name: unique among all candidates.
         kind: `Candidate.kind`, not one of `TRAINED_KINDS`.
-        parents: the averaged candidates, which may be averages themselves, and their shares, which sum to 1.
+        parents: the averaged candidates, which may be averages themselves, and their shares.
     """
 
     name: str
     kind: str
-    parents: Mapping[str, float]
+    parents: "Shares"
 
+
+@dataclass(frozen=True)
+class TowerShares:
+    """The share of each candidate in the image tower and in the text tower of an average. Both sum to 1."""
+
+    images: Mapping[str, float]
+    texts: Mapping[str, float]
+
+
+Shares: TypeAlias = Mapping[str, float] | TowerShares
+"""The share of each candidate in an average. They sum to 1. A mapping: both towers have the same shares."""
 
 InDomainScores: TypeAlias = Mapping[str, float]
 """The held metrics on the select data of the training datasets, by `<dataset>.<metric>`; the primary ones first."""
 
-AveragingContext: TypeAlias = Callable[[Sequence[Mapping[str, float]]], Sequence[InDomainScores | None]]
+AveragingContext: TypeAlias = Callable[[Sequence[Shares]], Sequence[InDomainScores | None]]
 """Returns the in-domain scores of averages, each given by the share of each candidate, computed on demand. None for an
 average whose features are not finite, and for all of them if no training dataset has select data."""
 
@@ -59,14 +70,22 @@ def averaging_methods() -> Mapping[str, AveragingMethod]:
     return collect_declarations(__package__, AveragingMethod)
 
 
-def trained_ancestors(parents: Mapping[str, float], candidates: Sequence[Candidate]) -> dict[str, float]:
-    """Return `parents` with every average replaced by its parents, so that only trained candidates remain."""
+def trained_ancestors(shares: Shares, candidates: Sequence[Candidate]) -> TowerShares:
+    """Return `shares` with every average replaced by its parents, so that only trained candidates remain."""
     by_name = {candidate.name: candidate for candidate in candidates}
-    shares: dict[str, float] = {}
-    for parent, share in parents.items():
-        for name, inner_share in (by_name[parent].parents or {parent: 1.0}).items():
-            shares[name] = shares.get(name, 0.0) + share * inner_share
-    return shares
+    towers = shares if isinstance(shares, TowerShares) else TowerShares(shares, shares)
+    return TowerShares(
+        images=_expanded(towers.images, {name: each.parents for name, each in by_name.items()}),
+        texts=_expanded(towers.texts, {name: each.text_parents or each.parents for name, each in by_name.items()}),
+    )
+
+
+def _expanded(shares: Mapping[str, float], parents: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    expanded: dict[str, float] = {}
+    for parent, share in shares.items():
+        for name, inner_share in (parents[parent] or {parent: 1.0}).items():
+            expanded[name] = expanded.get(name, 0.0) + share * inner_share
+    return expanded
 
 
 class MethodConfig(Protocol):
@@ -80,7 +99,7 @@ AnyMethodConfig = Annotated[MethodConfig, ByKind(lambda: [method.config for meth
 
 
 def _default_methods() -> "tuple[MethodConfig, ...]":
-    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "line-search"))
+    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "line-search", "tower-search"))
 
 
 @config

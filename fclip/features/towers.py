@@ -71,8 +71,11 @@ def read_towers(folder: Path) -> dict[Modality, Tower]:
     """
     if parts := mixture_parts(folder):
         towers = [read_towers(part.folder) for part in parts]
-        shares = [part.share for part in parts]
-        return {modality: _mix_towers([each[modality] for each in towers], shares) for modality in MODALITIES}
+        shares: dict[Modality, list[float]] = {
+            "image": [part.share for part in parts],
+            "text": [part.share_of_texts for part in parts],
+        }
+        return {modality: _mix_towers([each[modality] for each in towers], shares[modality]) for modality in MODALITIES}
     path = folder / WEIGHTS
     if not path.is_file():  # another weights file: the towers are not separated
         return _unseparated(folder)
@@ -95,6 +98,8 @@ def _separate_towers(folder: Path, model_sha256: str) -> dict[Modality, Tower]:
 
 
 def _mix_towers(towers: Sequence[Tower], shares: Sequence[float]) -> Tower:
+    if 1.0 in shares:
+        return towers[shares.index(1.0)]
     digests = [tower.tower_sha256 for tower in towers]
     digest = digests[0] if len(set(digests)) == 1 else sha256_json([*zip(digests, shares, strict=True)])
     projections = [tower.projection for tower in towers if tower.projection is not None]

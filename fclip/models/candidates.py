@@ -31,6 +31,7 @@ class Candidate:
         model_sha256: digest of its folder.
         val_loss: in-domain contrastive validation loss; None if it was not computed.
         parents: the averaged candidates and the share of each; shares sum to 1. Empty if it is not an average.
+        text_parents: the same for the text tower, if the image tower alone has the shares of `parents`; else empty.
         distance: relative distance of its weights from the base model (`fclip.models.weights.distances`); None if
             unknown.
     """
@@ -43,17 +44,24 @@ class Candidate:
     val_loss: float | None = None
     parents: Mapping[str, float] = field(default_factory=dict)
     distance: float | None = None
+    text_parents: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.kind in TRAINED_KINDS) == bool(self.parents):
             raise ValueError(f"{self.name}: averages must have parents, and {', '.join(TRAINED_KINDS)} must have none")
-        if self.parents and not math.isclose(sum(self.parents.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"{self.name}: the shares of its parents must sum to 1")
+        for parents in (self.parents, self.text_parents):
+            if parents and not math.isclose(sum(parents.values()), 1, abs_tol=1e-6):
+                raise ValueError(f"{self.name}: the shares of its parents must sum to 1")
 
     @property
     def is_average(self) -> bool:
         """Whether its weights are an average of other candidates' weights."""
         return bool(self.parents)
+
+    @property
+    def ancestors(self) -> frozenset[str]:
+        """The names of the candidates that are averaged, in either tower."""
+        return frozenset({*self.parents, *self.text_parents})
 
     @property
     def is_on_training_path(self) -> bool:

@@ -18,6 +18,7 @@ from fclip.errors import UserError
 from fclip.files import read_json, sha256_file, write_json
 from fclip.models.folder import WEIGHT_SUFFIXES, WEIGHTS
 from fclip.models.mixtures import MIXTURE, MixturePart, mixture_parts
+from fclip.models.split_tower import IMAGE_TOWER
 
 
 class Weights(Protocol):
@@ -30,25 +31,29 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class MixedWeights:
-    """The tensors of several folders, averaged with weights `shares`."""
+    """The tensors of several folders, averaged with weights `shares` in the image tower and `text_shares` elsewhere."""
 
     parts: Sequence[Weights]
     shares: Sequence[float]
+    text_shares: Sequence[float]
 
     def keys(self) -> Sequence[str]:
         return list(self.parts[-1].keys())
 
     def get_tensor(self, name: str) -> torch.Tensor:
-        return mix([part.get_tensor(name) for part in self.parts], self.shares)
+        shares = self.shares if name.startswith(IMAGE_TOWER) else self.text_shares
+        return mix([part.get_tensor(name) for part in self.parts], shares)
 
 
 def mix(tensors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
     """Return first + Σ share · (tensor − first) over the other tensors, in float32. Equal tensors stay bit-identical.
 
-    Counters (integer tensors) are not averaged; the last one is returned.
+    Counters (integer tensors) are not averaged; the last one is returned. A tensor with the share 1 stays as it is.
     """
     if not tensors[-1].is_floating_point():
         return tensors[-1]
+    if 1.0 in shares:
+        return tensors[shares.index(1.0)].float()
     first = tensors[0].float()
     mixed = first.clone()
     for tensor, share in zip((tensor.float() for tensor in tensors[1:]), shares[1:], strict=True):
@@ -76,14 +81,15 @@ def open_weights(folder: Path) -> Iterator[Weights]:
             opened = [stack.enter_context(safe_open(path, framework="pt")) for path in files]
         except (SafetensorError, OSError) as error:
             raise UserError(f"{folder}: the weights cannot be read ({error})") from error
-        yield MixedWeights(opened, [part.share for part in parts]) if parts else opened[0]
+        shares = [part.share for part in parts], [part.share_of_texts for part in parts]
+        yield MixedWeights(opened, *shares) if parts else opened[0]
 
 
 def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
     """Write the mixture of `parts` to `folder` (existing and empty), with the config files of the last part.
 
     Args:
-        parts: their shares sum to 1.
+        parts: their shares sum to 1, in both towers.
 
     Raises:
         UserError: the parts have different tensor names.
@@ -98,7 +104,12 @@ def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
             (folder / file.name).write_bytes(file.read_bytes())
     described = {
         "parts": [
-            {"folder": os.path.relpath(part.folder.resolve(), folder.resolve()), "share": part.share} for part in parts
+            {
+                "folder": os.path.relpath(part.folder.resolve(), folder.resolve()),
+                "share": part.share,
+                **({} if part.text_share is None else {"text_share": part.text_share}),
+            }
+            for part in parts
         ]
     }
     write_json(folder / MIXTURE, described)

@@ -80,7 +80,7 @@ def prepare(folder: Path, shop: Workspace) -> None:
 
 
 def test_new_averaging_method_needs_one_new_file(extended: "Extended") -> None:
-    with pytest.raises(UserError, match="`kind` must be one of interpolation, line-search, soup"):
+    with pytest.raises(UserError, match="`kind` must be one of interpolation, line-search, soup, tower-search"):
         load_section(Workspace(extended.folder / "averaging_method"), "average", AverageConfig)
     found = extended.found["averaging_method"]
     assert found["tail"] == ["tail", 20, {"step-000010": 0.5, "step-000020": 0.5}, True]

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fclip.averaging.registry import AverageConfig, AveragingContext, Recipe, averaging_methods, trained_ancestors
+from fclip.averaging.registry import (
+    AverageConfig,
+    AveragingContext,
+    Recipe,
+    Shares,
+    TowerShares,
+    averaging_methods,
+    trained_ancestors,
+)
 from fclip.config import parse_config
 from fclip.errors import UserError
 from fclip.models.candidates import Candidate
@@ -27,7 +35,8 @@ def recipes(
 def context(scores: Mapping[str, float], of_average: float = 0.0) -> AveragingContext:
     """Scores of candidates by name; every average has the score `of_average`. Empty: nothing can be scored."""
 
-    def scored(parents: Mapping[str, float]) -> Mapping[str, float] | None:
+    def scored(parents: Shares) -> Mapping[str, float] | None:
+        assert isinstance(parents, Mapping)
         if not scores:
             return None
         return {"shop.acc1": of_average if len(parents) > 1 else scores[next(iter(parents))]}
@@ -43,11 +52,8 @@ def test_checkpoints_and_averages_are_interpolated_with_the_base_model() -> None
     ]  # fmt: skip
     assert {recipe.kind for recipe in found} == {"interpolated"}
     assert found[-2].parents == {"base-model": 0.75, "soup": 0.25}
-    assert trained_ancestors(found[-2].parents, (*TRAINED, SOUP)) == {
-        "base-model": 0.75,
-        "step-10": 0.125,
-        "step-20": 0.125,
-    }
+    expanded = {"base-model": 0.75, "step-10": 0.125, "step-20": 0.125}
+    assert trained_ancestors(found[-2].parents, (*TRAINED, SOUP)) == TowerShares(expanded, expanded)
 
 
 def test_the_soup_averages_checkpoints_with_a_score() -> None:
@@ -59,16 +65,17 @@ def test_the_soup_averages_checkpoints_with_a_score() -> None:
     assert not recipes({"kind": "soup"}, TRAINED, context({}))
 
 
-def bending(parents: Mapping[str, float]) -> Mapping[str, float]:
+def bending(parents: Shares) -> Mapping[str, float]:
     """Two metrics that are level from a share of 0.4 and 0.62 on, and fall below."""
+    assert isinstance(parents, Mapping)
     share = 1 - parents.get("base-model", 0.0)
     return {"shop.acc1": 0.7 - max(0.0, 0.4 - share), "shop.recall": 0.5 - max(0.0, 0.62 - share) / 2}
 
 
 def test_line_search_finds_where_in_domain_scores_bend() -> None:
-    asked: list[Mapping[str, float]] = []
+    asked: list[Shares] = []
 
-    def counting(averages: Sequence[Mapping[str, float]]) -> list[Mapping[str, float] | None]:
+    def counting(averages: Sequence[Shares]) -> list[Mapping[str, float] | None]:
         asked.extend(averages)
         return [bending(parents) for parents in averages]
 
@@ -106,10 +113,68 @@ def test_line_search_without_scores_or_with_broken_averages_makes_no_recipe() ->
     assert not broken
 
 
+def forgetful(shares: Shares) -> Mapping[str, float]:
+    """Types are best with a text tower at 0.6, and fall with the image tower below 0.8; recall falls with both."""
+    both = shares if isinstance(shares, TowerShares) else TowerShares(shares, shares)
+    images, texts = (round(1 - tower.get("base-model", 0.0), 2) for tower in (both.images, both.texts))
+    return {
+        "shop.acc1": 0.75 - 0.1 * abs(texts - 0.6) - max(0.0, 0.8 - images),
+        "shop.recall": 0.5 - 0.02 * (1 - images) - 0.05 * max(0.0, 0.9 - texts),
+    }
+
+
+def test_tower_search_moves_the_text_tower_back_and_then_the_image_tower() -> None:
+    asked: list[Shares] = []
+
+    def counting(averages: Sequence[Shares]) -> list[Mapping[str, float] | None]:
+        asked.extend(averages)
+        return [forgetful(shares) for shares in averages]
+
+    found = recipes({"kind": "tower-search"}, TRAINED, counting)
+    by_name = {recipe.name: recipe.parents for recipe in found}
+    # A naive search over the whole grid, the text tower first.
+    best = {"shop.acc1": 0.75, "shop.recall": 0.5}
+    expected = set()
+    for tolerance in (0.005, 0.01, 0.015, 0.02, 0.03):
+        grid = [
+            (texts, images)
+            for texts in range(4, 21, 2)
+            for images in range(1, 21)
+            if all(
+                best[metric] - score <= tolerance + 1e-12
+                for metric, score in forgetful(
+                    TowerShares({"base-model": 1 - images / 20}, {"base-model": 1 - texts / 20})
+                ).items()
+            )
+        ]
+        if not (whole := [texts for texts, images in grid if images == 20]):
+            continue  # the metrics disagree
+        texts = min(whole)
+        images = min(images for own, images in grid if own == texts)
+        expected |= {(20, texts), (images, texts)}
+    assert set(by_name) == {f"step-20-at-{i / 20:.2f}-texts-{t / 20:.2f}" for i, t in expected}
+    assert by_name["step-20-at-1.00-texts-0.60"] == TowerShares({"step-20": 1.0}, {"base-model": 0.4, "step-20": 0.6})
+    moved = {shares.images.get("base-model") for shares in asked if isinstance(shares, TowerShares)}
+    assert len(moved) < 12, "few image towers are encoded"
+
+
+def test_tower_search_ends_at_averages_without_the_base_model_in_either_tower() -> None:
+    swapped = Candidate(
+        "swapped", "interpolated", 20, 1.0, "e", parents={"step-20": 1.0}, text_parents={"base-model": 1.0}
+    )
+    for candidates, end in (((*TRAINED, SOUP, swapped), "soup"), ((*TRAINED, swapped), "step-20"), ((BASE,), None)):
+        found = recipes({"kind": "tower-search"}, candidates, lambda all_: [forgetful(each) for each in all_])
+        assert {recipe.name.partition("-at-")[0] for recipe in found} == ({end} if end else set())
+    assert not recipes({"kind": "tower-search"}, TRAINED, lambda all_: [None] * len(all_))
+    assert trained_ancestors({"swapped": 0.5, "step-10": 0.5}, (*TRAINED, swapped)) == TowerShares(
+        {"step-20": 0.5, "step-10": 0.5}, {"base-model": 0.5, "step-10": 0.5}
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([{"kind": "median"}], "`kind` must be one of interpolation, line-search, soup"),
+        ([{"kind": "median"}], "`kind` must be one of interpolation, line-search, soup, tower-search"),
         ([{"kind": "soup"}, {"kind": "soup"}], "each kind at most once, not `soup` twice"),
         ([{"kind": "soup", "shares": [0.5]}], "average.methods.0.shares: unknown key"),
         ([{"kind": "interpolation", "shares": []}], "at least one number, each between 0 and 1"),

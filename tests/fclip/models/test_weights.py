@@ -46,6 +46,29 @@ def test_a_mixture_is_the_weighted_mean_of_the_weights(tmp_path: Path, models: l
             torch.testing.assert_close(weights.get_tensor(name), expected, atol=1e-6, rtol=1e-5)
 
 
+def test_towers_of_a_mixture_have_their_own_shares(tmp_path: Path, models: list[Path]) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    write_mixture(folder, [MixturePart(models[0], 0.0, 0.25), MixturePart(models[1], 1.0, 0.75)])
+    states = [load_file(model / WEIGHTS) for model in models]
+    with open_weights(folder) as weights:
+        for name in states[0]:
+            if name.startswith("visual."):
+                assert torch.equal(weights.get_tensor(name), states[1][name]), "a share of 1 changes no bit"
+            else:
+                expected = 0.25 * states[0][name] + 0.75 * states[1][name]
+                torch.testing.assert_close(weights.get_tensor(name), expected, atol=1e-6, rtol=1e-5)
+    towers, tuned = read_towers(folder), read_towers(models[1])
+    assert towers["image"].tower_sha256 == tuned["image"].tower_sha256, "its cached features are shared"
+    assert towers["text"].tower_sha256 != tuned["text"].tower_sha256
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    materialise_mixture(folder, whole)
+    assert model_sha256(folder) == model_sha256(whole)
+    texts = ["a red dress", "blue"]
+    assert (encode_texts(load(folder), texts) == encode_texts(load(whole), texts)).all()
+
+
 def test_a_mixture_loads_as_the_materialised_model(tmp_path: Path, models: list[Path]) -> None:
     mixed = mixture(tmp_path / "mixed", [(models[0], 0.5), (models[1], 0.5)])
     assert not list(mixed.glob("*.safetensors")), "no weights are stored"
