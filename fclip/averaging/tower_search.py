@@ -10,7 +10,7 @@ from functools import cache
 from typing import Literal
 
 from fclip.averaging.line_search import NUM_STEPS, STEP, line_ends, smallest_count
-from fclip.averaging.registry import AveragingContext, AveragingMethod, InDomainScores, Recipe, TowerShares
+from fclip.averaging.registry import AveragingContext, AveragingMethod, InDomainScores, Recipe, Shares, TowerShares
 from fclip.config import config
 from fclip.models.candidates import IN_DOMAIN_TOLERANCES, Candidate
 
@@ -30,57 +30,62 @@ class TowerSearchConfig:
 def recipes(_: TowerSearchConfig, candidates: Sequence[Candidate], context: AveragingContext) -> tuple[Recipe, ...]:
     """Return the averages nearest to the base model that lose at most each of `IN_DOMAIN_TOLERANCES`, for each end.
 
-    The ends are those of the line search. A loss is measured from the best checkpoint, end or scanned average, by each
-    held metric. Empty if no training dataset has select data.
+    The ends are those of the line search. A loss is measured from the best candidate or scanned average, by each held
+    metric. If the metrics disagree so much that no average is within a tolerance, the one that loses least is returned.
+    Empty if no training dataset has select data.
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base").name
-    compared = {
-        *(each.name for each in candidates if each.kind == "checkpoint"),
-        *(each.name for each in candidates if each.is_average),
-    }
     ends = line_ends(candidates)
-    if not ends:
-        return ()
-    scanned = [_shares(base, end, NUM_STEPS, count) for end in ends for count in TEXT_COUNTS]
-    measured = [found for found in context([*({name: 1.0} for name in sorted(compared)), *scanned]) if found]
-    if not measured:
+    compared = [each.name for each in candidates if each.kind == "checkpoint" or each.is_average]
+    scans = {end: [_shares(base, end, NUM_STEPS, count) for count in TEXT_COUNTS] for end in ends}
+    wanted: list[Shares] = [{name: 1.0} for name in compared]
+    measured = [found for found in context([*wanted, *(each for scan in scans.values() for each in scan)]) if found]
+    if not ends or not measured:
         return ()
     best = {metric: max(found[metric] for found in measured) for metric in measured[0]}
+    known = {candidate.name for candidate in candidates}  # another method may have made the same average
     found: dict[str, Recipe] = {}
     for end in ends:
-        for tolerance in IN_DOMAIN_TOLERANCES:
-            for images, texts in _corners(base, end, best, context, tolerance):
-                if texts < NUM_STEPS:  # else it is on the line
-                    name = f"{end}-at-{images * STEP:.2f}-texts-{texts * STEP:.2f}"
-                    found[name] = Recipe(name, "interpolated", _shares(base, end, images, texts))
+        search = _Search(base, end, best, context)
+        for images, texts in sorted({corner for each in IN_DOMAIN_TOLERANCES for corner in search.corners(each)}):
+            name = f"{end}-at-{images * STEP:.2f}" + (f"-texts-{texts * STEP:.2f}" if texts < NUM_STEPS else "")
+            if (images, texts) != (NUM_STEPS, NUM_STEPS) and name not in known:
+                found[name] = Recipe(name, "interpolated", _shares(base, end, images, texts))
     return tuple(found.values())
 
 
-def _corners(
-    base: str, end: str, best: InDomainScores, context: AveragingContext, tolerance: float
-) -> list[tuple[int, int]]:
-    """The steps of both towers after the text tower went back, and after the image tower went back too."""
+class _Search:
+    """The search on the way to one end. Both towers are counted in steps from the base model."""
 
-    @cache
-    def loss(images: int, texts: int) -> float:
-        scores = context([_shares(base, end, images, texts)])[0]
-        return max(best[metric] - scores[metric] for metric in best) if scores else float("inf")
+    def __init__(self, base: str, end: str, best: InDomainScores, context: AveragingContext) -> None:
+        self._base, self._end, self._best, self._context = base, end, best, context
+        self._loss = cache(self._loss_of)  # searches for near tolerances share their path
 
-    texts = next((count for count in TEXT_COUNTS if loss(NUM_STEPS, count) <= tolerance), None)
-    if texts is None:
-        return []
-    images = smallest_count(lambda count: loss(count, texts), tolerance)
-    return sorted({(NUM_STEPS, texts), (images, texts)})
+    def corners(self, tolerance: float) -> set[tuple[int, int]]:
+        """The steps of both towers after the text tower went back, and after the image tower went back too."""
+        losses = {count: self._loss(NUM_STEPS, count) for count in TEXT_COUNTS}
+        if len(set(losses.values())) == 1:  # training left the text tower as it was: only the image tower can go back
+            texts = NUM_STEPS
+        else:
+            nearest = next((count for count, loss in losses.items() if loss <= tolerance), None)
+            texts = min(losses, key=lambda count: losses[count]) if nearest is None else nearest
+        images = smallest_count(lambda count: self._loss(count, texts), max(tolerance, losses[texts]))
+        return {(NUM_STEPS, texts), (images, texts)}
+
+    def _loss_of(self, images: int, texts: int) -> float:
+        """The largest loss over the held metrics."""
+        scores = self._context([_shares(self._base, self._end, images, texts)])[0]
+        return max(self._best[metric] - scores[metric] for metric in self._best) if scores else float("inf")
 
 
-def _shares(base: str, end: str, images: int, texts: int) -> TowerShares:
+def _shares(base: str, end: str, images: int, texts: int) -> Shares:
     """The shares of an average whose towers are so many steps from the base model."""
 
     def tower(count: int) -> dict[str, float]:
         share = round(count * STEP, 2)
         return {base: round(1 - share, 2), end: share} if count < NUM_STEPS else {end: 1.0}
 
-    return TowerShares(tower(images), tower(texts))
+    return TowerShares(tower(images), tower(texts)) if texts < NUM_STEPS else tower(images)
 
 
 TOWER_SEARCH = AveragingMethod(
