@@ -109,7 +109,7 @@ def test_known_values_of_the_presets() -> None:
     sample, table = load_file(REPOSITORY / "params.yaml"), load_file(REPOSITORY / "params" / "table.yaml")
     assert (sample.finetune.epochs, sample.finetune.batch_size, sample.finetune.learning_rate) == (3, 128, 3e-4)
     assert (table.finetune.epochs, table.finetune.batch_size, table.finetune.trainable) == (4, 32, "heads")
-    assert [method.kind for method in sample.average.methods] == ["soup", "line-search"]
+    assert [method.kind for method in sample.average.methods] == ["soup", "tower-search"]
     assert sample.ingest.settings.near_duplicates.max_difference == 0.06
     assert len(sample.caption.settings.cleaning.sku) == len(table.caption.settings.cleaning.boilerplate) == 3
     kagl = load_file(REPOSITORY / "params" / "kagl.yaml")

@@ -99,7 +99,7 @@ AnyMethodConfig = Annotated[MethodConfig, ByKind(lambda: [method.config for meth
 
 
 def _default_methods() -> "tuple[MethodConfig, ...]":
-    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "line-search", "tower-search"))
+    return tuple(averaging_methods()[kind].config(kind=kind) for kind in ("soup", "tower-search"))
 
 
 @config
