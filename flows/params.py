@@ -18,6 +18,7 @@ from fclip.profile.config import DriftConfig
 from fclip.search.config import SearchConfig
 from fclip.selection.config import SelectConfig
 from fclip.selection.gate import PromoteConfig
+from fclip.selection.rules.registry import rules
 from fclip.shifts.config import DeriveConfig
 from fclip.training.config import FinetuneConfig
 from tasks.workspace.params import Base, parse, read_params
@@ -75,6 +76,7 @@ def load_file(path: Path) -> Params:
     for section, datasets in (("caption", params.caption.datasets), ("evaluate", params.evaluate.datasets)):
         _same_datasets(section, names, datasets)
     _check_derived(params)
+    _check_selection(params)
     return params
 
 
@@ -112,6 +114,16 @@ def _check_derived(params: Params) -> None:
             )
         original = params.ingest.datasets.get(dataset.of)
         roles_of_copies(original.uses if original else None, selects=dataset.selects, name=name, of=dataset.of)
+
+
+def _check_selection(params: Params) -> None:
+    rule = rules()[params.select.rule]
+    trained = [params.ingest.datasets[name] for name in params.ingest.training_datasets]
+    if rule.prefers_base and not any("select" in dataset.roles.values() for dataset in trained):
+        raise UserError(
+            f"params.yaml: select.rule: {rule.kind} needs a training dataset with a split that has the role select; "
+            "assign the role in ingest.datasets, or use in_domain_loss or last, which need no such split"
+        )
 
 
 def _same_datasets(section: str, names: set[str], datasets: dict[str, Any]) -> None:

@@ -32,13 +32,12 @@ def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: Avera
     The lines end at the averages of earlier methods, such as the soup, or else at the last checkpoint. A line takes
     about six evaluations.
 
-    A loss is measured from the best checkpoint or end of a line, by each held metric. Empty if no training dataset has
+    A loss is measured from the best candidate, by each held metric. Empty if no training dataset has
     select data.
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base")
-    checkpoints = [each.name for each in candidates if each.kind == "checkpoint"]
+    compared = [each.name for each in candidates if each is not base]
     ends = line_ends(candidates)
-    compared = dict.fromkeys((*checkpoints, *ends))
     measured = [found for found in context([{name: 1.0} for name in compared]) if found] if compared else []
     if not measured:
         return ()

@@ -36,7 +36,7 @@ def recipes(_: TowerSearchConfig, candidates: Sequence[Candidate], context: Aver
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base").name
     ends = line_ends(candidates)
-    compared = [each.name for each in candidates if each.kind == "checkpoint" or each.is_average]
+    compared = [each.name for each in candidates if each.kind != "base"]
     scans = {end: [_shares(base, end, NUM_STEPS, count) for count in TEXT_COUNTS] for end in ends}
     wanted: list[Shares] = [{name: 1.0} for name in compared]
     measured = [found for found in context([*wanted, *(each for scan in scans.values() for each in scan)]) if found]

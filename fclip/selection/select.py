@@ -88,6 +88,11 @@ def _tolerances(config: SelectConfig) -> list[tuple[float, Preference | None]]:
 
 
 def _why_not_applicable(rule: Rule) -> str:
+    if rule.prefers_base:
+        return (
+            f"select.rule {rule.kind} holds in-domain metrics, and no training dataset has a split with the role "
+            "select; assign the role in ingest.datasets, or use in_domain_loss or last, which need no such split"
+        )
     if rule.reads_out_of_domain:
         return (
             f"select.rule {rule.kind} reads out-of-domain datasets, and none has the role select; use nearest_to_base, "

@@ -273,6 +273,10 @@ def test_dry_run_prints_an_estimate_and_changes_no_file(retrained: Space) -> Non
         (lambda p: p.pop("derive"), "derive: is missing: add `derive: {datasets: {}}`"),
         (lambda p: p["derive"]["datasets"].update(street=p["derive"]["datasets"]["studio-camera"]), "another name"),
         (lambda p: p["derive"]["datasets"]["studio-camera"].update(of="moon"), "ingest.datasets has no dataset `moon`"),
+        (
+            lambda p: (p.update(select={}), p["ingest"]["datasets"]["studio"]["roles"].pop("val")),
+            "select.rule: nearest_to_base needs a training dataset with a split that has the role select",
+        ),
     ],
 )
 def test_invalid_params_are_reported_by_key(tmp_path: Path, change: Any, message: str) -> None:

@@ -26,7 +26,7 @@ class Rule:
         scores_items: whether its scores are means over items, so that resamples show the uncertainty of a difference.
         needs_val_loss, needs_steps: whether it scores only candidates that have a validation loss or a training step.
         prefers_base: whether the base model has the highest possible score, so that it wins if and only if it is within
-            the in-domain tolerance.
+            the in-domain tolerance. Without in-domain scores it would always win, so the rule needs them.
     """
 
     kind: str
@@ -48,6 +48,7 @@ class Rule:
     def is_applicable(self, pool: Pool) -> bool:
         """Whether everything that the rule reads was measured."""
         has_datasets = not self.reads_out_of_domain or pool.out_of_domain.shape[-1] > 0
+        has_datasets &= not self.prefers_base or pool.held.shape[-1] > 0
         return has_datasets and (self.label_free_metric is None or self.label_free_metric in pool.label_free)
 
     def scores(self, pool: Pool) -> Floats:

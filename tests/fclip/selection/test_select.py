@@ -299,6 +299,9 @@ def test_warning_without_an_in_domain_select_split() -> None:
     selection = select(blind, config(tolerance=0.0))
     assert step(selection) == 100
     assert "tolerance cannot be applied" in (selection.warning or "")
+    assert "nearest_to_base" not in selection.choices
+    with pytest.raises(UserError, match="no training dataset has a split with the role select; assign the role"):
+        select(blind, nearest())
 
 
 def test_all_rules_select_among_the_eligible_candidates() -> None:
