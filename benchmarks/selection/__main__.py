@@ -5,7 +5,7 @@ python -m benchmarks.selection --work DIR [--regimes NAME ...] [--seeds N ...]
 A run is a regime of benchmarks/selection/regimes.yaml with a seed. Its table is written to benchmarks/selection/runs.
 Trained models stay in DIR, and a run whose table exists is skipped. Then:
 
-python -m benchmarks.selection.study --table benchmarks/selection/runs/full-0.parquet [--table ...]
+python -m benchmarks.selection.study --table benchmarks/selection/runs/full-2.parquet [--table ...]
 """
 
 import argparse

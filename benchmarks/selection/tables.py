@@ -1,6 +1,6 @@
 """Print the tables of docs/selection-study.md as Markdown, from the runs in benchmarks/selection/runs.
 
-Runs that hold one metric in domain and runs that hold two have tables of their own.
+Runs that hold one metric in domain (in the subfolder `one-metric`) and runs that hold two have tables of their own.
 
 python -m benchmarks.selection.tables
 """
@@ -53,7 +53,7 @@ SETTINGS = {
 
 
 def main() -> None:
-    print("\n\n".join(markdown([read_run(path) for path in sorted(RUNS.glob("*.parquet"))])))
+    print("\n\n".join(markdown([read_run(path) for path in sorted(RUNS.rglob("*.parquet"))])))
 
 
 def markdown(tables: Sequence[ScoreTable]) -> tuple[str, ...]:

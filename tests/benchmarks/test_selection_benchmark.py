@@ -88,5 +88,5 @@ def test_a_random_image_tower_stands_beside_the_texts_of_a_start(tmp_path: Path,
 @pytest.mark.slow
 def test_the_page_shows_what_the_runs_give() -> None:
     page = (REPOSITORY / "docs" / "selection-study.md").read_text()
-    for table in markdown([read_run(path) for path in sorted(RUNS.glob("*.parquet"))]):
+    for table in markdown([read_run(path) for path in sorted(RUNS.rglob("*.parquet"))]):
         assert table in page
