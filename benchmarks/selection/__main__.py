@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces and the trained models")
     parser.add_argument("--regimes", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], metavar="N")
+    parser.add_argument("--methods", nargs="+", metavar="KIND", help="averaging methods. Default: those of the regime")
     parser.add_argument("--out", type=Path, default=RUNS, help="folder for the tables")
     arguments = parser.parse_args()
     work: Path = arguments.work.resolve()
@@ -51,11 +52,12 @@ def main() -> None:
                 if out.is_file():
                     continue
                 trained = train_run(workspace, run, work / "jobs")
+                methods = {"methods": [{"kind": kind} for kind in arguments.methods or ()]}
                 write_scores(
                     workspace,
                     trained,
                     work / "runs" / run.name,
-                    sections=run.sections,
+                    sections={**run.sections, **({"average": methods} if arguments.methods else {})},
                     in_domain=TRAINED,
                     out=out,
                 )

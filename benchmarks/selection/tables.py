@@ -1,12 +1,13 @@
 """Print the tables of docs/selection-study.md as Markdown, from the runs in benchmarks/selection/runs.
 
-Runs that hold one metric in domain (in the subfolder `one-metric`) and runs that hold two have tables of their own.
+Runs that hold one metric in domain (in the subfolder `one-metric`) and runs that hold two have tables of their own. The
+subfolders `line-search` and `tower-search` have the latter again, with the candidates of one averaging method each.
 
 python -m benchmarks.selection.tables
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,15 @@ from benchmarks.selection.regret import (
     summarise,
 )
 from benchmarks.selection.run_table import read_run
+from fclip.selection.config import SelectConfig
 from fclip.selection.rules.registry import rules
+from fclip.selection.select import select
 
 RUNS = Path(__file__).with_name("runs")
+METHODS = ("line-search", "tower-search")
+"""Averaging methods whose candidates, with the soup, were scored for every run that holds two metrics."""
+SHOWN_TOLERANCES = (0.0, 0.01, 0.02, 0.03)
+PHOTOGRAPHS = ("clothing", "fmnist")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.0)
 SETTINGS = {
     "base-model": RuleSetting(BASE_MODEL),
@@ -53,24 +60,55 @@ SETTINGS = {
 
 
 def main() -> None:
-    print("\n\n".join(markdown([read_run(path) for path in sorted(RUNS.rglob("*.parquet"))])))
+    print("\n\n".join(markdown()))
 
 
-def markdown(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
-    """Return the tables of the runs that hold one metric, and the table of those that hold two.
+def markdown() -> tuple[str, ...]:
+    """Return the tables of the runs that hold one metric, and those of the runs that hold two.
 
-    The first are every rule by tolerance, and selected settings by held-out dataset and by regime. The last is selected
-    settings by held-out dataset, with each cost.
+    The first are every rule by tolerance, and selected settings by held-out dataset and by regime. The others are
+    selected settings by held-out dataset, with each cost, and the scores of what `nearest_to_base` selects with two
+    averaging methods.
     """
-    one = usual_choices([table for table in tables if not table.more_costs])
-    two = usual_choices([table for table in tables if table.more_costs])
-    by_dataset = [regret_by_part(group, lambda choice: choice.held_out) for group in (one, two) if group]
+    one, two = (usual_choices([table for _, table in _read(folder)]) for folder in (RUNS / "one-metric", RUNS))
     return (
         regret_by_tolerance(one),
-        by_dataset[0],
+        regret_by_part(one, lambda choice: choice.held_out),
         regret_by_part(one, lambda c: c.run.rpartition("-")[0]),
-        *by_dataset[1:],
+        regret_by_part(two, lambda choice: choice.held_out),
+        selected_scores({method: dict(_read(RUNS / method)) for method in METHODS}),
     )
+
+
+def selected_scores(runs: Mapping[str, Mapping[str, ScoreTable]]) -> str:
+    """Return a Markdown table of the scores of the candidates that `nearest_to_base` selects.
+
+    Args:
+        runs: averaging method -> run -> table.
+    """
+    rows = []
+    heads: list[str] = []
+    for tolerance in SHOWN_TOLERANCES:
+        for method, tables in runs.items():
+            found = [_selected(table, tolerance) for table in tables.values()]
+            heads = list(found[0])
+            means = {name: float(np.mean([100 * scores[name] for scores in found])) for name in heads}
+            photographs = np.mean([means[name] for name in PHOTOGRAPHS])
+            rows.append(
+                [f"{100 * tolerance:g}", method, *(f"{mean:.1f}" for mean in means.values()), f"{photographs:.1f}"]
+            )
+    return _markdown(["within", "averages", *heads, " and ".join(PHOTOGRAPHS)], rows, 2)
+
+
+def _selected(table: ScoreTable, tolerance: float) -> dict[str, float]:
+    winner = select(table.candidates, SelectConfig(in_domain_tolerance=tolerance)).winner
+    selected = next(each for each in table.candidates if each.name == winner)
+    held = dict(zip(("accuracy", "recall"), (score.value for score in selected.held.values()), strict=True))
+    return held | {name: score.value for name, score in sorted(selected.out_of_domain.items())}
+
+
+def _read(folder: Path) -> list[tuple[str, ScoreTable]]:
+    return [(path.stem, read_run(path)) for path in sorted(folder.glob("*.parquet"))]
 
 
 def usual_choices(tables: Sequence[ScoreTable]) -> list[RuleChoice]:
