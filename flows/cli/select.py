@@ -59,17 +59,16 @@ def _table(selection: "SelectionResult", scores: "CandidateScores") -> Table:
     table.add_column("candidate")
     for heading in (*(f"loss: {escape(held_label(name))}" for name in selection.held_metrics), *map(escape, elsewhere)):
         table.add_column(heading, justify="right")
-    named = [(PICKS[choice.prefer], choice.prefer, choice.winner) for choice in selection.picks if choice.prefer]
-    for pick, preference, winner in named:
-        candidate = selection.candidate(winner)
-        mark = " (selected)" if preference == selection.prefer else ""
+    named = [(PICKS[choice.prefer].label, choice.winner, choice.prefer) for choice in selection.picks if choice.prefer]
+    for label, winner, preference in [*named, ("base model", selection.base.name, None)]:
+        is_selected = preference == selection.prefer
         values = scores.report.get(winner, {})
         table.add_row(
-            f"{pick.label}{mark}",
+            f"{label} (selected)" if is_selected else label,
             escape(winner),
-            *(f"{100 * score.deficit:.1f}" for score in candidate.held.values()),
+            *(f"{100 * score.deficit:.1f}" for score in selection.candidate(winner).held.values()),
             *(f"{values[name].value:.3f}" if name in values else "–" for name in elsewhere),
-            style="bold" if mark else None,
+            style="bold" if is_selected else None,
         )
     table.caption = (
         "loss: points below the best candidate on the selection data; other datasets: the primary metric on report "
