@@ -34,8 +34,8 @@ from fclip.features.extract import extract_features
 from fclip.features.similarity import FloatArray, unit
 from fclip.images.packs import ImagePacks
 from fclip.models.candidates import BASE_MODEL
+from fclip.models.folder import IMAGE_TOWER
 from fclip.models.mixtures import MixturePart
-from fclip.models.split_tower import IMAGE_TOWER
 from fclip.models.store import ModelLoader, save
 from fclip.models.weights import mix, open_weights, write_mixture
 from fclip.progress import text_table

@@ -18,9 +18,9 @@ import torch
 from fclip.features.similarity import FloatArray
 from fclip.files import sha256_json
 from fclip.models.digests import file_sha256, model_sha256
-from fclip.models.folder import CONFIG, WEIGHTS, read_config
+from fclip.models.folder import CONFIG, IMAGE_TOWER, WEIGHTS, read_config
 from fclip.models.mixtures import mixture_parts
-from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, SCALE, TEXT_PROJECTIONS
+from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, SCALE, TEXT_PROJECTIONS
 from fclip.models.weights import Weights, mix, open_weights
 
 Modality: TypeAlias = Literal["image", "text"]

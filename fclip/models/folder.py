@@ -19,6 +19,8 @@ CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".msgpack", ".h5", ".onnx"}
 SAME_FOLDER = "."
+IMAGE_TOWER = "visual."
+"""With this, the names of the tensors of the image tower begin."""
 CARD = "README.md"
 DEFAULT_CONTEXT_LENGTH = 77
 

@@ -13,7 +13,6 @@ IMAGE_PROJECTIONS = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.")
 TEXT_PROJECTIONS = ("text_projection", "text.text_projection", "text.proj.")
 PROJECTIONS = (*IMAGE_PROJECTIONS, *TEXT_PROJECTIONS)
 SCALE, BIAS = "logit_scale", "logit_bias"
-IMAGE_TOWER = "visual."
 
 
 @dataclass(frozen=True)

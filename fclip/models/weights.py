@@ -16,9 +16,8 @@ from safetensors.torch import save, save_file
 
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_file, write_json
-from fclip.models.folder import WEIGHT_SUFFIXES, WEIGHTS
+from fclip.models.folder import IMAGE_TOWER, WEIGHT_SUFFIXES, WEIGHTS
 from fclip.models.mixtures import MIXTURE, MixturePart, mixture_parts
-from fclip.models.split_tower import IMAGE_TOWER
 
 
 class Weights(Protocol):

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from fclip.errors import UserError
-from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, IMAGE_TOWER, PROJECTIONS, SCALE
+from fclip.models.folder import IMAGE_TOWER
+from fclip.models.split_tower import BIAS, IMAGE_PROJECTIONS, PROJECTIONS, SCALE
 from fclip.training.config import FinetuneConfig
 
 BATCH_NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
