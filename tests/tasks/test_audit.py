@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tasks.audit import main as audit
 from tasks.promote import audit_both
 from tasks.workspace.paths import Workspace
 from tests.packs import write_packs
-from tests.small_audits import small_audits
+from tests.small_audits import SpreadPlan, small_audits
 from tests.tiny_shop import make_shop, picture, tiny_clip
 
 
@@ -123,6 +124,15 @@ def test_settings_change_limits_and_the_number_of_products(workspace: Workspace)
     set_params(workspace, audit={"limits": {"spread": None}})
     audit(workspace)
     assert read_audits(workspace.audits)[0].status == "no limit"
+
+
+def test_a_headline_of_another_quantity_has_no_limit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = SpreadPlan.measure
+    monkeypatch.setattr(SpreadPlan, "measure", lambda *arguments: replace(measure(*arguments), has_limit=False))
+    set_params(workspace, audit={"limits": {"spread": 0.0}})
+    audit(workspace)
+    spread = read_audits(workspace.audits)[0]
+    assert (spread.status, spread.limit) == ("no limit", None)
 
 
 @pytest.mark.parametrize(
