@@ -9,16 +9,17 @@ datasets that are made of the in-domain datasets. Writes reports/audits.json.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from fclip.audits.attributes import find_attributes
+from fclip.audits.attributes import find_attributes, require_attributes
 from fclip.audits.config import AuditConfig
 from fclip.audits.data import AuditData
 from fclip.audits.result import AuditResult, write_audits
 from fclip.audits.run import AuditedSplit, audit_models
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Resampling
-from fclip.evaluation.catalog import DatasetFiles, read_catalog
+from fclip.evaluation.catalog import Catalog, DatasetFiles, read_catalog
 from fclip.evaluation.config import DatasetEvaluation
 from fclip.models.candidates import BASE_MODEL
 from tasks.evaluate import dataset_files, run_options
@@ -72,14 +73,23 @@ def audit_on(
         data: the workspace that contains the datasets; None: `workspace`.
 
     Raises:
-        UserError: a dataset has no split with the role report, its files are missing, or a model cannot be loaded.
+        UserError: a dataset has no split with the role report, its files are missing, no dataset has an attribute of
+            `audit.attributes`, or a model cannot be loaded.
     """
     data = data or workspace
     config = load_section(workspace, "audit", AuditConfig)
     if data.root != workspace.root:
         config = replace(config, attributes={})  # they are of the workspace's own catalogs
     options = run_options(workspace)
-    splits = [split for dataset in datasets for split in _splits(data, dataset, config, options.resampling)]
+    catalogs = {dataset: _catalog(data, dataset) for dataset in datasets}
+    if catalogs:
+        products = chain.from_iterable(catalog.products for catalog in catalogs.values())
+        require_attributes(products, config.attributes)
+    splits = [
+        split
+        for dataset, catalog in catalogs.items()
+        for split in _splits(data, dataset, catalog, config, options.resampling)
+    ]
     return audit_models(
         models,
         splits,
@@ -91,15 +101,21 @@ def audit_on(
     )
 
 
-def _splits(data: Workspace, dataset: str, config: AuditConfig, resampling: Resampling) -> list[AuditedSplit]:
-    """The report splits of a dataset, with the copies of its products by shift."""
+def _catalog(data: Workspace, dataset: str) -> Catalog:
     files = dataset_files(data, dataset)
-    reported = [split for split, role in files.roles.items() if role == REPORT]
-    if not reported:
+    if REPORT not in files.roles.values():
         raise UserError(
             f"{dataset}: no split has the role report, which audits read; assign it in ingest.datasets of {data.params}"
         )
-    catalog = read_catalog(files, with_captions=files.captions.exists())
+    return read_catalog(files, with_captions=files.captions.exists())
+
+
+def _splits(
+    data: Workspace, dataset: str, catalog: Catalog, config: AuditConfig, resampling: Resampling
+) -> list[AuditedSplit]:
+    """The report splits of a dataset, with the copies of its products by shift."""
+    files = dataset_files(data, dataset)
+    reported = [split for split, role in files.roles.items() if role == REPORT]
     derived = _derived(data, dataset)
     copies = {shift: read_catalog(own, with_captions=own.captions.exists()).products for shift, own in derived.items()}
     evaluation = load_section(data, f"evaluate.datasets.{dataset}", DatasetEvaluation)

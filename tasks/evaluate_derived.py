@@ -4,7 +4,8 @@
 
 Reads models/finetune, models/average, data/derived/<name>, and the catalog and captions of its original. Writes
 reports/evaluation/<name>.parquet and reports/evaluation/<name>.draws.parquet, without rows if the dataset is too small
-or only the control of an audit.
+or only the control of an audit. Tables without rows contain the digest of the products, so that the stage `audit`
+runs again if they change.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import logging
 
 from fclip.errors import UserError
 from fclip.evaluation.table import DRAWS, SCHEMA
+from fclip.files import sha256_file
 from fclip.shifts.counts import read_counts
 from tasks.evaluate import evaluate, write_tables
 from tasks.workspace.paths import Workspace
@@ -40,7 +42,10 @@ def evaluate_derived(workspace: Workspace, name: str) -> None:
     if counts.evaluated_roles and not control:
         evaluate(workspace, name)
     else:
-        write_tables(workspace, name, SCHEMA.empty_table(), DRAWS.empty_table())
+        # The stage `audit` depends on the tables alone, so tables without rows say which products there are.
+        products = {"products": sha256_file(workspace.derived(name) / "products.parquet")}
+        empty = (schema.with_metadata(products).empty_table() for schema in (SCHEMA, DRAWS))
+        write_tables(workspace, name, *empty)
 
 
 if __name__ == "__main__":

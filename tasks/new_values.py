@@ -3,75 +3,51 @@
 A share of the categories (or brands) of an in-domain dataset is left out of training, and a second model is trained and
 selected by the settings of the workspace. Its scores on reported products of these values say what to expect of values
 that the shop adds later. It works in a folder of the cache: nothing is registered, and an interrupted training resumes.
+
+Derived datasets are not made for it. If the selection rule reads other datasets, and only derived ones select, the rule
+is nearest_to_base instead.
 """
 
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 import fclip
-from fclip.audits.attributes import find_attributes
-from fclip.audits.config import AuditConfig
-from fclip.audits.data import Attributes
 from fclip.errors import UserError
 from fclip.evaluation.bootstrap import Estimate
-from fclip.evaluation.catalog import Catalog, read_catalog
+from fclip.evaluation.catalog import read_catalog
 from fclip.evaluation.config import AnyProtocol, DatasetEvaluation
 from fclip.evaluation.protocols.zero_shot import ZeroShotConfig
 from fclip.evaluation.run import Evaluation, evaluate_models
-from fclip.files import atomic_path, read_json, sha256_bytes, sha256_code, sha256_file, sha256_json, write_json
+from fclip.files import atomic_path, read_json, sha256_code, sha256_file, sha256_json, write_json
+from fclip.selection.config import SelectConfig
+from fclip.selection.rules.nearest import NEAREST_TO_BASE
+from fclip.selection.rules.registry import rules
 from tasks.average import average
 from tasks.base_model import WarmStartPin, find_base_model, find_original_base_model, read_base_model_pin
 from tasks.evaluate import dataset_files, evaluate, run_options
 from tasks.finetune import finetune
 from tasks.gather import main as gather
+from tasks.hold_out import HoldOut, attributes_of
 from tasks.select import main as select
-from tasks.workspace.params import Base, load_section, read_params
+from tasks.workspace.params import load_section, read_params
 from tasks.workspace.paths import Workspace
 from tasks.workspace.roles import read_roles
 
 logger = logging.getLogger(__name__)
 
-What: TypeAlias = Literal["types", "brands"]
-MEANING: dict[What, str] = {"types": "category", "brands": "brand"}
 LEFT_OUT, HELD_OUT = "left out", "held out"
 """Splits of the products with these values: of those that would train or select, and of the reported ones."""
-SHARE = 0.2
-"""The share of the values that is left out."""
-MIN_REPORTED = 3
-"""Reported products of a value that may be left out."""
-MIN_VALUES = 4
-"""With fewer values, too little would be left to train on."""
 STAGES = ("finetune", "average", "evaluate", "select")
 CODE = ("averaging", "evaluation", "models", "selection", "training")
 """The packages whose code the second model depends on."""
-
-
-@dataclass(frozen=True)
-class HoldOut:
-    """What is left out of training.
-
-    Attributes:
-        attribute: of the catalog. values: of the attribute.
-        num_left_out: products with these values that would train or select. num_held_out: reported products with them.
-        num_others: products that train or select.
-    """
-
-    what: What
-    dataset: str
-    attribute: str
-    values: tuple[str, ...]
-    num_left_out: int
-    num_held_out: int
-    num_others: int
 
 
 @dataclass(frozen=True)
@@ -86,51 +62,6 @@ class NewValueScore:
     num_items: int
     by_model: Mapping[str, Estimate]
     gain: Estimate
-
-
-def plan_hold_out(workspace: Workspace, what: What, dataset: str | None = None) -> HoldOut:
-    """Choose the values to leave out, by a hash of their names and the seed.
-
-    Args:
-        dataset: an in-domain dataset; None: the only one.
-
-    Raises:
-        UserError: there are several in-domain datasets, no such attribute, or too few values.
-    """
-    roles = read_roles(workspace)
-    trained = [name for name, own in roles.items() if own.trains]
-    if dataset is None and len(trained) != 1:
-        raise UserError(f"name one DATASET of those with the role train: {', '.join(trained) or 'there is none'}")
-    dataset = dataset or trained[0]
-    if dataset not in trained:
-        raise UserError(f"{dataset} does not train; name one of the datasets with the role train: {', '.join(trained)}")
-    catalog, attributes = _catalog(workspace, dataset)
-    attribute = getattr(attributes, MEANING[what])
-    if attribute is None:
-        raise UserError(
-            f"{dataset}: no attribute is known to be the {MEANING[what]}; name it in audit.attributes.{MEANING[what]} "
-            "of params.yaml"
-        )
-    role_of = roles[dataset].by_split
-    reported: Counter[str] = Counter()
-    used: Counter[str] = Counter()
-    for product in catalog.products:
-        if value := product.attributes.get(attribute):
-            role = role_of.get(product.split)
-            (reported if role == "report" else used if role else Counter())[value] += 1
-    possible = sorted(value for value in used if reported[value] >= MIN_REPORTED)
-    if len(possible) < MIN_VALUES:
-        raise UserError(
-            f"{dataset}: {len(possible)} values of {attribute} have {MIN_REPORTED} reported products or more, and new "
-            f"{what} can be measured from {MIN_VALUES} on; give the report split more products in ingest.datasets"
-        )
-    seed = load_section(workspace, "base", Base).seed
-    order = sorted(possible, key=lambda value: sha256_bytes(f"{seed} {value}".encode()))
-    values = tuple(sorted(order[: max(1, round(SHARE * len(possible)))]))
-    num_left_out = sum(used[value] for value in values)
-    num_all = sum(role_of.get(product.split) in ("train", "select") for product in catalog.products)
-    num_held_out = sum(reported[value] for value in values)
-    return HoldOut(what, dataset, attribute, values, num_left_out, num_held_out, num_all - num_left_out)
 
 
 def seconds_of_last_run(workspace: Workspace) -> float | None:
@@ -153,7 +84,8 @@ def train_without(workspace: Workspace, plan: HoldOut) -> Workspace:
     """
     values, pin = _reduced_params(workspace, plan)
     find_base_model(workspace)  # it is in the cache from now on
-    state = [values, pin, plan.values, sha256_code(Path(fclip.__file__).parent / name for name in CODE)]
+    state = [values, pin, plan.dataset, plan.attribute, plan.values]
+    state.append(sha256_code(Path(fclip.__file__).parent / name for name in CODE))
     for name in values["ingest"]["datasets"]:
         state += [sha256_file(workspace.catalog(name) / "products.parquet"), sha256_file(workspace.captions(name))]
     folder = workspace.new_values
@@ -210,7 +142,8 @@ def _score(evaluation: Evaluation, full: str, models: Mapping[str, Path], second
 def _protocols(space: Workspace, plan: HoldOut) -> DatasetEvaluation:
     """Classification by category and retrieval by title, as the dataset configures them."""
     evaluation = load_section(space, f"evaluate.datasets.{plan.dataset}", DatasetEvaluation)
-    _, attributes = _catalog(space, plan.dataset)
+    catalog = read_catalog(dataset_files(space, plan.dataset), with_captions=False)
+    attributes = attributes_of(space, plan.dataset, catalog)
     found: dict[str, AnyProtocol] = {}
     own = {kind: [each for each in evaluation.protocols.values() if each.kind == kind] for kind in METRICS}
     if attributes.category:
@@ -227,20 +160,21 @@ def _protocols(space: Workspace, plan: HoldOut) -> DatasetEvaluation:
     return DatasetEvaluation(primary=f"{first}.{METRICS[found[first].kind][0]}", protocols=found)
 
 
-def _catalog(workspace: Workspace, dataset: str) -> tuple[Catalog, Attributes]:
-    catalog = read_catalog(dataset_files(workspace, dataset), with_captions=False)
-    label = load_section(workspace, f"evaluate.datasets.{dataset}", DatasetEvaluation).label
-    configured = load_section(workspace, "audit", AuditConfig).attributes
-    return catalog, find_attributes(catalog.products, configured, label)
-
-
 def _reduced_params(workspace: Workspace, plan: HoldOut) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The params and the pin of the base model. A model that was trained on the values is no base model here."""
+    """The params and the pin of the base model. A model that was trained on the values is no base model here.
+
+    Derived datasets are left out. A rule that needs them is replaced by nearest_to_base, which reads no other dataset.
+    """
     values = read_params(workspace.params)
-    for name, roles in read_roles(workspace).items():
+    all_roles = read_roles(workspace)
+    for name, roles in all_roles.items():
         kept = {split: role for split, role in roles.by_split.items() if role != "report"}
         values["ingest"]["datasets"][name] = {**values["ingest"]["datasets"][name], "roles": kept}
     values["derive"] = {"datasets": {}}
+    rule = rules()[load_section(workspace, "select", SelectConfig).rule]
+    if not rule.in_domain_only and not any(own.selects and not own.trains for own in all_roles.values()):
+        logger.info("No ingested dataset is left for the rule %s; the rule is %s", rule.kind, NEAREST_TO_BASE.kind)
+        values["select"] = {**values["select"], "rule": NEAREST_TO_BASE.kind}
     pin = read_base_model_pin(workspace)
     if pin is None:
         raise UserError("the base model is not pinned (there is no pins/base_model.json); run `fclip pin`")

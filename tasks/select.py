@@ -9,7 +9,7 @@ Reads reports/evaluation, models/finetune and models/average; writes models/sele
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -99,7 +99,10 @@ def scored_candidates(workspace: Workspace, tables: Tables) -> list[ScoredCandid
     found = []
     for candidate in candidates:
         name = candidate.name
-        rows = {dataset: _held(table, candidate, workspace.evaluation(dataset)) for dataset, table in tables.items()}
+        rows = {
+            dataset: _held(table, candidate, workspace.evaluation(dataset), _stage(dataset, derived))
+            for dataset, table in tables.items()
+        }
         scores = {
             dataset: {metric: _score(splits, draws[dataset][name][metric]) for metric, splits in held.items()}
             for dataset, held in rows.items()
@@ -136,9 +139,12 @@ def _read_tables(workspace: Workspace) -> Tables:
             try:
                 tables[dataset] = read_score_rows(path)
             except FileNotFoundError:
-                stage = "evaluate-derived" if dataset in derived else "evaluate"
-                raise UserError(f"{path} is missing; run `dvc repro {stage}@{dataset}`") from None
+                raise UserError(f"{path} is missing; run `dvc repro {_stage(dataset, derived)}@{dataset}`") from None
     return tables
+
+
+def _stage(dataset: str, derived: Container[str]) -> str:
+    return "evaluate-derived" if dataset in derived else "evaluate"
 
 
 def _is_empty(derived: str, tables: Tables) -> bool:
@@ -149,18 +155,18 @@ def _is_empty(derived: str, tables: Tables) -> bool:
     return empty
 
 
-def _held(rows: Sequence[ScoreRow], candidate: Candidate, path: Path) -> dict[str, list[ScoreRow]]:
+def _held(rows: Sequence[ScoreRow], candidate: Candidate, path: Path, stage: str) -> dict[str, list[ScoreRow]]:
     """The rows of the held metrics of the candidate by metric, the primary first, one row per split.
 
     Args:
-        rows: the table at `path`.
+        rows: the table at `path`. stage: the stage that writes it, without its dataset.
     """
     wanted = (candidate.name, candidate.model_sha256)
     found = [row for row in rows if row.held and (row.candidate, row.model_sha256) == wanted]
     if not found:
         raise UserError(
             f"{path} contains no scores of the candidate {candidate.name} with the weights "
-            f"{candidate.model_sha256[:12]}; run `dvc repro evaluate@{path.stem}`"
+            f"{candidate.model_sha256[:12]}; run `dvc repro {stage}@{path.stem}`"
         )
     held: dict[str, list[ScoreRow]] = {}
     for row in sorted(found, key=lambda row: not row.primary):

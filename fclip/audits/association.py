@@ -23,6 +23,7 @@ class Association:
     Attributes:
         effect_size: mean distance in shares of the list, less the mean of the permutations. low, high: its interval.
         probability: share of the permutations with at least the same distance.
+        num_products: without near-duplicates.
     """
 
     name: str
@@ -56,12 +57,17 @@ def associate(
     distance of these averages from zero. It is compared with permutations of the values among products of one label,
     which keep the catalog's own shares of labels in values.
 
+    Near-duplicates have almost the same score, and permutations and resamples would take them for so many findings. So
+    one product of each cluster counts, the first that has a label and a value.
+
     Args:
         score: float64 [n]; a product whose score is not finite counts as far from its label as can be.
         labels, values: the label and the value of each product; products without one of them are left out.
-        clusters: int [n], products that are resampled together; None: each on its own.
+        clusters: int [n], the cluster of near-duplicates of each product; None: each on its own.
     """
     known = [row for row, pair in enumerate(zip(labels, values, strict=True)) if None not in pair]
+    if clusters is not None:
+        known = [known[place] for place in np.sort(np.unique(clusters[known], return_index=True)[1])]
     counts = {value: sum(values[row] == value for row in known) for value in {values[row] for row in known}}
     rows = np.array([row for row in known if counts[values[row]] >= MIN_VALUE], np.int64)
     number_of_values = len({values[row] for row in rows})
@@ -70,7 +76,7 @@ def associate(
     strata = np.unique([str(labels[row]) for row in rows], return_inverse=True)[1]
     codes = np.unique([str(values[row]) for row in rows], return_inverse=True)[1]
     finite = np.isfinite(score[rows])
-    order = np.argsort(np.argsort(np.where(finite, score[rows], np.inf), kind="stable"), kind="stable")
+    order = _mean_ranks(np.where(finite, score[rows], np.inf))
     sums, sizes = np.bincount(strata, order), np.bincount(strata)
     residual = (order - (sums / sizes)[strata]) / max(len(rows) - 1, 1)
     residual = np.where(finite, residual, 0.0)
@@ -80,11 +86,10 @@ def associate(
         [_distance(residual, one_hot[_within(strata, random)]) for _ in range(resampling.resamples)], np.float64
     )
     measured, expected = _distance(residual, one_hot), float(permuted.mean())
-    own_clusters = None if clusters is None else np.unique(clusters[rows], return_inverse=True)[1]
     draws = np.concatenate(
         [
             np.abs((weights * residual) @ one_hot).sum(axis=1) / weights.sum(axis=1)
-            for weights in resamples(len(rows), own_clusters, resampling)
+            for weights in resamples(len(rows), None, resampling)
         ]
     )
     draws -= (
@@ -101,6 +106,12 @@ def associate(
 
 def _distance(residual: Floats, one_hot: Floats) -> float:
     return float(np.abs(residual @ one_hot).sum() / len(residual))
+
+
+def _mean_ranks(values: Floats) -> Floats:
+    """Return the rank of each value from 0; equal values have the mean of their ranks."""
+    _, places, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(sizes) - (sizes + 1) / 2)[places])
 
 
 def _within(strata: Ints, random: np.random.Generator) -> Ints:

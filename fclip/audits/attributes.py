@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
 from fclip.audits.data import Attributes
@@ -26,31 +26,40 @@ def find_attributes(
 ) -> Attributes:
     """Return the attributes of the products by their meaning.
 
-    An attribute is the one that `configured` names; for the category also `category`; else one with a usual name.
+    An attribute is the one that `configured` names, if a product has it; for the category also `category`; else one
+    with a usual name.
 
     Args:
         configured: the setting `audit.attributes`; its keys are of `MEANINGS`.
         category: the attribute that the evaluation of the dataset classifies (`DatasetEvaluation.label`), or None.
-
-    Raises:
-        UserError: no product has an attribute that `configured` names.
     """
     known = Counter(name for product in products for name, value in product.attributes.items() if value)
     chosen: dict[str, str | None] = {}
     for meaning in MEANINGS:
-        if meaning in configured:
-            name = configured[meaning]
-            if name is not None and name not in known:
-                raise UserError(
-                    f"params.yaml: audit.attributes.{meaning}: no product has the attribute `{name}`; the attributes "
-                    f"are {', '.join(sorted(known)) or 'none'}; null uses none"
-                )
+        if meaning in configured and ((name := configured[meaning]) is None or name in known):
             chosen[meaning] = name
         elif meaning == "category" and category in known:
             chosen[meaning] = category
         else:
             chosen[meaning] = _usual(meaning, list(known))
     return Attributes(**chosen)
+
+
+def require_attributes(products: Iterable[CatalogProduct], configured: Mapping[str, str | None]) -> None:
+    """Check that every attribute that `configured` names is one of the products of all datasets together.
+
+    `audit.attributes` is one setting for all datasets of a workspace, so a single dataset may lack an attribute.
+
+    Raises:
+        UserError: no product of any dataset has an attribute.
+    """
+    known = {name for product in products for name, value in product.attributes.items() if value}
+    for meaning, name in configured.items():
+        if name is not None and name not in known:
+            raise UserError(
+                f"params.yaml: audit.attributes.{meaning}: no product has the attribute `{name}`; the attributes are "
+                f"{', '.join(sorted(known)) or 'none'}; null uses none"
+            )
 
 
 def _usual(meaning: str, names: Sequence[str]) -> str | None:

@@ -18,7 +18,7 @@ class AuditConfig:
     promoted."""
     attributes: dict[str, str | None] = field(default_factory=dict)
     """The attributes of the catalog by their meaning (category, colour, pattern, gender, brand, price, date), where
-    they have other names; null: do not use one."""
+    they have other names; null: do not use one. A dataset without such an attribute uses one with a usual name."""
     max_items: int = 1000
     """Largest number of products of a split that are audited."""
 

@@ -15,12 +15,17 @@ from fclip.extensions import collect_declarations
 
 @dataclass(frozen=True)
 class Findings:
-    """What a plan measured of one model; the fields are those of `AuditResult`."""
+    """What a plan measured of one model; the fields are those of `AuditResult`.
+
+    Attributes:
+        has_limit: whether the limit of the audit is for this headline. Another quantity that takes its place has none.
+    """
 
     headline: Measure | None
     measures: tuple[Measure, ...]
     summary: str
     not_measured: tuple[str, ...] = ()
+    has_limit: bool = True
 
 
 class AuditPlan(Protocol):

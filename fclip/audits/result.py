@@ -16,7 +16,8 @@ class Measure:
     """One number of an audit.
 
     Attributes:
-        name: unique in the audit, in snake_case. label: a few words for tables and plots.
+        name: unique in the audit, in snake_case. Headlines of one audit with the same name are the same quantity.
+        label: a few words for tables and plots.
         value, low, high: the number and its bootstrap interval.
         num_items: number of products or queries behind it.
         group: a heading that measures with the same heading are plotted under; "" for the headline.

@@ -123,7 +123,7 @@ def _result(each: _Planned, model: str, model_sha256: str, findings: Findings, l
         model_sha256=model_sha256,
         headline=headline if headline and _is_finite(headline) else None,
         measures=tuple(measure for measure in findings.measures if _is_finite(measure)),
-        limit=limit,
+        limit=limit if findings.has_limit else None,
         summary=findings.summary,
         not_measured=(*findings.not_measured, *reasons),
     )

@@ -105,7 +105,11 @@ def _turned(product: CutOut, *, longer: float, angle: float) -> Floats:
 
 
 def _position(side: int, length: int, drawn: float, overlap: int, at_start: bool, at_end: bool) -> int:
-    """Return where the product begins on one axis. One that is cut off at one end lies `overlap` beyond the picture."""
+    """Return where the product begins on one axis. One that is cut off at one end lies `overlap` beyond the picture.
+
+    At least two thirds of its length stay inside, so that a thin product does not vanish.
+    """
+    overlap = min(overlap, length // 3)
     if at_start and at_end:
         return (side - length) // 2
     if at_start:

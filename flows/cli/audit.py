@@ -83,7 +83,8 @@ def audit(
         )
     page = write_audit_page(results, list(models), out or workspace.audit_page(dataset or "in-domain", model))
     if as_json:
-        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=2))
+        values = [{**asdict(result), "status": result.status} for result in results]
+        typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
     else:
         _print(results, list(models))
     typer.echo(f"Wrote the page {page}", err=as_json)
@@ -92,15 +93,15 @@ def audit(
 def _measure_new(workspace: Workspace, model: str, dataset: str | None, what: Literal["types", "brands"]) -> None:
     """Train a second model without some values, and print its scores on them beside those of `model` and the base."""
     from fclip.models.candidates import BASE_MODEL
-    from tasks import new_values
+    from tasks import hold_out, new_values
     from tasks.base_model import find_base_model
-    from tasks.model_evaluation import model_folder
+    from tasks.model_evaluation import model_folder, same_weights
     from tasks.workspace.lock import run_lock
     from tasks.workspace.process import Preempted
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     folder = model_folder(workspace, model)
-    plan = new_values.plan_hold_out(workspace, what, dataset)
+    plan = hold_out.plan_hold_out(workspace, what, dataset)
     seconds = new_values.seconds_of_last_run(workspace)
     duration = "no run here was timed" if seconds is None else f"about {max(1, round(seconds / 60))} minutes"
     console.print(
@@ -110,18 +111,21 @@ def _measure_new(workspace: Workspace, model: str, dataset: str | None, what: Li
         "interrupted training resumes. Nothing is registered.\n",
         markup=False, highlight=False, soft_wrap=not console.is_terminal,
     )  # fmt: skip
-    second = f"without these {what}"
+    second, seen = f"without these {what}", f"{model} (has seen them)"
     with run_lock(workspace, "fclip audit --new"):
         try:
             space = new_values.train_without(workspace, plan)
         except Preempted as error:
             raise UserError(f"{error}; the same command resumes") from None
-        models = {BASE_MODEL: find_base_model(space), second: space.selected, model: folder}
+        base = find_base_model(space)
+        models = {BASE_MODEL: base, second: space.selected}
+        if not same_weights(base, folder):
+            models[seen] = folder
         scores = new_values.measure_new_values(workspace, space, plan, models, second=second, base=BASE_MODEL)
     table = Table(title=f"new {what} on {escape(plan.dataset)}", title_justify="left", box=None)
     table.add_column("metric")
-    for column in ("items", "base model", second, f"{escape(model)} (has seen them)", "second minus base model"):
-        table.add_column(column, justify="right")
+    for column in ("items", *models, f"second minus {BASE_MODEL}"):
+        table.add_column(escape(column), justify="right")
     for score in scores:
         values = [score.by_model[name] for name in models]
         table.add_row(

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from fclip.audits.data import AuditData
+from fclip.audits.registry import AuditPlan, NotMeasurable
 from fclip.audits.result import read_audits
 from fclip.errors import UserError
 from fclip.files import sha256_tree
@@ -21,7 +24,7 @@ from tasks.audit import main as audit
 from tasks.promote import audit_both
 from tasks.workspace.paths import Workspace
 from tests.packs import write_packs
-from tests.small_audits import small_audits
+from tests.small_audits import SPREAD, SpreadPlan, small_audits
 from tests.tiny_shop import make_shop, picture, tiny_clip
 
 
@@ -123,6 +126,35 @@ def test_settings_change_limits_and_the_number_of_products(workspace: Workspace)
     set_params(workspace, audit={"limits": {"spread": None}})
     audit(workspace)
     assert read_audits(workspace.audits)[0].status == "no limit"
+
+
+def test_a_headline_of_another_quantity_has_no_limit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = SpreadPlan.measure
+    monkeypatch.setattr(SpreadPlan, "measure", lambda *arguments: replace(measure(*arguments), has_limit=False))
+    set_params(workspace, audit={"limits": {"spread": 0.0}})
+    audit(workspace)
+    spread = read_audits(workspace.audits)[0]
+    assert (spread.status, spread.limit) == ("no limit", None)
+
+
+def test_an_attribute_of_one_dataset_is_no_fault_of_the_others(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workspace.catalog("street") / "products.parquet"
+    table = pq.read_table(path)
+    rows = [{**row, "attributes": [("maker", "Ostra")]} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    brands = {}
+    plan = SPREAD.plan
+
+    def planned(data: AuditData) -> AuditPlan | NotMeasurable:
+        brands[data.dataset] = data.attributes.brand
+        return plan(data)
+
+    monkeypatch.setattr("fclip.audits.run.audits", lambda: {"spread": replace(SPREAD, plan=planned)})
+    set_params(workspace, audit={"attributes": {"brand": "maker"}})
+    audit_on(workspace, {"selected": workspace.selected}, ["studio", "street"])
+    assert brands == {"studio": None, "street": "maker"}
 
 
 @pytest.mark.parametrize(

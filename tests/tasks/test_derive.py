@@ -135,6 +135,14 @@ def test_what_cannot_be_cut_out_is_counted(shop: Workspace, caplog: pytest.LogCa
     assert {row.split for row in read_score_rows(shop.evaluation("scenes"))} == {"test"}
     evaluate_derived(shop, "white")
     assert read_score_rows(shop.evaluation("white")) == [], "a control is for audits alone"
+    tables = shop.evaluation("white"), shop.evaluation_draws("white")
+    before = [path.read_bytes() for path in tables]
+    evaluate_derived(shop, "white")
+    assert [path.read_bytes() for path in tables] == before
+    products = shop.derived("white") / "products.parquet"
+    pq.write_table(pq.read_table(products).slice(1), products)
+    evaluate_derived(shop, "white")
+    assert all(path.read_bytes() != bytes_ for path, bytes_ in zip(tables, before, strict=True)), "audits must rerun"
     assert list(read_evaluated_roles(shop)) == ["street", "studio", "scenes"]
     set_derived(shop, {"white": {"of": "studio", "shift": {"kind": "scene", "ground": "white"}, "selects": True}})
     with pytest.raises(UserError, match="selects must be false for a scene on white ground: it is a control"):
@@ -186,6 +194,14 @@ def test_a_dataset_that_selects_is_out_of_domain(shop: Workspace) -> None:
         ("studio", "val", True), ("street", "val", False), ("copies", "val", False)
     }  # fmt: skip
     assert set(read_evaluated_roles(shop)) == {"studio", "street", "copies", "reported"}
+    for name, stage in (("copies", "evaluate-derived"), ("street", "evaluate")):
+        path = shop.evaluation(name)
+        table = pq.read_table(path)
+        column = table.schema.get_field_index("model_sha256")
+        pq.write_table(table.set_column(column, "model_sha256", pa.array(["0" * 64] * table.num_rows)), path)
+        with pytest.raises(UserError, match=f"run `dvc repro {stage}@{name}`"):
+            select(shop)
+        pq.write_table(table, path)
 
 
 def test_the_catalog_page_shows_pairs(shop: Workspace) -> None:

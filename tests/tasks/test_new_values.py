@@ -1,5 +1,6 @@
 """New types: which values are left out, and the second model that has not seen them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import tasks.hold_out
 import tasks.new_values
 from fclip.errors import UserError
 from fclip.files import sha256_tree, write_json
 from fclip.models.candidates import BASE_MODEL
 from tasks.base_model import find_base_model
 from tasks.gather import main as gather
-from tasks.new_values import measure_new_values, plan_hold_out, seconds_of_last_run, train_without
+from tasks.hold_out import plan_hold_out
+from tasks.new_values import measure_new_values, seconds_of_last_run, train_without
 from tasks.workspace.paths import Workspace
 from tasks.workspace.pins import write_pin
 from tests.tiny_shop import make_shop, tiny_clip
@@ -51,7 +54,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_a_model_without_some_values_is_trained_once_and_scored_on_them(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.new_values, "MIN_REPORTED", 2)
+    monkeypatch.setattr(tasks.hold_out, "MIN_REPORTED", 2)
     plan = plan_hold_out(workspace, "types")
     assert (plan.dataset, plan.attribute) == ("studio", "colour")
     (value,) = plan.values  # a fifth of four
@@ -84,12 +87,62 @@ def test_a_model_without_some_values_is_trained_once_and_scored_on_them(
     monkeypatch.setattr(tasks.new_values, "finetune", lambda space: pytest.fail("the model is in the cache"))
     assert train_without(workspace, plan) == space
     monkeypatch.undo()
-    monkeypatch.setattr(tasks.new_values, "MIN_REPORTED", 2)
+    monkeypatch.setattr(tasks.hold_out, "MIN_REPORTED", 2)
     set_params(workspace, finetune={**FINETUNE, "learning_rate": 1.0e-2})
     other = train_without(workspace, plan)
     assert other != space
     assert sha256_tree(other.selected) != digest
     assert not space.root.exists()
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages write empty folders."""
+    monkeypatch.setattr(tasks.hold_out, "MIN_REPORTED", 2)
+    monkeypatch.setattr(tasks.new_values, "finetune", lambda space: space.finetune.mkdir(parents=True))
+    monkeypatch.setattr(tasks.new_values, "average", lambda space: space.averages.mkdir(parents=True))
+    monkeypatch.setattr(tasks.new_values, "evaluate", lambda space, name: None)
+    monkeypatch.setattr(tasks.new_values, "select", lambda space: space.selected.mkdir(parents=True))
+
+
+@pytest.mark.usefixtures("no_training")
+def test_the_model_of_another_dataset_or_attribute_is_not_reused(workspace: Workspace) -> None:
+    plan = plan_hold_out(workspace, "types")
+    plans = (plan, replace(plan, attribute="shade"), replace(plan, dataset="street"))
+    assert len({train_without(workspace, each).root for each in plans}) == len(plans)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("rule", "street", "used"),
+    [
+        ("mean_score", {"val": "select"}, "mean_score"),
+        ("mean_score", {"test": "report"}, "nearest_to_base"),
+        ("margin", {"test": "report"}, "nearest_to_base"),
+        ("in_domain_loss", {"test": "report"}, "in_domain_loss"),
+    ],
+)
+def test_a_rule_for_derived_datasets_alone_is_replaced(
+    workspace: Workspace, rule: str, street: dict[str, str], used: str
+) -> None:
+    datasets = yaml.safe_load(workspace.params.read_text())["ingest"]["datasets"]
+    datasets["street"]["roles"] = street
+    derived = {"copies": {"of": "studio", "shift": {"kind": "camera"}, "selects": True}}
+    set_params(workspace, ingest={"datasets": datasets}, derive={"datasets": derived}, select={"rule": rule})
+    space = train_without(workspace, plan_hold_out(workspace, "types"))
+    assert yaml.safe_load(space.params.read_text())["select"] == {"rule": used}
+
+
+def test_values_that_another_dataset_trains_on_are_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.hold_out, "MIN_REPORTED", 2)
+    (value,) = plan_hold_out(workspace, "types").values
+    datasets = yaml.safe_load(workspace.params.read_text())["ingest"]["datasets"]
+    datasets["street"]["roles"] = {"val": "train", "test": "report"}
+    set_params(workspace, ingest={"datasets": datasets})
+    with pytest.raises(UserError, match=f"street trains too, and . of its products have the colour {value}, which"):
+        plan_hold_out(workspace, "types", "studio")
 
 
 @pytest.mark.parametrize(

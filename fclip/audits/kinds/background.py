@@ -5,6 +5,7 @@ The same products are classified, and found by their titles, as they are in the 
 white − scene costs is then the background's. `camera` copies are not cut out: blur, noise, exposure and framing.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from fclip.audits.data import AuditData, PlanFeatures
 from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, measure, per_hundred
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
-from fclip.audits.similarity import PROMPT, Embeddings, classify, ranks_of_own
+from fclip.audits.similarity import PROMPT, Embeddings, nearest, ranks_of_own
 from fclip.evaluation.bootstrap import Resampling
 from fclip.evaluation.catalog import CatalogProduct, clusters_of
 from fclip.evaluation.outcomes import Floats
@@ -41,6 +42,13 @@ DROPS = {
     (ORIGINAL, CAMERA): "by camera and framing (catalog to camera)",
 }
 """Pairs of pictures that are compared; the headline is of the first pair that is there, but for the second."""
+HEADINGS = {"category": "Category recognised", "title": f"Found by its title in the first {TOP}"}
+FEW = {
+    "category": f"Recognition of the category: {{number}} products with copies have a category, and {MIN_PRODUCTS} are "
+    "needed; fill the attribute, or add products.",
+    "title": f"Search by title: {{number}} products with copies have a title, and {MIN_PRODUCTS} are needed; add "
+    "titles, or add products.",
+}
 
 
 @dataclass(frozen=True)
@@ -66,44 +74,47 @@ class BackgroundPlan:
         clusters = clusters_of([product.group_id for product in self.products])
         scores = {}
         if len(self.class_names) > 1:
-            scores["category"] = ("Category recognised", 1 / len(self.class_names), self._accuracy(embeddings))
-        scores["title"] = (
-            *(f"Found by its title in the first {TOP}", min(1.0, TOP / len(self.products))),
-            self._by_title(embeddings),
-        )
+            known = [label for label in self.categories if label >= 0]
+            scores["category"] = (max(Counter(known).values()) / len(known), self._by_category(embeddings))
+        if titled := sum(bool(product.captions.get("title")) for product in self.products):
+            scores["title"] = (min(1.0, TOP / titled), self._by_title(embeddings))
         measures: list[Measure] = []
         results = []
-        for name, (heading, chance, values) in scores.items():
-            means = bootstrap_means(np.column_stack(list(values.values())), clusters, self.resampling)
-            if means.num_items.max() < MIN_PRODUCTS:
+        few: list[str] = []
+        for name, (chance, by_shift) in scores.items():
+            found = np.column_stack(list(by_shift.values()))
+            means = bootstrap_means(np.hstack([np.maximum(found, 0), np.abs(found)]), clusters, self.resampling)
+            if (number := int(means.num_items.max())) < MIN_PRODUCTS:
+                few.append(FEW[name].format(number=number))
                 continue
-            results.append((means, chance))
-            measures += self._measures(name, heading, means)
+            results.append((name, means, chance))
+            measures += self._measures(name, HEADINGS[name], means)
         if not results:
-            reason = f"Fewer than {MIN_PRODUCTS} products with copies have a category or a title; add either."
-            return Findings(None, (), "", (*self.not_measured, reason))
-        headline, summary, reasons = self._headline(*results[0], is_category="category" in scores)
-        return Findings(headline, tuple(measures), summary, (*self.not_measured, *reasons))
+            return Findings(None, (), "", (*self.not_measured, *few))
+        headline, summary, reasons = self._headline(*results[0])
+        return Findings(headline, tuple(measures), summary, (*self.not_measured, *few, *reasons))
 
-    def _accuracy(self, embeddings: Embeddings) -> dict[str, Floats]:
+    def _by_category(self, embeddings: Embeddings) -> dict[str, Floats]:
+        """1 where the category is recognised, 0 where not, −1 where a feature is not finite, NaN without a category."""
         texts = embeddings.of_texts([PROMPT.format(name) for name in self.class_names])
         labels = np.array(self.categories, np.int64)
-        return {
-            shift: np.where(labels >= 0, classify(embeddings.of_images(digests), texts, labels), np.nan)
-            for shift, digests in self.copies.items()
-        }
-
-    def _by_title(self, embeddings: Embeddings) -> dict[str, Floats]:
-        """Whether each product is among the first for its title, among the pictures of the same kind."""
-        titled = [row for row, product in enumerate(self.products) if product.captions.get("title")]
-        groups = np.unique([self.products[row].group_id for row in titled], return_inverse=True)[1].astype(np.int64)
-        texts = [self.products[row].captions["title"] for row in titled]
         values = {}
         for shift, digests in self.copies.items():
+            found = nearest(embeddings.of_images(digests), texts)
+            right = np.where(found < 0, -1.0, found == labels)
+            values[shift] = np.where(labels >= 0, right, np.nan)
+        return values
+
+    def _by_title(self, embeddings: Embeddings) -> dict[str, Floats]:
+        """The same for whether a product is among the first for its title, among the pictures of the same kind."""
+        titled = [row for row, product in enumerate(self.products) if product.captions.get("title")]
+        groups = np.unique([self.products[row].group_id for row in titled], return_inverse=True)[1].astype(np.int64)
+        texts = embeddings.of_texts([self.products[row].captions["title"] for row in titled])
+        values = {}
+        for shift, digests in self.copies.items():
+            ranks = ranks_of_own(texts, embeddings.of_images([digests[row] for row in titled]), groups)
             values[shift] = np.full(len(self.products), np.nan)
-            if titled:
-                images = embeddings.of_images([digests[row] for row in titled])
-                values[shift][titled] = ranks_of_own(embeddings.of_texts(texts), images, groups) <= TOP
+            values[shift][titled] = np.where(ranks > len(titled), -1.0, ranks <= TOP)
         return values
 
     def _measures(self, name: str, heading: str, means: Means) -> list[Measure]:
@@ -122,19 +133,20 @@ class BackgroundPlan:
                 )
         return result
 
-    def _headline(
-        self, means: Means, chance: float, *, is_category: bool
-    ) -> tuple[Measure | None, str, tuple[str, ...]]:
-        """The share of the recognised products that is lost; a model that recognises none has nothing to lose."""
+    def _headline(self, name: str, means: Means, chance: float) -> tuple[Measure | None, str, tuple[str, ...]]:
+        """The share of the recognised products that is lost; a model that recognises none has nothing to lose.
+
+        A product whose features are not finite counts as recognised and lost.
+
+        Args:
+            means: of the recognised products by shift, then of those that are recognised or not finite.
+        """
         column = {shift: number for number, shift in enumerate(self.copies)}
-        before, after = WHITE, SCENE
-        if SCENE not in column:
-            before, after = ORIGINAL, CAMERA if CAMERA in column else WHITE
-        elif WHITE not in column:
-            before = ORIGINAL
+        own = {shift: number + len(column) for shift, number in column.items()}  # with those that are not finite
+        before, after = (WHITE if WHITE in column else ORIGINAL, SCENE) if SCENE in column else (ORIGINAL, CAMERA)
 
         def knows(shift: str) -> bool:
-            return bool(np.quantile(means.draws[:, column[shift]], (1 - self.resampling.confidence) / 2) > chance)
+            return bool(np.quantile(means.draws[:, own[shift]], (1 - self.resampling.confidence) / 2) > chance)
 
         reasons: tuple[str, ...] = ()
         if not knows(before) and knows(ORIGINAL):
@@ -144,7 +156,7 @@ class BackgroundPlan:
                 "catalog's pictures with scenes.",
             )
             before = ORIGINAL
-        what = "recognised by category" if is_category else f"found by their title in the first {TOP}"
+        what = "recognised by category" if name == "category" else f"found by their title in the first {TOP}"
         shares = {shift: per_hundred(means.values[number]) for shift, number in column.items()}
         told = ", ".join(f"{share} {PICTURES[shift]}" for shift, share in shares.items())
         summary = f"Products are {what}: {told}."
@@ -154,17 +166,22 @@ class BackgroundPlan:
                 f"{PICTURES[before]}, so there is nothing to lose; train longer, or choose another base model."
             )
             return None, summary, (reason,)
-        lost = 1 - means.values[column[after]] / means.values[column[before]]
-        draws = 1 - means.draws[:, column[after]] / np.maximum(means.draws[:, column[before]], 1e-9)
+        lost = 1 - means.values[column[after]] / means.values[own[before]]
+        draws = 1 - means.draws[:, column[after]] / np.maximum(means.draws[:, own[before]], 1e-9)
         number = int(means.num_items[column[after]])
-        label = f"lost {DROPS.get((before, after), 'by cutting and pasting')}"
-        headline = at_least_zero(measure("lost", label, float(lost), draws, number, self.resampling))
-        cause = {SCENE: "a scene", CAMERA: "a poor camera", WHITE: "cutting and pasting"}[after]
-        return headline, f"{summary} Of those {PICTURES[before]}, {cause} loses {per_hundred(headline.value)}.", reasons
+        label = f"lost {DROPS[before, after]}"
+        headline = at_least_zero(
+            measure(f"lost_{name}_{before}_{after}", label, float(lost), draws, number, self.resampling)
+        )
+        cause = {SCENE: "a scene", CAMERA: "a poor camera"}[after]
+        summary += f" Of those {PICTURES[before]}, {cause} loses {per_hundred(headline.value)}."
+        if means.values[own[before]] > means.values[column[before]]:
+            summary += " Products whose features are not finite count as lost."
+        return headline, summary, reasons
 
 
 def plan(data: AuditData) -> BackgroundPlan | NotMeasurable:
-    """Return the plan, or why there is none: the products have no derived copies."""
+    """Return the plan, or why there is none: the products have no copies in scenes and none by a poor camera."""
     copies = {
         shift: {product.product_id: product.image for product in data.derived.get(shift, ())} for shift in REMEDIES
     }
@@ -174,12 +191,12 @@ def plan(data: AuditData) -> BackgroundPlan | NotMeasurable:
     )
     reasons = tuple(
         f"Pictures {PICTURES[shift]}: {len(copies[shift])} of {len(data.products)} products have such a copy, and "
-        f"{MIN_PRODUCTS} are needed; {REMEDIES[shift]}"
-        + ("." if shift == CAMERA else ", which needs products on white or plain grounds.")
+        f"{MIN_PRODUCTS} are needed; {'add products' if shift in data.derived else REMEDIES[shift]}"
+        + ("." if shift == CAMERA else "; only products on white or plain grounds can be cut out.")
         for shift in REMEDIES
         if shift not in usable
     )
-    if not usable or len(products) < MIN_PRODUCTS:
+    if not {SCENE, CAMERA} & set(usable) or len(products) < MIN_PRODUCTS:
         return NotMeasurable(
             " ".join(reasons)
             or f"Only {len(products)} products have all copies ({', '.join(usable)}), and {MIN_PRODUCTS} are needed; "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fclip.audits.attributes import value
+from fclip.audits.composed_texts import MIN_HAVING, Negation, Pair, Swap, make_negations, make_pairs, make_swaps
 from fclip.audits.data import AuditData, PlanFeatures
 from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, per_hundred, worst
 from fclip.audits.registry import Audit, Findings, NotMeasurable
@@ -24,46 +25,11 @@ from fclip.evaluation.outcomes import Floats
 from fclip.features.similarity import FloatArray
 
 MIN_ITEMS = 30
-NUM_PAIRS = 300
+MIN_NEGATIONS = 10
+"""Queries with a negation; the interval of fewer says little, and that of one has no width."""
 MEANINGS = ("colour", "category", "pattern")
-NEGATIONS = ("{category}, not {value}", "{category} without {value}")
 IMAGE_GROUP, CONTROL_GROUP = "The picture prefers its own text to the swap", "The same without the picture (control)"
 PAIR_GROUP, NEGATION_GROUP = "Two garments: own text preferred to the swap", "Negation: products without it come first"
-
-
-@dataclass(frozen=True)
-class Swap:
-    """A product with a text of its values and the same text with the value of one meaning replaced."""
-
-    row: int
-    text: str
-    swapped: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two products of different categories and colours.
-
-    Attributes:
-        text, swapped: "red shirt, blue jeans" and "blue shirt, red jeans". paraphrase: of the first.
-        parts, swapped_parts: the texts of each garment alone.
-    """
-
-    rows: tuple[int, int]
-    text: str
-    swapped: str
-    paraphrase: str
-    parts: tuple[str, str]
-    swapped_parts: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Negation:
-    """Queries that exclude a value, in one category, and the rows of the products with and without the value."""
-
-    texts: tuple[str, ...]
-    without: tuple[int, ...]
-    having: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -137,7 +103,7 @@ class CompositionPlan:
 
     def _negation(self, embeddings: Embeddings, images: FloatArray) -> Iterator[Measure]:
         """The share of pairs (product without, with the value) in the right order, by wording; a unit is a query."""
-        if not self.negations:
+        if len(self.negations) < MIN_NEGATIONS:
             return
         values = np.array(
             [
@@ -151,8 +117,8 @@ class CompositionPlan:
             ]
         )
         means = bootstrap_means(values, None, self.resampling)
-        for column, (name, label) in enumerate((("not", "“not striped”"), ("without", "“without stripes”"))):
-            yield means.measure(column, f"negation_{name}", label, NEGATION_GROUP)
+        for column, (name, example) in enumerate(zip(("not", "without"), self.negations[0].texts, strict=True)):
+            yield means.measure(column, f"negation_{name}", f"such as “{example}”", NEGATION_GROUP)
 
 
 def plan(data: AuditData) -> CompositionPlan | NotMeasurable:
@@ -160,12 +126,12 @@ def plan(data: AuditData) -> CompositionPlan | NotMeasurable:
     names = {meaning: getattr(data.attributes, meaning) for meaning in MEANINGS}
     values = {meaning: [value(product, name) for product in data.products] for meaning, name in names.items()}
     random = np.random.default_rng([data.resampling.seed, len(data.products)])
-    swaps = {meaning: _swaps(meaning, values, random) for meaning in MEANINGS}
+    swaps = {meaning: make_swaps(meaning, values, random) for meaning in MEANINGS}
     reasons = [_reason(meaning, names[meaning], values[meaning], len(swaps[meaning])) for meaning in MEANINGS]
     usable = {meaning: own for meaning, own in swaps.items() if len(own) >= MIN_ITEMS}
     if not usable:
         return NotMeasurable(" ".join(reason for reason in reasons if reason))
-    pairs = _pairs(values["colour"], values["category"], random)
+    pairs = make_pairs(values["colour"], values["category"], random)
     if len(pairs) < MIN_ITEMS:
         reasons.append(
             f"Two-garment texts: fewer than {MIN_ITEMS} pairs of products differ in colour and in category; both "
@@ -173,12 +139,13 @@ def plan(data: AuditData) -> CompositionPlan | NotMeasurable:
         )
         pairs = ()
     excluded = "pattern" if names["pattern"] else "colour"
-    negations = _negations(values[excluded], values["category"])
-    if not negations:
+    negations = make_negations(values[excluded], values["category"])
+    if len(negations) < MIN_NEGATIONS:
         reasons.append(
-            "Negation: no category has at least five products with and five without a pattern or colour; audit more "
-            "products (`audit.max_items`)."
+            f"Negation: {len(negations)} queries exclude a {excluded} that {MIN_HAVING} products of a category have "
+            f"and {MIN_HAVING} do not, and {MIN_NEGATIONS} are needed; audit more products (`audit.max_items`)."
         )
+        negations = ()
     texts = [text for own in usable.values() for swap in own for text in (swap.text, swap.swapped)]
     texts += [text for pair in pairs for text in (pair.text, pair.swapped, pair.paraphrase, *pair.parts)]
     texts += [text for pair in pairs for text in pair.swapped_parts]
@@ -195,62 +162,13 @@ def plan(data: AuditData) -> CompositionPlan | NotMeasurable:
     )
 
 
-def _swaps(meaning: str, values: Mapping[str, Sequence[str | None]], random: np.random.Generator) -> tuple[Swap, ...]:
-    """One swap a product that has the value and is described by at least one more; the other value is a product's."""
-    given = [own for own in values[meaning] if own is not None]
-    if len(set(given)) < 2:
-        return ()
-    result = []
-    for row, own in enumerate(values[meaning]):
-        if own is None:
-            continue
-        others = [each for each in given if each.casefold() != own.casefold()]
-        swapped = others[int(random.integers(len(others)))]
-        described = {name: each for name in ("colour", "pattern", "category") if (each := values[name][row])}
-        text, other = " ".join(described.values()), " ".join({**described, meaning: swapped}.values())
-        result.append(Swap(row, text, other))
-    return tuple(result)
-
-
-def _pairs(
-    colours: Sequence[str | None], categories: Sequence[str | None], random: np.random.Generator
-) -> tuple[Pair, ...]:
-    """Pairs of products that differ in both, at most `NUM_PAIRS`; each product is in at most one."""
-    known = [row for row in range(len(colours)) if colours[row] and categories[row]]
-    order = [known[place] for place in random.permutation(len(known))]
-    pairs: list[Pair] = []
-    for first, second in zip(order[0::2], order[1::2], strict=False):
-        a, b = (f"{colours[row]}" for row in (first, second))
-        c, d = (f"{categories[row]}" for row in (first, second))
-        if a == b or c == d or len(pairs) == NUM_PAIRS:
-            continue
-        own, swapped = (f"{a} {c}", f"{b} {d}"), (f"{b} {c}", f"{a} {d}")
-        paraphrase = f"a {c} in {a} with {d} in {b}"
-        pairs.append(Pair((first, second), ", ".join(own), ", ".join(swapped), paraphrase, own, swapped))
-    return tuple(pairs)
-
-
-def _negations(excluded: Sequence[str | None], categories: Sequence[str | None]) -> tuple[Negation, ...]:
-    """A negation for each category and each value that at least five of its products have and five others do not."""
-    result = []
-    for category in sorted({name for name in categories if name is not None}):
-        rows = [row for row, own in enumerate(categories) if own == category and excluded[row] is not None]
-        for each in sorted({str(excluded[row]) for row in rows}):
-            having = tuple(row for row in rows if excluded[row] == each)
-            without = tuple(row for row in rows if excluded[row] != each)
-            if min(len(having), len(without)) >= 5:
-                texts = tuple(text.format(category=category, value=each) for text in NEGATIONS)
-                result.append(Negation(texts, without, having))
-    return tuple(result)
-
-
 def _reason(meaning: str, name: str | None, values: Sequence[str | None], number: int) -> str:
     if number >= MIN_ITEMS:
         return ""
     what = f"Texts with another {meaning}"
     if name is None:
         return f"{what}: the catalog has no {meaning}; add the attribute, or name it in `audit.attributes.{meaning}`."
-    if len({own for own in values if own is not None}) < 2:
+    if len({own.casefold() for own in values if own is not None}) < 2:
         return f"{what}: all products have the same {meaning}, so there is nothing to swap."
     return f"{what}: {number} products have a {meaning}, and {MIN_ITEMS} are needed; fill `{name}` or add products."
 

@@ -195,7 +195,12 @@ def plan(data: AuditData) -> ForgettingPlan | NotMeasurable:
     }
     tasks: list[Task] = []
     reasons = [
-        f"Forgetting of {PICTURES[shift]}: there are none; add a derived dataset with `shift: {{kind: {shift}}}`."
+        f"Forgetting of {PICTURES[shift]}: "
+        + (
+            "the derived dataset has no copy of these products; scenes need products on white or plain grounds."
+            if shift in data.derived
+            else f"there are none; add a derived dataset with `shift: {{kind: {shift}}}`."
+        )
         for shift, copies in pictures.items()
         if not copies
     ]

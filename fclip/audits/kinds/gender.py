@@ -90,8 +90,8 @@ class GenderPlan:
         if not found:
             return Findings(None, (), "", (*self.not_measured, NO_ASSOCIATION))
         label = f"association of {found[0].name} with gender words"
-        headline = at_least_zero(replace(found[0].effect(""), name="association", label=label))
-        return Findings(headline, tuple(measures), associated, self.not_measured)
+        headline = at_least_zero(replace(found[0].effect(""), name=f"association_{found[0].name}", label=label))
+        return Findings(headline, tuple(measures), associated, self.not_measured, has_limit=False)
 
     def _shifts(self, embeddings: Embeddings, images: FloatArray) -> tuple[Measure, list[Measure]]:
         queries = [_text(self.categories[row]) for row in self.unisex]

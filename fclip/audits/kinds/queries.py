@@ -13,7 +13,7 @@ import numpy as np
 
 from fclip.audits.attributes import value
 from fclip.audits.data import AuditData, PlanFeatures
-from fclip.audits.estimate import Means, bootstrap_means, measure, per_hundred
+from fclip.audits.estimate import Means, at_least_zero, bootstrap_means, measure, per_hundred, worst
 from fclip.audits.query_forms import FORMS, Form, query_forms
 from fclip.audits.registry import Audit, Findings, NotMeasurable
 from fclip.audits.result import Measure
@@ -62,10 +62,10 @@ class QueriesPlan:
         usable = [column for column in range(len(self.forms)) if means.num_items[column] >= MIN_QUERIES]
         if not usable:
             return Findings(None, (), "No form of query could be measured.", self.not_measured)
-        headline = measure(
-            *("worst_form", "wrong order of results, worst form of query", float(1 - means.values[usable].min())),
-            *(1 - means.draws[:, usable].min(axis=1), int(means.num_items[usable].min()), self.resampling),
-        )
+        largest = worst(Means(1 - means.values, 1 - means.draws, means.num_items, self.resampling), usable)
+        label = "wrong order of results, worst form of query"
+        number = int(means.num_items[largest.column])
+        headline = at_least_zero(Measure("worst_form", label, largest.value, largest.low, largest.high, number))
         by_form = [
             means.measure(column, self.forms[column].name, FORMS[self.forms[column].name], FORM_GROUP)
             for column in usable

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fclip.audits.attributes import find_attributes
+from fclip.audits.attributes import find_attributes, require_attributes
 from fclip.audits.data import Attributes
 from fclip.errors import UserError
 from fclip.evaluation.catalog import CatalogProduct
@@ -31,5 +31,12 @@ def test_the_evaluated_label_is_the_category_and_the_setting_wins() -> None:
 
 
 def test_an_unknown_attribute_names_the_key_and_the_attributes() -> None:
+    products = catalog(category="shirt", tint="red")
     with pytest.raises(UserError, match=r"audit.attributes.colour: .* `shade`; the attributes are category, tint"):
-        find_attributes(catalog(category="shirt", tint="red"), {"colour": "shade"}, None)
+        require_attributes(products, {"colour": "shade"})
+    require_attributes([*products, *catalog(shade="dark")], {"colour": "shade", "brand": None})
+
+
+def test_a_catalog_without_the_attribute_of_the_setting_uses_a_usual_name() -> None:
+    assert find_attributes(catalog(colour="red"), {"colour": "shade"}, None).colour == "colour"
+    assert find_attributes(catalog(category="hat"), {"category": "type"}, "category").category == "category"

@@ -106,6 +106,10 @@ def test_what_is_missing_is_named() -> None:
     told = " ".join(without_copies.not_measured)  # type: ignore[attr-defined]
     assert "shift: {kind: camera}" in told
     assert "shift: {kind: scene}" in told
+    nothing_made = planned("forgetting", replace(data(), derived={"scene": (), "camera": data().derived["camera"]}))
+    told = " ".join(nothing_made.not_measured)  # type: ignore[attr-defined]
+    assert "has no copy of these products" in told
+    assert "add a derived dataset" not in told
     one = planned("forgetting", data(category="hat"))
     assert any("audit.attributes.category" in each for each in one.not_measured)  # type: ignore[attr-defined]
     untitled = planned("forgetting", data(title=""))

@@ -9,7 +9,7 @@ from fclip.audits.attributes import gender_of
 from fclip.audits.data import PlanFeatures
 from fclip.audits.kinds.gender import GENDER
 from fclip.audits.registry import AuditPlan, NotMeasurable
-from tests.fclip.audits.conftest import Shop, audit_data, constant_features, failed, planned
+from tests.fclip.audits.conftest import DIM, Shop, audit_data, constant_features, failed, planned
 
 
 def unisex_shop(shop: Shop) -> list:
@@ -25,6 +25,13 @@ def unisex_shop(shop: Shop) -> list:
             },
         )
         for number, product in enumerate(shop.products[:120])
+    ]
+
+
+def without_unisex(shop: Shop) -> list:
+    return [
+        replace(product, attributes={**product.attributes, "gender": ("Men", "Women")[number // 6 % 2]})
+        for number, product in enumerate(unisex_shop(shop))
     ]
 
 
@@ -66,10 +73,7 @@ def test_gendered_projection_fails(shop: Shop) -> None:
 
 def test_association_with_categories_is_found_and_not_invented(shop: Shop) -> None:
     """Without unisex products, categories that the model takes for women's or for men's show in the headline."""
-    products = [
-        replace(product, attributes={**product.attributes, "gender": ("Men", "Women")[number // 6 % 2]})
-        for number, product in enumerate(unisex_shop(shop))
-    ]
+    products = without_unisex(shop)
     plan = planned("gender", audit_data(products))
     assert any("0 unisex products" in sentence and "Label products" in sentence for sentence in plan.not_measured)
     sound, random = shop.model.features(plan), np.random.default_rng(0)
@@ -87,10 +91,37 @@ def test_association_with_categories_is_found_and_not_invented(shop: Shop) -> No
         assert findings.headline is not None
         chance = next(each for each in findings.measures if each.name == "probability_categories")
         measured.append((findings, chance.value))
-    assert failed("gender", measured[0][0])
+    assert measured[0][0].headline.low > 0.1
     assert measured[0][1] < 0.01
-    assert not failed("gender", measured[1][0])
+    assert measured[1][0].headline.low < 0.05
     assert measured[1][1] > 0.02
+    assert not any(findings.has_limit for findings, _ in measured)  # the limit is for shifts
+
+
+def test_near_duplicates_are_no_further_evidence_of_an_association(shop: Shop) -> None:
+    products = without_unisex(shop)
+    twins = [
+        replace(product, product_id=f"{product.product_id}-{copy}", group_id=product.group_id)
+        for product in products
+        for copy in "abcdef"
+    ]
+    measured = []
+    for own in (products, twins):
+        plan = planned("gender", audit_data(own))
+        random = np.random.default_rng(1)
+        images, texts = (random.normal(size=(len(each), DIM)).astype(np.float32) for each in (plan.images, plan.texts))
+        findings = plan.measure(PlanFeatures(images, texts), None)
+        measured.append((findings.headline, findings.measures))
+    assert measured[0] == measured[1]
+
+
+def test_equal_scores_are_not_an_association_in_the_order_of_the_products(shop: Shop) -> None:
+    plan = planned("gender", audit_data(sorted(without_unisex(shop), key=lambda each: each.attributes["article_type"])))
+    findings = plan.measure(constant_features(plan, 1.0), None)
+    assert findings.headline is not None
+    assert findings.headline.value == 0
+    chance = next(each for each in findings.measures if each.name == "probability_categories")
+    assert chance.value == 1
 
 
 @pytest.mark.parametrize("unisex", [True, False])
@@ -102,7 +133,9 @@ def test_nan_features_fail(shop: Shop, unisex: bool) -> None:
             for row, each in enumerate(products)
         ]
     plan = planned("gender", audit_data(products))
-    assert failed("gender", plan.measure(constant_features(plan), None))
+    findings = plan.measure(constant_features(plan), None)
+    assert failed("gender", findings)
+    assert findings.has_limit == unisex
 
 
 def test_labels_are_understood_or_named(shop: Shop) -> None:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from fclip.audits.data import PlanFeatures
 from fclip.audits.kinds.queries import QUERIES
 from fclip.audits.registry import NotMeasurable
-from tests.fclip.audits.conftest import Shop, audit_data, constant_features, failed, planned
+from tests.fclip.audits.conftest import DIM, Shop, audit_data, constant_features, failed, planned
 
 
 def test_sound_model_passes_with_room(shop: Shop) -> None:
@@ -29,6 +31,22 @@ def test_text_tower_that_sees_only_the_last_word_fails(shop: Shop) -> None:
     measures = {measure.name: measure for measure in findings.measures}
     assert measures["colour_category"].low <= 0.5 <= measures["colour_category"].high  # the colour is ignored
     assert measures["category"].value > 0.7  # while the category, which comes last, is not
+
+
+def test_the_worst_of_equal_forms_is_not_taken_for_a_finding(shop: Shop) -> None:
+    """Random features: half of the orders are wrong by every form, and one form is the worst by chance."""
+    plan = planned("queries", audit_data(shop.products))
+    missed = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        images, texts = (random.normal(size=(len(own), DIM)).astype(np.float32) for own in (plan.images, plan.texts))
+        findings = plan.measure(PlanFeatures(images, texts), None)
+        assert findings.headline is not None
+        missed += not findings.headline.low <= 0.5 <= findings.headline.high
+        forms = {measure.value: measure.num_items for measure in findings.measures[:5]}
+        assert findings.headline.value == pytest.approx(1 - min(forms))
+        assert findings.headline.num_items == forms[min(forms)]
+    assert missed <= 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])

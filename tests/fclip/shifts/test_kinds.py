@@ -62,6 +62,18 @@ def test_what_the_picture_cuts_off_stays_at_the_edge() -> None:
         assert (white[-2:, :, 1] < 120).any()
 
 
+@pytest.mark.parametrize("side", ["left", "top", "right", "bottom"])
+def test_a_thin_product_at_the_edge_of_a_long_picture_stays_visible(side: str) -> None:
+    strap = np.full((2000, 500, 3), 255, np.uint8)
+    strap[100:1900, :25] = (150, 30, 40)
+    turned = np.rot90(strap, ["left", "bottom", "right", "top"].index(side))
+    for number in range(2):
+        white = pixels(make(shift("scene", ground="white"), Image.fromarray(turned.copy()), f"0/{number}"))
+        strip = {"left": white[:, :2], "right": white[:, -2:], "top": white[:2], "bottom": white[-2:]}[side]
+        assert (strip[..., 1] < 120).any()
+        assert (white[..., 1] < 120).sum() > 1000
+
+
 def test_a_scene_needs_a_plain_ground() -> None:
     assert make(shift("scene"), photograph()) is None
     assert "plain ground" in (shift_kinds()["scene"].refusal or "")
