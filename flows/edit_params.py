@@ -33,6 +33,7 @@ def set_param(path: Path, section: str, key: str, value: str) -> bool:
 def _with_value(text: str, section: str, key: str, value: str) -> str | None:
     """The text with the value; None if it has no such section."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)
     node = next((each for name, each in root.value if name.value == section), None)
     if node is None:
         return None

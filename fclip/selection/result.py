@@ -8,6 +8,7 @@ from typing import Any
 from fclip.errors import UserError
 from fclip.files import read_json, write_json
 from fclip.models.candidates import Candidate
+from fclip.selection.preferences import Preference
 
 DIGITS = 6
 
@@ -47,12 +48,12 @@ class ToleranceChoice:
     """The candidate that the configured rule selects with another in-domain tolerance.
 
     Attributes:
-        prefer: the preference that applies this tolerance, a key of `PICKS`; None if none does.
+        prefer: the preference that applies this tolerance; None if none does.
     """
 
     tolerance: float
     winner: str
-    prefer: str | None = None
+    prefer: Preference | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class SelectionResult:
     in_domain_datasets: tuple[str, ...]
     candidates: tuple[CandidateResult, ...]
     by_tolerance: tuple[ToleranceChoice, ...] = ()
-    prefer: str = "balanced"
+    prefer: Preference = "balanced"
 
     @property
     def picks(self) -> tuple[ToleranceChoice, ...]:
