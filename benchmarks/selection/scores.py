@@ -38,7 +38,7 @@ def write_scores(
         sections: params sections (`average`, `evaluate`) that replace those of `workspace`.
         out: the file of the table.
     """
-    run = _run_workspace(workspace, trained, root, sections)
+    run = run_workspace(workspace, trained, root, sections)
     average(run)
     listed = read_candidates(run.averages / "candidates.json")
     folders = {candidate.name: run.candidate(candidate.name) for candidate in listed}
@@ -55,7 +55,8 @@ def write_scores(
     write_run(candidates, halves, out)
 
 
-def _run_workspace(workspace: Workspace, trained: Path, root: Path, sections: Mapping[str, Any]) -> Workspace:
+def run_workspace(workspace: Workspace, trained: Path, root: Path, sections: Mapping[str, Any]) -> Workspace:
+    """Return a new workspace in `root` with these params, the candidates in `trained`, and the data of `workspace`."""
     run = Workspace(root)
     shutil.rmtree(root, ignore_errors=True)
     (root / "models").mkdir(parents=True)
