@@ -8,6 +8,7 @@ python -m benchmarks.selection.tables
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from fclip.selection.select import select
 RUNS = Path(__file__).with_name("runs")
 METHODS = ("line-search", "tower-search")
 """Averaging methods whose candidates, with the soup, were scored for every run that holds two metrics."""
-SHOWN_TOLERANCES = (0.0, 0.01, 0.02, 0.03)
+SHOWN_TOLERANCES = (0.01, 0.02, 0.03)
 PHOTOGRAPHS = ("clothing", "fmnist")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.0)
 SETTINGS = {
@@ -67,48 +68,63 @@ def markdown() -> tuple[str, ...]:
     """Return the tables of the runs that hold one metric, and those of the runs that hold two.
 
     The first are every rule by tolerance, and selected settings by held-out dataset and by regime. The others are
-    selected settings by held-out dataset, with each cost, and the scores of what `nearest_to_base` selects with two
-    averaging methods.
+    selected settings by held-out dataset, with each cost, and the scores of what `nearest_to_base` selects: by the
+    metrics that are held, and by the averaging method.
     """
-    one, two = (usual_choices([table for _, table in _read(folder)]) for folder in (RUNS / "one-metric", RUNS))
+    runs = list(_read(RUNS).values())
+    one, two = usual_choices(list(_read(RUNS / "one-metric").values())), usual_choices(runs)
+    alone = [_without_more_held(table) for table in runs]
     return (
         regret_by_tolerance(one),
         regret_by_part(one, lambda choice: choice.held_out),
         regret_by_part(one, lambda c: c.run.rpartition("-")[0]),
         regret_by_part(two, lambda choice: choice.held_out),
-        selected_scores({method: dict(_read(RUNS / method)) for method in METHODS}),
+        selected_scores(
+            "held", {"accuracy": list(zip(runs, alone, strict=True)), "both": [(table, table) for table in runs]}
+        ),
+        selected_scores(
+            "averages", {name: [(table, table) for table in _read(RUNS / name).values()] for name in METHODS}
+        ),
     )
 
 
-def selected_scores(runs: Mapping[str, Mapping[str, ScoreTable]]) -> str:
-    """Return a Markdown table of the scores of the candidates that `nearest_to_base` selects.
+def selected_scores(head: str, variants: Mapping[str, Sequence[tuple[ScoreTable, ScoreTable]]]) -> str:
+    """Return a Markdown table of the mean scores, in percent, of the candidates that `nearest_to_base` selects.
 
     Args:
-        runs: averaging method -> run -> table.
+        head: what differs between variants.
+        variants: name -> for each run, the table to report and the table that the rule reads.
     """
     rows = []
     heads: list[str] = []
     for tolerance in SHOWN_TOLERANCES:
-        for method, tables in runs.items():
-            found = [_selected(table, tolerance) for table in tables.values()]
+        for name, pairs in variants.items():
+            found = [_scores_of_choice(shown, read, tolerance) for shown, read in pairs]
             heads = list(found[0])
-            means = {name: float(np.mean([100 * scores[name] for scores in found])) for name in heads}
-            photographs = np.mean([means[name] for name in PHOTOGRAPHS])
             rows.append(
-                [f"{100 * tolerance:g}", method, *(f"{mean:.1f}" for mean in means.values()), f"{photographs:.1f}"]
+                [
+                    f"{100 * tolerance:g}",
+                    name,
+                    *(f"{100 * np.mean([each[key] for each in found]):.1f}" for key in heads),
+                ]
             )
-    return _markdown(["within", "averages", *heads, " and ".join(PHOTOGRAPHS)], rows, 2)
+    return _markdown(["within", head, *heads], rows, 2)
 
 
-def _selected(table: ScoreTable, tolerance: float) -> dict[str, float]:
-    winner = select(table.candidates, SelectConfig(in_domain_tolerance=tolerance)).winner
-    selected = next(each for each in table.candidates if each.name == winner)
+def _scores_of_choice(shown: ScoreTable, read: ScoreTable, tolerance: float) -> dict[str, float]:
+    winner = select(read.candidates, SelectConfig(in_domain_tolerance=tolerance)).winner
+    selected = next(each for each in shown.candidates if each.name == winner)
     held = dict(zip(("accuracy", "recall"), (score.value for score in selected.held.values()), strict=True))
-    return held | {name: score.value for name, score in sorted(selected.out_of_domain.items())}
+    others = {name: score.value for name, score in sorted(selected.out_of_domain.items())}
+    return held | others | {" and ".join(PHOTOGRAPHS): float(np.mean([others[name] for name in PHOTOGRAPHS]))}
 
 
-def _read(folder: Path) -> list[tuple[str, ScoreTable]]:
-    return [(path.stem, read_run(path)) for path in sorted(folder.glob("*.parquet"))]
+def _without_more_held(table: ScoreTable) -> ScoreTable:
+    return replace(table, candidates=tuple(replace(each, more_held={}) for each in table.candidates))
+
+
+def _read(folder: Path) -> dict[str, ScoreTable]:
+    return {path.stem: read_run(path) for path in sorted(folder.glob("*.parquet"))}
 
 
 def usual_choices(tables: Sequence[ScoreTable]) -> list[RuleChoice]:
