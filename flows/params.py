@@ -118,8 +118,8 @@ def _check_derived(params: Params) -> None:
 
 def _check_selection(params: Params) -> None:
     rule = rules()[params.select.rule]
-    trained = [params.ingest.datasets[name] for name in params.ingest.training_datasets]
-    if rule.prefers_base and not any("select" in dataset.roles.values() for dataset in trained):
+    roles = [dataset.uses for dataset in params.ingest.datasets.values()]
+    if rule.prefers_base and not any(own.trains and own.selects for own in roles):
         raise UserError(
             f"params.yaml: select.rule: {rule.kind} needs a training dataset with a split that has the role select; "
             "assign the role in ingest.datasets, or use in_domain_loss or last, which need no such split"

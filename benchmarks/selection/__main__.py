@@ -45,6 +45,8 @@ def main() -> None:
             write_shop(kagl, workspace.root / TRAINED)
             datasets = list(read_params(PARAMS)["ingest"]["datasets"])
             lay_out_workspace(workspace.root, DATASETS, datasets, preset=PARAMS, limit=None, device="auto")
+        methods = [{"kind": kind} for kind in arguments.methods or ()]
+        average = {"average": {"methods": methods}} if methods else {}
         for seed in arguments.seeds:
             for regime in arguments.regimes:
                 run = StudyRun(regime, seed)
@@ -52,12 +54,11 @@ def main() -> None:
                 if out.is_file():
                     continue
                 trained = train_run(workspace, run, work / "jobs")
-                methods = {"methods": [{"kind": kind} for kind in arguments.methods or ()]}
                 write_scores(
                     workspace,
                     trained,
                     work / "runs" / run.name,
-                    sections={**run.sections, **({"average": methods} if arguments.methods else {})},
+                    sections={**run.sections, **average},
                     in_domain=TRAINED,
                     out=out,
                 )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.command import run_benchmark
-from benchmarks.selection.run import PARAMS, TRAINED
+from benchmarks.selection.run import PARAMS, TRAINED, kept_runs_parser
 from benchmarks.selection.scores import SPLIT
 from fclip.errors import UserError
 from fclip.evaluation.catalog import read_catalog
@@ -31,6 +31,7 @@ from fclip.evaluation.config import DatasetEvaluation
 from fclip.evaluation.outcomes import equal_weights
 from fclip.evaluation.protocols.registry import protocols
 from fclip.evaluation.protocols.task import EvaluationTask
+from fclip.evaluation.run import score_tasks
 from fclip.features.extract import extract_features
 from fclip.features.similarity import FloatArray, unit
 from fclip.images.packs import ImagePacks
@@ -58,33 +59,21 @@ class Dataset:
 
     name: str
     packs: ImagePacks
-    tasks: Mapping[str, EvaluationTask]
+    tasks: Mapping[tuple[str, str], EvaluationTask]
     held: Sequence[str]
     features: dict[str, Pair] = field(default_factory=dict)
 
     def scores(self, features: Pair) -> list[float]:
         """The held metrics of a model, in percent."""
-        images, texts = features
         found: dict[str, float] = {}
-        image = text = 0
-        for protocol, task in self.tasks.items():
-            own = images[image : (image := image + len(task.images))], texts[text : (text := text + len(task.texts))]
-            for part, scored in task.score(*own).items():
-                values = scored.outcome.metrics(equal_weights(scored.outcome))
-                found |= {f"{protocol}.{part}.{name}".replace("..", "."): value[0] for name, value in values.items()}
+        for _, protocol, scored in score_tasks(self.tasks, *features):
+            values = scored.outcome.metrics(equal_weights(scored.outcome))
+            found |= {f"{protocol}.{name}": value[0] for name, value in values.items()}
         return [100 * float(found[metric]) for metric in self.held]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.selection.generators",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the trained models")
-    parser.add_argument("--runs", nargs="+", required=True, metavar="NAME", help="runs whose models it has")
-    parser.add_argument("--out", type=Path, help="file for the results (.json)")
-    run_benchmark(parser, _measure, Console())
+    run_benchmark(kept_runs_parser("benchmarks.selection.generators", __doc__), _measure, Console())
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -244,7 +233,7 @@ def _read_datasets(workspace: Workspace) -> Iterator[Dataset]:
         files = dataset_files(workspace, name)
         catalog = read_catalog(files, with_captions=True)
         tasks = {
-            protocol: task
+            (SPLIT, protocol): task
             for protocol, own in config.protocols.items()
             if (task := protocols()[own.kind].make_task(own, catalog, SPLIT, config.max_items))
         }

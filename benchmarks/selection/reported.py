@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from benchmarks.command import run_benchmark
-from benchmarks.selection.run import StudyRun
+from benchmarks.selection.run import StudyRun, kept_runs_parser
 from benchmarks.selection.run_table import read_run
 from benchmarks.selection.scores import run_workspace
 from benchmarks.selection.tables import RUNS
@@ -42,15 +42,7 @@ RULES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.selection.reported",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the trained models")
-    parser.add_argument("--runs", nargs="+", required=True, metavar="NAME", help="runs whose models it has")
-    parser.add_argument("--out", type=Path, help="file for the results (.json)")
-    run_benchmark(parser, _measure, Console())
+    run_benchmark(kept_runs_parser("benchmarks.selection.reported", __doc__), _measure, Console())
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Train one run of the study from its base model."""
 
+import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,17 @@ def _read_regimes() -> dict[str, dict[str, Any]]:
 def regime_names() -> list[str]:
     """Return the names of the regimes."""
     return list(_read_regimes())
+
+
+def kept_runs_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the command line of a benchmark that reads trained models of the study: `--work`, `--runs`, `--out`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="the folder of the trained models")
+    parser.add_argument("--runs", nargs="+", required=True, metavar="NAME", help="runs whose models it has")
+    parser.add_argument("--out", type=Path, help="file for the results (.json)")
+    return parser
 
 
 def train_run(workspace: Workspace, run: StudyRun, jobs: Path) -> Path:

@@ -32,8 +32,7 @@ def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: Avera
     The lines end at the averages of earlier methods, such as the soup, or else at the last checkpoint. A line takes
     about six evaluations.
 
-    A loss is measured from the best candidate, by each held metric. Empty if no training dataset has
-    select data.
+    A loss is measured from the best candidate, by each held metric. Empty if no training dataset has select data.
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base")
     compared = [each.name for each in candidates if each is not base]
@@ -42,14 +41,14 @@ def recipes(_: LineSearchConfig, candidates: Sequence[Candidate], context: Avera
     if not measured:
         return ()
     known = {candidate.name for candidate in candidates}  # an interpolation may have made the same average
-    best = {metric: max(found[metric] for found in measured) for metric in measured[0]}
+    best = best_scores(measured)
     found = []
     for end in ends:
         loss = cache(partial(_loss, base.name, end, best, context))  # bisections for near tolerances share their path
         counts = sorted({smallest_count(loss, tolerance) for tolerance in IN_DOMAIN_TOLERANCES} - {NUM_STEPS})
         names = {f"{end}-at-{count * STEP:.2f}": count for count in counts}
         found += [
-            Recipe(name, "interpolated", _parents(base.name, end, count))
+            Recipe(name, "interpolated", shares_after(base.name, end, count))
             for name, count in names.items()
             if name not in known
         ]
@@ -78,16 +77,25 @@ def smallest_count(loss: Callable[[int], float], tolerance: float) -> int:
     return within
 
 
-def _loss(base: str, end: str, best: InDomainScores, context: AveragingContext, count: int) -> float:
-    """The largest loss over the held metrics after `count` steps from the base model."""
-    scores = context([_parents(base, end, count)])[0]
+def shares_after(base: str, end: str, count: int) -> Mapping[str, float]:
+    """Return the shares of the average after `count` steps from the base model; after `NUM_STEPS` it is the end."""
+    share = round(count * STEP, 2)
+    return {base: round(1 - share, 2), end: share} if count < NUM_STEPS else {end: 1.0}
+
+
+def best_scores(measured: Sequence[InDomainScores]) -> InDomainScores:
+    """Return the best score by each held metric; at least one must be measured."""
+    return {metric: max(scores[metric] for scores in measured) for metric in measured[0]}
+
+
+def largest_loss(best: InDomainScores, scores: InDomainScores | None) -> float:
+    """Return the largest loss over the held metrics; inf for an average that has no scores."""
     return max(best[metric] - scores[metric] for metric in best) if scores else float("inf")
 
 
-def _parents(base: str, end: str, count: int) -> Mapping[str, float]:
-    """The shares of the average after `count` steps from the base model."""
-    share = round(count * STEP, 2)
-    return {base: round(1 - share, 2), end: share}
+def _loss(base: str, end: str, best: InDomainScores, context: AveragingContext, count: int) -> float:
+    """The largest loss over the held metrics after `count` steps from the base model."""
+    return largest_loss(best, context([shares_after(base, end, count)])[0])
 
 
 LINE_SEARCH = AveragingMethod(

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
-from fclip.averaging.line_search import NUM_STEPS, STEP, line_ends, smallest_count
+from fclip.averaging.line_search import (
+    NUM_STEPS,
+    STEP,
+    best_scores,
+    largest_loss,
+    line_ends,
+    shares_after,
+    smallest_count,
+)
 from fclip.averaging.registry import AveragingContext, AveragingMethod, InDomainScores, Recipe, Shares, TowerShares
 from fclip.config import config
 from fclip.models.candidates import IN_DOMAIN_TOLERANCES, Candidate
@@ -36,13 +44,14 @@ def recipes(_: TowerSearchConfig, candidates: Sequence[Candidate], context: Aver
     """
     base = next(candidate for candidate in candidates if candidate.kind == "base").name
     ends = line_ends(candidates)
-    compared = [each.name for each in candidates if each.kind != "base"]
-    scans = {end: [_shares(base, end, NUM_STEPS, count) for count in TEXT_COUNTS] for end in ends}
-    wanted: list[Shares] = [{name: 1.0} for name in compared]
-    measured = [found for found in context([*wanted, *(each for scan in scans.values() for each in scan)]) if found]
-    if not ends or not measured:
+    if not ends:
         return ()
-    best = {metric: max(found[metric] for found in measured) for metric in measured[0]}
+    compared: list[Shares] = [{each.name: 1.0} for each in candidates if each.kind != "base"]
+    scanned = [_shares(base, end, NUM_STEPS, count) for end in ends for count in TEXT_COUNTS]
+    measured = [found for found in context([*compared, *scanned]) if found]
+    if not measured:
+        return ()
+    best = best_scores(measured)
     known = {candidate.name for candidate in candidates}  # another method may have made the same average
     found: dict[str, Recipe] = {}
     for end in ends:
@@ -74,18 +83,13 @@ class _Search:
 
     def _loss_of(self, images: int, texts: int) -> float:
         """The largest loss over the held metrics."""
-        scores = self._context([_shares(self._base, self._end, images, texts)])[0]
-        return max(self._best[metric] - scores[metric] for metric in self._best) if scores else float("inf")
+        return largest_loss(self._best, self._context([_shares(self._base, self._end, images, texts)])[0])
 
 
 def _shares(base: str, end: str, images: int, texts: int) -> Shares:
     """The shares of an average whose towers are so many steps from the base model."""
-
-    def tower(count: int) -> dict[str, float]:
-        share = round(count * STEP, 2)
-        return {base: round(1 - share, 2), end: share} if count < NUM_STEPS else {end: 1.0}
-
-    return TowerShares(tower(images), tower(texts)) if texts < NUM_STEPS else tower(images)
+    own = shares_after(base, end, images)
+    return TowerShares(own, shares_after(base, end, texts)) if texts < NUM_STEPS else own
 
 
 TOWER_SEARCH = AveragingMethod(

@@ -18,7 +18,8 @@ from fclip.evaluation.metrics import metric_names
 from fclip.evaluation.protocols.registry import protocols
 from fclip.evaluation.protocols.task import EvaluationTask, TaskOutcome
 from fclip.evaluation.table import EVALUATED_ROLES
-from fclip.features.extract import Features, extract_features
+from fclip.features.extract import extract_features
+from fclip.features.similarity import FloatArray
 from fclip.images.packs import ImagePacks
 from fclip.models.store import ModelLoader
 from fclip.progress import progress, text_table
@@ -154,7 +155,7 @@ def evaluate_models(
     outcomes: dict[tuple[str, str, str], TaskOutcome] = {}
     scores: list[MetricScore] = []
     for model, features in progress(encoded.items(), label=f"Scoring on {files.name}", unit="models"):
-        for split, protocol, task_outcome in _score(tasks, features):
+        for split, protocol, task_outcome in score_tasks(tasks, features.images, features.texts):
             outcomes[model, split, protocol] = task_outcome
             declaration = declarations[protocol.partition(".")[0]]
             for metric, estimate in estimates(task_outcome.outcome, task_outcome.clusters, options.resampling).items():
@@ -182,15 +183,18 @@ def evaluate_models(
     return Evaluation(files.name, config.primary, tuple(scores), outcomes, num_nonfinite, options)
 
 
-def _score(
-    tasks: Mapping[tuple[str, str], EvaluationTask], features: Features
+def score_tasks(
+    tasks: Mapping[tuple[str, str], EvaluationTask], images: FloatArray, texts: FloatArray
 ) -> Iterator[tuple[str, str, TaskOutcome]]:
-    """Yield (split, protocol or protocol.part, outcome) for each task, in the order of the encoded features."""
+    """Yield (split, protocol or protocol.part, outcome) for each task.
+
+    Args:
+        tasks: by split and protocol. images, texts: features of the inputs of all tasks, in the order of the tasks.
+    """
     image = text = 0
     for (split, name), task in tasks.items():
-        images = features.images[image : (image := image + len(task.images))]
-        texts = features.texts[text : (text := text + len(task.texts))]
-        for part, outcome in task.score(images, texts).items():
+        own = images[image : (image := image + len(task.images))], texts[text : (text := text + len(task.texts))]
+        for part, outcome in task.score(*own).items():
             yield split, f"{name}.{part}" if part else name, outcome
 
 

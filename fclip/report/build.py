@@ -5,14 +5,14 @@ from typing import Any
 
 from jinja2 import Environment
 
-from fclip.evaluation.protocols.registry import direction, metric_label
+from fclip.evaluation.protocols.registry import direction, held_label, metric_label
 from fclip.evaluation.table import EVALUATED_ROLES
 from fclip.files import atomic_write
 from fclip.models.candidates import BASE_MODEL
 from fclip.pages import html
 from fclip.report.audits import audit_views, shown_models
 from fclip.report.inputs import MetricResult, ReportInputs
-from fclip.report.plots import candidate_plots, frontiers, held_label, loss_curves
+from fclip.report.plots import candidate_plots, frontiers, loss_curves
 from fclip.selection.preferences import PICKS
 from fclip.selection.result import SelectionResult
 from fclip.selection.rules.registry import rules
@@ -43,7 +43,7 @@ def render_report(inputs: ReportInputs) -> str:
             rules=_rules(inputs.selection),
             selected=inputs.scores.select,
             reported=inputs.scores.report,
-            outside=_outside(inputs),
+            outside=inputs.scores.elsewhere(inputs.selection.in_domain_datasets),
             picks=PICKS,
             frontiers=frontiers(inputs.selection, inputs.scores),
             plots={
@@ -91,12 +91,6 @@ def result_summary(inputs: ReportInputs) -> str:
         return ""
     changes = ", ".join(f"{r.dataset} {r.before.value:.3f} to {r.after.value:.3f}" for r in reported)
     return f"On report data, the primary metric changed from the base model to {inputs.selection.winner}: {changes}."
-
-
-def _outside(inputs: ReportInputs) -> list[str]:
-    """The datasets with report data that the model does not train on."""
-    names = {name for scores in inputs.scores.report.values() for name in scores}
-    return sorted(names - set(inputs.selection.in_domain_datasets))
 
 
 def _rules(selection: SelectionResult) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The inputs of the report."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fclip.audits.result import AuditResult
@@ -57,6 +57,10 @@ class CandidateScores:
 
     select: Mapping[str, Mapping[str, ReportedValue]]
     report: Mapping[str, Mapping[str, ReportedValue]]
+
+    def elsewhere(self, in_domain: Collection[str]) -> list[str]:
+        """Return the datasets with report data that the model does not train on, sorted."""
+        return sorted({name for values in self.report.values() for name in values} - set(in_domain))
 
 
 @dataclass(frozen=True)

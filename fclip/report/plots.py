@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fclip.evaluation.outcomes import Ints
-from fclip.evaluation.protocols.registry import metric_label
+from fclip.evaluation.protocols.registry import held_label
 from fclip.pages.svg import COLOURS, svg
 from fclip.report.inputs import CandidateScores, TrainingCurves
 from fclip.selection.result import SelectionResult
@@ -85,14 +85,14 @@ def frontiers(selection: SelectionResult, scores: CandidateScores) -> list[str]:
 
 def _elsewhere(selection: SelectionResult, scores: CandidateScores) -> tuple[dict[str, float], str]:
     """The vertical coordinate of the candidates in `frontiers`, by name, and its label."""
-    names = {name for values in scores.report.values() for name in values} - set(selection.in_domain_datasets)
+    names = scores.elsewhere(selection.in_domain_datasets)
     measured = {
         candidate: np.mean([values[name].value for name in names])
         for candidate, values in scores.report.items()
-        if names and names <= set(values)
+        if names and set(names) <= set(values)
     }
     if measured:
-        return {name: float(value) for name, value in measured.items()}, f"mean on {', '.join(sorted(names))}"
+        return {name: float(value) for name, value in measured.items()}, f"mean on {', '.join(names)}"
     far = {each.name: each.candidate.distance for each in selection.candidates}
     return {name: -distance for name, distance in far.items() if distance is not None}, "distance from the base model"
 
@@ -168,12 +168,6 @@ def loss_curves(training: TrainingCurves, selection: SelectionResult) -> str:
         axes.set_ylabel("contrastive loss")
 
     return svg("curves", draw, legend=True)
-
-
-def held_label(name: str) -> str:
-    """Return the label of a metric that selection holds in domain: a dataset, or `<dataset>.<metric>`."""
-    dataset, _, metric = name.partition(".")
-    return f"{dataset}, {metric_label(metric, short=True)}" if metric else dataset
 
 
 def _mark_step(axes: Axes, selection: SelectionResult) -> None:

@@ -50,10 +50,9 @@ def _table(selection: "SelectionResult", scores: "CandidateScores") -> Table:
     """The picks of a selection; raises UserError if it has none."""
     if not selection.picks:
         raise UserError("the last selection is of an older version and has no picks; run `fclip retrain`")
-    from fclip.report.plots import held_label
+    from fclip.evaluation.protocols.registry import held_label
 
-    reported = scores.report.get(selection.winner, {})
-    elsewhere = sorted(set(reported) - set(selection.in_domain_datasets))
+    elsewhere = scores.elsewhere(selection.in_domain_datasets)
     table = Table(title="picks", title_justify="left", box=None)
     table.add_column("pick")
     table.add_column("candidate")

@@ -110,3 +110,9 @@ def metric_label(metric: str, *, short: bool = False) -> str:
     words = [part.replace("_to_", "→") if short else part.replace("_", " ") for part in parts]
     prefix = "" if protocol in ("classification", "retrieval") else f"{protocol.replace('_', ' ')}: "
     return prefix + " ".join([*words, (declared_metric.short if short else "") or declared_metric.label])
+
+
+def held_label(name: str) -> str:
+    """Return the label of a metric that selection holds in domain: a dataset, or `<dataset>.<metric>`."""
+    dataset, _, metric = name.partition(".")
+    return f"{dataset}, {metric_label(metric, short=True)}" if metric else dataset
