@@ -17,6 +17,10 @@ class UserError(ValueError):
         super().__init__(printable(message))
 
 
+class CannotAverageError(UserError):
+    """An average of models that cannot be made. A run can go on without it."""
+
+
 def printable(text: str) -> str:
     """Return `text` with control characters except tab and newline, and lone surrogates, as backslash escapes."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

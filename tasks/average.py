@@ -8,6 +8,7 @@ its parents.
 """
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +22,10 @@ from fclip.averaging.registry import (
     Shares,
     TowerShares,
     averaging_methods,
+    check_shares,
     trained_ancestors,
 )
+from fclip.errors import CannotAverageError
 from fclip.evaluation.run import MetricScore
 from fclip.files import atomic_dir
 from fclip.models.candidates import Candidate, read_candidates, write_candidates
@@ -59,9 +62,17 @@ def average(workspace: Workspace) -> None:
         loader = ModelLoader()
         for method in config.methods:
             context = _Scorer(workspace, dict(folders), tuple(candidates), scores, loader).scores
-            for recipe in averaging_methods()[method.kind].recipes(method, tuple(candidates), context):
+            recipes = averaging_methods()[method.kind].recipes(method, tuple(candidates), context)
+            if not recipes:
+                logger.info("The method %s offers no average of these candidates", method.kind)
+            for recipe in recipes:
                 folder = temporary / "candidates" / recipe.name
-                candidates.append(_write(recipe, candidates, folders, folder))
+                try:
+                    candidates.append(_write(recipe, candidates, folders, folder))
+                except CannotAverageError as error:  # the other candidates are as good as without it
+                    logger.warning("The average %s of the method %s is left out: %s", recipe.name, method.kind, error)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    continue
                 folders[recipe.name] = folder
         far = distances({each.name: folders[each.name] for each in candidates}, folders[base.name])
         candidates = [replace(each, distance=_rounded(far[each.name])) for each in candidates]
@@ -97,8 +108,13 @@ def _as_trained(base: Path, folder: Path) -> Path:
 
 
 def _write(recipe: Recipe, candidates: Sequence[Candidate], folders: Mapping[str, Path], folder: Path) -> Candidate:
-    """Write the folder of an average and return its record."""
+    """Write the folder of an average and return its record.
+
+    Raises:
+        CannotAverageError: its parents are unknown or differ in their tensors, or its shares do not sum to 1.
+    """
     assert recipe.name not in folders, f"two candidates are named {recipe.name}"
+    check_shares(recipe.parents, folders)
     shares = trained_ancestors(recipe.parents, candidates)
     names = {*shares.images, *shares.texts}
     latest = max((each for each in candidates if each.name in names), key=lambda each: each.step)

@@ -4,13 +4,18 @@ To add a method, declare an `AveragingMethod` with its config class in a new mod
 accepts it, and its averages become candidates.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeAlias
 
 from fclip.config import ByKind, config
+from fclip.errors import CannotAverageError
 from fclip.extensions import collect_declarations
 from fclip.models.candidates import Candidate
+
+SHARES_TOLERANCE = 1e-6
+"""How far the sum of shares may be from 1: they are computed in floating point."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,16 @@ class AveragingMethod:
 def averaging_methods() -> Mapping[str, AveragingMethod]:
     """Return all averaging methods by kind."""
     return collect_declarations(__package__, AveragingMethod)
+
+
+def check_shares(shares: Shares, candidates: Container[str]) -> None:
+    """Raise CannotAverageError if a parent is not among `candidates`, or the shares of a tower do not sum to 1."""
+    towers = shares if isinstance(shares, TowerShares) else TowerShares(shares, shares)
+    for tower in (towers.images, towers.texts):
+        if unknown := [name for name in tower if name not in candidates]:
+            raise CannotAverageError(f"its parent {unknown[0]} is not a candidate")
+        if not math.isclose(sum(tower.values()), 1, abs_tol=SHARES_TOLERANCE):
+            raise CannotAverageError(f"its shares sum to {sum(tower.values()):g}, not to 1")
 
 
 def trained_ancestors(shares: Shares, candidates: Sequence[Candidate]) -> TowerShares:

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 
-from fclip.errors import UserError
+from fclip.errors import CannotAverageError, UserError
 from fclip.files import read_json, sha256_file, write_json
 from fclip.models.folder import IMAGE_TOWER, WEIGHT_SUFFIXES, WEIGHTS
 from fclip.models.mixtures import MIXTURE, MixturePart, mixture_parts
@@ -91,10 +91,11 @@ def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
         parts: their shares sum to 1, in both towers.
 
     Raises:
-        UserError: the parts have different tensor names.
+        CannotAverageError: the parts have tensors of different names or shapes.
     """
-    if different := [part.folder for part in parts if not have_same_tensor_names(part.folder, parts[-1].folder)]:
-        raise UserError(
+    shapes = _shapes(parts[-1].folder)
+    if different := [part.folder for part in parts if _shapes(part.folder) != shapes]:
+        raise CannotAverageError(
             f"models with different tensors cannot be averaged: {different[0]} and {parts[-1].folder}; average models "
             "of one architecture"
         )
@@ -118,11 +119,19 @@ def write_mixture(folder: Path, parts: Sequence[MixturePart]) -> None:
 
 
 def have_same_tensor_names(folder: Path, other: Path) -> bool:
-    """Whether both folders have weights with equal tensor names, so that they can be averaged."""
+    """Whether both folders have weights with equal tensor names."""
     if not all((each / WEIGHTS).is_file() for each in (folder, other)):
         return False
-    with open_weights(folder) as weights, open_weights(other) as others:
-        return set(weights.keys()) == set(others.keys())
+    return _shapes(folder).keys() == _shapes(other).keys()
+
+
+def _shapes(folder: Path) -> dict[str, list[int]]:
+    """Return the shapes of the tensors of a model folder that is no mixture."""
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{folder}: the weights cannot be read ({error})") from error
 
 
 def materialise_mixture(folder: Path, out_dir: Path) -> None:

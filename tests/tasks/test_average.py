@@ -2,13 +2,15 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from fclip.averaging.registry import Recipe
 from fclip.errors import UserError
 from fclip.files import read_json, sha256_tree
 from fclip.models.folder import WEIGHTS
@@ -149,3 +151,38 @@ def test_base_model_with_other_tensor_names_can_be_averaged(shop: Workspace) -> 
         mixed = weights.get_tensor("visual.proj")
     before = load(base_model).model.state_dict()["visual.proj"]
     torch.testing.assert_close(mixed, (before + between["visual.proj"]) / 2)
+
+
+def test_averages_that_cannot_be_made_are_left_out_with_a_reason(
+    shop: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    offered = {
+        "unknown": {"step-000099": 1.0},
+        "nan": {"base-model": float("nan"), "step-000020": 1.0},
+        "half": {"step-000010": 0.5},
+        "fine": {"step-000010": 0.5, "step-000020": 0.5},
+        "shapes": {"step-000010": 0.5, "base-model": 0.5},
+    }
+    state = load_file(shop.candidate("base-model") / WEIGHTS)
+    state["visual.proj"] = state["visual.proj"][:, :-1].contiguous()
+    save_file(state, shop.candidate("base-model") / WEIGHTS)
+    methods = {
+        "soup": SimpleNamespace(recipes=lambda *_: []),
+        "interpolation": SimpleNamespace(
+            recipes=lambda *_: [Recipe(name, "interpolation", parents) for name, parents in offered.items()]
+        ),
+    }
+    monkeypatch.setattr("tasks.average.averaging_methods", lambda: methods)
+    set_params(shop, average=interpolated(0.5, soup=True))
+    with caplog.at_level("INFO"):
+        average(shop)
+    assert names(shop) == ["base-model", "step-000010", "step-000020", "fine"]
+    assert [path.name for path in (shop.averages / "candidates").iterdir()] == ["fine"]
+    for expected in (
+        "The method soup offers no average of these candidates",
+        "The average unknown of the method interpolation is left out: its parent step-000099 is not a candidate",
+        "The average nan of the method interpolation is left out: its shares sum to nan, not to 1",
+        "The average half of the method interpolation is left out: its shares sum to 0.5, not to 1",
+        "models with different tensors cannot be averaged",
+    ):
+        assert expected in caplog.text

@@ -177,9 +177,12 @@ def test_a_changed_or_missing_part_is_an_error(tmp_path: Path, models: list[Path
         materialise_mixture(mixed, tmp_path / "whole")
 
 
-def test_models_with_different_tensors_cannot_be_averaged(tmp_path: Path, models: list[Path]) -> None:
+@pytest.mark.parametrize("other", [{"another": torch.ones(1)}, {"logit_scale": torch.ones(2)}])
+def test_models_with_different_tensors_cannot_be_averaged(
+    other: dict[str, torch.Tensor], tmp_path: Path, models: list[Path]
+) -> None:
     state = load_file(models[1] / WEIGHTS)
-    save_file({**state, "another": torch.ones(1)}, models[1] / WEIGHTS)
+    save_file({**state, **other}, models[1] / WEIGHTS)
     with pytest.raises(UserError, match="different tensors cannot be averaged"):
         mixture(tmp_path / "mixed", [(models[0], 0.5), (models[1], 0.5)])
 
