@@ -17,6 +17,7 @@ from torch import nn
 from fclip.errors import UserError
 from fclip.files import atomic_path, sha256_file
 from fclip.training.learner import Learner
+from fclip.training.trainable import head_names
 
 logger = logging.getLogger(__name__)
 Row = list[float]
@@ -58,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The saved state of a run: progress, trainable parameters, their moving averages and the optimiser's state."""
+    """The saved state of a run: progress, trained parameters, their moving averages and the optimiser's state."""
 
     progress: Progress
     content: dict[str, Any]
@@ -69,6 +70,7 @@ class Checkpoint:
 
     def restore(self, learner: Learner) -> None:
         """Restore parameters, moving averages and the optimiser's state."""
+        self.restore_model(learner.clip.model)
         _copy(learner.parameters, self.content["tuned"])
         learner.optimiser.load_state_dict(self.content["optimiser"])
         if learner.ema is not None:
@@ -81,8 +83,11 @@ def save(folder: Path, learner: Learner, progress: Progress) -> None:
     Raises:
         UserError: the checkpoint cannot be written. Existing checkpoints are kept.
     """
+    # With `heads_first`, an earlier phase has trained all heads, although this phase may not train all of them.
+    parameters = dict(learner.clip.model.named_parameters())
+    heads = {name: parameters[name] for name in head_names(frozenset(parameters))}
     content = {
-        "tuned": {name: parameter.detach() for name, parameter in learner.parameters.items()},
+        "tuned": {name: parameter.detach() for name, parameter in {**heads, **learner.parameters}.items()},
         "averages": {} if learner.ema is None else learner.ema.averages,
         "optimiser": learner.optimiser.state_dict(),
         "step": progress.step,
