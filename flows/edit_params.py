@@ -1,5 +1,6 @@
 """Change one value in params.yaml and leave every other byte as people wrote it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from fclip.files import atomic_write
 from tasks.workspace.params import read_params
 
 
-def set_param(path: Path, section: str, key: str, value: str) -> bool:
-    """Set `section.key` of params.yaml to a plain word, and return whether this changed it.
+def set_param(path: Path, section: str, key: str, value: str | dict[str, Any]) -> bool:
+    """Set `section.key` of params.yaml to a plain word or to a mapping, and return whether this changed it.
 
     Raises:
         UserError: the file is missing or not valid, has no such section, or writes the section in a form that cannot be
@@ -23,9 +24,10 @@ def set_param(path: Path, section: str, key: str, value: str) -> bool:
     if wanted == before:
         return False
     text = path.read_text(encoding="utf-8")
-    changed = _with_value(text, section, key, value)
+    written = value if isinstance(value, str) else _on_one_line(value)
+    changed = _with_value(text, section, key, written)
     if changed is None or not _holds(changed, wanted):
-        raise UserError(f"{path}: cannot change {section}.{key} by itself; set it to {value} in the file")
+        raise UserError(f"{path}: cannot change {section}.{key} by itself; set it to {written} in the file")
     atomic_write(path, changed)
     return True
 
@@ -47,6 +49,12 @@ def _with_value(text: str, section: str, key: str, value: str) -> str | None:
         return _splice(text, node.start_mark.index + 1, node.start_mark.index + 1, f"{key}: {value}{rest}")
     start = node.value[0][0].start_mark
     return _splice(text, start.index, start.index, f"{key}: {value}\n{' ' * start.column}")
+
+
+def _on_one_line(value: dict[str, Any]) -> str:
+    return yaml.safe_dump(
+        value, default_flow_style=True, width=sys.maxsize, allow_unicode=True, sort_keys=False
+    ).strip()
 
 
 def _holds(text: str, values: dict[str, Any]) -> bool:

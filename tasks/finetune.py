@@ -18,7 +18,7 @@ import fclip
 from fclip.errors import UserError
 from fclip.files import atomic_dir, link_or_copy, sha256_file, sha256_json
 from fclip.models.device import resolve_device
-from fclip.training.config import FinetuneConfig, to_json
+from fclip.training.config import DistillationConfig, FinetuneConfig, to_json
 from fclip.training.job import TIMINGS, run_job, write_job
 from fclip.training.output import add_original_base_model
 from fclip.training.seen_rows import mark_seen_rows
@@ -60,6 +60,7 @@ def finetune(workspace: Workspace) -> Path:
                 logger.warning("The training rows of the base model are unknown; all products count as new")
             datasets = sorted(set(pq.read_table(products, columns=["dataset"])["dataset"].to_pylist()))
             images = {name: workspace.images(name) for name in datasets}
+            teacher = None if config.distillation is None else find_teacher(workspace, config.distillation)
             write_job(
                 job,
                 config=config,
@@ -68,6 +69,7 @@ def finetune(workspace: Workspace) -> Path:
                 products=products,
                 images=images,
                 pixels=workspace.pixel_cache,
+                teacher=teacher,
             )
             out = run_job(job, stop=stop)
     except Interrupted as error:
@@ -82,6 +84,20 @@ def finetune(workspace: Workspace) -> Path:
         timings.replace(workspace.step_timings(sha256_file(workspace.finetune / "candidates.json")))
     shutil.rmtree(job)
     return workspace.finetune
+
+
+def find_teacher(workspace: Workspace, config: DistillationConfig) -> Path:
+    """Return the teacher's embeddings; raises UserError if the file is missing or another one than params.yaml says."""
+    path = workspace.root / config.teacher
+    if not path.is_file():
+        raise UserError(
+            f"the teacher's embeddings {path} do not exist; put the file there again, or run `fclip distil FILE`"
+        )
+    if (found := sha256_file(path)) != config.sha256:
+        raise UserError(
+            f"{path} has changed: its SHA-256 is {found}, not finetune.distillation.sha256; run `fclip distil {path}`"
+        )
+    return path
 
 
 def _key(config: FinetuneConfig, seed: int, base_model: Path, products: Path, rows: Path | None) -> str:

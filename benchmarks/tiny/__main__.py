@@ -44,7 +44,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def as_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row a protocol and shown metric: the base model's value, the model's and its interval."""
-    before = {(s.split, s.protocol, s.metric): s.estimate for s in evaluation.scores if s.model == "base-model"}
+    before = {(s.split, s.protocol, s.metric): s.estimate for s in evaluation.scores if s.model == "base_model"}
     return [
         {
             "dataset": evaluation.dataset,
@@ -69,7 +69,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
     for column in ("items", "towers", "model", "interval"):
         table.add_column(column, justify="right")
     for row in found["rows"]:
-        values = (f"{row['start']:.3f}", f"{row['value']:.3f}", f"{row['low']:.3f} – {row['high']:.3f}")
+        values = (f"{row['base_model']:.3f}", f"{row['value']:.3f}", f"{row['low']:.3f} – {row['high']:.3f}")
         table.add_row(row["dataset"], row["protocol"], row["metric"], str(row["num_items"]), *values)
     console.print(table)
 

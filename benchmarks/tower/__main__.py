@@ -109,8 +109,9 @@ def show(console: Console, times: list[TowerTiming], changes: dict[str, dict[str
         for column in columns:
             found, first = by_place.get((variant, column)), by_place["as loaded", column]
             cells.append("" if found is None else f"{found:.2f} ({first / found:.2f})")
-        change = changes[variant]
-        table.add_row(variant, *cells, f"{change['mean_cosine']:.4f}", f"{change['weighted_f1']:.3f}")
+        if change := changes.get(variant):  # variants of training alone have none
+            cells += [f"{change['mean_cosine']:.4f}", f"{change['weighted_f1']:.3f}"]
+        table.add_row(variant, *cells)
     console.print(table)
 
 

@@ -13,6 +13,7 @@ from torch.ao.quantization import QConfigMapping, get_default_qconfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 from fclip.models.folding import fold_batch_norms
+from fclip.training.compute import pad_before_convolutions
 
 Tower = Callable[[torch.Tensor], torch.Tensor]
 
@@ -85,13 +86,20 @@ def backward_variants(tower: nn.Module) -> Mapping[str, Callable[[], Tower]]:
     def trained(memory_format: torch.memory_format = torch.contiguous_format) -> Any:
         return copy.deepcopy(tower).to(memory_format=memory_format).requires_grad_(True)
 
-    def channels_last() -> Tower:
+    def channels_last(*, padded: bool = False, frozen_stages: int = 0) -> Tower:
         made = trained(torch.channels_last)
+        if padded:
+            pad_before_convolutions(made)
+        if frozen_stages:
+            frozen = (made.trunk.conv_stem, made.trunk.bn1, *made.trunk.blocks[:frozen_stages])
+            nn.ModuleList(frozen).requires_grad_(False)
         return lambda pixels: made(pixels.contiguous(memory_format=torch.channels_last))
 
     return {
         "as loaded": trained,
         "channels last": channels_last,
+        "channels last, padded before convolutions": lambda: channels_last(padded=True),
+        "the same, two of seven stages frozen": lambda: channels_last(padded=True, frozen_stages=2),
         "torch.compile": lambda: torch.compile(trained()),
         "bfloat16": lambda: partial(_in_bfloat16, trained()),
     }

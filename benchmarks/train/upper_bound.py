@@ -25,7 +25,7 @@ from fclip.training.compute import keep_freed_memory, should_compile
 from fclip.training.config import FinetuneConfig
 from fclip.training.data import read_items, training_pass
 from fclip.training.job import read_job, write_job
-from fclip.training.learner import BatchInputs, Learner
+from fclip.training.learner import BatchInputs, Captions, Learner
 from fclip.training.processes import World
 from fclip.training.texts import tokenise_texts
 from fclip.training.trainable import freeze_all_except, trainable_names
@@ -75,8 +75,12 @@ def step_seconds(job: Path, steps: int) -> list[float]:
     shape = (config.batch_size, clip.preprocess.size, clip.preprocess.size, 3)
     inputs = BatchInputs(
         images=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device),
-        texts=lambda rows: texts.batch(numbers[rows]),
-        positive=torch.eye(config.batch_size, dtype=torch.bool, device=device),
+        captions=(
+            Captions(
+                texts=lambda rows: texts.batch(numbers[rows]),
+                positive=torch.eye(config.batch_size, dtype=torch.bool, device=device),
+            ),
+        ),
     )
     seconds = []
     for number in range(steps):

@@ -1,4 +1,4 @@
-"""Numerical precision, torch.compile and memory reuse of a training run."""
+"""Numerical precision, torch.compile, fast convolutions and memory reuse of a training run."""
 
 import ctypes
 import sys
@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from fclip.training.torch_private import cpu_multiplies_bfloat16
@@ -16,6 +17,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 MIN_STEPS_TO_COMPILE = 2000
 """Measured on an H200 with ViT-B/32: compiling takes 48 s and reduces a step of 1,024 pairs from 0.16 s to 0.12 s, so
 it pays off after 1,200 steps."""
+MIN_KERNEL = 5
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 
 
@@ -46,6 +48,23 @@ def should_compile(wanted: bool | Literal["auto"], device: torch.device, num_ste
     It does not pay off on a CPU: a small ViT was 8 % faster in float32 and 1 % in bfloat16, after compiling for 40 s.
     """
     return device.type == "cuda" and num_steps >= MIN_STEPS_TO_COMPILE if wanted == "auto" else wanted
+
+
+def pad_before_convolutions(model: nn.Module) -> None:
+    """Make depthwise convolutions with a kernel of `MIN_KERNEL` or more pad their input in a step of its own, in place.
+
+    The result is the same. On a CPU, the gradient of a convolution whose padded border is large beside the image (3 × 3
+    pixels at the end of an EfficientNet) otherwise takes a slow kernel: a step takes 14 % less time with
+    EfficientNet-Lite0 at 96 pixels, on two cores without AVX-512.
+    """
+    for module in model.modules():
+        if type(module) is not nn.Conv2d or module.stride != (1, 1) or module.dilation != (1, 1):
+            continue
+        half = tuple(side // 2 for side in module.kernel_size)
+        is_same = module.padding == half and module.padding_mode == "zeros" and all(s % 2 for s in module.kernel_size)
+        if is_same and module.groups == module.in_channels > 1 and min(module.kernel_size) >= MIN_KERNEL:
+            module.__class__ = Conv2dSame  # pads as much, computed from the size of its input
+            module.padding = (0, 0)
 
 
 def keep_freed_memory() -> None:

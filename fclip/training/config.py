@@ -54,6 +54,10 @@ class ObjectiveConfig:
     fields: dict[str, float] | None = None
     """Weights of caption kinds to train on together. With {title: 0.5, short: 0.5} the text of a product is the
     weighted mean of the embeddings of these kinds (GCL: Zhu et al. 2024). null: one caption, sampled by `captions`."""
+    captions_per_image: int = 1
+    """Captions of each product in a batch, of different kinds if the product has as many. The loss is the mean of the
+    losses with each of them. An image goes through its tower once, so that more captions cost little with a frozen
+    text tower."""
     hard_negatives: float = 0.0
     """Share of each batch that is of one category, from 0 to 1, so that the model separates products within it."""
     micro_batch_size: int | None = None
@@ -67,6 +71,10 @@ class ObjectiveConfig:
             raise ValueError("positives must be shared or pairs")
         if self.fields is not None:
             _check_weights("fields", self.fields)
+        if self.captions_per_image < 1:
+            raise ValueError("captions_per_image must be at least 1")
+        if self.captions_per_image > 1 and self.fields is not None:
+            raise ValueError("captions_per_image must be 1 with fields, which have one caption of each kind")
         if not 0 <= self.hard_negatives <= 1:
             raise ValueError("hard_negatives must be a share from 0 to 1")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
@@ -103,6 +111,22 @@ class ReplayConfig:
 
 
 @config
+class DistillationConfig:
+    """Learn the image embeddings of another model, the teacher, besides the captions (`fclip distil`)."""
+
+    teacher: str
+    """Parquet file with the columns `id` and `embedding`, relative to the workspace, as `fclip embed` writes."""
+    sha256: str
+    """SHA-256 of the file, so that another file trains another model."""
+    weight: float = 1.0
+    """Weight of the mean of 1 − cosine to the teacher's embeddings, added to the loss; above 0."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < INFINITY:
+            raise ValueError("weight must be above 0; set distillation to null for none")
+
+
+@config
 class RegularizationConfig:
     """Penalties that keep the model close to its base model; 0 switches one off."""
 
@@ -111,7 +135,7 @@ class RegularizationConfig:
     AdamW). 0.1 is weak, 10 is strong."""
     similarities: float = 0.0
     """Weight of the divergence between the similarities of a batch and those of the base model, added to the loss
-    (distillation; ZSCL: Zheng et al. 2023). Usual values are 0.5 to 2."""
+    (ZSCL: Zheng et al. 2023). Usual values are 0.5 to 2."""
 
     def __post_init__(self) -> None:
         for name in ("weights", "similarities"):
@@ -156,6 +180,8 @@ class FinetuneConfig:
     """Train the projections first, then the rest (LP-FT); null: everything from the first step."""
     regularization: RegularizationConfig = RegularizationConfig()
     """Penalties that keep the model close to its base model."""
+    distillation: DistillationConfig | None = None
+    """Learn from the embeddings of a larger model; null: from captions alone."""
     objective: ObjectiveConfig = ObjectiveConfig()
     """The contrastive training objective."""
     epochs: int = 3
@@ -222,6 +248,10 @@ class FinetuneConfig:
         if not 1 <= self.max_logit_scale <= 1000:
             raise ValueError("max_logit_scale must be from 1 to 1000")
         _check_weights("captions", self.captions)
+        if self.distillation and self.trainable == "text_tower":
+            raise ValueError(
+                "distillation must be null where trainable is text_tower, since it teaches the image tower"
+            )
         if self.trainable == "heads" and (self.last_layers or self.lora_rank or self.heads_first):
             raise ValueError("last_layers, lora_rank and heads_first must be null where trainable is heads")
 
@@ -249,12 +279,13 @@ def to_json(config: FinetuneConfig) -> dict[str, Any]:
 def from_json(values: dict[str, Any]) -> FinetuneConfig:
     """Return the config that `to_json` wrote; raises UserError for anything else."""
     try:
-        first, replay = values["heads_first"], values["replay"]
+        first, replay, distillation = (values[name] for name in ("heads_first", "replay", "distillation"))
         return FinetuneConfig(
             **{
                 **values,
                 "base_model": base_model_from_json(values["base_model"]),
                 "replay": None if replay is None else ReplayConfig(**replay),
+                "distillation": None if distillation is None else DistillationConfig(**distillation),
                 "betas": tuple(values["betas"]),
                 "augment": AugmentConfig(**values["augment"]),
                 "objective": ObjectiveConfig(**values["objective"]),

@@ -47,7 +47,7 @@ class Pass:
     Attributes:
         items: the index of each row's item.
         images: the digest of each row's image.
-        texts: each row's texts, one per field; None if the item lacks the field.
+        texts: each row's texts: one per field, None if the item lacks the field; or `captions_per_image` captions.
     """
 
     items: tuple[int, ...]
@@ -66,7 +66,7 @@ class NumberedPasses:
 
     Attributes:
         items, images: int64 [passes, n].
-        texts: int64 [passes, n, fields], −1 where an item lacks a field.
+        texts: int64 [passes, n, fields or captions], −1 where an item lacks a field.
     """
 
     items: NDArray[np.int64]
@@ -132,22 +132,16 @@ def read_items(path: Path, split: str, kinds: Collection[str]) -> list[Item]:
 def training_pass(items: Sequence[Item], config: FinetuneConfig, *, seed: int, epoch: int) -> Pass:
     """Return a pass with each item once, in shuffled order, with one sampled image and one sampled text per field.
 
-    Without `config.objective.fields`, a row has one caption, whose kind is sampled by the weights `config.captions`
-    among the kinds that the item has. With fields, a row has one caption of each field's kind. With `config.replay`,
-    the pass contains only a part of the old items.
+    Without `config.objective.fields`, a row has `captions_per_image` captions, whose kinds are sampled by the weights
+    `config.captions` among the kinds that the item has, each kind once before one is repeated. With fields, a row has
+    one caption of each field's kind. With `config.replay`, the pass contains only a part of the old items.
     """
     indices = list(range(len(items)))
     if config.replay is not None:
         indices = _sample_replay(items, config.replay.share, seed=seed, epoch=epoch)
         items = [items[index] for index in indices]
     fields = config.objective.fields
-    if fields is None:
-        kinds = [list(item.captions) for item in items]
-        weights = [[config.captions[kind] for kind in item_kinds] for item_kinds in kinds]
-        sampled = choose_alternatives(seed, "captions", epoch, weights)
-        wanted = [[item_kinds[kind]] for item_kinds, kind in zip(kinds, sampled, strict=True)]
-    else:
-        wanted = [sorted(config.kinds)] * len(items)
+    wanted = _sample_kinds(items, config, seed, epoch) if fields is None else [sorted(config.kinds)] * len(items)
     captions = [
         [item.captions.get(kind, ()) for kind in item_kinds] for item, item_kinds in zip(items, wanted, strict=True)
     ]
@@ -165,6 +159,21 @@ def training_pass(items: Sequence[Item], config: FinetuneConfig, *, seed: int, e
         images=tuple(items[place].images[images[place]] for place in places),
         texts=tuple(tuple(field[place] for field in texts) for place in places),
     )
+
+
+def _sample_kinds(items: Sequence[Item], config: FinetuneConfig, seed: int, epoch: int) -> list[list[str]]:
+    """Return `captions_per_image` kinds of captions for each item."""
+    sampled: list[list[str]] = [[] for _ in items]
+    for number in range(config.objective.captions_per_image):
+        unused = [
+            [kind for kind in item.captions if kind not in kinds] or list(item.captions)
+            for item, kinds in zip(items, sampled, strict=True)
+        ]
+        weights = [[config.captions[kind] for kind in kinds] for kinds in unused]
+        chosen = choose_alternatives(seed, f"captions {number}" if number else "captions", epoch, weights)
+        for kinds, alternatives, index in zip(sampled, unused, chosen, strict=True):
+            kinds.append(alternatives[index])
+    return sampled
 
 
 def _sample_texts(captions: Sequence[tuple[str, ...]], seed: int, epoch: int, field: int) -> list[str | None]:

@@ -40,7 +40,7 @@ class TextBatch:
 class Encoder:
     """Computes unit-length features, float32 [n, d], of a batch.
 
-    A tower that is frozen except for its projection takes the output of `pooled_images` or `pooled_texts` as input.
+    A tower that is frozen except for its projection takes the output of `load_pooled_images` or `pooled_texts`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Encoder:
         """Return image features.
 
         Args:
-            inputs: uint8 [n, size, size, 3] at the model's size, or the output of `pooled_images`.
+            inputs: uint8 [n, size, size, 3] at the model's size, or the output of `load_pooled_images`.
         """
         with autocast(self._device, self._image_dtype):
             if self.image_is_tuned:
@@ -84,11 +84,6 @@ class Encoder:
             return features
         summed = features.new_zeros(batch.num_rows, features.shape[1])
         return unit(summed.index_add(0, batch.rows, features * batch.weights[:, None]))
-
-    @torch.no_grad()
-    def pooled_images(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the output of the frozen image tower before its projection: float32 [n, width]."""
-        return SplitTower.of_images(self._clip.model).pooled(normalise(pixels, self._clip.preprocess))
 
     @torch.no_grad()
     def pooled_texts(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from fclip.errors import UserError
@@ -30,16 +31,19 @@ from fclip.training.compute import keep_freed_memory
 from fclip.training.config import FinetuneConfig, from_json, to_json
 from fclip.training.data import number_passes, read_items, repeated_fraction, training_pass, validation_pass
 from fclip.training.launch import launch, process_device, resolve_num_processes, started_by_torchrun
-from fclip.training.loader import TrainingData
+from fclip.training.loader import POOLED_TRAINING_IMAGES, TrainingData
 from fclip.training.loop import train
 from fclip.training.pixel_sources import GB, PixelSource, open_pixel_source
+from fclip.training.pooled_images import load_pooled_images
 from fclip.training.processes import World, join_processes
 from fclip.training.stop import Stop, never_stop
+from fclip.training.teacher import load_targets
 from fclip.training.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)
 
 TIMINGS = "timings.csv"
+TEACHER = "teacher.parquet"
 CROP_MARGIN = 1.15
 """Training images are decoded larger than the model's size by this factor, so that crops need less upscaling."""
 
@@ -52,6 +56,7 @@ class Job:
         base_model: a model folder.
         products: Parquet with the columns `dataset, product_id, split, images, captions, category`.
         images: folders of image packs.
+        teacher: embeddings to learn from; None without distillation.
     """
 
     config: FinetuneConfig
@@ -59,6 +64,7 @@ class Job:
     base_model: Path
     products: Path
     images: tuple[Path, ...]
+    teacher: Path | None = None
 
 
 def write_job(
@@ -70,10 +76,12 @@ def write_job(
     products: Path,
     images: Mapping[str, Path],
     pixels: Path | None = None,
+    teacher: Path | None = None,
 ) -> None:
     """Write the job folder: `job.json`, and symbolic links to the inputs.
 
     Args:
+        teacher: the file that `config.distillation` names.
         pixels: folder of decoded images, shared with other jobs; None to keep them in the job folder.
     """
     links = {
@@ -84,6 +92,8 @@ def write_job(
     if pixels is not None:
         pixels.mkdir(parents=True, exist_ok=True)
         links["pixels"] = pixels
+    if teacher is not None:
+        links[TEACHER] = teacher
     for name, target in links.items():
         link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +107,7 @@ def write_job(
             "base_model": "base_model",
             "products": "products.parquet",
             "images": [f"images/{name}" for name in images],
+            "teacher": None if teacher is None else TEACHER,
         },
     )
 
@@ -113,10 +124,13 @@ def read_job(folder: Path) -> Job:
             base_model=folder.absolute() / values["base_model"],
             products=folder.absolute() / values["products"],
             images=tuple(folder.absolute() / name for name in values["images"]),
+            teacher=None if values["teacher"] is None else folder.absolute() / values["teacher"],
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / 'job.json'}: not a valid job ({error!r})") from error
-    for path in (job.base_model, job.products, *job.images):
+    if (job.config.distillation is None) != (job.teacher is None):
+        raise UserError(f"{folder / 'job.json'}: it must have a teacher if and only if config.distillation is set")
+    for path in (job.base_model, job.products, *job.images, *([job.teacher] if job.teacher else [])):
         if not path.exists():
             raise UserError(f"{folder / 'job.json'}: its input {path} does not exist")
     return job
@@ -201,6 +215,23 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
                 opened = stack.enter_context(source)
             yield opened
 
+    teacher = None
+    if job.teacher is not None:
+        row_of = {digest: row for row, digest in enumerate(digests)}
+        teacher = load_targets(
+            job.teacher,
+            clip,
+            load_pooled_images(
+                clip,
+                lambda: open_pixels(digests, clip.preprocess),
+                work / POOLED_TRAINING_IMAGES,
+                world=world,
+                stop=stop,
+            ),
+            np.array([row_of[item.images[0]] for item in items], np.int64),
+            [item.product_id for item in items],
+        )
+
     logger.info(
         "Training on %s: %d products, %d images, %d captions; %.0f%% of the rows share their caption with another row "
         "of the batch",
@@ -208,13 +239,16 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
         len(items),
         len(digests),
         len(texts),
-        100 * repeated_fraction(passes[0].texts, config.batch_size),
+        100 * repeated_fraction([row[:1] for row in passes[0].texts], config.batch_size)
+        if config.objective.fields is None
+        else 100 * repeated_fraction(passes[0].texts, config.batch_size),
     )
     data = TrainingData(
         training=number_passes(passes, digests, texts),
         validation=number_passes([validation], validation_digests, texts),
         texts=texts,
         product_ids=[item.product_id for item in items],
+        teacher=teacher,
         open_crops=lambda: open_pixels(digests, with_margin),
         open_training=lambda: open_pixels(digests, clip.preprocess),
         open_validation=lambda: open_pixels(validation_digests, clip.preprocess),

@@ -15,6 +15,7 @@ from fclip.training.encoder import Encoder, TextBatch
 from fclip.training.objectives import clip_loss, divergence, siglip_loss
 from fclip.training.processes import World
 from fclip.training.sampling import derive_seed
+from fclip.training.teacher import regression_loss
 from fclip.training.torch_private import lerp_
 from fclip.training.trainable import (
     parameter_groups,
@@ -25,7 +26,21 @@ from fclip.training.trainable import (
 )
 
 ADDED_BIAS = "objective.logit_bias"
-Features = tuple[torch.Tensor, torch.Tensor]  # of images and of texts, [n, d] each
+Features = tuple[torch.Tensor, ...]  # of images and of each caption, [n, d] each
+Pair = tuple[torch.Tensor, torch.Tensor]  # of images and of one caption
+
+
+@dataclass(frozen=True)
+class Captions:
+    """One caption for each of the n rows of this process in a batch of N.
+
+    Attributes:
+        texts: returns the texts of a slice of the n rows.
+        positive: bool [n, N], which pairs of rows are positives.
+    """
+
+    texts: Callable[[slice], TextBatch]
+    positive: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -34,13 +49,14 @@ class BatchInputs:
 
     Attributes:
         images: uint8 [n, size, size, 3] at the model's size, or cached output of a frozen tower, float32 [n, width].
-        texts: returns the texts of a slice of the n rows.
-        positive: bool [n, N], which pairs of rows are positives.
+        captions: the captions of the rows; the loss is the mean of the losses with each of them.
+        teacher: float32 [n, d], unit length, the features to learn from another model, NaN where there are none; None
+            without distillation.
     """
 
     images: torch.Tensor
-    texts: Callable[[slice], TextBatch]
-    positive: torch.Tensor
+    captions: tuple[Captions, ...]
+    teacher: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +187,7 @@ class Learner:
     def loss(self, inputs: BatchInputs) -> float:
         """Return the objective's loss, without regularization, of a batch that only this process holds."""
         set_training_mode(self.clip.model, training=False)
-        return float(self._loss(self._encode(inputs, slice(None)), None, inputs, World()))
+        return float(self._loss(_encode(self.encoder, inputs, slice(None)), None, inputs, World()))
 
     def _backward(self, inputs: BatchInputs, seed: int) -> torch.Tensor:
         """Compute the gradients of the parameters and return this process's loss.
@@ -185,23 +201,35 @@ class Learner:
         if len(slices) == 1:
             torch.manual_seed(seed)
             base = self._base_features(inputs, slices)
-            loss = self._loss(self._encode(inputs, slices[0]), base, inputs, self._world)
+            loss = self._loss(_encode(self.encoder, inputs, slices[0]), base, inputs, self._world)
             loss.backward()
             return loss.detach()
         with torch.no_grad():
             parts = [self._encode_seeded(inputs, rows, seed) for rows in slices]
             base = self._base_features(inputs, slices)
-        images, texts = (torch.cat(each).requires_grad_() for each in zip(*parts, strict=True))
-        loss = self._loss((images, texts), base, inputs, self._world)
+        features = tuple(torch.cat(each).requires_grad_() for each in zip(*parts, strict=True))
+        loss = self._loss(features, base, inputs, self._world)
         loss.backward()
-        assert images.grad is not None
-        assert texts.grad is not None
         for rows in slices:
-            torch.autograd.backward(self._encode_seeded(inputs, rows, seed), (images.grad[rows], texts.grad[rows]))
+            encoded = self._encode_seeded(inputs, rows, seed)
+            trained = [pair for pair in zip(encoded, features, strict=True) if pair[0].requires_grad]
+            gradients: list[Any] = [whole.grad for _, whole in trained]
+            torch.autograd.backward([part for part, _ in trained], [each[rows] for each in gradients])
         return loss.detach()
 
     def _loss(self, features: Features, base: Features | None, inputs: BatchInputs, world: World) -> torch.Tensor:
-        contrast = world.gather(*features, inputs.positive)
+        losses = []
+        for number, captions in enumerate(inputs.captions, start=1):
+            reference = None if base is None else (base[0], base[number])
+            losses.append(self._caption_loss((features[0], features[number]), reference, captions.positive, world))
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        if self._config.distillation is not None and inputs.teacher is not None:  # validation has no teacher
+            known = world.mean((~inputs.teacher.isnan().any(dim=1)).float().sum())
+            loss = loss + self._config.distillation.weight * regression_loss(features[0], inputs.teacher, known)
+        return loss
+
+    def _caption_loss(self, features: Pair, base: Pair | None, positive: torch.Tensor, world: World) -> torch.Tensor:
+        contrast = world.gather(*features, positive)
         scale = self._scale.exp()
         if self._config.objective.loss == "clip":
             loss = clip_loss(contrast, scale)
@@ -217,32 +245,29 @@ class Learner:
                     bias = self._bias.copy_(fitting) if learns else fitting
             loss = siglip_loss(contrast, scale, bias)
         if base is not None:
-            reference = world.gather(*base, inputs.positive)
+            reference = world.gather(*base, positive)
             reference_scale = self._base.logit_scale.exp()
             penalty = divergence(contrast, scale, reference, reference_scale)
             loss = loss + self._config.regularization.similarities * penalty
         return loss
 
-    def _encode(self, inputs: BatchInputs, rows: slice) -> Features:
-        return self.encoder.images(inputs.images[rows]), self.encoder.texts(inputs.texts(rows))
-
     def _encode_seeded(self, inputs: BatchInputs, rows: slice, seed: int) -> Features:
         torch.manual_seed(derive_seed(seed, rows.start))  # the same dropout in both passes
-        return self._encode(inputs, rows)
+        return _encode(self.encoder, inputs, rows)
 
     def _base_features(self, inputs: BatchInputs, slices: list[slice]) -> Features | None:
         if self._base_encoder is None:
             return None
         with torch.no_grad():
-            parts = [
-                (self._base_encoder.images(inputs.images[rows]), self._base_encoder.texts(inputs.texts(rows)))
-                for rows in slices
-            ]
-        images, texts = (torch.cat(each) for each in zip(*parts, strict=True))
-        return images, texts
+            parts = [_encode(self._base_encoder, inputs, rows) for rows in slices]
+        return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
     @torch.no_grad()
     def _regularize(self, rate: float) -> None:
         if self._regularized and (share := rate * self._config.regularization.weights):
             lerp_(self._regularized, self._origin, min(share, 1.0))
         self._scale.clamp_(0, math.log(self._config.max_logit_scale))
+
+
+def _encode(encoder: Encoder, inputs: BatchInputs, rows: slice) -> Features:
+    return encoder.images(inputs.images[rows]), *(encoder.texts(each.texts(rows)) for each in inputs.captions)

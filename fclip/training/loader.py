@@ -9,32 +9,31 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 
-from fclip.files import atomic_path
 from fclip.models.store import Clip
-from fclip.progress import progress
 from fclip.training.augment import augment, sample_augmentation
 from fclip.training.config import FinetuneConfig
 from fclip.training.data import NumberedPasses
-from fclip.training.encoder import Encoder
-from fclip.training.learner import BatchInputs
+from fclip.training.encoder import Encoder, TextBatch
+from fclip.training.learner import BatchInputs, Captions
 from fclip.training.objectives import positive_mask
 from fclip.training.pixel_sources import PixelSource
+from fclip.training.pooled_images import load_pooled_images
 from fclip.training.processes import World
 from fclip.training.sampling import derive_seed
-from fclip.training.stop import Interrupted, Stop
+from fclip.training.stop import Stop
 from fclip.training.texts import TextInputs, load_encoded_texts, tokenise_texts
 
-ENCODE_BATCH_SIZE = 64
 NUM_PREFETCHED = 2
+POOLED_TRAINING_IMAGES, POOLED_VALIDATION_IMAGES = "training-images.safetensors", "validation-images.safetensors"
 
 AugmentedBatch = tuple[torch.Tensor, float]
 """Augmented images on the device, uint8 [n, size, size, 3], and the seconds spent waiting for them."""
@@ -47,6 +46,8 @@ class TrainingData:
     Attributes:
         texts: the distinct texts.
         product_ids: product ids of the training items.
+        teacher: float32 [items, d], unit length, the features that images should have, NaN where there are none; None
+            without distillation.
         open_crops: opens the pixels of the training images, larger than the model's size for cropping.
         open_training: opens the pixels of the training images at the model's size.
         open_validation: opens the pixels of the validation images at the model's size.
@@ -57,6 +58,7 @@ class TrainingData:
     validation: NumberedPasses
     texts: list[str]
     product_ids: list[str]
+    teacher: torch.Tensor | None
     open_crops: Callable[[], AbstractContextManager[PixelSource]]
     open_training: Callable[[], AbstractContextManager[PixelSource]]
     open_validation: Callable[[], AbstractContextManager[PixelSource]]
@@ -100,10 +102,10 @@ class Loader:
             )
         else:
             self._training_features, self._validation_features = (
-                self._load_pooled(open_pixels, cache / name)
+                load_pooled_images(self._clip, open_pixels, cache / name, world=self._world, stop=self._stop)
                 for open_pixels, name in (
-                    (self._data.open_training, "training-images.safetensors"),
-                    (self._data.open_validation, "validation-images.safetensors"),
+                    (self._data.open_training, POOLED_TRAINING_IMAGES),
+                    (self._data.open_validation, POOLED_VALIDATION_IMAGES),
                 )
             )
         return self
@@ -115,6 +117,11 @@ class Loader:
     def steps_per_epoch(self) -> int:
         """Number of full batches in a pass."""
         return int(self._data.training.images.shape[1]) // self._config.batch_size
+
+    @property
+    def num_validation_rows(self) -> int:
+        """Number of rows in a validation batch."""
+        return min(self._config.batch_size, int(self._data.validation.images.shape[1]))
 
     def locate_step(self, number: int) -> tuple[int, slice]:
         """Return the pass that contains step `number` of the run, and the step's rows in the pass."""
@@ -153,8 +160,7 @@ class Loader:
 
     def validation(self) -> Iterator[BatchInputs]:
         """Yield this process's full validation batches. If there are fewer products than a batch, yield one batch."""
-        data = self._data.validation
-        size = min(self._config.batch_size, data.images.shape[1])
+        data, size = self._data.validation, self.num_validation_rows
         begins = range(0, data.images.shape[1] - size + 1, size)[self._world.rank :: self._world.size]
         slices = [slice(begin, begin + size) for begin in begins]
         plan = [data.images[0, rows] for rows in slices]
@@ -169,41 +175,42 @@ class Loader:
     def _training_inputs(self, number: int, images: torch.Tensor) -> BatchInputs:
         epoch, rows = self.locate_step(number)
         local_rows = self._world.rows(self._config.batch_size)
-        return self._batch_inputs(images, self._data.training, epoch, rows, local_rows)
+        inputs = self._batch_inputs(images, self._data.training, epoch, rows, local_rows)
+        if self._data.teacher is None:
+            return inputs
+        items = torch.from_numpy(self._data.training.items[epoch, rows][local_rows])
+        return replace(inputs, teacher=self._data.teacher[items].to(self._clip.device))
 
     def _batch_inputs(
         self, images: torch.Tensor, passes: NumberedPasses, epoch: int, rows: slice, local_rows: slice
     ) -> BatchInputs:
-        texts = passes.texts[epoch, rows]
-        codes = []
+        columns = [passes.texts[epoch, rows]]
+        if self._config.objective.fields is None:  # each column is a caption of its own
+            columns = np.split(columns[0], columns[0].shape[1], axis=1)
+        return BatchInputs(
+            images=images,
+            captions=tuple(
+                Captions(
+                    texts=partial(self._texts_of, texts[local_rows]),
+                    positive=positive_mask(*self._codes(texts, passes, epoch, rows), rows=local_rows),
+                )
+                for texts in columns
+            ),
+        )
+
+    def _texts_of(self, texts: NDArray[np.int64], part: slice) -> TextBatch:
+        return self._texts.batch(texts[part])
+
+    def _codes(
+        self, texts: NDArray[np.int64], passes: NumberedPasses, epoch: int, rows: slice
+    ) -> tuple[torch.Tensor, ...]:
+        """Return int64 [N] codes: rows that share one are positives of each other."""
         if self._config.objective.positives == "shared":
             same = texts[:, 0] if texts.shape[1] == 1 else np.unique(texts, axis=0, return_inverse=True)[1].ravel()
             codes = [same, passes.images[epoch, rows], passes.items[epoch, rows]]
         else:
             codes = [np.arange(len(texts))]
-        local_texts = texts[local_rows]
-        return BatchInputs(
-            images=images,
-            texts=lambda part: self._texts.batch(local_texts[part]),
-            positive=positive_mask(*(torch.from_numpy(code).to(self._clip.device) for code in codes), rows=local_rows),
-        )
-
-    def _load_pooled(self, open_pixels: Callable[[], AbstractContextManager[PixelSource]], path: Path) -> torch.Tensor:
-        """Return the pooled features of all images by the frozen image tower, cached in the file `path`."""
-        with self._world.leader_first():
-            if not path.exists():
-                features = []
-                with open_pixels() as pixels:
-                    plan = np.array_split(np.arange(len(pixels)), -(-len(pixels) // ENCODE_BATCH_SIZE))
-                    batches = pixels.batches(plan)
-                    label = "Encoding images"
-                    for batch in progress(batches, label=label, total=len(pixels), unit="images", size=len):
-                        if self._stop(0):
-                            raise Interrupted("interrupted while encoding images; run the command again to resume")
-                        features.append(self._encoder.pooled_images(batch.to(self._clip.device)).cpu())
-                with atomic_path(path) as temporary:
-                    save_file({"pooled": torch.cat(features)}, temporary)
-        return load_file(path)["pooled"].to(self._clip.device)
+        return tuple(torch.from_numpy(code).to(self._clip.device) for code in codes)
 
 
 class PrefetchedBatches:

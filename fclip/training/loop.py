@@ -20,7 +20,7 @@ from fclip.errors import UserError
 from fclip.models.store import Clip
 from fclip.training import checkpoint, output
 from fclip.training.checkpoint import Progress, ValidatedCandidate
-from fclip.training.compute import should_compile
+from fclip.training.compute import pad_before_convolutions, should_compile
 from fclip.training.config import FinetuneConfig
 from fclip.training.learner import Learner
 from fclip.training.loader import Loader, TrainingData
@@ -28,6 +28,7 @@ from fclip.training.low_rank import add_low_rank_updates, merged_state
 from fclip.training.processes import World
 from fclip.training.sampling import derive_seed
 from fclip.training.schedule import Phase, candidate_steps, learning_rate, phases
+from fclip.training.sentinel import check_first_pass
 from fclip.training.stop import Interrupted, Stop
 from fclip.training.trainable import freeze_all_except, head_names, trainable_names
 from fclip.training.training_log import TrainingLog
@@ -68,6 +69,8 @@ def train(
         logger.info("Resuming from step %d of %d", done.step, num_steps)
     log.begin(num_steps, steps_per_epoch, config.batch_size, done.step)
     base = _frozen_copy(clip.model) if config.regularization.weights or config.regularization.similarities else None
+    if clip.device.type == "cpu":
+        pad_before_convolutions(clip.model)
     for phase in planned:
         due = {done.step} & set(candidates) - {candidate.step for candidate in done.validated}
         if done.step > phase.end or (done.step == phase.end < num_steps and not due):
@@ -154,6 +157,15 @@ class _Run:
         if step and self.learner.ema is not None:
             with self.learner.ema.in_place():
                 validated.append(self._save_candidate("ema", step))
+        if step < self.num_steps:  # else nothing is left to stop
+            loader = self.loader
+            check_first_pass(
+                validated,
+                self.phase.config,
+                steps_per_epoch=loader.steps_per_epoch,
+                num_rows=loader.num_validation_rows,
+                remedy=_remedy(self.phase),
+            )
 
     def _save_candidate(self, kind: str, step: int) -> ValidatedCandidate:
         if self.world.is_leader:
@@ -161,7 +173,7 @@ class _Run:
             output.save_candidate(merged_state(clip.model), kind, step, base_model=clip.path, out_dir=self.out_dir)
         loss = self._validation_loss(step)
         if not math.isfinite(loss):
-            raise UserError(f"the validation loss is {loss} at step {step}; {_remedy(self.phase.config)}")
+            raise UserError(f"the validation loss is {loss} at step {step}; {_remedy(self.phase)}")
         self.log.candidate()
         return ValidatedCandidate(kind, step, loss)
 
@@ -185,7 +197,7 @@ class _Run:
         if num_skipped > config.max_skipped_steps:
             raise UserError(
                 f"the loss or its gradient was not finite in {num_skipped} steps, last in step {step} "
-                f"(loss {loss:g}; products {ids}, …); {_remedy(config)}"
+                f"(loss {loss:g}; products {ids}, …); {_remedy(self.phase)}"
             )
 
 
@@ -202,9 +214,9 @@ def _frozen_copy(model: nn.Module) -> nn.Module:
     return deepcopy(model).requires_grad_(False).eval()
 
 
-def _remedy(config: FinetuneConfig) -> str:
+def _remedy(phase: Phase) -> str:
     return (
-        f"reduce finetune.learning_rate (now {config.learning_rate:g}) in params.yaml, or increase "
+        f"reduce {phase.rate_key} (now {phase.config.learning_rate:g}) in params.yaml, or increase "
         "finetune.warmup_fraction"
     )
 

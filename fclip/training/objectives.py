@@ -83,7 +83,7 @@ def divergence(
 ) -> torch.Tensor:
     """Kullback–Leibler divergence of a batch's similarities from those of a reference model, mean of both directions.
 
-    It regularizes a model towards its base model (distillation of a batch's similarities: ZSCL, Zheng et al. 2023).
+    It regularizes a model towards its base model (ZSCL: Zheng et al. 2023).
     """
 
     def direction(

@@ -8,11 +8,16 @@ from fclip.training.config import FinetuneConfig
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps `begin` to `end` − 1, which train the same parameters with one learning-rate schedule."""
+    """Steps `begin` to `end` − 1, which train the same parameters with one learning-rate schedule.
+
+    Attributes:
+        rate_key: the setting that its highest learning rate comes from.
+    """
 
     config: FinetuneConfig
     begin: int
     end: int
+    rate_key: str = "finetune.learning_rate"
 
 
 def phases(config: FinetuneConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
@@ -31,7 +36,7 @@ def phases(config: FinetuneConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
     )
     boundary = first.epochs * steps_per_epoch
     rest = Phase(replace(config, heads_first=None), boundary, boundary + config.epochs * steps_per_epoch)
-    return Phase(heads, 0, boundary), rest
+    return Phase(heads, 0, boundary, rate_key="finetune.heads_first.learning_rate"), rest
 
 
 def learning_rate(step: int, *, num_steps: int, peak: float, warmup_fraction: float) -> float:

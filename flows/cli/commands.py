@@ -39,6 +39,7 @@ COMMANDS = {
     "pin": CommandEntry("run", "pin", "Record the versions of the sources, base model and champion."),
     "status": CommandEntry("status", "status", "Show stale stages, champion, selected model and embeddings."),
     "select": CommandEntry("select", "select", "Show three picks of the last run, or take another one."),
+    "distil": CommandEntry("distil", "distil", "Retrain with a larger model's embeddings as targets."),
     "params": CommandEntry("params", "params", "Show every setting with its value and a description."),
     "catalog": CommandEntry("catalog", "catalog", "Profile the ingested datasets, and write HTML pages."),
     "search": CommandEntry("search", "search", "Search the published products by text, image, or both.", False),

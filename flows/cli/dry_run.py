@@ -124,6 +124,10 @@ def dry_run_params(values: dict[str, Any], root: Path) -> dict[str, Any]:
     }
     batch_size = min(BATCH_SIZE, values["finetune"].get("batch_size", FinetuneConfig.batch_size))
     base = {**values["base"], "registered_model": f"{values['base']['registered_model']}-dry-run"}
+    finetune = dict(values["finetune"])
+    if finetune.get("distillation"):
+        teacher = str((root / finetune["distillation"]["teacher"]).resolve())
+        finetune["distillation"] = {**finetune["distillation"], "teacher": teacher}
     return {
         **values,
         "base": base,
@@ -133,7 +137,7 @@ def dry_run_params(values: dict[str, Any], root: Path) -> dict[str, Any]:
             "datasets": datasets,
         },
         "finetune": {
-            **values["finetune"],
+            **finetune,
             "batch_size": batch_size,
             "base_model": _absolute_base_model(values["finetune"]["base_model"], root),
         },

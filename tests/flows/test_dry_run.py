@@ -23,6 +23,15 @@ def test_dry_run_makes_source_paths_absolute(tmp_path: Path) -> None:
     assert dry_run_params(params, tmp_path)["ingest"]["datasets"]["catalog"]["source"] == source
 
 
+def test_dry_run_makes_the_path_of_the_teacher_absolute(tmp_path: Path) -> None:
+    params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    for path in ("teacher.parquet", str(tmp_path / "teacher.parquet")):
+        params["finetune"]["distillation"] = {"teacher": path, "sha256": "00"}
+        copied = dry_run_params(params, tmp_path)["finetune"]["distillation"]
+        assert copied == {"teacher": str(tmp_path / "teacher.parquet"), "sha256": "00"}
+        assert params["finetune"]["distillation"]["teacher"] == path
+
+
 def test_dry_run_makes_the_base_model_path_absolute(tmp_path: Path) -> None:
     params: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     (tmp_path / "mine").mkdir()

@@ -39,3 +39,14 @@ def test_what_cannot_be_changed_alone_is_an_error_and_stays(tmp_path: Path, text
     with pytest.raises(UserError, match="set it to catalog in the file"):
         set_param(path, "select", "prefer", "catalog")
     assert path.read_text() == text
+
+
+def test_a_mapping_is_written_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("finetune:\n  distillation: null  # why\n  epochs: 3\n")
+    value = {"teacher": "lärge.parquet", "weight": 1e-05}
+    assert set_param(path, "finetune", "distillation", value)
+    assert path.read_text() == (
+        "finetune:\n  distillation: {teacher: lärge.parquet, weight: 1.0e-05}  # why\n  epochs: 3\n"
+    )
+    assert not set_param(path, "finetune", "distillation", value)

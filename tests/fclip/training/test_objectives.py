@@ -16,7 +16,7 @@ from fclip.images.tensors import normalise
 from fclip.models import store
 from fclip.training.config import RegularizationConfig
 from fclip.training.encoder import Encoder, TextBatch
-from fclip.training.learner import BatchInputs, Learner
+from fclip.training.learner import BatchInputs, Captions, Learner
 from fclip.training.objectives import Contrast, clip_loss, divergence, positive_mask, siglip_loss, unit
 from fclip.training.processes import World
 from fclip.training.trainable import freeze_all_except, trainable_names
@@ -90,6 +90,8 @@ def make_learner(folder: Path, *, world: World | None = None, base: Any = None, 
 def inputs_of(learner: Learner, texts: list[str], own: slice = slice(None)) -> BatchInputs:
     """Return the rows `own` of a batch with these texts and random pixels. Rows with equal texts are positives."""
     tokens = learner.clip.tokenize(texts)[own]
+    if not learner.encoder.text_is_tuned:
+        tokens = learner.encoder.pooled_texts(tokens)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (len(texts), 32, 32, 3), dtype=torch.uint8, generator=generator)
 
@@ -98,7 +100,7 @@ def inputs_of(learner: Learner, texts: list[str], own: slice = slice(None)) -> B
         return TextBatch(chosen, torch.arange(len(chosen)), torch.arange(len(chosen)), None, len(chosen))
 
     codes = torch.tensor([texts.index(text) for text in texts])
-    return BatchInputs(pixels[own], batch, positive_mask(codes, rows=own))
+    return BatchInputs(pixels[own], (Captions(batch, positive_mask(codes, rows=own)),))
 
 
 TEXTS = [f"{colour} coat number {number}" for number, colour in enumerate(["red", "blue", "green", "black", "white"])]
@@ -116,6 +118,34 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch(loss: str, rows: int
     assert first.loss == pytest.approx(second.loss, rel=1e-6)
     for name, parameter in whole.parameters.items():
         torch.testing.assert_close(parameter.grad, cached.parameters[name].grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("trainable", ["image_only", "all"])
+def test_the_loss_of_several_captions_is_the_mean_of_their_losses(trainable: str, tiny_base_model: Path) -> None:
+    shorter = [text.removesuffix(f" number {number}") for number, text in enumerate(TEXTS)]
+    gradients: dict[str, list[torch.Tensor]] = {}
+    losses = []
+    for texts in ([TEXTS], [shorter], [TEXTS, shorter]):
+        for rows in (None, 2):
+            learner = make_learner(
+                tiny_base_model,
+                trainable=trainable,
+                objective=make_objective(captions_per_image=2, micro_batch_size=rows),
+                clip_grad_norm=1e9,
+                base=store.load(tiny_base_model).model,
+                regularization=RegularizationConfig(similarities=1.0),
+            )
+            batches = [inputs_of(learner, each) for each in texts]
+            inputs = BatchInputs(batches[0].images, tuple(each.captions[0] for each in batches))
+            losses.append(learner.update(inputs, rate=0.0, num_updates=0, seed=1).loss)
+            for name, parameter in learner.parameters.items():
+                assert parameter.grad is not None
+                gradients.setdefault(name, []).append(parameter.grad)
+    assert losses[4] == pytest.approx((losses[0] + losses[2]) / 2, rel=1e-6)
+    assert losses[1::2] == pytest.approx(losses[::2], rel=1e-6)
+    for each in gradients.values():
+        torch.testing.assert_close(each[4], (each[0] + each[2]) / 2, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(each[5], each[4], rtol=1e-3, atol=2e-5)
 
 
 def test_siglip_overfits_one_batch(tiny_base_model: Path) -> None:

@@ -1,6 +1,7 @@
 """Complete training runs: output, learning, determinism and errors."""
 
 import csv
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from fclip.models import store
 from fclip.models.candidates import read_candidates
 from fclip.models.split_tower import SplitTower
 from fclip.training.__main__ import main
+from fclip.training.checkpoint import ValidatedCandidate
 from fclip.training.job import read_job, run_job
+from fclip.training.sentinel import check_first_pass
 from tests.fclip.training.training_jobs import (
     PACKS,
     make_config,
@@ -220,3 +223,36 @@ def test_the_command_needs_a_job(capsys: pytest.CaptureFixture[str]) -> None:
         main([])
     assert ended.value.code == 2
     assert "usage: python -m fclip.training" in capsys.readouterr().err
+
+
+def test_a_run_that_destroys_the_base_model_stops_after_its_first_pass(
+    tmp_path: Path, shop: Path, finished: Path
+) -> None:
+    learned = finished / "candidates" / NAMES[-1]
+    job = make_job(tmp_path / "job", shop, learned, learning_rate=0.5)
+    for _ in range(2):  # to run it again changes nothing
+        with pytest.raises(UserError, match=r"after step 9 the validation loss is .* reduce finetune.learning_rate"):
+            run_job(job)
+
+
+@pytest.mark.parametrize(
+    ("loss", "base", "first", "stops"),
+    [
+        ("clip", 5.4, 5.8, False),  # a base model that knows nothing cannot lose much
+        ("clip", 3.5, 4.4, False),
+        ("clip", 3.5, 4.6, True),  # half-way to guessing, log 256 = 5.55
+        ("clip", 0.8, 1.5, False),
+        ("clip", 0.8, 1.7, True),  # twice the loss
+        ("clip", 0.1, 0.5, False),
+        ("siglip", 4.5, 5.4, False),  # guessing is 6.55
+        ("siglip", 4.5, 5.6, True),
+    ],
+)
+def test_the_limit_of_the_first_pass(loss: str, base: float, first: float, stops: bool) -> None:
+    config = make_config(objective=make_objective(loss=loss))
+    early, later = ValidatedCandidate("checkpoint", 4, 99.0), ValidatedCandidate("checkpoint", 20, 99.0)
+    validated = [ValidatedCandidate("base", 0, base), early, ValidatedCandidate("checkpoint", 9, first), later]
+    check_first_pass(validated[:2], config, steps_per_epoch=5, num_rows=256, remedy="x")
+    check_first_pass(validated, config, steps_per_epoch=5, num_rows=256, remedy="x")
+    with pytest.raises(UserError, match="so it stops here; x") if stops else nullcontext():
+        check_first_pass(validated[:3], config, steps_per_epoch=5, num_rows=256, remedy="x")

@@ -11,7 +11,7 @@ from fclip.base_models.registry import ChampionConfig
 from fclip.base_models.towers import TowersConfig
 from fclip.base_models.transformers import TransformersConfig
 from fclip.errors import UserError
-from fclip.training.config import AugmentConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
+from fclip.training.config import AugmentConfig, DistillationConfig, HeadsFirstConfig, ReplayConfig, from_json, to_json
 from tasks.workspace.params import load_section
 from tasks.workspace.paths import Workspace
 from tests.conftest import REPOSITORY
@@ -85,6 +85,8 @@ def test_invalid_crop_areas_are_refused(area: float) -> None:
         ({"fields": {"titel": 1.0}}, "the keys of fields must be among"),
         ({"hard_negatives": 1.5}, "hard_negatives"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
+        ({"captions_per_image": 0}, "captions_per_image must be at least 1"),
+        ({"captions_per_image": 2, "fields": {"title": 1.0}}, "captions_per_image must be 1 with fields"),
     ],
 )
 def test_invalid_objectives_are_named(changes: dict[str, Any], names: str) -> None:
@@ -110,6 +112,7 @@ def test_json_round_trip(base_model: Any) -> None:
         base_model=base_model,
         heads_first=HeadsFirstConfig(epochs=1, learning_rate=0.1),
         objective=make_objective(fields={"title": 1.0}),
+        distillation=DistillationConfig(teacher="teacher.parquet", sha256="00", weight=2.0),
     )
     assert from_json(json.loads(json.dumps(to_json(config)))) == config
 
@@ -124,3 +127,15 @@ def test_the_params_of_the_repository_are_valid() -> None:
     config = load_section(Workspace(REPOSITORY), "finetune", type(make_config()))
     assert isinstance(config.base_model, FclipTinyConfig)
     assert config.betas == (0.9, 0.98)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
+def test_invalid_weights_of_a_teacher_are_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight must be above 0"):
+        DistillationConfig(teacher="teacher.parquet", sha256="00", weight=weight)
+
+
+def test_a_teacher_of_images_needs_a_trained_image_projection() -> None:
+    teacher = DistillationConfig(teacher="teacher.parquet", sha256="00")
+    with pytest.raises(ValueError, match="distillation must be null where trainable is text_tower"):
+        make_config(trainable="text_tower", distillation=teacher)

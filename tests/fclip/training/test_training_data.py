@@ -142,6 +142,21 @@ def test_kinds_are_sampled_by_weight_and_captions_uniformly(tmp_path: Path) -> N
     assert {text for (text,) in validation_pass(items, short_first).texts} == {"red", "green", "blue", "grey"}
 
 
+def test_several_captions_are_of_different_kinds_where_a_product_has_them(tmp_path: Path) -> None:
+    table = rows(train=40)
+    table[3]["captions"] = [caption("short", "one kind"), caption("short", "two captions")]
+    items = read_items(write_products(tmp_path, table), "train", CONFIG.kinds)
+    two = make_config(captions=WEIGHTS, objective=make_objective(captions_per_image=2))
+    for epoch in range(3):
+        single, double = (training_pass(items, config, seed=0, epoch=epoch) for config in (CONFIG, two))
+        assert (double.items, double.images) == (single.items, single.images)
+        assert [row[:1] for row in double.texts] == list(single.texts)  # a second caption changes nothing else
+        for item, row in zip(double.items, double.texts, strict=True):
+            captions = items[item].captions
+            assert {kind for kind in captions for text in row if text in captions[kind]} == captions.keys()
+    assert [len(row) for row in validation_pass(items, two).texts] == [1] * 40
+
+
 def test_the_validation_pass_is_fixed_and_uses_the_kind_with_the_highest_weight(tmp_path: Path) -> None:
     table = rows(val=20)
     table[3]["captions"] = [caption("short", "only a short one")]

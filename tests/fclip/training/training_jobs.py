@@ -39,6 +39,7 @@ def make_config(**changes: Any) -> FinetuneConfig:
         "ema_decay": None,
         "heads_first": None,
         "regularization": RegularizationConfig(weights=0.0, similarities=0.0),
+        "distillation": None,
         "objective": make_objective(),
         "epochs": 4,
         "batch_size": 8,
@@ -108,7 +109,9 @@ def write_shop(folder: Path) -> Path:
     return folder
 
 
-def make_job(folder: Path, shop: Path, base_model: Path, *, seed: int = 0, **changes: Any) -> Path:
+def make_job(
+    folder: Path, shop: Path, base_model: Path, *, seed: int = 0, teacher: Path | None = None, **changes: Any
+) -> Path:
     write_job(
         folder,
         config=make_config(**changes),
@@ -116,5 +119,6 @@ def make_job(folder: Path, shop: Path, base_model: Path, *, seed: int = 0, **cha
         base_model=base_model,
         products=shop / "products.parquet",
         images={"shop": shop / PACKS},
+        teacher=teacher,
     )
     return folder
