@@ -48,7 +48,7 @@ def test_results_have_this_recall_and_only_what_the_filter_allows(
     index = Index.open(approximate_root)
     listed = {name: [value] if isinstance(value, str) else value for name, value in filters.items()}
     shares = []
-    for query in queries(20):
+    for query in queries(100):  # LanceDB draws its cells anew for each build; with 20 queries, 2 of 8 builds were below
         (hits,) = index.find([by_vector(query)], filters=filters, k=10)
         assert len({hit.product_id for hit in hits}) == 10
         assert all(hit.attributes[name] in values for hit in hits for name, values in listed.items())
@@ -56,8 +56,7 @@ def test_results_have_this_recall_and_only_what_the_filter_allows(
         shares.append(len({hit.product_id for hit in hits} & {product for product, _ in expected}) / 10)
         similarity = dict(naive(large, query, 3000, listed))
         assert [hit.similarity for hit in hits] == pytest.approx([similarity[hit.product_id] for hit in hits], abs=1e-5)
-    # LanceDB draws its cells anew for each build: for 20 queries, .95 varies by about .02.
-    assert np.mean(shares) >= 0.85
+    assert np.mean(shares) >= 0.9
 
 
 def test_products_taken_down_after_the_build_are_not_found(tmp_path: Path, large: build.CatalogEmbeddings) -> None:
