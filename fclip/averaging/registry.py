@@ -77,7 +77,7 @@ def averaging_methods() -> Mapping[str, AveragingMethod]:
 
 def check_shares(shares: Shares, candidates: Container[str]) -> None:
     """Raise CannotAverageError if a parent is not among `candidates`, or the shares of a tower do not sum to 1."""
-    towers = shares if isinstance(shares, TowerShares) else TowerShares(shares, shares)
+    towers = _of_towers(shares)
     for tower in (towers.images, towers.texts):
         if unknown := [name for name in tower if name not in candidates]:
             raise CannotAverageError(f"its parent {unknown[0]} is not a candidate")
@@ -88,11 +88,15 @@ def check_shares(shares: Shares, candidates: Container[str]) -> None:
 def trained_ancestors(shares: Shares, candidates: Sequence[Candidate]) -> TowerShares:
     """Return `shares` with every average replaced by its parents, so that only trained candidates remain."""
     by_name = {candidate.name: candidate for candidate in candidates}
-    towers = shares if isinstance(shares, TowerShares) else TowerShares(shares, shares)
+    towers = _of_towers(shares)
     return TowerShares(
         images=_expanded(towers.images, {name: each.parents for name, each in by_name.items()}),
         texts=_expanded(towers.texts, {name: each.text_parents or each.parents for name, each in by_name.items()}),
     )
+
+
+def _of_towers(shares: Shares) -> TowerShares:
+    return shares if isinstance(shares, TowerShares) else TowerShares(shares, shares)
 
 
 def _expanded(shares: Mapping[str, float], parents: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

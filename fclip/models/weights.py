@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -76,10 +76,7 @@ def open_weights(folder: Path) -> Iterator[Weights]:
                     f"{folder / MIXTURE}: its part {part.folder} has no {WEIGHTS}; run the stage `average` again"
                 )
         files = [part.folder / WEIGHTS for part in parts] or [folder / WEIGHTS]
-        try:
-            opened = [stack.enter_context(safe_open(path, framework="pt")) for path in files]
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{folder}: the weights cannot be read ({error})") from error
+        opened = [stack.enter_context(_open_file(path, folder)) for path in files]
         shares = [part.share for part in parts], [part.share_of_texts for part in parts]
         yield MixedWeights(opened, *shares) if parts else opened[0]
 
@@ -127,9 +124,14 @@ def have_same_tensor_names(folder: Path, other: Path) -> bool:
 
 def _shapes(folder: Path) -> dict[str, list[int]]:
     """Return the shapes of the tensors of a model folder that is no mixture."""
+    with _open_file(folder / WEIGHTS, folder) as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+
+
+def _open_file(path: Path, folder: Path) -> Any:
+    """Open a file of weights of the model `folder`; raises UserError if it cannot be read."""
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise UserError(f"{folder}: the weights cannot be read ({error})") from error
 

@@ -215,6 +215,7 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
                 opened = stack.enter_context(source)
             yield opened
 
+    product_ids = [item.product_id for item in items]
     teacher = None
     if job.teacher is not None:
         row_of = {digest: row for row, digest in enumerate(digests)}
@@ -229,9 +230,11 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
                 stop=stop,
             ),
             np.array([row_of[item.images[0]] for item in items], np.int64),
-            [item.product_id for item in items],
+            product_ids,
         )
 
+    # Each of several captions has a loss of its own; the first one stands for them.
+    captions = passes[0].texts if config.objective.fields else [row[:1] for row in passes[0].texts]
     logger.info(
         "Training on %s: %d products, %d images, %d captions; %.0f%% of the rows share their caption with another row "
         "of the batch",
@@ -239,15 +242,13 @@ def _run(job: Job, pixels: Path, work: Path, device: torch.device, world: World,
         len(items),
         len(digests),
         len(texts),
-        100 * repeated_fraction([row[:1] for row in passes[0].texts], config.batch_size)
-        if config.objective.fields is None
-        else 100 * repeated_fraction(passes[0].texts, config.batch_size),
+        100 * repeated_fraction(captions, config.batch_size),
     )
     data = TrainingData(
         training=number_passes(passes, digests, texts),
         validation=number_passes([validation], validation_digests, texts),
         texts=texts,
-        product_ids=[item.product_id for item in items],
+        product_ids=product_ids,
         teacher=teacher,
         open_crops=lambda: open_pixels(digests, with_margin),
         open_training=lambda: open_pixels(digests, clip.preprocess),

@@ -224,8 +224,7 @@ class Learner:
             losses.append(self._caption_loss((features[0], features[number]), reference, captions.positive, world))
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         if self._config.distillation is not None and inputs.teacher is not None:  # validation has no teacher
-            known = world.mean((~inputs.teacher.isnan().any(dim=1)).float().sum())
-            loss = loss + self._config.distillation.weight * regression_loss(features[0], inputs.teacher, known)
+            loss = loss + self._config.distillation.weight * regression_loss(features[0], inputs.teacher, world.mean)
         return loss
 
     def _caption_loss(self, features: Pair, base: Pair | None, positive: torch.Tensor, world: World) -> torch.Tensor:

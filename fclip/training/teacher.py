@@ -9,7 +9,7 @@ teacher; if its dimension is higher, those of its projection.
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,16 +119,18 @@ def move_to_base(teacher: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
     return moved
 
 
-def regression_loss(images: torch.Tensor, targets: torch.Tensor, num_known: torch.Tensor) -> torch.Tensor:
-    """Return the sum of 1 − cosine over the rows whose target is known, divided by `num_known` (at least 1).
+def regression_loss(
+    images: torch.Tensor, targets: torch.Tensor, mean: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Return the sum of 1 − cosine over the rows with a target, divided by the mean of their number (at least 1).
 
     Args:
-        images, targets: [n, d], unit length; targets of NaN are unknown.
-        num_known: scalar, the known rows of a process, as a mean over all processes.
+        images, targets: [n, d], unit length; rows of NaN are no targets.
+        mean: the mean of a scalar over the processes, so that each row weighs the same in all of them.
     """
     known = ~targets.isnan().any(dim=1)
     differences = 1 - (images * targets.nan_to_num()).sum(dim=1)
-    return (differences * known).sum() / num_known.clamp_min(1)
+    return (differences * known).sum() / mean(known.float().sum()).clamp_min(1)
 
 
 def _matrix(path: Path, column: pa.Array) -> NDArray[np.float32]:

@@ -1,12 +1,10 @@
 """The command `distil`: retrain with the embeddings of a larger model as targets."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fclip.errors import UserError
 from flows.cli.flow_run import Wait
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
@@ -31,23 +29,19 @@ def distil(
     """
     workspace = workspace_here()
     from fclip.files import sha256_file
-    from fclip.training.config import DistillationConfig, FinetuneConfig
+    from fclip.training.config import FinetuneConfig
     from fclip.training.teacher import read_embeddings
     from flows.cli.retrain import retrain
     from flows.edit_params import set_param
-    from tasks.workspace.params import load_section
+    from tasks.workspace.params import parse, read_params
 
     read_embeddings(teacher)
     path = teacher.resolve()
     if path.is_relative_to(workspace.root):
         path = path.relative_to(workspace.root)
-    try:
-        distillation = DistillationConfig(teacher=path.as_posix(), sha256=sha256_file(teacher), weight=weight)
-        replace(load_section(workspace, "finetune", FinetuneConfig), distillation=distillation)
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"params.yaml is unchanged: finetune.distillation would not be valid: {error}") from error
-    if set_param(workspace.params, "finetune", "distillation", vars(distillation)):
+    distillation = {"teacher": path.as_posix(), "sha256": sha256_file(teacher), "weight": weight}
+    finetune = read_params(workspace.params).get("finetune") or {}
+    parse("finetune", {**finetune, "distillation": distillation}, FinetuneConfig)  # before params.yaml changes
+    if set_param(workspace.params, "finetune", "distillation", distillation):
         console.print(f"Set finetune.distillation in {workspace.params} to {path}", highlight=False, soft_wrap=True)
     retrain(wait=wait)

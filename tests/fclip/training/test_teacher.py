@@ -20,6 +20,7 @@ from fclip.training.config import DistillationConfig, HeadsFirstConfig
 from fclip.training.data import read_items
 from fclip.training.job import read_job, run_job
 from fclip.training.objectives import unit
+from fclip.training.processes import World
 from fclip.training.stop import Interrupted
 from fclip.training.teacher import move_to_base, read_teacher, regression_loss
 from tests.fclip.training.training_jobs import PACKS, make_job, make_objective
@@ -55,8 +56,8 @@ def test_the_regression_loss_is_the_mean_over_known_rows() -> None:
     images, targets = unit(torch.randn(4, 3)), unit(torch.randn(4, 3))
     targets[1] = float("nan")
     expected = sum(1 - float(images[row] @ targets[row]) for row in (0, 2, 3)) / 3
-    assert float(regression_loss(images, targets, torch.tensor(3.0))) == pytest.approx(expected, rel=1e-5)
-    assert float(regression_loss(images, torch.full((4, 3), float("nan")), torch.tensor(0.0))) == 0
+    assert float(regression_loss(images, targets, World().mean)) == pytest.approx(expected, rel=1e-5)
+    assert float(regression_loss(images, torch.full((4, 3), float("nan")), World().mean)) == 0
 
 
 def test_embeddings_are_read_by_id_in_any_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +124,7 @@ def test_training_moves_image_features_towards_the_teacher(tmp_path: Path, shop:
             teacher=teacher if weight else None,
         )
         trained = run_job(job) / "candidates" / "step-000020"
-        losses.append(float(regression_loss(features(trained), targets, torch.tensor(len(items)))))
+        losses.append(float(regression_loss(features(trained), targets, World().mean)))
     assert losses[1] < 0.7 * losses[0]
 
 
