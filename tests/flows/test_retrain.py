@@ -141,26 +141,15 @@ def test_dvc_shows_metrics_and_plots_with_titles(trained: Space) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("learning_rate", "code", "message"),
-    [
-        pytest.param(1.0e18, 1, "learning_rate", id="the loss is not finite"),
-        pytest.param(1.0, 0, "stays challenger to version 1", id="the model is ruined"),
-    ],
-)
-def test_too_large_a_learning_rate_does_not_change_the_champion(
-    retrained: Space, tmp_path: Path, learning_rate: float, code: int, message: str
-) -> None:
-    space = retrained.copy(tmp_path / "ruin")
+def test_training_that_diverges_does_not_change_the_champion(retrained: Space, tmp_path: Path) -> None:
+    space = retrained.copy(tmp_path / "diverged")
     before, versions = published_state(space), space.versions
-    space.set_params(lambda params: params["finetune"].update(learning_rate=learning_rate, clip_grad_norm=1.0e9))
+    space.set_params(lambda params: params["finetune"].update(learning_rate=1.0e18, clip_grad_norm=1.0e9))
     finished = space.run("fclip", "retrain", timeout=600)
-    assert finished.code == code, finished.output
-    assert message in finished.output
+    assert finished.code == 1, finished.output
+    assert "learning_rate" in finished.output
     assert "Traceback" not in finished.output
-    assert published_state(space) == before
-    # A model that could be scored is registered as a challenger; a run that failed registers no model.
-    assert (space.versions == versions) == (code == 1)
+    assert (published_state(space), space.versions) == (before, versions)
 
 
 def test_second_run_is_refused_while_a_run_is_in_progress(trained: Space) -> None:
