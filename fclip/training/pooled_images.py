@@ -29,16 +29,23 @@ def load_pooled_images(
     Raises:
         Interrupted: `stop` returned true during encoding. Nothing is saved.
     """
-    with world.leader_first():
-        if not path.exists():
-            tower, features = SplitTower.of_images(clip.model), []
-            with open_pixels() as pixels:
-                plan = np.array_split(np.arange(len(pixels)), -(-len(pixels) // BATCH_SIZE))
-                batches = pixels.batches(plan)
-                for batch in progress(batches, label="Encoding images", total=len(pixels), unit="images", size=len):
-                    if stop(0):
-                        raise Interrupted("interrupted while encoding images; run the command again to resume")
-                    features.append(tower.pooled(normalise(batch.to(clip.device), clip.preprocess)).cpu())
-            with atomic_path(path) as temporary:
-                save_file({"pooled": torch.cat(features)}, temporary)
+    if world.any(not path.exists(), clip.device):
+        with (
+            open_pixels() as pixels,
+            world.leader_first(),
+        ):  # all processes open them, since opening waits for the leader
+            if not path.exists():
+                features = _encode(clip, pixels, stop)
+                with atomic_path(path) as temporary:
+                    save_file({"pooled": features}, temporary)
     return load_file(path)["pooled"].to(clip.device)
+
+
+def _encode(clip: Clip, pixels: PixelSource, stop: Stop) -> torch.Tensor:
+    tower, features = SplitTower.of_images(clip.model), []
+    plan = np.array_split(np.arange(len(pixels)), -(-len(pixels) // BATCH_SIZE))
+    for batch in progress(pixels.batches(plan), label="Encoding images", total=len(pixels), unit="images", size=len):
+        if stop(0):
+            raise Interrupted("interrupted while encoding images; run the command again to resume")
+        features.append(tower.pooled(normalise(batch.to(clip.device), clip.preprocess)).cpu())
+    return torch.cat(features)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fclip.errors import UserError
 from fclip.selection.preferences import PICKS, Preference
-from flows.cli.flow_run import Commit, Wait
+from flows.cli.flow_run import Wait
 from flows.cli.here import workspace_here
 from flows.cli.terminal import console
 
@@ -22,7 +22,6 @@ def select(
         Preference | None,
         typer.Option(help="Take this pick: set select.prefer in params.yaml, and run what depends on it."),
     ] = None,
-    commit: Commit = False,
     wait: Wait = True,
 ) -> None:
     """Show three picks among the trained models, with what each costs on the catalog and wins elsewhere.
@@ -43,7 +42,7 @@ def select(
 
     if set_param(workspace.params, "select", "prefer", prefer):
         console.print(f"Set select.prefer in {workspace.params} to {prefer}", highlight=False, soft_wrap=True)
-    retrain(commit=commit, wait=wait)
+    retrain(wait=wait)
 
 
 def _table(selection: "SelectionResult", scores: "CandidateScores") -> Table:
