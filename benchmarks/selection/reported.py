@@ -1,9 +1,10 @@
 """Score what rules select, on the report data of clothing and fmnist, which chose nothing in the study.
 
-python -m benchmarks.selection.reported --work DIR --runs full-2 [full-3 ...] [--out FILE]
+python -m benchmarks.selection.reported --work DIR --runs full-2 [full-3 ...] [--tables FOLDER] [--out FILE]
 
 DIR is the folder of `python -m benchmarks.selection`, which keeps the trained models. Rules select on the tables of the
-runs in benchmarks/selection/runs. Run it once, when nothing is left to choose: a later choice would know this data.
+runs in FOLDER (benchmarks/selection/runs). Run it once, when nothing is left to choose: a later choice would know this
+data.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from tasks.workspace.paths import Workspace
 DATASETS = ("clothing", "fmnist")
 MAX_ITEMS = 2000
 AT = "-at-"  # in the name of an average with the base model, before its share
+TEXTS = "-texts-"  # before the share of its text tower
 RULES = {
     "last": SelectConfig(rule="last", in_domain_tolerance=1.0, tie_confidence=None),
     "in-domain loss": SelectConfig(rule="in_domain_loss", in_domain_tolerance=1.0, tie_confidence=None),
@@ -42,14 +44,16 @@ RULES = {
 
 
 def main() -> None:
-    run_benchmark(kept_runs_parser("benchmarks.selection.reported", __doc__), _measure, Console())
+    parser = kept_runs_parser("benchmarks.selection.reported", __doc__)
+    parser.add_argument("--tables", type=Path, default=RUNS, help="folder of the runs' tables")
+    run_benchmark(parser, _measure, Console())
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     work: Path = arguments.work.resolve()
     results: dict[str, Any] = {}
     for name in arguments.runs:
-        candidates = read_run(RUNS / f"{name}.parquet").candidates
+        candidates = read_run(arguments.tables / f"{name}.parquet").candidates
         chosen = {BASE_MODEL: BASE_MODEL, **{rule: select(candidates, config).winner for rule, config in RULES.items()}}
         scores = _score(work, name, set(chosen.values()))
         results[name] = {rule: {"candidate": winner, **scores[winner]} for rule, winner in chosen.items()}
@@ -85,6 +89,8 @@ def _score(work: Path, name: str, winners: set[str]) -> Mapping[str, Mapping[str
 
 def _methods_of(names: set[str]) -> list[dict[str, Any]]:
     """The averaging methods that make the candidates with these names again."""
+    if any(TEXTS in name for name in names):
+        return [{"kind": "soup"}, {"kind": "tower-search"}]
     shares = sorted({float(name.rpartition(AT)[2]) for name in names if AT in name})
     return [{"kind": "soup"}, *([{"kind": "interpolation", "shares": shares}] if shares else [])]
 

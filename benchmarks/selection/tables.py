@@ -1,7 +1,8 @@
 """Print the tables of docs/selection-study.md as Markdown, from the runs in benchmarks/selection/runs.
 
 Runs that hold one metric in domain (in the subfolder `one-metric`) and runs that hold two have tables of their own. The
-subfolders `line-search` and `tower-search` have the latter again, with the candidates of one averaging method each.
+subfolders `line-search` and `tower-search` have the latter again, with the candidates of one averaging method each, and
+runs of regimes that are compared as training.
 
 python -m benchmarks.selection.tables
 """
@@ -35,6 +36,8 @@ from fclip.selection.select import select
 RUNS = Path(__file__).with_name("runs")
 METHODS = ("line-search", "tower-search")
 """Averaging methods whose candidates, with the soup, were scored for every run that holds two metrics."""
+REGIMES, SEEDS = ("full", "full-grounds", "held", "held-fast"), (2, 3)
+"""What is compared as training, with the candidates of the tower search."""
 SHOWN_TOLERANCES = (0.01, 0.02, 0.03)
 PHOTOGRAPHS = ("clothing", "fmnist")
 TOLERANCES = (math.inf, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.0)
@@ -69,9 +72,12 @@ def markdown() -> tuple[str, ...]:
 
     The first are every rule by tolerance, and selected settings by held-out dataset and by regime. The others are
     selected settings by held-out dataset, with each cost, and the scores of what `nearest_to_base` selects: by the
-    metrics that are held, and by the averaging method.
+    metrics that are held, by the averaging method, and by the regime.
     """
-    runs = list(_read(RUNS).values())
+    named = _read(RUNS)
+    runs = list(named.values())
+    by_method = {method: _read(RUNS / method) for method in METHODS}
+    searched = by_method["tower-search"]
     one, two = usual_choices(list(_read(RUNS / "one-metric").values())), usual_choices(runs)
     alone = [_without_more_held(table) for table in runs]
     return (
@@ -83,7 +89,10 @@ def markdown() -> tuple[str, ...]:
             "held", {"accuracy": list(zip(runs, alone, strict=True)), "both": [(table, table) for table in runs]}
         ),
         selected_scores(
-            "averages", {name: [(table, table) for table in _read(RUNS / name).values()] for name in METHODS}
+            "averages", {method: [(tables[run],) * 2 for run in named] for method, tables in by_method.items()}
+        ),
+        selected_scores(
+            "training", {regime: [(searched[f"{regime}-{seed}"],) * 2 for seed in SEEDS] for regime in REGIMES}
         ),
     )
 
