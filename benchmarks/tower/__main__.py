@@ -2,9 +2,9 @@
 
 python -m benchmarks.tower --work DIR [--model DIR] [--repeats N] [--out JSON]
 
-Times are medians of interleaved runs, forward on one core (a picture alone, and 32) and on all, backward on all. What a
-variant changes is its features' cosine with the tower's own, and zero-shot accuracy on products that trained nothing
-(KAGL, from FCLIP_DATASETS; the first time, datasets are laid out in DIR).
+Times are medians of interleaved runs: forward on one core (1 picture, 32 pictures) and on all cores, backward on all.
+The cost of a variant is the mean cosine of its features with those of the tower as loaded, and zero-shot scores on
+products that were not trained on (KAGL, from FCLIP_DATASETS; the first run prepares the datasets in DIR).
 """
 
 import argparse

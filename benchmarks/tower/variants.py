@@ -1,4 +1,4 @@
-"""Ways to run one image tower: the same function, as it is loaded and otherwise."""
+"""Ways to run one image tower that compute the same function."""
 
 import copy
 import warnings
@@ -26,9 +26,9 @@ def fused(tower: nn.Module) -> nn.Module:
 
 
 def int8(tower: nn.Module, calibration: torch.Tensor) -> nn.Module:
-    """A copy with weights and activations of 8 bits, of the ranges seen on `calibration` [n, 3, side, side]."""
+    """A copy with 8-bit weights and activations. Their ranges come from `calibration` [n, 3, side, side]."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its deprecation, a screen full
+        warnings.simplefilter("ignore")  # it is deprecated, and warns at length
         torch.backends.quantized.engine = "x86"
         mapping = QConfigMapping().set_global(get_default_qconfig("x86"))
         prepared = prepare_fx(_traceable(fused(tower), calibration[:1]), mapping, (calibration[:1],))
@@ -40,7 +40,7 @@ def int8(tower: nn.Module, calibration: torch.Tensor) -> nn.Module:
 
 
 def _traceable(tower: nn.Module, pixels: torch.Tensor) -> nn.Module:
-    """`tower`, for images of this size only: what its convolutions would pad by is set, and asks no tensor's shape."""
+    """Return `tower` for images of this size only: its convolutions have a fixed padding and can be traced."""
     sides: dict[nn.Module, int] = {}
     padded = [module for module in tower.modules() if isinstance(module, Conv2dSame)]
     hooks = [
@@ -62,7 +62,7 @@ def _traceable(tower: nn.Module, pixels: torch.Tensor) -> nn.Module:
 
 
 def forward_variants(tower: nn.Module, calibration: torch.Tensor) -> Mapping[str, Callable[[], Tower]]:
-    """How each way of inference is made, by its name; the first is the tower as it is loaded."""
+    """Return the functions that make each variant for inference, by name. The first is the tower as it is loaded."""
 
     def channels_last(made: nn.Module) -> Tower:
         moved = copy.deepcopy(made).to(memory_format=torch.channels_last)
@@ -81,7 +81,7 @@ def forward_variants(tower: nn.Module, calibration: torch.Tensor) -> Mapping[str
 
 
 def backward_variants(tower: nn.Module) -> Mapping[str, Callable[[], Tower]]:
-    """The same of training with fixed statistics: the gradients of all weights."""
+    """Return the functions that make each variant for training with fixed batch statistics, by name."""
 
     def trained(memory_format: torch.memory_format = torch.contiguous_format) -> Any:
         return copy.deepcopy(tower).to(memory_format=memory_format).requires_grad_(True)
