@@ -31,6 +31,7 @@ from fclip.images.packs import ImagePacks
 from fclip.images.pixels import decode
 from fclip.images.tensors import normalise
 from fclip.models import store
+from fclip.training.compute import keep_freed_memory
 
 CATALOG = "kagl"
 CALIBRATION = 256
@@ -38,7 +39,8 @@ WIDTH = 130
 
 
 def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Times of all variants, and what each changes."""
+    """Return the times of all variants, and the cost of each."""
+    keep_freed_memory()  # as training does
     workspace = workspace_in(arguments.work)
     clip = store.load(model_folder(workspace, arguments.model))
     tower: Any = clip.model.visual
