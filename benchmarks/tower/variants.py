@@ -1,4 +1,4 @@
-"""Ways to run one image tower that compute the same function."""
+"""Ways to run one image tower: exactly, or with fewer bits."""
 
 import copy
 import warnings
